@@ -1,0 +1,19 @@
+"""Character-level language models with recurrent networks: train, evaluate, generate."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from charlm.library import evaluate, generate, load_settings, open_run, train
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "evaluate", "generate", "load_settings", "open_run", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    # Torch comes in with the first use, so that `charlm --help` and configurations do without it.
+    if name in __all__:
+        return getattr(import_module("charlm.library"), name)
+    raise AttributeError(f"module 'charlm' has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""`python -m charlm`."""
+
+from charlm.cli.main import main
+
+main()

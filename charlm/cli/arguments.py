@@ -1,0 +1,42 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charlm.errors import ConfigError
+
+RunOption = Annotated[
+    str | None, typer.Option("--run", help="A run's name or path; without it, the newest run with a checkpoint.")
+]
+RunsDirOption = Annotated[
+    Path | None,
+    typer.Option("--runs-dir", envvar="CHARLM_RUNS_DIR", help="Where runs lie.", show_default="./runs"),
+]
+CheckpointOption = Annotated[str, typer.Option("--checkpoint", help="best, last, or a step.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting, such as model.hidden_size=128; may be repeated.", metavar="KEY=VALUE"),
+]
+ConfigOption = Annotated[
+    list[str] | None,
+    typer.Option("--config", help="A YAML file or a shipped configuration's name; later ones win.", metavar="FILE"),
+]
+
+
+def read_checkpoint_choice(text: str) -> str | int:
+    """Return best, last, or a step's number.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    if text in ("best", "last"):
+        return text
+    if text.isdecimal():
+        return int(text)
+    raise ConfigError(f"--checkpoint must be best, last or a step's number, got {text!r}")

@@ -1,0 +1,108 @@
+"""`charlm corpus`: list the corpora known by name, describe one or a file, bring one to this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charlm.errors import TextError
+
+corpus_app = typer.Typer(
+    help="List, describe and download corpora.\n\nExample: charlm corpus list", no_args_is_help=True
+)
+
+
+@corpus_app.command("list")
+def list_corpora() -> None:
+    """List the corpora known by name, and say which are on this machine.
+
+    Example: charlm corpus list
+    """
+    from charlm.console.corpora import show_corpora
+    from charlm.text.known import corpus_entries
+
+    show_corpora(corpus_entries())
+
+
+@corpus_app.command("info")
+def describe_corpus(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FILE", help="A corpus known by name, or a text file (./NAME to be sure)."
+        ),
+    ],
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of the file.", show_default="the corpus's own, else utf-8")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Describe a text: size, symbols, line endings, entropies, and how well bzip2 packs it.
+
+    Example: charlm corpus info stories
+    """
+    import json
+    from dataclasses import asdict
+
+    from charlm.console.corpora import show_statistics
+    from charlm.text.corpus import hash_files, read_files
+    from charlm.text.known import KNOWN_CORPORA, standard_split
+    from charlm.text.statistics import describe_text
+
+    path = _located(target)
+    known = KNOWN_CORPORA.get(target)
+    chosen = encoding or (known.encoding if known else "utf-8")
+    split = standard_split(target)
+    sha256, _ = hash_files([path])
+    statistics = describe_text(read_files([path], chosen))
+    if as_json:
+        facts = {
+            "path": str(path),
+            "sha256": sha256,
+            "encoding": chosen,
+            "split": split,
+            **asdict(statistics),
+        }
+        typer.echo(json.dumps(facts))
+        return
+    show_statistics(statistics, path=path, sha256=sha256, encoding=chosen, split=split)
+
+
+@corpus_app.command("get")
+def get_corpus(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A public corpus; see `charlm corpus list`.")],
+    folder: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FOLDER", help="Copy it from this folder instead of the network."),
+    ] = None,
+) -> None:
+    """Download a public corpus, check its SHA-256 and print where it lies; run again to go on after a break.
+
+    Example: charlm corpus get tinyshakespeare
+    """
+    from charlm.console.corpora import download_progress
+    from charlm.text.download import fetch_corpus, import_corpus
+    from charlm.text.known import known_corpus
+
+    corpus = known_corpus(name)
+    with download_progress(name) as report:
+        if folder is None:
+            path = fetch_corpus(corpus, report=report)
+        else:
+            path = import_corpus(corpus, folder, report=report)
+    typer.echo(f"{name}: {corpus.num_bytes:,} bytes with the right SHA-256", err=True)
+    typer.echo(path)
+
+
+def _located(target: str) -> Path:
+    """Return the file of a corpus known by name, else the file of that path."""
+    from charlm.text.known import corpus_file, corpus_names
+
+    path = Path(target)
+    if target not in corpus_names() and path.is_file():
+        return path
+    if path.suffix or path.name != target:
+        raise TextError(f"there is no text file {target}")
+    return corpus_file(target)

@@ -1,0 +1,58 @@
+"""The command `charlm`: its options and its commands, each in a file of its own."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from charlm import __version__
+from charlm.cli.bench import bench
+from charlm.cli.config import config_app
+from charlm.cli.corpus import corpus_app
+from charlm.cli.eval import evaluate
+from charlm.cli.exits import clean_exit
+from charlm.cli.generate import generate
+from charlm.cli.info import info
+from charlm.cli.train import train
+
+app = typer.Typer(
+    name="charlm",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train character-level language models with recurrent networks, and write with them.",
+    epilog="Begin with: charlm train",
+)
+app.command("train")(clean_exit(train))
+app.command("generate")(clean_exit(generate))
+app.command("eval")(clean_exit(evaluate))
+app.command("info")(clean_exit(info))
+app.command("bench")(clean_exit(bench))
+app.add_typer(corpus_app, name="corpus")
+app.add_typer(config_app, name="config")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"charlm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[  # noqa: ARG001 - the callback acts
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Hold the options that stand before a command."""
+
+
+def main() -> None:
+    """Run the command line; text and consoles are UTF-8 on every system."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape" if stream is sys.stdin else "backslashreplace")
+    app()

@@ -1,0 +1,69 @@
+"""Runs and machines as tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from charlm.console.terminal import console_for, is_live
+from charlm.runs.folder import Run
+from charlm.settings.layers import dump_settings
+
+COLUMNS = {
+    "name": "run",
+    "state": "state",
+    "corpus": "corpus",
+    "model": "model",
+    "num_parameters": "parameters",
+    "steps": "steps",
+    "best_val_bpc": "best val bpc",
+    "test_bpc": "test bpc",
+    "chars_per_second": "characters/s",
+}
+
+
+def show_runs(overviews: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Print one row for each run."""
+    if not overviews:
+        console_for(sys.stdout).print(f"no runs in {folder}: `charlm train` makes one", markup=False)
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for key, title in COLUMNS.items():
+        table.add_column(title, justify="left" if key in ("name", "state", "corpus", "model") else "right")
+    for overview in overviews:
+        table.add_row(*(shown(key, overview[key]) for key in COLUMNS))
+    console = console_for(sys.stdout)
+    if not is_live(sys.stdout):
+        console.width = 200
+    console.print(table)
+
+
+def show_run(run: Run, overview: Mapping[str, Any]) -> None:
+    """Print one run's figures and its settings."""
+    console = console_for(sys.stdout)
+    for key, title in COLUMNS.items():
+        console.print(f"{title:<14}{shown(key, overview[key])}", markup=False)
+    console.print(f"{'path':<14}{run.path}", markup=False)
+    console.print(f"{'checkpoints':<14}{', '.join(path.name for path in run.checkpoint_paths()) or 'none'}")
+    console.print(f"\n{dump_settings(run.settings())}", markup=False, end="")
+
+
+def show_machine(facts: Mapping[str, Any]) -> None:
+    """Print what the computations here would run on."""
+    console = console_for(sys.stdout)
+    for name, value in facts.items():
+        text = ", ".join(f"{key} {entry}" for key, entry in value.items()) if isinstance(value, dict) else value
+        console.print(f"{name:<16}{text}", markup=False)
+
+
+def shown(key: str, value: Any) -> str:
+    """Return a value with the digits its kind is printed with."""
+    if value is None:
+        return "-"
+    if key.endswith("_bpc"):
+        return f"{value:.3f}"
+    return f"{value:,.0f}" if isinstance(value, int | float) else str(value)

@@ -1,0 +1,42 @@
+"""What kind of place the output goes to, and how text is made fit for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from rich.console import Console
+
+
+def is_live(stream: TextIO) -> bool:
+    """Say whether a stream is a terminal that can redraw; a notebook, a log and CI are not."""
+    return stream.isatty() and not os.environ.get("CI") and os.environ.get("TERM", "") != "dumb"
+
+
+def console_for(stream: TextIO) -> Console:
+    """Return a console that draws on a stream: colours on a terminal unless NO_COLOR, plain text elsewhere."""
+    return Console(file=stream, force_terminal=is_live(stream), highlight=False, soft_wrap=not is_live(stream))
+
+
+def print_json(record: Mapping[str, Any]) -> None:
+    """Print one JSON object on a line of standard output."""
+    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def shown_safely(text: str, stream: TextIO | None = None) -> str:
+    """Return text with control characters escaped where a terminal would obey them; newline and tab stay."""
+    if not (stream or sys.stdout).isatty():
+        return text
+    return "".join(character if _is_harmless(character) else _escaped(character) for character in text)
+
+
+def _is_harmless(character: str) -> bool:
+    code = ord(character)
+    return character in "\n\t" or not (code < 0x20 or 0x7F <= code < 0xA0)
+
+
+def _escaped(character: str) -> str:
+    return f"\\x{ord(character):02x}"

@@ -1,0 +1,182 @@
+"""A training run as a person sees it: a live display on a terminal, one plain line for each report elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from charlm.console.terminal import console_for, is_live
+from charlm.training.reports import End, Evaluation, Report, Samples, Start, Step
+
+
+class TrainingView:
+    """Draw the reports of one run on standard error.
+
+    Args:
+        quiet: draw nothing.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.is_live = is_live(sys.stderr) and not quiet
+        self.console = console_for(sys.stderr)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[figures]}"),
+            _TimeLeft(),
+            console=self.console,
+            disable=not self.is_live,
+            transient=True,
+        )
+        self.start: Start | None = None
+        self.smoothed = 0.0
+
+    @contextmanager
+    def showing(self) -> Iterator[TrainingView]:
+        """Show the live display while the run lasts; the cursor comes back whatever ends it."""
+        with self.progress:
+            yield self
+
+    def show(self, report: Report) -> None:
+        """Draw one report."""
+        if self.quiet:
+            return
+        match report:
+            case Start():
+                self._begin(report)
+            case Step():
+                self._advance(report)
+            case Evaluation():
+                self.console.print(evaluation_line(report), style="green" if report.is_best else None)
+            case Samples():
+                self._show_samples(report)
+            case End():
+                pass
+
+    def _begin(self, report: Start) -> None:
+        self.start = report
+        for line in start_lines(report):
+            self.console.print(line)
+        total = 1.0 if report.planned_steps is None else float(report.planned_steps)
+        self.progress.add_task("training", total=total, figures="")
+
+    def _advance(self, report: Step) -> None:
+        if not self.is_live or self.start is None:
+            return
+        rate = report.figure.num_predicted / report.step_seconds
+        self.smoothed = rate if self.smoothed == 0.0 else 0.95 * self.smoothed + 0.05 * rate
+        figures = (
+            f"step {report.step:,}  epoch {report.epoch:,}  perplexity {report.figure.perplexity:.2f}  "
+            f"{self.smoothed:,.0f} characters/s"
+        )
+        self.progress.update(self.progress.task_ids[0], completed=self._completed(report), figures=figures)
+
+    def _completed(self, report: Step) -> float:
+        """Return the progress towards whichever budget will end the run first, in units of the bar."""
+        assert self.start is not None
+        by_steps = report.step / self.start.planned_steps if self.start.planned_steps else 0.0
+        by_time = report.seconds / (60 * self.start.minutes) if self.start.minutes else 0.0
+        return max(by_steps, by_time) * (self.start.planned_steps or 1)
+
+    def _show_samples(self, report: Samples) -> None:
+        if not self.is_live:
+            for prefix, text in zip(report.prefixes, report.continuations, strict=True):
+                self.console.print(f"sample  {prefix!r} -> {text!r}", markup=False)
+            return
+        table = Table(title=f"samples after step {report.step:,}", title_justify="left", show_header=False)
+        for prefix, text in zip(report.prefixes, report.continuations, strict=True):
+            table.add_row(Text(visible(prefix), style="bold cyan") + Text(visible(text)))
+        self.console.print(table)
+
+
+class _TimeLeft(ProgressColumn):
+    """Time until the first budget is reached."""
+
+    def render(self, task: Task) -> Text:
+        return Text("time left ") + TimeRemainingColumn(compact=True).render(task)
+
+
+def start_lines(report: Start) -> list[str]:
+    """Return what a run runs on, in two or three lines."""
+    facts = report.facts
+    corpus = facts["corpus"] if isinstance(facts["corpus"], str) else ", ".join(facts["corpus"])
+    sizes = ", ".join(f"{name} {part['chars']:,}" for name, part in facts["split"].items())
+    return [
+        f"corpus {escape(corpus)}: {facts['corpus_chars']:,} characters, {facts['vocab_size']:,} symbols; {sizes}; "
+        f"{facts['dropped_chars']:,} characters at window ends are left out of each epoch",
+        f"{facts['num_parameters']:,} parameters on {facts['device']}, {facts['threads']} threads, "
+        f"implementation {facts['implementation']}",
+        f"run {escape(str(report.run))}",
+    ]
+
+
+def evaluation_line(report: Evaluation) -> str:
+    """Return an evaluation as one line."""
+    parts = [
+        f"epoch {report.epoch:,}",
+        f"step {report.step:,}",
+        f"training perplexity {report.train.perplexity:.2f}",
+    ]
+    if report.val is not None:
+        label = f"first {report.val.num_predicted + 1:,} characters of validation" if report.is_partial else "validation"
+        parts.append(f"{label} perplexity {report.val.perplexity:.2f} ({report.val.bits_per_char:.3f} bpc)")
+    parts += [
+        f"learning rate {report.learning_rate:.3g}",
+        f"gradient norm {report.gradient_norm:.2f}",
+        f"{report.chars_per_second:,.0f} characters/s",
+    ]
+    if report.epoch_seconds is not None:
+        parts.append(f"{report.epoch_seconds:.1f} s an epoch")
+    return "  ".join(parts)
+
+
+def visible(text: str) -> str:
+    """Return text on one line: line ends as a small sign, other control characters escaped."""
+    shown = text.replace("\n", "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}")
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in shown)
+
+
+def show_summary(record: Mapping[str, Any], next_command: str, path: Path) -> None:
+    """Print the closing summary on standard output: a table on a terminal, plain lines elsewhere."""
+    console = console_for(sys.stdout)
+    rows = [*summary_rows(record), ("run", str(path))]
+    if not is_live(sys.stdout):
+        for name, value in [*rows, ("next", next_command)]:
+            console.print(f"{name}: {value}", markup=False)
+        return
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in rows:
+        table.add_row(name, Text(value, style="bold" if "perplexity" in value else ""))
+    console.print(Panel(table, title="done", title_align="left", expand=False))
+    console.print(f"next: [bold]{escape(next_command)}[/bold]")
+
+
+def summary_rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the closing figures as (name, value) lines, each perplexity saying which text it is of."""
+    batches = "the last epoch's own batches" if record["epochs"] else "the batches of its unfinished first epoch"
+    rows = [("training", f"perplexity {record['train_perplexity']:.2f} over {batches}")]
+    for key, name in (("val", "validation"), ("test", "test")):
+        if record[f"{key}_bpc"] is not None:
+            rows.append(
+                (
+                    name,
+                    f"perplexity {record[f'{key}_perplexity']:.2f}, {record[f'{key}_bpc']:.3f} bits per character, "
+                    f"over all {record[f'{key}_chars']:,} predicted characters",
+                )
+            )
+    rows += [
+        ("trained", f"{record['steps']:,} steps, {record['epochs']:,} epochs, {record['seconds']:.0f} s; "
+         f"{record['chars_per_second']:,.0f} characters/s; ended by {record['stopped_by']}"),
+        ("best checkpoint", f"step {record['best_step']:,}"),
+    ]
+    return rows

@@ -1,0 +1,74 @@
+"""How weights start, by the name in the configuration."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from charlm.networks.recurrent import StackShape
+from charlm.settings.schema import ModelSettings
+
+NORMAL_DEVIATION = 0.01
+
+
+def initialise_stack(
+    stack: nn.Module, shape: StackShape, model: ModelSettings, generator: torch.Generator
+) -> None:
+    """Fill a stack's parameters in place, always in the same order, whichever implementation runs them.
+
+    torch's default is uniform in +-1/sqrt(H) (torch.nn.RNN's documentation); normal is N(0, 0.01) with zero biases, as the
+    textbook's cells from scratch; xavier and he scale with each gate's own fan and zero the biases; orthogonal (Saxe et al.
+    2014) and identity (Le, Jaitly and Hinton 2015) set the recurrent matrices and keep torch's default for the rest, but
+    for identity's zero biases.
+    """
+    H = shape.hidden_size
+    with torch.no_grad():
+        for layer in range(shape.num_layers):
+            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                parameter = stack.get_parameter(f"{kind}_l{layer}")
+                if kind.startswith("bias"):
+                    initialise_bias(parameter, model, H, generator)
+                    continue
+                for gate in parameter.split(H):
+                    initialise_matrix(gate, model, H, generator, is_recurrent=kind == "weight_hh")
+            if model.forget_bias is not None:
+                # The cell adds both biases: one holds the value, the other nothing.
+                stack.get_parameter(f"bias_ih_l{layer}")[H : 2 * H] = model.forget_bias
+                stack.get_parameter(f"bias_hh_l{layer}")[H : 2 * H] = 0.0
+
+
+def initialise_linear(layer: nn.Linear, model: ModelSettings, generator: torch.Generator) -> None:
+    """Fill the output layer in place, by the same name."""
+    with torch.no_grad():
+        initialise_matrix(layer.weight, model, layer.in_features, generator, is_recurrent=False)
+        initialise_bias(layer.bias, model, layer.in_features, generator)
+
+
+def initialise_matrix(
+    matrix: Tensor, model: ModelSettings, fan: int, generator: torch.Generator, *, is_recurrent: bool
+) -> None:
+    """Fill one matrix (rows, columns) in place; `fan` is what torch's default takes the root of."""
+    if model.init == "normal":
+        matrix.normal_(0.0, NORMAL_DEVIATION, generator=generator)
+    elif model.init == "xavier":
+        nn.init.xavier_uniform_(matrix, generator=generator)
+    elif model.init == "he":
+        nn.init.kaiming_normal_(matrix, nonlinearity="relu", generator=generator)
+    elif model.init == "orthogonal" and is_recurrent:
+        nn.init.orthogonal_(matrix, generator=generator)
+    elif model.init == "identity" and is_recurrent:
+        nn.init.eye_(matrix)
+    else:
+        bound = 1.0 / math.sqrt(fan)
+        matrix.uniform_(-bound, bound, generator=generator)
+
+
+def initialise_bias(bias: Tensor, model: ModelSettings, fan: int, generator: torch.Generator) -> None:
+    """Fill one bias in place: torch's default where the name keeps it, else zero."""
+    if model.init in ("torch", "orthogonal"):
+        bound = 1.0 / math.sqrt(fan)
+        bias.uniform_(-bound, bound, generator=generator)
+    else:
+        bias.zero_()

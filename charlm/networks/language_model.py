@@ -1,0 +1,77 @@
+"""The causal character-level language model: input, recurrent stack, output layer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from charlm.networks.initialisation import initialise_linear, initialise_stack
+from charlm.networks.recurrent import (
+    State,
+    build_stack,
+    choose_implementation,
+    run_stack,
+    stack_shape,
+    zero_state,
+)
+from charlm.settings.schema import ModelSettings
+
+
+class CharLM(nn.Module):
+    """Predict each next character from those before it.
+
+    Args:
+        model: the network's settings.
+        vocab_size: V.
+        implementation: torch or reference; see `choose_implementation`.
+    """
+
+    def __init__(
+        self, model: ModelSettings, vocab_size: int, implementation: Literal["torch", "reference"]
+    ) -> None:
+        super().__init__()
+        self.shape = stack_shape(model, vocab_size)
+        self.vocab_size = vocab_size
+        self.embedding = nn.Embedding(vocab_size, model.embedding_size) if model.embedding_size else None
+        self.recurrent = build_stack(self.shape, implementation)
+        self.decoder = nn.Linear(model.hidden_size, vocab_size)
+
+    def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """Predict the character after each of a window's.
+
+        Args:
+            ids: (T, B), int64.
+            state: before the window; see `zero_state`.
+        Returns:
+            Logits (T, B, V), those at t for the character after ids[t], and the state after the window.
+        """
+        inputs = self.embedding(ids) if self.embedding is not None else ids
+        hidden, state = run_stack(self.recurrent, self.shape, inputs, state)  # (T, B, H)
+        return self.decoder(hidden), state  # (T, B, V)
+
+    def zero_state(self, batch_size: int) -> State:
+        """Return the state before any character, each (L, B, H)."""
+        return zero_state(self.shape, batch_size, like=self.decoder.weight)
+
+
+def build_model(model: ModelSettings, vocab_size: int, *, seed: int) -> CharLM:
+    """Return a model with fresh weights, the same for each implementation.
+
+    Raises:
+        ConfigError: where an explicit implementation cannot be honoured.
+    """
+    network = CharLM(model, vocab_size, choose_implementation(model))
+    generator = torch.Generator().manual_seed(seed)
+    initialise_stack(network.recurrent, network.shape, model, generator)
+    initialise_linear(network.decoder, model, generator)
+    if network.embedding is not None:
+        with torch.no_grad():
+            network.embedding.weight.normal_(0.0, 1.0, generator=generator)
+    return network
+
+
+def num_parameters(network: nn.Module) -> int:
+    """Return how many numbers the network learns."""
+    return sum(parameter.numel() for parameter in network.parameters())

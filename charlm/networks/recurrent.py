@@ -1,0 +1,185 @@
+"""RNN, GRU and LSTM over time and depth: the plain loop over our cells, and torch.nn's twin.
+
+Both keep the same parameters under torch.nn's names, so that one checkpoint fits both. A state is a tuple of tensors
+(L, B, H): (h,) for rnn and gru, (h, c) for lstm; it is passed in and out, no module remembers one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, embedding
+
+from charlm.errors import ConfigError
+from charlm.networks.cells import ACTIVATIONS, gru_cell, lstm_cell, rnn_cell
+from charlm.settings.schema import Activation, Cell, ModelSettings
+
+State = tuple[Tensor, ...]
+NUM_GATES: dict[Cell, int] = {"rnn": 1, "gru": 3, "lstm": 4}
+
+
+@dataclass(frozen=True)
+class StackShape:
+    """What a stack of recurrent layers computes, whatever computes it.
+
+    Args:
+        cell: rnn, gru or lstm.
+        input_size: V for one-hot inputs, E for embedded ones.
+        hidden_size: H.
+        num_layers: L.
+        dropout: probability between layers, while training.
+        is_one_hot: whether inputs are ids that stand for one-hot vectors.
+        activation: of the rnn cell.
+        reset_after: of the gru cell.
+    """
+
+    cell: Cell
+    input_size: int
+    hidden_size: int
+    num_layers: int = 1
+    dropout: float = 0.0
+    is_one_hot: bool = False
+    activation: Activation = "tanh"
+    reset_after: bool = True
+
+    def layer_input_size(self, layer: int) -> int:
+        """Return how many features reach a layer."""
+        return self.input_size if layer == 0 else self.hidden_size
+
+
+def stack_shape(model: ModelSettings, vocab_size: int) -> StackShape:
+    """Read a stack's shape off the settings."""
+    return StackShape(
+        cell=model.cell,
+        input_size=model.embedding_size or vocab_size,
+        hidden_size=model.hidden_size,
+        num_layers=model.num_layers,
+        dropout=model.dropout,
+        is_one_hot=model.embedding_size is None,
+        activation=model.activation or "tanh",
+        reset_after=model.reset_after is not False,
+    )
+
+
+def missing_in_torch(shape: StackShape) -> str | None:
+    """Name what torch.nn does not have of a stack, or return None."""
+    if shape.cell == "rnn" and shape.activation == "sigmoid":
+        return "model.activation sigmoid"
+    if shape.cell == "gru" and not shape.reset_after:
+        return "model.reset_after false"
+    return None
+
+
+def choose_implementation(model: ModelSettings) -> Literal["torch", "reference"]:
+    """Turn `auto` into the implementation it stands for.
+
+    Raises:
+        ConfigError: where torch is asked for what torch.nn does not have.
+    """
+    missing = missing_in_torch(stack_shape(model, vocab_size=1))
+    if model.implementation == "torch" and missing:
+        raise ConfigError(f"torch.nn has no {missing}: set model.implementation to auto or reference")
+    if model.implementation == "auto":
+        return "reference" if missing else "torch"
+    return model.implementation
+
+
+class ReferenceStack(nn.Module):
+    """Our cells in a plain loop over depth and time."""
+
+    def __init__(self, shape: StackShape) -> None:
+        super().__init__()
+        self.shape = shape
+        rows = NUM_GATES[shape.cell] * shape.hidden_size
+        for layer in range(shape.num_layers):
+            sizes = {
+                f"weight_ih_l{layer}": (rows, shape.layer_input_size(layer)),
+                f"weight_hh_l{layer}": (rows, shape.hidden_size),
+                f"bias_ih_l{layer}": (rows,),
+                f"bias_hh_l{layer}": (rows,),
+            }
+            for name, size in sizes.items():
+                self.register_parameter(name, nn.Parameter(torch.empty(size)))
+
+    def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run the stack over a window.
+
+        Args:
+            inputs: ids (T, B) where the stack is one-hot, else features (T, B, E).
+            state: before the window, each (L, B, H).
+        Returns:
+            Hidden states of the last layer (T, B, H), and the state after the window.
+        """
+        shape = self.shape
+        layer_states: list[State] = []
+        for layer in range(shape.num_layers):
+            if layer > 0:
+                inputs = dropout(inputs, shape.dropout, self.training)
+            weights = [self.get_parameter(f"{kind}_l{layer}") for kind in ("weight_ih", "weight_hh")]
+            biases = [self.get_parameter(f"{kind}_l{layer}") for kind in ("bias_ih", "bias_hh")]
+            layer_weights: list[Tensor | None] = [*weights, *biases]
+            if layer == 0 and shape.is_one_hot:
+                # W x of a one-hot x is a column of W: a look-up, once for the whole window.
+                inputs = embedding(inputs, weights[0].t())  # (T, B, rows)
+                layer_weights[0] = None
+            h_t = tuple(part[layer] for part in state)
+            outputs: list[Tensor] = []
+            for x_t in inputs.unbind(0):
+                h_t = self._advance(x_t, h_t, layer_weights)
+                outputs.append(h_t[0])
+            inputs = torch.stack(outputs)  # (T, B, H)
+            layer_states.append(h_t)
+        return inputs, tuple(torch.stack(parts) for parts in zip(*layer_states, strict=True))
+
+    def _advance(self, x: Tensor, state: State, weights: list[Tensor | None]) -> State:
+        weight_ih, *rest = weights
+        weight_hh, bias_ih, bias_hh = cast("list[Tensor]", rest)
+        if self.shape.cell == "lstm":
+            h, c = state
+            return lstm_cell(x, (h, c), weight_ih, weight_hh, bias_ih, bias_hh)
+        (h,) = state
+        if self.shape.cell == "gru":
+            return (gru_cell(x, h, weight_ih, weight_hh, bias_ih, bias_hh, self.shape.reset_after),)
+        activation = ACTIVATIONS[self.shape.activation]
+        return (rnn_cell(x, h, weight_ih, weight_hh, bias_ih, bias_hh, activation),)
+
+
+def build_stack(shape: StackShape, implementation: Literal["torch", "reference"]) -> nn.Module:
+    """Return the layers' parameters with what runs them: a `ReferenceStack`, or torch.nn's own RNN, GRU or LSTM."""
+    if implementation == "reference":
+        return ReferenceStack(shape)
+    assert missing_in_torch(shape) is None
+    sizes = (shape.input_size, shape.hidden_size, shape.num_layers)
+    if shape.cell == "rnn":
+        return nn.RNN(*sizes, dropout=shape.dropout, nonlinearity=shape.activation)
+    return {"gru": nn.GRU, "lstm": nn.LSTM}[shape.cell](*sizes, dropout=shape.dropout)
+
+
+def run_stack(stack: nn.Module, shape: StackShape, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    """Run either implementation over a window; see `ReferenceStack.forward`."""
+    if isinstance(stack, ReferenceStack):
+        return stack(inputs, state)
+    if shape.is_one_hot:
+        inputs = one_hot(inputs, shape.input_size, state[0].dtype)  # (T, B, V)
+    hidden, new_state = stack(inputs, state if shape.cell == "lstm" else state[0])
+    return hidden, new_state if shape.cell == "lstm" else (new_state,)
+
+
+def one_hot(ids: Tensor, num_symbols: int, dtype: torch.dtype) -> Tensor:
+    """Return one-hot vectors, (..., V), in the dtype the network computes in."""
+    vectors = torch.zeros(*ids.shape, num_symbols, dtype=dtype, device=ids.device)
+    return vectors.scatter_(-1, ids.unsqueeze(-1), 1.0)
+
+
+def zero_state(shape: StackShape, batch_size: int, like: Tensor) -> State:
+    """Return the state before any character: zeros (L, B, H), with the dtype and device of `like`."""
+    zeros = like.new_zeros(shape.num_layers, batch_size, shape.hidden_size)
+    return (zeros, zeros) if shape.cell == "lstm" else (zeros,)
+
+
+def detach_state(state: State) -> State:
+    """Return the state's values without their history: back-propagation stops here."""
+    return tuple(part.detach() for part in state)

@@ -1,0 +1,125 @@
+"""What is wrong with a configuration, in sentences: place, dotted key, value, what is allowed, the nearest key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import Any, cast, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from charlm.settings.loading import KeyPath, Place
+from charlm.settings.schema import Settings
+
+COMPARISONS = {
+    "greater_than": "greater than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+}
+KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "model_type": "a mapping of keys",
+    "dict_type": "a mapping of keys",
+    "finite_number": "a finite number",
+}
+
+
+def explain(error: ValidationError, places: dict[KeyPath, Place]) -> list[str]:
+    """Return one sentence for each problem, in the order of their places."""
+    problems: dict[KeyPath, tuple[Place | None, str]] = {}
+    for detail in error.errors():
+        for path, sentence in _sentences(cast("dict[str, Any]", detail)):
+            # A union reports each of its members; the first says enough.
+            problems.setdefault(path, (_place(path, places), sentence))
+    ordered = sorted(problems.values(), key=lambda problem: (str(problem[0] and problem[0].source), _line(problem[0])))
+    return [f"{sentence} ({place})" if place else sentence for place, sentence in ordered]
+
+
+def known_keys() -> list[str]:
+    """Return every dotted key of the configuration, sections included."""
+    return sorted(_keys(Settings, ""))
+
+
+def nearest_key(dotted: str) -> str | None:
+    """Return the known key most like a misspelt one, or None where nothing is like it."""
+    keys = known_keys()
+    section = dotted.rpartition(".")[0]
+    siblings = [key for key in keys if key.rpartition(".")[0] == section]
+    for candidates in (siblings, keys):
+        if found := difflib.get_close_matches(dotted, candidates, n=1, cutoff=0.75):
+            return found[0]
+    name = dotted.rpartition(".")[2]
+    same_name = [key for key in keys if key.rpartition(".")[2] == name]
+    return same_name[0] if same_name else None
+
+
+def _keys(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        for candidate in (field.annotation, *get_args(field.annotation)):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                yield from _keys(candidate, f"{prefix}{name}.")
+
+
+def _sentences(detail: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    context = detail.get("ctx", {})
+    if detail["type"] == "conflict":
+        for key, reason in context["problems"]:
+            yield tuple(key.split(".")), f"{key} {reason}"
+        return
+    path = _key_path(detail["loc"])
+    dotted = ".".join(str(key) for key in path)
+    if detail["type"] == "extra_forbidden":
+        near = nearest_key(dotted)
+        yield path, f"unknown key {dotted}" + (f"; did you mean {near}?" if near else "")
+        return
+    subject = dotted or "the configuration"
+    yield path, f"{subject} {_requirement(detail, context)}, got {_shown(detail['input'])}"
+
+
+def _requirement(detail: dict[str, Any], context: dict[str, Any]) -> str:
+    kind = detail["type"]
+    if kind in COMPARISONS:
+        return "must be " + COMPARISONS[kind].format(**context)
+    if kind == "literal_error":
+        return f"must be one of {context['expected'].replace(' or ', ', ')}"
+    if kind == "string_pattern_mismatch":
+        return "must be auto, cpu, mps, cuda or cuda:N"
+    if kind == "string_type" and isinstance(detail["input"], bool | int | float):
+        return "must be text (put quotes around it)"
+    return f"must be {KINDS[kind]}" if kind in KINDS else str(detail["msg"])
+
+
+def _key_path(location: tuple[str | int, ...]) -> KeyPath:
+    """Cut what pydantic appends for the members of a union: names that are no keys of ours."""
+    path: list[str | int] = []
+    known = known_keys()
+    for part in location:
+        dotted = ".".join(str(key) for key in [*path, part])
+        parent = ".".join(str(key) for key in path)
+        is_section = not path or any(key.startswith(f"{parent}.") for key in known)
+        if isinstance(part, int) or dotted in known or (is_section and part.isidentifier()):
+            path.append(part)
+    return tuple(path)
+
+
+def _place(path: KeyPath, places: dict[KeyPath, Place]) -> Place | None:
+    for depth in range(len(path), 0, -1):
+        if path[:depth] in places:
+            return places[path[:depth]]
+    return None
+
+
+def _line(place: Place | None) -> int:
+    return place.line if place else 0
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

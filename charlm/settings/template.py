@@ -1,0 +1,36 @@
+"""A configuration file to start from: every setting with its default and its description."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from charlm.settings.loading import dump_yaml
+from charlm.settings.schema import Period, Settings
+
+
+def commented_defaults() -> str:
+    """Return a YAML text that loads as the defaults, a comment beside every setting."""
+    lines = ["# Every setting of charlm with its default; delete what you do not change."]
+    lines += _section_lines(Settings(), indent="")
+    return "\n".join(lines) + "\n"
+
+
+def _section_lines(section: BaseModel, indent: str) -> Iterator[str]:
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel) and not isinstance(value, Period):
+            yield f"{indent}{name}:  # {field.description}"
+            yield from _section_lines(value, indent + "  ")
+        else:
+            plain = cast("dict[str, Any]", section.model_dump(mode="json"))[name]
+            yield f"{indent}{name}: {_inline(plain)}  # {field.description}"
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        entries = cast("dict[str, Any]", value).items()
+        return "{" + ", ".join(f"{key}: {_inline(entry)}" for key, entry in entries) + "}"
+    return dump_yaml({"value": value}).removeprefix("value: ").strip()

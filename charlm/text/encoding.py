@@ -1,0 +1,159 @@
+"""From a corpus' characters to ids: counted, encoded and cached, streamed in constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.errors import StorageError, TextError
+from charlm.settings.schema import CorpusSettings, UnknownPolicy, VocabularySettings
+from charlm.text.cleaning import clean_text
+from charlm.text.corpus import hash_files, locate_corpus, read_files
+from charlm.text.known import data_folder
+from charlm.text.vocabulary import NUM_CODE_POINTS, Ids, Vocabulary, build_vocabulary, code_points, latin_bytes
+
+# Below this size encoding anew is quicker than a look into the cache, above it ids stay on disk and are mapped.
+CACHED_BYTES = 8 << 20
+CACHE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """An encoded corpus.
+
+    Args:
+        ids: one id for each character, (num_chars,), read-only; memory-mapped when large.
+        vocabulary: the symbols.
+        files: where the text lies.
+        sha256: of the files' bytes.
+    """
+
+    ids: Ids
+    vocabulary: Vocabulary
+    files: tuple[Path, ...]
+    sha256: str
+
+
+def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings) -> Corpus:
+    """Read, clean, count and encode a corpus.
+
+    Raises:
+        TextError: for a corpus that is missing, not decodable, empty, or of one symbol only.
+    """
+    files = locate_corpus(corpus)
+    sha256, num_bytes = hash_files(files)
+    key = [CACHE_VERSION, sha256, corpus.encoding, corpus.clean.model_dump(), corpus.max_chars]
+    is_large = num_bytes >= CACHED_BYTES
+    counts = _cached_counts(key, files, corpus) if is_large else count_characters(read_cleaned(files, corpus))
+    name = corpus.name or ", ".join(str(file) for file in files)
+    if not counts:
+        raise TextError(f"the corpus {name} is empty" + (" after cleaning" if num_bytes else ""))
+    symbols = build_vocabulary(counts, min_count=vocabulary.min_count, max_size=vocabulary.max_size)
+    if len(symbols) < 2:
+        raise TextError(f"the corpus {name} has only one symbol: there is nothing to predict")
+    if is_large:
+        ids = _cached_ids([*key, symbols.characters, symbols.has_unknown], files, corpus, symbols)
+    else:
+        ids = encode_text(read_cleaned(files, corpus), symbols, unknown="replace")
+    return Corpus(ids, symbols, files, sha256)
+
+
+def read_cleaned(files: Iterable[Path], corpus: CorpusSettings) -> Iterator[str]:
+    """Stream the cleaned characters of some files, max_chars of them at most."""
+    chunks = clean_text(read_files(files, corpus.encoding), corpus.clean)
+    return chunks if corpus.max_chars is None else _first(chunks, corpus.max_chars)
+
+
+def count_characters(chunks: Iterable[str]) -> dict[str, int]:
+    """Count each distinct character of a text."""
+    totals = np.zeros(NUM_CODE_POINTS, dtype=np.int64)
+    for chunk in chunks:
+        raw = latin_bytes(chunk)
+        codes = code_points(chunk) if raw is None else np.frombuffer(raw, dtype=np.uint8)
+        counts = np.bincount(codes)
+        totals[: len(counts)] += counts
+    return {chr(code): int(totals[code]) for code in np.flatnonzero(totals)}
+
+
+def encode_text(
+    chunks: Iterable[str], vocabulary: Vocabulary, *, unknown: UnknownPolicy, what: str = "the text"
+) -> Ids:
+    """Encode a text given in chunks, in memory; see `Vocabulary.encode`."""
+    return np.concatenate(
+        [np.empty(0, vocabulary.dtype), *encoded_chunks(chunks, vocabulary, unknown=unknown, what=what)]
+    )
+
+
+def encoded_chunks(
+    chunks: Iterable[str], vocabulary: Vocabulary, *, unknown: UnknownPolicy, what: str
+) -> Iterator[Ids]:
+    """Encode a text chunk by chunk; positions in messages count from the text's start."""
+    offset = 0
+    for chunk in chunks:
+        yield vocabulary.encode(chunk, unknown=unknown, what=what, offset=offset)
+        offset += len(chunk)
+
+
+def hash_ids(ids: Ids, vocabulary: Vocabulary) -> str:
+    """Return the SHA-256 of the UTF-8 text that some ids stand for, the unknown symbol as U+FFFD."""
+    digest = hashlib.sha256()
+    step = 1 << 20
+    for start in range(0, len(ids), step):
+        digest.update(vocabulary.decode(ids[start : start + step]).encode("utf-8"))
+    return digest.hexdigest()
+
+
+def _first(chunks: Iterator[str], num_chars: int) -> Iterator[str]:
+    for chunk in chunks:
+        yield chunk[:num_chars]
+        num_chars -= len(chunk)
+        if num_chars <= 0:
+            return
+
+
+def _cached_counts(key: list[object], files: tuple[Path, ...], corpus: CorpusSettings) -> dict[str, int]:
+    path = _cache_path(key, ".counts.json")
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8"))
+    counts = count_characters(read_cleaned(files, corpus))
+    _write(path, [json.dumps(counts).encode("ascii")])
+    return counts
+
+
+def _cached_ids(key: list[object], files: tuple[Path, ...], corpus: CorpusSettings, vocabulary: Vocabulary) -> Ids:
+    path = _cache_path(key, ".ids")
+    if not path.exists():
+        chunks = read_cleaned(files, corpus)
+        encoded = encoded_chunks(chunks, vocabulary, unknown="replace", what="the corpus")
+        _write(path, (ids.tobytes() for ids in encoded))
+    mapped: npt.NDArray[np.uint8] = np.memmap(path, dtype=vocabulary.dtype, mode="r")
+    return mapped
+
+
+def _cache_path(key: list[object], suffix: str) -> Path:
+    name = hashlib.sha256(json.dumps(key).encode("utf-8")).hexdigest()[:32]
+    return data_folder() / "encoded" / (name + suffix)
+
+
+def _write(path: Path, blocks: Iterable[bytes]) -> None:
+    """Write a cache file whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with draft.open("wb") as file:
+                file.writelines(blocks)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write the encoded corpus to {path.parent}: {error.strerror}; CHARLM_DATA_DIR names another folder"
+        ) from error

@@ -1,0 +1,203 @@
+"""The corpora charlm knows by name, two shipped and four public ones to download, and where they lie."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+
+from charlm.errors import TextError
+from charlm.settings.schema import SplitName
+
+StandardSplit = SplitName | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class KnownCorpus:
+    """A public corpus: where its file lies, how to know the file, and the split the literature uses.
+
+    Args:
+        name: what `corpus.name` calls it.
+        description: one line for people.
+        url: of the text file, or of a zip archive that holds it.
+        sha256: of the raw text file.
+        num_bytes: of the raw text file.
+        member: its name inside the archive; None where the url is the text itself.
+        encoding: of the raw text file.
+        split: its standard split, as `corpus.split` spells it.
+        source: one line that says where it comes from.
+        aliases: other names under which people keep the file or the archive.
+    """
+
+    name: str
+    description: str
+    url: str
+    sha256: str
+    num_bytes: int
+    member: str | None
+    encoding: Literal["utf-8", "latin-1"]
+    split: StandardSplit
+    source: str
+    aliases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CorpusEntry:
+    """One corpus as a list shows it; `num_bytes` is the size of its raw text."""
+
+    name: str
+    description: str
+    num_bytes: int
+    split: StandardSplit
+    is_here: bool
+    source: str
+
+
+SHIPPED_CORPORA = {"stories": "stories.txt", "lyrics": "lyrics.txt"}
+SHIPPED_SPLIT: StandardSplit = "default"
+SHIPPED_DESCRIPTIONS = {"stories": "English short stories", "lyrics": "Chinese song lyrics"}
+
+_KNOWN = (
+    KnownCorpus(
+        name="timemachine",
+        description="The Time Machine, 70 symbols",
+        url="http://d2l-data.s3-accelerate.amazonaws.com/timemachine.txt",
+        sha256="8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516",
+        num_bytes=178_979,
+        member=None,
+        encoding="utf-8",
+        # The protocol of Dive into Deep Learning trains on the whole text and reports training perplexity.
+        split="none",
+        source="H. G. Wells 1895, as in Dive into Deep Learning",
+        aliases=("time_machine.txt",),
+    ),
+    KnownCorpus(
+        name="tinyshakespeare",
+        description="pieces of Shakespeare's plays, 65 symbols",
+        url="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+        sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+        num_bytes=1_115_394,
+        member=None,
+        encoding="utf-8",
+        split="nanogpt",
+        source="A. Karpathy, char-rnn",
+        aliases=("input.txt", "tiny-shakespeare.txt", "tiny_shakespeare.txt"),
+    ),
+    KnownCorpus(
+        name="text8",
+        description="Wikipedia as a to z and space, 27 symbols",
+        url="http://mattmahoney.net/dc/text8.zip",
+        sha256="6e890197040d37d85beb962ae1f041ff1d9a9ca8d20c7d99c85027eebf51dca7",
+        num_bytes=100_000_000,
+        member="text8",
+        encoding="utf-8",
+        split=(90_000_000, 5_000_000, 5_000_000),
+        source="M. Mahoney, Large Text Compression Benchmark",
+        aliases=("text8", "text8.zip"),
+    ),
+    KnownCorpus(
+        name="enwik8",
+        description="Wikipedia's XML as bytes, 205 symbols",
+        url="http://mattmahoney.net/dc/enwik8.zip",
+        sha256="2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8",
+        num_bytes=100_000_000,
+        member="enwik8",
+        # One character for each byte: bits per character are the bits per byte that everybody reports.
+        encoding="latin-1",
+        split=(90_000_000, 5_000_000, 5_000_000),
+        source="M. Mahoney, Hutter Prize",
+        aliases=("enwik8", "enwik8.zip"),
+    ),
+)
+KNOWN_CORPORA = {corpus.name: corpus for corpus in _KNOWN}
+
+
+def data_folder() -> Path:
+    """Return the folder of downloaded files: CHARLM_DATA_DIR, else the user's cache."""
+    if chosen := os.environ.get("CHARLM_DATA_DIR"):
+        return Path(chosen).expanduser()
+    return platformdirs.user_cache_path("charlm")
+
+
+def corpus_names() -> list[str]:
+    """Return the names of all corpora, the shipped ones first."""
+    return [*SHIPPED_CORPORA, *KNOWN_CORPORA]
+
+
+def downloaded_file(name: str) -> Path:
+    """Return where the text of a public corpus lies once it is downloaded."""
+    return data_folder() / "corpora" / f"{name}.txt"
+
+
+def known_corpus(name: str) -> KnownCorpus:
+    """Return the public corpus of that name.
+
+    Raises:
+        TextError: there is none; shipped corpora need no download.
+    """
+    if name in SHIPPED_CORPORA:
+        raise TextError(f"the corpus {name} is shipped with charlm: nothing to download")
+    if name not in KNOWN_CORPORA:
+        raise _unknown(name, list(KNOWN_CORPORA))
+    return KNOWN_CORPORA[name]
+
+
+def corpus_file(name: str) -> Path:
+    """Return the local text file of a shipped or downloaded corpus.
+
+    Raises:
+        TextError: there is no corpus of that name, or it is not downloaded yet.
+    """
+    if name in SHIPPED_CORPORA:
+        return Path(str(resources.files("charlm") / "data" / SHIPPED_CORPORA[name]))
+    if name not in KNOWN_CORPORA:
+        raise _unknown(name, corpus_names())
+    path = downloaded_file(name)
+    if not path.is_file():
+        raise TextError(f"the corpus {name} is not on this machine yet; run: charlm corpus get {name}")
+    return path
+
+
+def standard_split(name: str) -> StandardSplit | None:
+    """Return the split that `corpus.split: standard` means for a corpus; None where there is no such corpus."""
+    if name in SHIPPED_CORPORA:
+        return SHIPPED_SPLIT
+    return KNOWN_CORPORA[name].split if name in KNOWN_CORPORA else None
+
+
+def corpus_entries() -> list[CorpusEntry]:
+    """Describe all corpora, in the order of their names."""
+    shipped = [
+        CorpusEntry(
+            name=name,
+            description=SHIPPED_DESCRIPTIONS[name],
+            num_bytes=corpus_file(name).stat().st_size,
+            split=SHIPPED_SPLIT,
+            is_here=True,
+            source="shipped with charlm",
+        )
+        for name in SHIPPED_CORPORA
+    ]
+    public = [
+        CorpusEntry(
+            name=name,
+            description=corpus.description,
+            num_bytes=corpus.num_bytes,
+            split=corpus.split,
+            is_here=downloaded_file(name).is_file(),
+            source=corpus.source,
+        )
+        for name, corpus in KNOWN_CORPORA.items()
+    ]
+    return shipped + public
+
+
+def _unknown(name: str, names: list[str]) -> TextError:
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return TextError(f"there is no corpus called {name!r}; {hint}the known ones: {', '.join(names)}")

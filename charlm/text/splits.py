@@ -1,0 +1,81 @@
+"""Contiguous parts of a corpus: train, validation, test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from charlm.errors import TextError
+from charlm.settings.schema import CorpusSettings
+from charlm.text.encoding import Corpus, hash_ids
+from charlm.text.known import KNOWN_CORPORA
+from charlm.text.vocabulary import Ids
+
+PERCENT = {"default": (90, 5, 5), "nanogpt": (90, 10, 0), "torch-rnn": (80, 10, 10), "none": (100, 0, 0)}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One contiguous part: its ids and the SHA-256 of its text."""
+
+    ids: Ids
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """The parts of a corpus; val and test are None where the split has none."""
+
+    train: Part
+    val: Part | None
+    test: Part | None
+
+    def part(self, name: str) -> Part | None:
+        """Return the part called train, val or test."""
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+
+def split_corpus(corpus: Corpus, settings: CorpusSettings) -> Split:
+    """Cut a corpus into its parts.
+
+    Raises:
+        TextError: where sizes exceed the text or a part is left with fewer than two characters.
+    """
+    sizes = split_sizes(len(corpus.ids), settings)
+    parts: list[Part | None] = []
+    start = 0
+    for name, size in zip(("training", "validation", "test"), sizes, strict=True):
+        ids = corpus.ids[start : start + size]
+        start += size
+        if size == 1 or (size == 0 and name == "training"):
+            raise TextError(
+                f"the {name} part has {size} of the corpus' {len(corpus.ids):,} characters, too few to predict one"
+            )
+        parts.append(Part(ids, hash_ids(ids, corpus.vocabulary)) if size else None)
+    train, val, test = parts
+    assert train is not None
+    return Split(train, val, test)
+
+
+def split_sizes(num_chars: int, settings: CorpusSettings) -> tuple[int, int, int]:
+    """Return how many characters train, validation and test have; each boundary is rounded down once.
+
+    Raises:
+        TextError: where the sizes together exceed the text.
+    """
+    split = settings.split
+    if split == "standard":
+        known = KNOWN_CORPORA.get(settings.name or "")
+        split = known.split if known else "default"
+    if isinstance(split, str):
+        fractions = [Fraction(percent, 100) for percent in PERCENT[split]]
+    elif all(isinstance(part, int) for part in split):
+        train, val, test = (int(part) for part in (*split, 0)[:3])
+        if train + val + test > num_chars:
+            raise TextError(f"corpus.split asks for {train + val + test:,} characters and the text has {num_chars:,}")
+        return train, val, test
+    else:
+        fractions = [Fraction(str(part)) for part in (*split, 0)[:3]]
+    end_of_train = int(num_chars * fractions[0])
+    end_of_val = int(num_chars * (fractions[0] + fractions[1]))
+    return end_of_train, end_of_val - end_of_train, num_chars - end_of_val

@@ -1,0 +1,76 @@
+"""The two sampling iterators: a text cut into windows, an order that is a pure function of (seed, epoch)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.errors import TextError
+from charlm.settings.schema import SamplingSettings
+from charlm.text.vocabulary import Ids
+
+Starts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Inputs and targets of one step, each (T, B); targets are the inputs moved on by one character."""
+
+    inputs: Ids
+    targets: Ids
+
+
+def num_windows(num_chars: int, sampling: SamplingSettings) -> int:
+    """Return how many windows (T, B) an epoch has, whatever its random offset.
+
+    Raises:
+        TextError: for a text too short for one.
+    """
+    batch_size, seq_len = sampling.batch_size, sampling.seq_len
+    if sampling.method == "consecutive":
+        count = (num_chars - 1) // batch_size // seq_len
+    else:
+        count = (num_chars - 1) // seq_len // batch_size
+    if count < 1:
+        needed = batch_size * seq_len + 1
+        raise TextError(
+            f"the training part has {num_chars:,} characters, and one window of batch_size {batch_size} x seq_len "
+            f"{seq_len} needs {needed:,}: lower sampling.batch_size or sampling.seq_len"
+        )
+    return count
+
+
+def num_dropped(num_chars: int, sampling: SamplingSettings) -> int:
+    """Return how many targets an epoch leaves out at stream ends or in an unfinished batch."""
+    return num_chars - 1 - num_windows(num_chars, sampling) * sampling.batch_size * sampling.seq_len
+
+
+def window_starts(num_chars: int, sampling: SamplingSettings, *, seed: int, epoch: int) -> Starts:
+    """Return where each window's streams start in the text, (windows, B).
+
+    Consecutive: B contiguous streams side by side, so that a stream's window goes on where its last one ended. Random:
+    non-overlapping windows from a random offset, shuffled by (seed, epoch).
+    """
+    batch_size, seq_len = sampling.batch_size, sampling.seq_len
+    count = num_windows(num_chars, sampling)
+    if sampling.method == "consecutive":
+        stream_starts = np.arange(batch_size, dtype=np.int64) * ((num_chars - 1) // batch_size)
+        return stream_starts + seq_len * np.arange(count, dtype=np.int64)[:, None]
+    generator = np.random.default_rng([seed, epoch])
+    # The offset takes nothing from the number of whole batches, so that every epoch has equally many.
+    slack = num_chars - 1 - count * batch_size * seq_len
+    offset = int(generator.integers(min(seq_len, slack + 1)))
+    available = (num_chars - 1 - offset) // seq_len
+    chosen = generator.permutation(available)[: count * batch_size]
+    return (offset + seq_len * chosen).reshape(count, batch_size)
+
+
+def cut_windows(ids: Ids, starts: Starts, seq_len: int) -> Iterator[Window]:
+    """Yield the windows that start at `starts`, (windows, B)."""
+    steps = np.arange(seq_len, dtype=np.int64)[:, None]
+    for row in starts:
+        index = steps + row
+        yield Window(ids[index], ids[index + 1])

@@ -1,0 +1,177 @@
+"""Everything a run needs before its first step: text, windows, network, optimiser, and the facts about them."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from charlm import __version__
+from charlm.errors import ConfigError
+from charlm.networks.language_model import CharLM, build_model, num_parameters
+from charlm.networks.recurrent import choose_implementation
+from charlm.settings.schema import Settings
+from charlm.text.cleaning import clean_prefix
+from charlm.text.encoding import Corpus, load_corpus
+from charlm.text.splits import Part, Split, split_corpus
+from charlm.text.vocabulary import Ids, Vocabulary
+from charlm.text.windows import num_dropped, num_windows
+from charlm.training.optimizer import build_optimizer
+from charlm.training.schedule import fix_schedule_length
+
+PREFIX_CHARS = 12
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A run's parts.
+
+    Args:
+        settings: with the schedule's length fixed.
+        vocabulary: the corpus' symbols.
+        split: its parts.
+        steps_per_epoch: optimiser steps in one pass over the training part.
+        network: with fresh weights, on its device.
+        optimizer: over the network's parameters.
+        prefixes: of the sample table, each with its ids.
+        facts: what is recorded in environment.json.
+    """
+
+    settings: Settings
+    vocabulary: Vocabulary
+    split: Split
+    steps_per_epoch: int
+    network: CharLM
+    optimizer: torch.optim.Optimizer
+    prefixes: tuple[tuple[str, Ids], ...]
+    facts: Mapping[str, Any]
+
+
+def prepare(settings: Settings) -> Experiment:
+    """Load the corpus, cut it, build the network; nothing is written.
+
+    Raises:
+        CharlmError: for whatever of it cannot be had.
+    """
+    device = choose_device(settings.train.device)
+    if settings.train.threads is not None:
+        torch.set_num_threads(settings.train.threads)
+    corpus = load_corpus(settings.corpus, settings.vocabulary)
+    split = split_corpus(corpus, settings.corpus)
+    _require_validation(settings, split)
+    windows = num_windows(len(split.train.ids), settings.sampling)
+    steps_per_epoch = -(-windows // settings.optimizer.accumulation)
+    settings = fix_schedule_length(settings, steps_per_epoch)
+    prefixes = _encode_prefixes(settings, corpus.vocabulary, split)
+    network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed).to(device)
+    return Experiment(
+        settings=settings,
+        vocabulary=corpus.vocabulary,
+        split=split,
+        steps_per_epoch=steps_per_epoch,
+        network=network,
+        optimizer=build_optimizer(network.parameters(), settings.optimizer),
+        prefixes=prefixes,
+        facts={
+            **_corpus_facts(corpus, split, settings),
+            **_model_facts(network, settings, device),
+            **machine_facts(),
+        },
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """Turn `auto` into cuda where there is one, else cpu.
+
+    Raises:
+        ConfigError: for a device this machine does not have.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"train.device {name}: torch {torch.__version__} sees no such GPU here; use auto or cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("train.device mps: torch sees no Metal device here; use auto or cpu")
+    return device
+
+
+def _require_validation(settings: Settings, split: Split) -> None:
+    for key, is_set in (
+        ("train.early_stopping", settings.train.early_stopping is not None),
+        ("optimizer.schedule.method plateau", settings.optimizer.schedule.method == "plateau"),
+    ):
+        if is_set and split.val is None:
+            raise ConfigError(f"{key} needs a validation part, and corpus.split leaves none")
+
+
+def _encode_prefixes(
+    settings: Settings, vocabulary: Vocabulary, split: Split
+) -> tuple[tuple[str, Ids], ...]:
+    given = settings.sample.prefixes
+    texts = _default_prefixes(vocabulary, split) if given is None else given
+    cleaned = [clean_prefix(text, settings.corpus.clean) for text in texts]
+    if not all(cleaned):
+        raise ConfigError("sample.prefixes has an empty prefix: a model writes on from at least one character")
+    return tuple(
+        (text, vocabulary.encode(text, unknown=settings.corpus.unknown, what=f"the sample prefix {text!r}"))
+        for text in cleaned
+    )
+
+
+def _default_prefixes(vocabulary: Vocabulary, split: Split) -> list[str]:
+    """Return the first words of two lines: one from the training part, one from the next part if there is one."""
+    prefixes = [_first_words(vocabulary, part) for part in (split.train, split.val) if part is not None]
+    return list(dict.fromkeys(prefixes))
+
+
+def _first_words(vocabulary: Vocabulary, part: Part) -> str:
+    text = vocabulary.decode(part.ids[:4096]).replace("\N{REPLACEMENT CHARACTER}", "")
+    # A part may start in mid-line: take its second line if there is one.
+    lines = [line for line in text.split("\n")[1:] if line.strip()] or [text]
+    words = lines[0][:PREFIX_CHARS].rpartition(" ")
+    return (words[0] + words[1]) or lines[0][:2]
+
+
+def _corpus_facts(corpus: Corpus, split: Split, settings: Settings) -> dict[str, Any]:
+    parts = {"train": split.train, "val": split.val, "test": split.test}
+    return {
+        "corpus": settings.corpus.name or [str(file) for file in corpus.files],
+        "corpus_sha256": corpus.sha256,
+        "corpus_chars": len(corpus.ids),
+        "vocab_size": len(corpus.vocabulary),
+        "split": {
+            name: {"chars": len(part.ids), "sha256": part.sha256} for name, part in parts.items() if part is not None
+        },
+        "dropped_chars": num_dropped(len(split.train.ids), settings.sampling),
+    }
+
+
+def _model_facts(network: CharLM, settings: Settings, device: torch.device) -> dict[str, Any]:
+    return {
+        "num_parameters": num_parameters(network),
+        "implementation": choose_implementation(settings.model),
+        "device": str(device),
+    }
+
+
+def machine_facts() -> dict[str, Any]:
+    """Return what computations here run on: versions, threads, processor, GPUs."""
+    return {
+        "versions": {
+            "charlm": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "platform": platform.platform(),
+    }

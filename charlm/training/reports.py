@@ -1,0 +1,146 @@
+"""What a training run yields: plain records that a console draws, a script reads and a run folder keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charlm.evaluation.figure import Figure
+
+
+@dataclass(frozen=True)
+class Start:
+    """A run begins.
+
+    Args:
+        run: its folder.
+        facts: what it runs on: corpus, sizes, parameters, device, implementation; as in environment.json.
+        planned_steps: steps until the end, None where minutes alone end it.
+        minutes: the budget in minutes, if there is one.
+    """
+
+    run: Path
+    facts: Mapping[str, Any]
+    planned_steps: int | None
+    minutes: float | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step was taken; figures of this step alone.
+
+    Args:
+        step: steps taken so far.
+        epoch: the epoch it belongs to, from 1.
+        seconds: since the run began.
+        step_seconds: that this step took.
+        figure: of the step's own windows, in training mode.
+        gradient_norm: before clipping.
+        learning_rate: that was used.
+    """
+
+    step: int
+    epoch: int
+    seconds: float
+    step_seconds: float
+    figure: Figure
+    gradient_norm: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The model was evaluated and saved.
+
+    Args:
+        step: steps taken so far.
+        epoch: epochs begun so far.
+        seconds: since the run began.
+        chars_seen: training characters so far, repeated ones counted again.
+        train: of the training windows since the last evaluation, while the weights moved.
+        val: of at most eval.max_chars of the validation part, or None without one.
+        is_partial: whether val read less than the whole part.
+        is_best: whether val is the lowest so far.
+        learning_rate: of the last step.
+        gradient_norm: of the last step, before clipping.
+        chars_per_second: of training steps alone.
+        epoch_seconds: of the last whole epoch's steps, None before there is one.
+    """
+
+    step: int
+    epoch: int
+    seconds: float
+    chars_seen: int
+    train: Figure
+    val: Figure | None
+    is_partial: bool
+    is_best: bool
+    learning_rate: float
+    gradient_norm: float
+    chars_per_second: float
+    epoch_seconds: float | None
+
+    def as_record(self) -> dict[str, Any]:
+        """Return a JSON object with units in its names."""
+        record: dict[str, Any] = {
+            "kind": "evaluation",
+            "step": self.step,
+            "epoch": self.epoch,
+            "seconds": round(self.seconds, 3),
+            "chars_seen": self.chars_seen,
+            "learning_rate": self.learning_rate,
+            "gradient_norm": self.gradient_norm,
+            "chars_per_second": round(self.chars_per_second, 1),
+            "epoch_seconds": None if self.epoch_seconds is None else round(self.epoch_seconds, 3),
+        }
+        return record | figure_record("train", self.train) | figure_record("val", self.val)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What the model wrote: one continuation for each prefix."""
+
+    step: int
+    epoch: int
+    prefixes: tuple[str, ...]
+    continuations: tuple[str, ...]
+
+    def as_record(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        pairs = zip(self.prefixes, self.continuations, strict=True)
+        texts = [{"prefix": prefix, "continuation": text} for prefix, text in pairs]
+        return {"step": self.step, "epoch": self.epoch, "samples": texts}
+
+
+@dataclass(frozen=True)
+class End:
+    """The run has ended.
+
+    Args:
+        run: its folder.
+        stopped_by: epochs, max_steps, minutes, early_stopping, or interrupt and terminate (saved, not evaluated).
+        record: the closing figures: those of the last line of metrics.jsonl and of `--json`.
+        samples: the last sample table.
+    """
+
+    run: Path
+    stopped_by: str
+    record: Mapping[str, Any]
+    samples: Samples | None
+
+
+Report = Start | Step | Evaluation | Samples | End
+
+
+def figure_record(name: str, figure: Figure | None) -> dict[str, Any]:
+    """Return a figure's rates under `name`, nulls where there is none."""
+    if figure is None:
+        return {f"{name}_{rate}": None for rate in ("nats_per_char", "bpc", "perplexity", "chars")}
+    return {
+        f"{name}_nats_per_char": figure.nats_per_char,
+        f"{name}_bpc": figure.bits_per_char,
+        f"{name}_perplexity": figure.perplexity,
+        f"{name}_chars": figure.num_predicted,
+    }

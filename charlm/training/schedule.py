@@ -1,0 +1,59 @@
+"""The learning rate as a pure function of the step."""
+
+from __future__ import annotations
+
+import math
+
+from charlm.settings.schema import OptimizerSettings, Period, Settings
+
+DEFAULT_FACTOR = 0.5
+DEFAULT_PATIENCE = 3
+
+
+def planned_steps(settings: Settings, steps_per_epoch: int) -> int | None:
+    """Return how many steps epochs and max_steps allow, or None where minutes alone end the run."""
+    train = settings.train
+    limits = [train.max_steps, train.epochs and train.epochs * steps_per_epoch]
+    return min((limit for limit in limits if limit), default=None)
+
+
+def fix_schedule_length(settings: Settings, steps_per_epoch: int) -> Settings:
+    """Return the settings with the cosine's length spelled out; it never moves after that."""
+    schedule = settings.optimizer.schedule
+    if schedule.method != "cosine" or schedule.total_steps is not None:
+        return settings
+    schedule = schedule.model_copy(update={"total_steps": planned_steps(settings, steps_per_epoch)})
+    optimizer = settings.optimizer.model_copy(update={"schedule": schedule})
+    return settings.model_copy(update={"optimizer": optimizer})
+
+
+def learning_rate_at(
+    step: int, optimizer: OptimizerSettings, *, steps_per_epoch: int, num_plateaus: int = 0
+) -> float:
+    """Return the learning rate of a step.
+
+    Args:
+        step: counted from 0.
+        optimizer: the peak and its schedule.
+        steps_per_epoch: what a period in epochs means.
+        num_plateaus: how often validation has stopped improving so far.
+    """
+    schedule = optimizer.schedule
+    factor = schedule.factor or DEFAULT_FACTOR
+    period = (schedule.every or Period(epochs=1)).in_steps(steps_per_epoch)
+    peak, floor = optimizer.learning_rate, schedule.min_learning_rate
+    if step < schedule.warmup_steps:
+        return peak * (step + 1) / schedule.warmup_steps
+    if schedule.method == "step":
+        return max(floor, peak * factor ** (step // period))
+    if schedule.method == "exponential":
+        return max(floor, peak * factor ** (step / period))
+    if schedule.method == "plateau":
+        return max(floor, peak * factor**num_plateaus)
+    if schedule.method == "cosine":
+        assert schedule.total_steps is not None
+        length = max(1, schedule.total_steps - schedule.warmup_steps)
+        done = min(1.0, (step - schedule.warmup_steps) / length)
+        low = min(floor, peak)
+        return low + (peak - low) * (1 + math.cos(math.pi * done)) / 2
+    return peak
