@@ -175,8 +175,12 @@ def evaluate(
     ids = _read_files(model, files) if files else _read_part(model, split)
     if len(ids) < 2:
         raise TextError(f"the text has {len(ids)} characters: at least two are needed to predict one")
-    progress = None if report is None else lambda done: report(done, len(ids) - 1)
-    return evaluate_ids(model.network, ids, report=progress)
+
+    def advance(done: int) -> None:
+        if report:
+            report(done, len(ids) - 1)
+
+    return evaluate_ids(model.network, ids, report=advance)
 
 
 def _read_files(model: Model, files: Sequence[str | Path]) -> Ids:

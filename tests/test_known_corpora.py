@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from charlm.cli.corpus import corpus_app
-from charlm.errors import StorageError, TextError
+from charlm.errors import TextError
 from charlm.text import known
 from charlm.text.known import (
     KNOWN_CORPORA,
@@ -88,9 +88,8 @@ def test_without_the_variable_the_data_folder_is_the_users_cache(monkeypatch: py
 
 
 def test_a_corpus_not_downloaded_yet_says_how_to_get_it() -> None:
-    with pytest.raises(
-        TextError, match="is not on this machine yet; run: charlm corpus get tinyshakespeare$"
-    ) as caught:
+    sentence = "is not on this machine yet; run: charlm corpus get tinyshakespeare"
+    with pytest.raises(TextError, match=sentence) as caught:
         corpus_file("tinyshakespeare")
     assert caught.value.exit_code == 3
 
@@ -138,8 +137,8 @@ def test_get_from_a_folder_prints_the_path_and_nothing_else_on_standard_output(
 
 def test_get_without_a_network_fails_as_storage(corpus: KnownCorpus) -> None:
     result = CliRunner().invoke(corpus_app, ["get", corpus.name])
-    assert isinstance(result.exception, StorageError)
-    assert result.stdout == ""
+    assert (result.exit_code, result.stdout) == (6, "")
+    assert "charlm corpus get small --from FOLDER" in result.stderr
 
 
 def test_info_reads_a_known_corpus_in_its_own_encoding(corpus: KnownCorpus) -> None:
@@ -148,7 +147,7 @@ def test_info_reads_a_known_corpus_in_its_own_encoding(corpus: KnownCorpus) -> N
     assert facts["path"] == str(path)
     assert (facts["sha256"], facts["encoding"], facts["split"]) == (corpus.sha256, "latin-1", [300, 20, 20])
     assert (facts["num_chars"], facts["num_bytes"]) == (len(TEXT), len(TEXT.encode()))
-    assert facts["rarest"][0] == ["1", 20]
+    assert ["1", 20] in facts["rarest"]
     assert facts["line_endings"] == {"lf": 20, "crlf": 20, "cr": 0}
 
 
@@ -172,12 +171,12 @@ def test_info_describes_a_file_in_lines(tmp_path: Path) -> None:
     ],
 )
 def test_info_of_something_absent_says_what_to_do(target: str, message: str) -> None:
-    error = CliRunner().invoke(corpus_app, ["info", target]).exception
-    assert isinstance(error, TextError)
-    assert message in str(error)
+    result = CliRunner().invoke(corpus_app, ["info", target])
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert message in result.stderr
 
 
 def test_info_refuses_bytes_that_are_not_in_the_encoding(tmp_path: Path) -> None:
     path = put(tmp_path / "latin.txt", "é".encode("latin-1"))
-    assert isinstance(CliRunner().invoke(corpus_app, ["info", str(path)]).exception, TextError)
+    assert CliRunner().invoke(corpus_app, ["info", str(path)]).exit_code == 3
     assert CliRunner().invoke(corpus_app, ["info", str(path), "--encoding", "latin-1"]).exit_code == 0

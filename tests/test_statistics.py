@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import math
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -16,16 +17,16 @@ from charlm.text.statistics import LineEndings, describe_text
 
 def scalar_entropies(text: str) -> tuple[float, float]:
     """Return H(x_t) and H(x_t | x_{t-1}), one character at a time."""
-    unigrams, pairs, contexts = Counter(text), Counter(zip(text, text[1:], strict=False)), Counter(text[:-1])
+    unigrams, pairs, contexts = Counter(text), Counter(pairwise(text)), Counter(text[:-1])
     unigram = sum(-math.log2(unigrams[char] / len(text)) for char in text) / len(text)
-    bits = sum(-math.log2(pairs[a, b] / contexts[a]) for a, b in zip(text, text[1:], strict=False))
+    bits = sum(-math.log2(pairs[a, b] / contexts[a]) for a, b in pairwise(text))
     return unigram, bits / (len(text) - 1) if len(text) > 1 else 0.0
 
 
 def cut(text: str, places: list[int]) -> list[str]:
     """Cut a text at some places; pieces may be empty."""
     edges = [0, *sorted(min(place, len(text)) for place in places), len(text)]
-    return [text[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [text[start:end] for start, end in pairwise(edges)]
 
 
 @given(text=st.text(min_size=1), places=st.lists(st.integers(0, 50)))
@@ -43,9 +44,7 @@ def test_counts_equal_a_scalar_computation(text: str) -> None:
         len(text.encode()),
         len(set(text)),
     )
-    assert found.line_endings == LineEndings(
-        lf=text.count("\n") - crlf, crlf=crlf, cr=text.count("\r") - crlf
-    )
+    assert found.line_endings == LineEndings(lf=text.count("\n") - crlf, crlf=crlf, cr=text.count("\r") - crlf)
     assert found.unigram_bits_per_char == pytest.approx(unigram, abs=1e-12)
     assert found.bigram_bits_per_char == pytest.approx(bigram, abs=1e-12)
     assert found.bzip2_bits_per_char == 8 * len(bz2.compress(text.encode(), 9)) / len(text)

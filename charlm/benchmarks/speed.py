@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from charlm.networks.language_model import build_model
+from charlm.networks.recurrent import detach_state
 from charlm.settings.schema import Cell, Implementation, ModelSettings, SamplingSettings, Settings
 from charlm.text.windows import Window
 from charlm.training.optimizer import build_optimizer
@@ -81,15 +83,18 @@ def compare_speed(
     )
     windows = _random_windows(vocab_size, batch_size, seq_len)
     target = torch.device(device)
-    loops = (_classic_loop(settings, vocab_size, windows, target), _our_loop(settings, vocab_size, windows, target))
+    loops = (
+        _classic_loop(settings, vocab_size, windows, target),
+        _our_loop(settings, vocab_size, windows, target),
+    )
     speeds = [[_speed(loop, batch_size * seq_len, target) for loop in loops] for _ in range(rounds + 1)]
     return Comparison(cell, tuple(pair[0] for pair in speeds[1:]), tuple(pair[1] for pair in speeds[1:]))
 
 
-def _speed(loop: Callable[[], None], chars_a_step: int, device: torch.device) -> float:
+def _speed(loop: Iterator[None], chars_a_step: int, device: torch.device) -> float:
     began = time.perf_counter()
     for _ in range(STEPS_A_ROUND):
-        loop()
+        next(loop)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return STEPS_A_ROUND * chars_a_step / (time.perf_counter() - began)
@@ -101,46 +106,34 @@ def _random_windows(vocab_size: int, batch_size: int, seq_len: int) -> list[Wind
     return [Window(text[:-1], text[1:])]
 
 
-def _classic_loop(
-    settings: Settings, vocab_size: int, windows: list[Window], device: torch.device
-) -> Callable[[], None]:
+def _classic_loop(settings: Settings, vocab_size: int, windows: list[Window], device: torch.device) -> Iterator[None]:
     model = settings.model
     network = CLASSIC_CELLS[model.cell](vocab_size, model.hidden_size, model.num_layers).to(device)
     decoder = nn.Linear(model.hidden_size, vocab_size).to(device)
     parameters = [*network.parameters(), *decoder.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=settings.optimizer.learning_rate)
 
-    def steps() -> Iterator[None]:
-        state = None
-        while True:
-            inputs = torch.from_numpy(windows[0].inputs.astype(np.int64)).to(device)
-            targets = torch.from_numpy(windows[0].targets.astype(np.int64)).to(device)
-            hidden, state = network(one_hot(inputs, vocab_size).float(), state)
-            state = tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
-            loss = cross_entropy(decoder(hidden).reshape(-1, vocab_size), targets.reshape(-1))
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            loss.item()
-            yield
-
-    return lambda iterator=steps(): next(iterator)
+    state: Any = None
+    while True:
+        inputs = torch.from_numpy(windows[0].inputs.astype(np.int64)).to(device)
+        targets = torch.from_numpy(windows[0].targets.astype(np.int64)).to(device)
+        hidden, state = network(one_hot(inputs, vocab_size).float(), state)
+        state = detach_state(state) if model.cell == "lstm" else state.detach()
+        loss = cross_entropy(decoder(hidden).reshape(-1, vocab_size), targets.reshape(-1))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        loss.item()
+        yield
 
 
-def _our_loop(
-    settings: Settings, vocab_size: int, windows: list[Window], device: torch.device
-) -> Callable[[], None]:
+def _our_loop(settings: Settings, vocab_size: int, windows: list[Window], device: torch.device) -> Iterator[None]:
     network = build_model(settings.model, vocab_size, seed=0).to(device)
     optimizer = build_optimizer(network.parameters(), settings.optimizer)
 
-    def steps() -> Iterator[None]:
-        state = network.zero_state(settings.sampling.batch_size)
-        while True:
-            outcome = take_step(
-                network, optimizer, windows, state, settings=settings, step=0, learning_rate=5e-3
-            )
-            state = outcome.state
-            yield
-
-    return lambda iterator=steps(): next(iterator)
+    state = network.zero_state(settings.sampling.batch_size)
+    while True:
+        outcome = take_step(network, optimizer, windows, state, settings=settings, step=0, learning_rate=5e-3)
+        state = outcome.state
+        yield

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from charlm.errors import ConfigError
 
 RunOption = Annotated[
-    str | None, typer.Option("--run", help="A run's name or path; without it, the newest run with a checkpoint.")
+    str | None,
+    typer.Option("--run", help="A run's name or path; without it, the newest run with a checkpoint."),
 ]
 RunsDirOption = Annotated[
     Path | None,
@@ -29,13 +30,13 @@ ConfigOption = Annotated[
 ]
 
 
-def read_checkpoint_choice(text: str) -> str | int:
+def read_checkpoint_choice(text: str) -> Literal["best", "last"] | int:
     """Return best, last, or a step's number.
 
     Raises:
         ConfigError: for anything else.
     """
-    if text in ("best", "last"):
+    if text == "best" or text == "last":
         return text
     if text.isdecimal():
         return int(text)

@@ -63,7 +63,9 @@ def schema() -> None:
 @config_app.command("init")
 @clean_exit
 def init(
-    file: Annotated[Path, typer.Argument(help="The file to write; an existing one is left alone.")] = Path("charlm.yaml"),
+    file: Annotated[Path, typer.Argument(help="The file to write; an existing one is left alone.")] = Path(
+        "charlm.yaml"
+    ),
 ) -> None:
     """Write a configuration with every setting, its default and what it means.
 

@@ -7,18 +7,20 @@ from typing import Annotated
 
 import typer
 
+from charlm.cli.exits import clean_exit
 from charlm.errors import TextError
 
-corpus_app = typer.Typer(
-    help="List, describe and download corpora.\n\nExample: charlm corpus list", no_args_is_help=True
-)
+corpus_app = typer.Typer(no_args_is_help=True, help="List, describe and download corpora.")
 
 
 @corpus_app.command("list")
+@clean_exit
 def list_corpora() -> None:
     """List the corpora known by name, and say which are on this machine.
 
-    Example: charlm corpus list
+    Example:
+
+        charlm corpus list
     """
     from charlm.console.corpora import show_corpora
     from charlm.text.known import corpus_entries
@@ -27,12 +29,11 @@ def list_corpora() -> None:
 
 
 @corpus_app.command("info")
+@clean_exit
 def describe_corpus(
     target: Annotated[
         str,
-        typer.Argument(
-            metavar="NAME|FILE", help="A corpus known by name, or a text file (./NAME to be sure)."
-        ),
+        typer.Argument(metavar="NAME|FILE", help="A corpus known by name, or a text file (./NAME to be sure)."),
     ],
     encoding: Annotated[
         str | None, typer.Option(help="Encoding of the file.", show_default="the corpus's own, else utf-8")
@@ -41,7 +42,9 @@ def describe_corpus(
 ) -> None:
     """Describe a text: size, symbols, line endings, entropies, and how well bzip2 packs it.
 
-    Example: charlm corpus info stories
+    Example:
+
+        charlm corpus info stories
     """
     import json
     from dataclasses import asdict
@@ -71,6 +74,7 @@ def describe_corpus(
 
 
 @corpus_app.command("get")
+@clean_exit
 def get_corpus(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A public corpus; see `charlm corpus list`.")],
     folder: Annotated[
@@ -80,7 +84,9 @@ def get_corpus(
 ) -> None:
     """Download a public corpus, check its SHA-256 and print where it lies; run again to go on after a break.
 
-    Example: charlm corpus get tinyshakespeare
+    Example:
+
+        charlm corpus get tinyshakespeare
     """
     from charlm.console.corpora import download_progress
     from charlm.text.download import fetch_corpus, import_corpus
@@ -88,10 +94,7 @@ def get_corpus(
 
     corpus = known_corpus(name)
     with download_progress(name) as report:
-        if folder is None:
-            path = fetch_corpus(corpus, report=report)
-        else:
-            path = import_corpus(corpus, folder, report=report)
+        path = fetch_corpus(corpus, report=report) if folder is None else import_corpus(corpus, folder, report=report)
     typer.echo(f"{name}: {corpus.num_bytes:,} bytes with the right SHA-256", err=True)
     typer.echo(path)
 

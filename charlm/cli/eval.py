@@ -20,7 +20,8 @@ from charlm.errors import ConfigError
 def evaluate(
     run: RunOption = None,
     corpus: Annotated[
-        list[str] | None, typer.Option(help="Text files instead of a part of the run's own corpus.", metavar="FILE")
+        list[str] | None,
+        typer.Option(help="Text files instead of a part of the run's own corpus.", metavar="FILE"),
     ] = None,
     split: Annotated[
         Literal["train", "val", "test"] | None,

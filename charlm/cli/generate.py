@@ -85,9 +85,7 @@ def _prefix(prefix: str | None, file: str | None) -> str:
         raise TextError(f"cannot read the prefix file {file}: {(error.strerror or '').lower()}") from error
 
 
-def _stream(
-    model: Model, prefix: str, *, filters: Filters, seed: int, length: int, stops: list[str]
-) -> None:
+def _stream(model: Model, prefix: str, *, filters: Filters, seed: int, length: int, stops: list[str]) -> None:
     """Write one sample to standard output as it is drawn."""
     from charlm.console.terminal import shown_safely
     from charlm.generation.sampling import sample_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -52,14 +52,14 @@ def train(
     request = StopRequest()
     reports = train_reports(settings, name=run, runs_dir=runs_dir, should_stop=request.word)
     view = TrainingView(quiet=quiet)
+    report = None
     with view.showing():
         view.show(next(reports))
         with request.listening():
             for report in reports:
                 view.show(report)
-                if isinstance(report, End):
-                    end = report
-    _close(end, runs_dir_given=runs_dir is not None, as_json=json_)
+    assert isinstance(report, End)
+    _close(report, runs_dir_given=runs_dir is not None, as_json=json_)
 
 
 class StopRequest:
@@ -73,7 +73,7 @@ class StopRequest:
         return self.received
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self) -> Generator[None]:
         """Take SIGINT, SIGTERM and SIGUSR1 as requests."""
         words = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate"}
         if hasattr(signal, "SIGUSR1"):
@@ -108,7 +108,8 @@ def _close(end: End, *, runs_dir_given: bool, as_json: bool) -> None:
 
     if end.stopped_by in EXIT_CODES:
         raise StoppedError(
-            f"stopped at step {end.record['steps']:,}; its checkpoint is saved in {end.run}", EXIT_CODES[end.stopped_by]
+            f"stopped at step {end.record['steps']:,}; its checkpoint is saved in {end.run}",
+            EXIT_CODES[end.stopped_by],
         )
     if as_json:
         print_json(end.record)

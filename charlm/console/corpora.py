@@ -90,9 +90,7 @@ def download_progress(name: str) -> Generator[Callable[[int, int | None], None]]
         yield _line_report(name)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console_for(sys.stderr), transient=True
-    ) as progress:
+    with Progress(*columns, TimeRemainingColumn(), console=console_for(sys.stderr), transient=True) as progress:
 
         def report(done: int, total: int | None) -> None:
             # The bar appears with the first byte: nothing is drawn for a corpus that is here already.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.progress import Progress
@@ -13,7 +13,7 @@ from charlm.evaluation.figure import Figure
 
 
 @contextmanager
-def evaluation_progress() -> Iterator[Callable[[int, int], None]]:
+def evaluation_progress() -> Generator[Callable[[int, int], None]]:
     """Show a bar on standard error while a text is read; yield what takes (characters done, of how many)."""
     console = console_for(sys.stderr)
     with Progress(console=console, disable=not is_live(sys.stderr), transient=True) as progress:

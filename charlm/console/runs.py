@@ -52,12 +52,11 @@ def show_run(run: Run, overview: Mapping[str, Any]) -> None:
     console.print(f"\n{dump_settings(run.settings())}", markup=False, end="")
 
 
-def show_machine(facts: Mapping[str, Any]) -> None:
+def show_machine(facts: dict[str, Any]) -> None:
     """Print what the computations here would run on."""
     console = console_for(sys.stdout)
-    for name, value in facts.items():
-        text = ", ".join(f"{key} {entry}" for key, entry in value.items()) if isinstance(value, dict) else value
-        console.print(f"{name:<16}{text}", markup=False)
+    for name, value in {**facts.pop("versions"), **facts}.items():
+        console.print(f"{name:<16}{', '.join(value) or 'none' if name == 'gpus' else value}", markup=False)
 
 
 def shown(key: str, value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class TrainingView:
         self.smoothed = 0.0
 
     @contextmanager
-    def showing(self) -> Iterator[TrainingView]:
+    def showing(self) -> Generator[TrainingView]:
         """Show the live display while the run lasts; the cursor comes back whatever ends it."""
         with self.progress:
             yield self
@@ -128,7 +128,9 @@ def evaluation_line(report: Evaluation) -> str:
         f"training perplexity {report.train.perplexity:.2f}",
     ]
     if report.val is not None:
-        label = f"first {report.val.num_predicted + 1:,} characters of validation" if report.is_partial else "validation"
+        label = (
+            f"first {report.val.num_predicted + 1:,} characters of validation" if report.is_partial else "validation"
+        )
         parts.append(f"{label} perplexity {report.val.perplexity:.2f} ({report.val.bits_per_char:.3f} bpc)")
     parts += [
         f"learning rate {report.learning_rate:.3g}",
@@ -175,8 +177,11 @@ def summary_rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
                 )
             )
     rows += [
-        ("trained", f"{record['steps']:,} steps, {record['epochs']:,} epochs, {record['seconds']:.0f} s; "
-         f"{record['chars_per_second']:,.0f} characters/s; ended by {record['stopped_by']}"),
+        (
+            "trained",
+            f"{record['steps']:,} steps, {record['epochs']:,} epochs, {record['seconds']:.0f} s; "
+            f"{record['chars_per_second']:,.0f} characters/s; ended by {record['stopped_by']}",
+        ),
         ("best checkpoint", f"step {record['best_step']:,}"),
     ]
     return rows

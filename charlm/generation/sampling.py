@@ -109,8 +109,8 @@ def _read_prefix(network: CharLM, prefix: Ids) -> tuple[Tensor, State]:
     with torch.inference_mode():
         state = network.zero_state(BLOCK_ROWS)
         logits = state[0].new_empty(0)
-        for chunk in ids.split(CHUNK_CHARS):
-            window, state = network(chunk, state)
+        for start in range(0, len(ids), CHUNK_CHARS):
+            window, state = network(ids[start : start + CHUNK_CHARS], state)
             logits = window[-1]
     return logits, state
 

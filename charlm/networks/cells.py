@@ -1,6 +1,6 @@
 """The equations: three cells, one line of code for each equation, in the papers' letters.
 
-Pure functions of one time step. Shapes: x (B, E), states (B, H). Weights and their gate blocks are laid out as torch.nn's.
+Pure functions of one time step. Shapes: x (B, E), states (B, H). Weights and their gate blocks lie as in torch.nn.
 """
 
 from __future__ import annotations

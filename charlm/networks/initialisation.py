@@ -13,15 +13,13 @@ from charlm.settings.schema import ModelSettings
 NORMAL_DEVIATION = 0.01
 
 
-def initialise_stack(
-    stack: nn.Module, shape: StackShape, model: ModelSettings, generator: torch.Generator
-) -> None:
+def initialise_stack(stack: nn.Module, shape: StackShape, model: ModelSettings, generator: torch.Generator) -> None:
     """Fill a stack's parameters in place, always in the same order, whichever implementation runs them.
 
-    torch's default is uniform in +-1/sqrt(H) (torch.nn.RNN's documentation); normal is N(0, 0.01) with zero biases, as the
-    textbook's cells from scratch; xavier and he scale with each gate's own fan and zero the biases; orthogonal (Saxe et al.
-    2014) and identity (Le, Jaitly and Hinton 2015) set the recurrent matrices and keep torch's default for the rest, but
-    for identity's zero biases.
+    torch's default is uniform in +-1/sqrt(H) (torch.nn.RNN's documentation); normal is N(0, 0.01) with zero biases, as
+    the textbook's cells from scratch; xavier and he scale with each gate's own fan and zero the biases; orthogonal
+    (Saxe et al. 2014) and identity (Le, Jaitly and Hinton 2015) set the recurrent matrices and keep torch's default for
+    the rest, but for identity's zero biases.
     """
     H = shape.hidden_size
     with torch.no_grad():
@@ -31,8 +29,8 @@ def initialise_stack(
                 if kind.startswith("bias"):
                     initialise_bias(parameter, model, H, generator)
                     continue
-                for gate in parameter.split(H):
-                    initialise_matrix(gate, model, H, generator, is_recurrent=kind == "weight_hh")
+                for row in range(0, len(parameter), H):
+                    initialise_matrix(parameter[row : row + H], model, H, generator, is_recurrent=kind == "weight_hh")
             if model.forget_bias is not None:
                 # The cell adds both biases: one holds the value, the other nothing.
                 stack.get_parameter(f"bias_ih_l{layer}")[H : 2 * H] = model.forget_bias

@@ -28,9 +28,7 @@ class CharLM(nn.Module):
         implementation: torch or reference; see `choose_implementation`.
     """
 
-    def __init__(
-        self, model: ModelSettings, vocab_size: int, implementation: Literal["torch", "reference"]
-    ) -> None:
+    def __init__(self, model: ModelSettings, vocab_size: int, implementation: Literal["torch", "reference"]) -> None:
         super().__init__()
         self.shape = stack_shape(model, vocab_size)
         self.vocab_size = vocab_size

@@ -28,9 +28,7 @@ class Layer:
     places: dict[KeyPath, Place]
 
 
-def load_settings(
-    *files: str | Path, overrides: Sequence[str] = (), layers: Sequence[Layer] = ()
-) -> Settings:
+def load_settings(*files: str | Path, overrides: Sequence[str] = (), layers: Sequence[Layer] = ()) -> Settings:
     """Load a configuration; without a file and without a corpus, the quick start.
 
     Args:
@@ -64,9 +62,7 @@ def file_layer(file: str | Path) -> Layer:
     except OSError as error:
         shipped = ", ".join(shipped_names())
         reason = (error.strerror or str(error)).lower()
-        raise ConfigError(
-            f"cannot read the configuration {file}: {reason}; shipped ones by name: {shipped}"
-        ) from error
+        raise ConfigError(f"cannot read the configuration {file}: {reason}; shipped ones by name: {shipped}") from error
     return _layer(parse_yaml(text, str(file)), base=path.parent)
 
 
@@ -184,5 +180,3 @@ def _copied(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _copied(entry) for key, entry in cast("dict[str, Any]", value).items()}
     return value
-
-

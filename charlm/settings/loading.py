@@ -1,8 +1,8 @@
 """A strict YAML reader with the place of every value, and a writer that it reads back alike.
 
-PyYAML alone takes `1e-3` for a text, `no` for false, `010` for 8 and lets the second of two equal keys win. This reader
-keeps PyYAML's parser and decides scalars itself, by YAML 1.2's core schema; anchors, tags and duplicate keys are errors.
-The only module that imports yaml.
+PyYAML alone takes `1e-3` for a text, `no` for false, `010` for 8 and lets the second of two equal keys win. This
+reader keeps PyYAML's parser and decides scalars itself, by YAML 1.2's core schema; anchors, tags and duplicate keys
+are errors. The only module that imports yaml.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -63,7 +63,7 @@ def parse_yaml(text: str, source: str) -> Document:
         raise ConfigError(f"{source}: longer than {MAX_CHARS:,} characters, too long for a configuration")
     places: dict[KeyPath, Place] = {}
     try:
-        events = yaml.parse(text, Loader=yaml.SafeLoader)
+        events = cast("Iterator[Any]", yaml.parse(text, Loader=yaml.SafeLoader))
         value = _document(_Reader(events, source, places))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -153,7 +153,7 @@ def _scalar(text: str) -> Any:
 class _Dumper(yaml.SafeDumper):
     """PyYAML's writer, quoting also the texts that YAML 1.2 would read as numbers."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the signature is PyYAML's
         return True
 
 

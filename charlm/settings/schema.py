@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import (
     BaseModel,
@@ -95,9 +95,15 @@ class Clean(Section):
             return {}
         if isinstance(value, Clean | dict):
             return value  # pyright: ignore[reportUnknownVariableType]
-        raise PydanticCustomError(
-            "clean", "must be letters, none, or keys out of newline, unicode, lowercase, letters"
-        )
+        raise PydanticCustomError("clean", "must be letters, none, or keys out of newline, unicode, lowercase, letters")
+
+
+def _filled(value: Any, keys: tuple[str, ...], default: dict[str, Any]) -> Any:
+    """Add a default to a mapping in which none of some keys is set; anything else is left to the type check."""
+    if not isinstance(value, dict):
+        return value
+    values = cast("dict[str, Any]", value)
+    return values | default if all(values.get(key) is None for key in keys) else values
 
 
 def _split_shape(value: Any) -> Any:
@@ -124,9 +130,13 @@ SplitSetting = Annotated[SplitName | tuple[float | int, ...], BeforeValidator(_s
 class CorpusSettings(Section):
     """Which text, how it is read and cleaned, and how it is split."""
 
-    name: str | None = Field(default=None, description="a shipped or known corpus, see `charlm corpus list`; null is stories if there is no path")
+    name: str | None = Field(
+        default=None,
+        description="a shipped or known corpus, see `charlm corpus list`; null is stories if there is no path",
+    )
     path: TextList | None = Field(
-        default=None, description="text files in this order; a folder means its .txt files, sorted; - is standard input"
+        default=None,
+        description="text files in this order; a folder means its .txt files, sorted; - is standard input",
     )
     encoding: str = Field(default="utf-8", description="strict; a byte order mark is removed")
     clean: Clean = Field(
@@ -146,9 +156,7 @@ class CorpusSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_default_corpus(cls, value: Any) -> Any:
-        if isinstance(value, dict) and all(value.get(key) is None for key in ("name", "path")):  # pyright: ignore[reportUnknownMemberType]
-            return value | {"name": DEFAULT_CORPUS}
-        return value  # pyright: ignore[reportUnknownVariableType]
+        return _filled(value, ("name", "path"), {"name": DEFAULT_CORPUS})
 
 
 class VocabularySettings(Section):
@@ -156,7 +164,8 @@ class VocabularySettings(Section):
 
     min_count: PositiveInt = Field(default=1, description="characters seen less often become the unknown symbol")
     max_size: Annotated[int, Field(ge=2)] | None = Field(
-        default=None, description="at most so many symbols, the unknown symbol included; the most frequent stay"
+        default=None,
+        description="at most so many symbols, the unknown symbol included; the most frequent stay",
     )
 
 
@@ -198,13 +207,16 @@ class ScheduleSettings(Section):
     """The learning rate over time; its length is fixed when the run is created."""
 
     method: Literal["constant", "step", "exponential", "cosine", "plateau"] = Field(
-        default="constant", description="step and exponential multiply by factor every `every`; plateau on validation"
+        default="constant",
+        description="step and exponential multiply by factor every `every`; plateau on validation",
     )
     warmup_steps: Annotated[int, Field(ge=0)] = Field(default=0, description="steps of linear rise from zero")
     total_steps: PositiveInt | None = Field(
         default=None, description="cosine: steps until the end; null takes it from epochs or max_steps"
     )
-    every: Period | None = Field(default=None, description="step, exponential: the period of one factor; null is 1 epoch")
+    every: Period | None = Field(
+        default=None, description="step, exponential: the period of one factor; null is 1 epoch"
+    )
     factor: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
         default=None, description="step, exponential, plateau: multiplier; null is 0.5"
     )
@@ -221,12 +233,12 @@ class OptimizerSettings(Section):
     learning_rate: PositiveFloat = Field(default=5e-3, description="at its peak")
     momentum: UnitInterval | None = Field(default=None, description="sgd, rmsprop; null is 0")
     weight_decay: Annotated[float, Field(ge=0.0)] = Field(default=0.0, description="L2, or decoupled for adamw")
-    clip_norm: PositiveFloat | None = Field(default=1.0, description="largest global norm of the gradient; null is none")
+    clip_norm: PositiveFloat | None = Field(
+        default=1.0, description="largest global norm of the gradient; null is none"
+    )
     clip_value: PositiveFloat | None = Field(default=None, description="largest absolute value of each gradient entry")
     accumulation: PositiveInt = Field(default=1, description="windows whose gradients are averaged for one step")
-    schedule: ScheduleSettings = Field(
-        default=ScheduleSettings(), description="the learning rate over time"
-    )
+    schedule: ScheduleSettings = Field(default=ScheduleSettings(), description="the learning rate over time")
 
 
 class TrainSettings(Section):
@@ -234,15 +246,12 @@ class TrainSettings(Section):
 
     epochs: PositiveInt | None = Field(
         default=None,
-        description=f"passes over the training part; null is {DEFAULT_EPOCHS} "
-        "if neither max_steps nor minutes is set",
+        description=f"passes over the training part; null is {DEFAULT_EPOCHS} if neither max_steps nor minutes is set",
     )
     max_steps: PositiveInt | None = Field(default=None, description="optimiser steps")
     minutes: PositiveFloat | None = Field(default=None, description="minutes of training")
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(default=0, description="of weights, order and dropout")
-    eval_every: Period = Field(
-        Period(epochs=1), description="evaluate, report and save a checkpoint"
-    )
+    eval_every: Period = Field(default=Period(epochs=1), description="evaluate, report and save a checkpoint")
     early_stopping: PositiveInt | None = Field(
         default=None, description="stop after so many evaluations without improvement"
     )
@@ -254,10 +263,7 @@ class TrainSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_default_epochs(cls, value: Any) -> Any:
-        budgets = ("epochs", "max_steps", "minutes")
-        if isinstance(value, dict) and all(value.get(key) is None for key in budgets):  # pyright: ignore[reportUnknownMemberType]
-            return value | {"epochs": DEFAULT_EPOCHS}
-        return value  # pyright: ignore[reportUnknownVariableType]
+        return _filled(value, ("epochs", "max_steps", "minutes"), {"epochs": DEFAULT_EPOCHS})
 
 
 class EvalSettings(Section):

@@ -25,7 +25,7 @@ def _section_lines(section: BaseModel, indent: str) -> Iterator[str]:
             yield f"{indent}{name}:  # {field.description}"
             yield from _section_lines(value, indent + "  ")
         else:
-            plain = cast("dict[str, Any]", section.model_dump(mode="json"))[name]
+            plain = section.model_dump(mode="json")[name]
             yield f"{indent}{name}: {_inline(plain)}  # {field.description}"
 
 

@@ -113,7 +113,13 @@ def _read_file(file: Path, encoding: str) -> Iterator[str]:
 
 
 def _decode(
-    decoder: codecs.IncrementalDecoder, block: bytes, *, file: Path, encoding: str, offset: int, is_final: bool
+    decoder: codecs.IncrementalDecoder,
+    block: bytes,
+    *,
+    file: Path,
+    encoding: str,
+    offset: int,
+    is_final: bool,
 ) -> str:
     try:
         text = decoder.decode(block, is_final)

@@ -124,9 +124,7 @@ def _download(part: BufferedRandom, corpus: KnownCorpus, *, url: str, report: Re
                 part.truncate(beginning)
                 _receive(part, response, corpus, report=report)
                 return
-    raise StorageError(
-        f"cannot download {corpus.name}: {url} answers with another part of the file than asked for"
-    )
+    raise StorageError(f"cannot download {corpus.name}: {url} answers with another part of the file than asked for")
 
 
 def _ask(corpus: KnownCorpus, url: str, *, start: int) -> http.client.HTTPResponse:
@@ -159,9 +157,7 @@ def _stated(pattern: str, response: http.client.HTTPResponse) -> int | None:
     return int(match[1]) if match else None
 
 
-def _receive(
-    part: BufferedRandom, response: http.client.HTTPResponse, corpus: KnownCorpus, *, report: Report
-) -> None:
+def _receive(part: BufferedRandom, response: http.client.HTTPResponse, corpus: KnownCorpus, *, report: Report) -> None:
     """Append the body of an answer; whatever arrives is kept."""
     done = part.seek(0, os.SEEK_END)
     total = _total_bytes(response, corpus, done)

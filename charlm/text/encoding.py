@@ -5,19 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from charlm.errors import StorageError, TextError
 from charlm.settings.schema import CorpusSettings, UnknownPolicy, VocabularySettings
 from charlm.text.cleaning import clean_text
 from charlm.text.corpus import hash_files, locate_corpus, read_files
 from charlm.text.known import data_folder
-from charlm.text.vocabulary import NUM_CODE_POINTS, Ids, Vocabulary, build_vocabulary, code_points, latin_bytes
+from charlm.text.vocabulary import (
+    NUM_CODE_POINTS,
+    Ids,
+    Vocabulary,
+    build_vocabulary,
+    code_points,
+    latin_bytes,
+)
 
 # Below this size encoding anew is quicker than a look into the cache, above it ids stay on disk and are mapped.
 CACHED_BYTES = 8 << 20
@@ -118,7 +124,7 @@ def _first(chunks: Iterator[str], num_chars: int) -> Iterator[str]:
             return
 
 
-def _cached_counts(key: list[object], files: tuple[Path, ...], corpus: CorpusSettings) -> dict[str, int]:
+def _cached_counts(key: Sequence[object], files: tuple[Path, ...], corpus: CorpusSettings) -> dict[str, int]:
     path = _cache_path(key, ".counts.json")
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
@@ -127,17 +133,16 @@ def _cached_counts(key: list[object], files: tuple[Path, ...], corpus: CorpusSet
     return counts
 
 
-def _cached_ids(key: list[object], files: tuple[Path, ...], corpus: CorpusSettings, vocabulary: Vocabulary) -> Ids:
+def _cached_ids(key: Sequence[object], files: tuple[Path, ...], corpus: CorpusSettings, vocabulary: Vocabulary) -> Ids:
     path = _cache_path(key, ".ids")
     if not path.exists():
         chunks = read_cleaned(files, corpus)
         encoded = encoded_chunks(chunks, vocabulary, unknown="replace", what="the corpus")
         _write(path, (ids.tobytes() for ids in encoded))
-    mapped: npt.NDArray[np.uint8] = np.memmap(path, dtype=vocabulary.dtype, mode="r")
-    return mapped
+    return np.memmap(path, dtype=vocabulary.dtype, mode="r")
 
 
-def _cache_path(key: list[object], suffix: str) -> Path:
+def _cache_path(key: Sequence[object], suffix: str) -> Path:
     name = hashlib.sha256(json.dumps(key).encode("utf-8")).hexdigest()[:32]
     return data_folder() / "encoded" / (name + suffix)
 

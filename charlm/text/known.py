@@ -164,7 +164,7 @@ def corpus_file(name: str) -> Path:
 
 
 def standard_split(name: str) -> StandardSplit | None:
-    """Return the split that `corpus.split: standard` means for a corpus; None where there is no such corpus."""
+    """Return what `corpus.split: standard` means for a corpus; None where there is no such corpus."""
     if name in SHIPPED_CORPORA:
         return SHIPPED_SPLIT
     return KNOWN_CORPORA[name].split if name in KNOWN_CORPORA else None

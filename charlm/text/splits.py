@@ -8,7 +8,7 @@ from fractions import Fraction
 from charlm.errors import TextError
 from charlm.settings.schema import CorpusSettings
 from charlm.text.encoding import Corpus, hash_ids
-from charlm.text.known import KNOWN_CORPORA
+from charlm.text.known import standard_split
 from charlm.text.vocabulary import Ids
 
 PERCENT = {"default": (90, 5, 5), "nanogpt": (90, 10, 0), "torch-rnn": (80, 10, 10), "none": (100, 0, 0)}
@@ -65,8 +65,7 @@ def split_sizes(num_chars: int, settings: CorpusSettings) -> tuple[int, int, int
     """
     split = settings.split
     if split == "standard":
-        known = KNOWN_CORPORA.get(settings.name or "")
-        split = known.split if known else "default"
+        split = standard_split(settings.name or "") or "default"
     if isinstance(split, str):
         fractions = [Fraction(percent, 100) for percent in PERCENT[split]]
     elif all(isinstance(part, int) for part in split):

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from charlm.errors import TextError
 from charlm.settings.schema import UnknownPolicy
 
-Ids = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
+Ids = npt.NDArray[np.unsignedinteger[Any]]
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 NUM_CODE_POINTS = 0x110000
 NUM_SHOWN = 10
@@ -102,9 +103,7 @@ def latin_bytes(text: str) -> bytes | None:
         return None
 
 
-def build_vocabulary(
-    counts: Mapping[str, int], *, min_count: int = 1, max_size: int | None = None
-) -> Vocabulary:
+def build_vocabulary(counts: Mapping[str, int], *, min_count: int = 1, max_size: int | None = None) -> Vocabulary:
     """Choose the symbols of a text from the counts of its characters.
 
     Args:

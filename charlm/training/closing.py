@@ -13,7 +13,12 @@ from charlm.training.reports import End, Samples, figure_record
 
 
 def close_run(
-    experiment: Experiment, run: Run, progress: Progress, stopped_by: str, samples: Samples | None, seconds: float
+    experiment: Experiment,
+    run: Run,
+    progress: Progress,
+    stopped_by: str,
+    samples: Samples | None,
+    seconds: float,
 ) -> End:
     """Measure the best checkpoint and record the closing figures.
 

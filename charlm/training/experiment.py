@@ -110,9 +110,7 @@ def _require_validation(settings: Settings, split: Split) -> None:
             raise ConfigError(f"{key} needs a validation part, and corpus.split leaves none")
 
 
-def _encode_prefixes(
-    settings: Settings, vocabulary: Vocabulary, split: Split
-) -> tuple[tuple[str, Ids], ...]:
+def _encode_prefixes(settings: Settings, vocabulary: Vocabulary, split: Split) -> tuple[tuple[str, Ids], ...]:
     given = settings.sample.prefixes
     texts = _default_prefixes(vocabulary, split) if given is None else given
     cleaned = [clean_prefix(text, settings.corpus.clean) for text in texts]

@@ -175,9 +175,7 @@ def _write_samples(experiment: Experiment, progress: Progress) -> Samples:
     return Samples(progress.step, progress.epoch, prefixes, tuple(continuations))
 
 
-def _checkpoint(
-    experiment: Experiment, progress: Progress, state: State, evaluation: Evaluation | None
-) -> Checkpoint:
+def _checkpoint(experiment: Experiment, progress: Progress, state: State, evaluation: Evaluation | None) -> Checkpoint:
     moments = experiment.optimizer.state_dict()["state"]
     training = {
         f"optimizer.{index}.{name}": value

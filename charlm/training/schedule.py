@@ -27,9 +27,7 @@ def fix_schedule_length(settings: Settings, steps_per_epoch: int) -> Settings:
     return settings.model_copy(update={"optimizer": optimizer})
 
 
-def learning_rate_at(
-    step: int, optimizer: OptimizerSettings, *, steps_per_epoch: int, num_plateaus: int = 0
-) -> float:
+def learning_rate_at(step: int, optimizer: OptimizerSettings, *, steps_per_epoch: int, num_plateaus: int = 0) -> float:
     """Return the learning rate of a step.
 
     Args:
