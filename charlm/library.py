@@ -6,16 +6,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from charlm.errors import RunError, TextError
-from charlm.evaluation.figure import Figure
-from charlm.evaluation.figure import evaluate as evaluate_ids
-from charlm.generation.filters import Filters
-from charlm.generation.sampling import sample_texts
+from charlm.errors import ConfigError, RunError, TextError
+from charlm.evaluation import gaps
+from charlm.evaluation.figure import Figures
+from charlm.evaluation.gaps import GapScore
+from charlm.evaluation.reading import evaluate as evaluate_ids
+from charlm.generation.filters import CALM, Filters
+from charlm.generation.infill import fill_gap
+from charlm.generation.sampling import CausalNetwork, sample_texts, writing_half
+from charlm.networks.bidirectional import BidirectionalLM
+from charlm.networks.building import Network
 from charlm.networks.language_model import CharLM
+from charlm.networks.leaky import WARNING
 from charlm.runs.checkpoints import Checkpoint, Choice, load_checkpoint, restore_model
 from charlm.runs.folder import Run, check_run_name, create_run, find_run, runs_folder
 from charlm.settings.layers import load_settings
-from charlm.settings.schema import Settings
+from charlm.settings.schema import Direction, Settings
 from charlm.text.cleaning import clean_prefix
 from charlm.text.corpus import hash_files, locate_corpus
 from charlm.text.encoding import encode_text, load_corpus, read_cleaned
@@ -25,7 +31,7 @@ from charlm.training.experiment import choose_device, prepare
 from charlm.training.loop import run_training
 from charlm.training.reports import Report
 
-__all__ = ["Model", "evaluate", "generate", "load_settings", "open_run", "train", "train_reports"]
+__all__ = ["Model", "evaluate", "generate", "load_settings", "open_run", "score_gaps", "train", "train_reports"]
 
 
 @dataclass(frozen=True)
@@ -34,20 +40,71 @@ class Model:
 
     run: Run
     checkpoint: Checkpoint
-    network: CharLM
+    network: Network
 
-    def encode_prefix(self, prefix: str) -> tuple[str, Ids]:
-        """Return a prefix, cleaned as the corpus was, and its ids.
+    @property
+    def direction(self) -> Direction:
+        """The model's direction."""
+        return self.checkpoint.settings.model.direction
 
+    @property
+    def warning(self) -> str | None:
+        """What must stand beside every figure of a leaky model; None for the others."""
+        return WARNING if self.direction == "leaky" else None
+
+    def encode(self, text: str, what: str) -> tuple[str, Ids]:
+        """Return a text, cleaned as the corpus was, and its ids.
+
+        Args:
+            text: a prefix or a suffix.
+            what: its name in messages.
         Raises:
-            TextError: for characters the model has never seen, and for an empty prefix.
+            TextError: for characters the model has never seen, and for an empty text.
         """
         corpus = self.checkpoint.settings.corpus
-        cleaned = clean_prefix(prefix, corpus.clean)
-        ids = self.checkpoint.vocabulary.encode(cleaned, unknown=corpus.unknown, what="the prefix")
+        cleaned = clean_prefix(text, corpus.clean)
+        ids = self.checkpoint.vocabulary.encode(cleaned, unknown=corpus.unknown, what=f"the {what}")
         if len(ids) == 0:
-            raise TextError("the prefix is empty: a model writes on from at least one character it knows")
+            raise TextError(f"the {what} is empty: a model writes on from at least one character it knows")
         return cleaned, ids
+
+    def writer(self) -> CausalNetwork:
+        """Return what writes on from a prefix.
+
+        Raises:
+            ConfigError: for a backward model.
+        """
+        if self.direction == "backward":
+            raise ConfigError(f"the model of run {self.run.name} reads backwards: give it --suffix, not --prefix")
+        return writing_half(self.network)
+
+    def backward_writer(self) -> CharLM:
+        """Return what writes what comes before a suffix.
+
+        Raises:
+            ConfigError: for a model that only reads forwards.
+        """
+        if isinstance(self.network, BidirectionalLM):
+            return self.network.backward_half
+        if self.direction == "backward" and isinstance(self.network, CharLM):
+            return self.network
+        raise ConfigError(
+            f"the model of run {self.run.name} reads forwards only and cannot write towards a suffix: train one with "
+            "model.direction backward or bidirectional"
+        )
+
+    def gap_filler(self) -> BidirectionalLM:
+        """Return what fills gaps.
+
+        Raises:
+            ConfigError: for a model that reads one way only.
+        """
+        if isinstance(self.network, BidirectionalLM):
+            return self.network
+        raise ConfigError(
+            f"the model of run {self.run.name} reads one way only ({self.direction}) and cannot fill a gap: train one "
+            "with model.direction bidirectional"
+        )
 
 
 def train_reports(
@@ -119,38 +176,95 @@ def open_run(
 
 def generate(
     model: Model | Run,
-    prefix: str,
+    prefix: str | None = None,
     *,
+    suffix: str | None = None,
     length: int = 200,
     num_samples: int = 1,
     seed: int = 0,
-    filters: Filters = Filters(temperature=0.8),  # noqa: B008 - frozen
+    filters: Filters = CALM,
     stops: Sequence[str] = (),
-) -> list[str]:
-    """Return texts that begin with the prefix.
+    passes: int = 20,
+) -> Iterator[str]:
+    """Yield whole texts that begin with the prefix, end with the suffix, or both.
 
     Args:
         model: from `open_run`, or a run, whose best checkpoint is taken.
-        prefix: at least one character that the model knows.
-        length: characters after the prefix, at most.
+        prefix: what the texts begin with, at least one character that the model knows.
+        suffix: what they end with; with a prefix too, the gap between them is filled.
+        length: characters written, at most; exactly so many in a gap.
         num_samples: how many texts.
         seed: sample k of a seed is the same however many are asked for.
         filters: temperature, top_k, top_p, min_p.
-        stops: a text ends before the first of these.
+        stops: a text ends before the first of these (begins after the last, before a suffix); none for a gap.
+        passes: Gibbs passes over a gap.
+    Raises:
+        ConfigError: for what the model cannot do.
+        TextError: for characters it has never seen.
     """
     model = model if isinstance(model, Model) else open_run(model)
-    cleaned, ids = model.encode_prefix(prefix)
-    texts = sample_texts(
-        model.network,
-        model.checkpoint.vocabulary,
-        ids,
-        num_samples=num_samples,
-        seed=seed,
-        length=length,
-        filters=filters,
-        stops=stops,
+    vocabulary = model.checkpoint.vocabulary
+    if prefix is not None and suffix is not None:
+        filler = model.gap_filler()
+        (before, before_ids), (after, after_ids) = model.encode(prefix, "prefix"), model.encode(suffix, "suffix")
+        fillings = fill_gap(
+            filler,
+            vocabulary,
+            before_ids,
+            after_ids,
+            length=length,
+            num_samples=num_samples,
+            passes=passes,
+            seed=seed,
+            filters=filters,
+        )
+        yield from (before + text + after for text in fillings)
+        return
+    options = {"num_samples": num_samples, "seed": seed, "length": length}
+    if suffix is not None:
+        network = model.backward_writer()
+        after, ids = model.encode(suffix, "suffix")
+        reversed_stops = [stop[::-1] for stop in stops]
+        texts = sample_texts(network, vocabulary, ids[::-1], filters=filters, stops=reversed_stops, **options)
+        yield from (text[::-1] + after for text in texts)
+        return
+    network = model.writer()
+    before, ids = model.encode(prefix or "", "prefix")
+    yield from (
+        before + text for text in sample_texts(network, vocabulary, ids, filters=filters, stops=stops, **options)
     )
-    return [cleaned + text for text in texts]
+
+
+def score_gaps(
+    model: Model | Run,
+    *,
+    gap: int = 5,
+    every: int = 25,
+    split: str = "test",
+    files: Sequence[str | Path] = (),
+    passes: int = 20,
+    seed: int = 0,
+    report: Callable[[int, int], None] | None = None,
+) -> GapScore:
+    """Score how well a bidirectional model fills gaps, from the left side alone and from both; see `evaluation.gaps`.
+
+    Args:
+        model: from `open_run`, or a run, whose best checkpoint is taken.
+        gap: characters in a gap.
+        every: characters from the start of one gap to the next.
+        split: train, val or test; not used when files are given.
+        files: texts read one after the other.
+        passes: Gibbs passes that are averaged.
+        seed: of the chains.
+        report: called with the gaps done and their number.
+    Raises:
+        ConfigError: for a model that reads one way only.
+        TextError: for a text too short for a gap.
+    """
+    model = model if isinstance(model, Model) else open_run(model)
+    filler = model.gap_filler()
+    ids = _read_files(model, files) if files else _read_part(model, split)
+    return gaps.score_gaps(filler, ids, gap=gap, every=every, passes=passes, seed=seed, report=report)
 
 
 def evaluate(
@@ -159,7 +273,7 @@ def evaluate(
     split: str = "test",
     files: Sequence[str | Path] = (),
     report: Callable[[int, int], None] | None = None,
-) -> Figure:
+) -> Figures:
     """Measure a model over a whole part of its corpus, or over other files.
 
     Args:
@@ -180,7 +294,7 @@ def evaluate(
         if report:
             report(done, len(ids) - 1)
 
-    return evaluate_ids(model.network, ids, report=advance)
+    return evaluate_ids(model.network, ids[::-1] if model.direction == "backward" else ids, report=advance)
 
 
 def _read_files(model: Model, files: Sequence[str | Path]) -> Ids:

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
-from charlm.networks.language_model import CharLM, build_model, num_parameters
+from charlm.networks.building import build_model, num_parameters
+from charlm.networks.language_model import CharLM
 from charlm.settings.schema import ModelSettings
 
 T, B, V, E, H = 9, 2, 13, 6, 8
@@ -81,9 +82,7 @@ def test_streams_side_by_side_do_not_mix(name: str, implementation: str) -> None
 @pytest.mark.parametrize("cell", NUM_GATES)
 def test_a_one_hot_is_an_embedding_by_the_identity(cell: str, implementation: str) -> None:
     plain = build(cell if cell != "rnn" else "rnn tanh", implementation, num_layers=2).double()
-    embedded = build(
-        cell if cell != "rnn" else "rnn tanh", implementation, num_layers=2, embedding_size=V
-    ).double()
+    embedded = build(cell if cell != "rnn" else "rnn tanh", implementation, num_layers=2, embedding_size=V).double()
     embedded.load_state_dict({**plain.state_dict(), "embedding.weight": torch.eye(V, dtype=torch.float64)})
     ids = draw_ids(0)
     found = embedded(ids, embedded.zero_state(B))
@@ -129,9 +128,7 @@ def test_parameter_count_equals_its_closed_form(
 @pytest.mark.parametrize("embedding_size", [None, E])
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 @pytest.mark.parametrize("name", ["rnn tanh", "rnn relu", "gru", "lstm"])
-def test_both_implementations_learn_the_same(
-    name: str, num_layers: int, embedding_size: int | None, seed: int
-) -> None:
+def test_both_implementations_learn_the_same(name: str, num_layers: int, embedding_size: int | None, seed: int) -> None:
     """Three steps of plain gradient descent, with the state carried, end in the same losses and weights."""
     results: list[tuple[list[float], dict[str, Tensor]]] = []
     for implementation in ("torch", "reference"):

@@ -12,7 +12,8 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from charlm.errors import ConfigError
-from charlm.networks.language_model import CharLM, build_model
+from charlm.networks.building import build_model
+from charlm.networks.language_model import CharLM
 from charlm.networks.recurrent import choose_implementation, detach_state
 from charlm.settings.schema import ModelSettings
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from charlm.networks.language_model import build_model
+from charlm.networks.building import build_model
 from charlm.networks.recurrent import detach_state
 from charlm.settings.schema import Cell, Implementation, ModelSettings, SamplingSettings, Settings
 from charlm.text.windows import Window
@@ -103,7 +103,7 @@ def _speed(loop: Iterator[None], chars_a_step: int, device: torch.device) -> flo
 def _random_windows(vocab_size: int, batch_size: int, seq_len: int) -> list[Window]:
     generator = np.random.default_rng(0)
     text = generator.integers(vocab_size, size=(seq_len + 1, batch_size), dtype=np.uint8)
-    return [Window(text[:-1], text[1:])]
+    return [Window(text[:-1], text[1:], text[:0])]
 
 
 def _classic_loop(settings: Settings, vocab_size: int, windows: list[Window], device: torch.device) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 import typer
@@ -27,6 +28,11 @@ def evaluate(
         Literal["train", "val", "test"] | None,
         typer.Option(help="A part of the run's own corpus.", show_default="test"),
     ] = None,
+    gaps: Annotated[
+        str | None,
+        typer.Option(help="Score the filling of gaps instead: 5/25 is 5 characters out of every 25.", metavar="G/N"),
+    ] = None,
+    passes: Annotated[int, typer.Option(min=1, help="Gibbs passes for each gap.")] = 20,
     checkpoint: CheckpointOption = "best",
     json_: JsonOption = False,
     device: DeviceOption = "auto",
@@ -39,23 +45,43 @@ def evaluate(
         charlm eval --split val
 
         charlm eval --corpus other.txt --json
+
+        charlm eval --gaps 5/25   (bidirectional models)
     """
     if corpus and split:
         raise ConfigError("give either --corpus or --split")
     choice = read_checkpoint_choice(checkpoint)
-    from charlm.console.evaluation import evaluation_progress, show_figure
+    gap_sizes = _gap_sizes(gaps) if gaps else None
+    from charlm.console.evaluation import evaluation_progress, show_figures, show_gaps
     from charlm.console.terminal import print_json
+    from charlm.evaluation.figure import figures_record
     from charlm.library import evaluate as evaluate_model
-    from charlm.library import open_run
-    from charlm.training.reports import figure_record
+    from charlm.library import open_run, score_gaps
 
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device)
     part = split or "test"
-    with evaluation_progress() as report:
-        figure = evaluate_model(model, split=part, files=corpus or [], report=report)
     text = ", ".join(corpus) if corpus else f"the {part} part"
-    if json_:
-        rates = {key.removeprefix("text_"): value for key, value in figure_record("text", figure).items()}
-        print_json({"run": model.run.name, "step": model.checkpoint.step, "text": text, "nats": figure.nats, **rates})
-    else:
-        show_figure(figure, f"run {model.run.name}, step {model.checkpoint.step:,}, {text}")
+    heading = {"run": model.run.name, "step": model.checkpoint.step, "text": text}
+    if gap_sizes:
+        gap, every = gap_sizes
+        with evaluation_progress() as report:
+            score = score_gaps(
+                model, gap=gap, every=every, split=part, files=corpus or [], passes=passes, report=report
+            )
+        record = {**heading, **asdict(score), "saving": score.saving}
+        print_json(record) if json_ else show_gaps(record)
+        return
+    with evaluation_progress() as report:
+        figures = evaluate_model(model, split=part, files=corpus or [], report=report)
+    record = {**heading, "nats": figures.main.nats, **figures_record(figures)}
+    if model.warning:
+        record["warning"] = model.warning
+    print_json(record) if json_ else show_figures(record)
+
+
+def _gap_sizes(text: str) -> tuple[int, int]:
+    """Read `5/25`: the gap, and the characters from one gap to the next."""
+    gap, slash, every = text.partition("/")
+    if not (slash and gap.isdecimal() and every.isdecimal() and 1 <= int(gap) < int(every)):
+        raise ConfigError(f"--gaps must look like 5/25, 5 characters out of every 25, got {text!r}")
+    return int(gap), int(every)

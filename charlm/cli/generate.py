@@ -19,10 +19,11 @@ from charlm.cli.arguments import (
 from charlm.errors import ConfigError, TextError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from charlm.generation.filters import Filters
     from charlm.library import Model
+
+DEFAULT_LENGTH = 200
+DEFAULT_PASSES = 20
 
 
 def generate(
@@ -32,7 +33,12 @@ def generate(
     ] = None,
     run: RunOption = None,
     checkpoint: CheckpointOption = "best",
-    length: Annotated[int, typer.Option(min=0, help="Characters after the prefix, at most.")] = 200,
+    suffix: Annotated[str | None, typer.Option(help="The text to write towards; with a prefix, a gap to fill.")] = None,
+    length: Annotated[
+        int | None,
+        typer.Option(min=0, help="Characters written, at most; exactly so many in a gap.", show_default="200"),
+    ] = None,
+    passes: Annotated[int | None, typer.Option(min=0, help="Gibbs passes over a gap.", show_default="20")] = None,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest character each time.")] = 0.8,
     top_k: Annotated[int | None, typer.Option(help="Draw from the K likeliest characters.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest that make up probability P.")] = None,
@@ -54,28 +60,64 @@ def generate(
         charlm generate --prefix "The "
 
         charlm generate --prefix "Nora" --num-samples 5 --stop-at-newline --temperature 0.6
+
+        charlm generate --prefix "He opened the " --suffix " and went in." --length 12   (bidirectional models)
     """
     choice = read_checkpoint_choice(checkpoint)
-    text = _prefix(prefix, prefix_file)
+    text = _prefix(prefix, prefix_file, suffix)
     stops = [*(stop or []), *(["\n"] if stop_at_newline else [])]
-    if "" in stops:
-        raise ConfigError("--stop is empty: give the text to end before")
+    _check(text, suffix, stops, length, passes)
+    from charlm.console.terminal import print_json, shown_safely
     from charlm.generation.filters import Filters
+    from charlm.library import generate as generate_texts
     from charlm.library import open_run
 
     filters = Filters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device)
-    if num_samples == 1 and not json_:
-        _stream(model, text, filters=filters, seed=seed, length=length, stops=stops)
-    else:
-        _print_whole(model, text, filters, seed=seed, length=length, stops=stops, number=num_samples, as_json=json_)
+    written = DEFAULT_LENGTH if length is None else length
+    if num_samples == 1 and not json_ and suffix is None:
+        _stream(model, text or "", filters=filters, seed=seed, length=written, stops=stops)
+        return
+    texts = generate_texts(
+        model,
+        text,
+        suffix=suffix,
+        length=written,
+        num_samples=num_samples,
+        seed=seed,
+        filters=filters,
+        stops=stops,
+        passes=DEFAULT_PASSES if passes is None else passes,
+    )
+    for sample, whole in enumerate(texts):
+        if json_:
+            given = {"prefix": text, "suffix": suffix}
+            record = {"run": model.run.name, "step": model.checkpoint.step, "sample": sample, "seed": seed}
+            print_json({**record, **{key: value for key, value in given.items() if value is not None}, "text": whole})
+        else:
+            typer.echo(("\n" if sample else "") + shown_safely(whole))
 
 
-def _prefix(prefix: str | None, file: str | None) -> str:
-    if (prefix is None) == (file is None):
-        raise ConfigError('give either --prefix TEXT or --prefix-file FILE, such as --prefix "The "')
+def _check(prefix: str | None, suffix: str | None, stops: list[str], length: int | None, passes: int | None) -> None:
+    """Refuse options that do not go together."""
+    is_gap = prefix is not None and suffix is not None
+    if "" in stops:
+        raise ConfigError("--stop is empty: give the text to end before")
+    if is_gap and length is None:
+        raise ConfigError("--length N says how many characters lie between --prefix and --suffix")
+    if is_gap and stops:
+        raise ConfigError("--stop has no meaning between --prefix and --suffix: the gap has --length characters")
+    if passes is not None and not is_gap:
+        raise ConfigError("--passes belongs to a gap: give --prefix and --suffix")
+
+
+def _prefix(prefix: str | None, file: str | None, suffix: str | None) -> str | None:
+    if prefix is not None and file is not None:
+        raise ConfigError("give either --prefix or --prefix-file")
+    if prefix is None and file is None and suffix is None:
+        raise ConfigError('give --prefix TEXT, --prefix-file FILE or --suffix TEXT, such as --prefix "The "')
     if file is None:
-        return prefix or ""
+        return prefix
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         return content.decode("utf-8-sig")
@@ -90,48 +132,13 @@ def _stream(model: Model, prefix: str, *, filters: Filters, seed: int, length: i
     from charlm.console.terminal import shown_safely
     from charlm.generation.sampling import sample_text
 
-    cleaned, ids = model.encode_prefix(prefix)
-    vocabulary = model.checkpoint.vocabulary
+    network = model.writer()
+    cleaned, ids = model.encode(prefix, "prefix")
     is_watched = sys.stdout.isatty()
     sys.stdout.write(shown_safely(cleaned))
-    characters: Iterable[str] = sample_text(
-        model.network, vocabulary, ids, seed=seed, length=length, filters=filters, stops=stops
-    )
-    for character in characters:
+    vocabulary = model.checkpoint.vocabulary
+    for character in sample_text(network, vocabulary, ids, seed=seed, length=length, filters=filters, stops=stops):
         sys.stdout.write(shown_safely(character))
         if is_watched:
             sys.stdout.flush()
     sys.stdout.write("\n")
-
-
-def _print_whole(
-    model: Model,
-    prefix: str,
-    filters: Filters,
-    *,
-    seed: int,
-    length: int,
-    stops: list[str],
-    number: int,
-    as_json: bool,
-) -> None:
-    from charlm.console.terminal import print_json, shown_safely
-    from charlm.generation.sampling import sample_texts
-
-    cleaned, ids = model.encode_prefix(prefix)
-    texts = sample_texts(
-        model.network,
-        model.checkpoint.vocabulary,
-        ids,
-        num_samples=number,
-        seed=seed,
-        length=length,
-        filters=filters,
-        stops=stops,
-    )
-    for sample, text in enumerate(texts):
-        if as_json:
-            record = {"sample": sample, "seed": seed, "prefix": cleaned, "text": cleaned + text}
-            print_json({"run": model.run.name, "step": model.checkpoint.step, **record})
-        else:
-            typer.echo(("\n" if sample else "") + shown_safely(cleaned + text))

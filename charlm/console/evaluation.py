@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from rich.progress import Progress
 
 from charlm.console.terminal import console_for, is_live
-from charlm.evaluation.figure import Figure
 
 
 @contextmanager
@@ -21,11 +21,40 @@ def evaluation_progress() -> Generator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def show_figure(figure: Figure, heading: str) -> None:
-    """Print one figure in all its units."""
+def show_figures(record: Mapping[str, Any]) -> None:
+    """Print what `charlm eval` measured, in all its units."""
     console = console_for(sys.stdout)
+    heading = f"run {record['run']}, step {record['step']:,}, {record['text']}"
     console.print(heading, style="bold" if is_live(sys.stdout) else None, markup=False)
-    console.print(f"perplexity          {figure.perplexity:.2f}")
-    console.print(f"bits per character  {figure.bits_per_char:.3f}")
-    console.print(f"nats per character  {figure.nats_per_char:.4f}")
-    console.print(f"characters          {figure.num_predicted:,} predicted, {figure.nats:,.1f} nats in all")
+    rows = [
+        ("perplexity", f"{record['perplexity']:.2f}"),
+        ("bits per character", f"{record['bpc']:.3f}"),
+        ("nats per character", f"{record['nats_per_char']:.4f}"),
+        ("characters", f"{record['chars']:,} predicted, {record['nats']:,.1f} nats in all"),
+    ]
+    if "cloze_bpc" in record:
+        rows += [
+            (
+                "backward",
+                f"perplexity {record['backward_perplexity']:.2f}, {record['backward_bpc']:.3f} bits per character",
+            ),
+            ("cloze", f"{record['cloze_bpc']:.3f} bits per character, each from both its sides; no perplexity"),
+        ]
+    if "warning" in record:
+        rows.append(("warning", record["warning"]))
+    for name, value in rows:
+        console.print(f"{name:<20}{value}", markup=False)
+
+
+def show_gaps(record: Mapping[str, Any]) -> None:
+    """Print what gap filling costs, from the left side alone and from both."""
+    console = console_for(sys.stdout)
+    heading = f"run {record['run']}, step {record['step']:,}, {record['text']}"
+    console.print(heading, style="bold" if is_live(sys.stdout) else None, markup=False)
+    rows = [
+        ("gaps", f"{record['num_gaps']:,} of {record['gap']} characters in every {record['every']}"),
+        ("forward only", f"{record['forward_bits']:.3f} bits for each gap character"),
+        ("both sides", f"{record['both_bits']:.3f} bits for each gap character, {100 * record['saving']:.1f} % fewer"),
+    ]
+    for name, value in rows:
+        console.print(f"{name:<20}{value}", markup=False)

@@ -15,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from charlm.console.terminal import console_for, is_live
+from charlm.evaluation.figure import Figures
+from charlm.networks.leaky import WARNING
 from charlm.training.reports import End, Evaluation, Report, Samples, Start, Step
 
 
@@ -40,6 +42,7 @@ class TrainingView:
         )
         self.start: Start | None = None
         self.smoothed = 0.0
+        self.warning = ""
 
     @contextmanager
     def showing(self) -> Generator[TrainingView]:
@@ -57,7 +60,7 @@ class TrainingView:
             case Step():
                 self._advance(report)
             case Evaluation():
-                self.console.print(evaluation_line(report), style="green" if report.is_best else None)
+                self.console.print(evaluation_line(report) + self.warning, style="green" if report.is_best else None)
             case Samples():
                 self._show_samples(report)
             case End():
@@ -65,6 +68,8 @@ class TrainingView:
 
     def _begin(self, report: Start) -> None:
         self.start = report
+        if report.facts["direction"] == "leaky":
+            self.warning = f"  ({WARNING})"
         for line in start_lines(report):
             self.console.print(line)
         total = 1.0 if report.planned_steps is None else float(report.planned_steps)
@@ -73,10 +78,10 @@ class TrainingView:
     def _advance(self, report: Step) -> None:
         if not self.is_live or self.start is None:
             return
-        rate = report.figure.num_predicted / report.step_seconds
+        rate = report.figures.main.num_predicted / report.step_seconds
         self.smoothed = rate if self.smoothed == 0.0 else 0.95 * self.smoothed + 0.05 * rate
         figures = (
-            f"step {report.step:,}  epoch {report.epoch:,}  perplexity {report.figure.perplexity:.2f}  "
+            f"step {report.step:,}  epoch {report.epoch:,}  perplexity {report.figures.main.perplexity:.2f}  "
             f"{self.smoothed:,.0f} characters/s"
         )
         self.progress.update(self.progress.task_ids[0], completed=self._completed(report), figures=figures)
@@ -91,11 +96,13 @@ class TrainingView:
     def _show_samples(self, report: Samples) -> None:
         if not self.is_live:
             for prefix, text in zip(report.prefixes, report.continuations, strict=True):
-                self.console.print(f"sample  {prefix!r} -> {text!r}", markup=False)
+                shown = f"{text!r} <- {prefix!r}" if report.is_backward else f"{prefix!r} -> {text!r}"
+                self.console.print(f"sample  {shown}", markup=False)
             return
         table = Table(title=f"samples after step {report.step:,}", title_justify="left", show_header=False)
         for prefix, text in zip(report.prefixes, report.continuations, strict=True):
-            table.add_row(Text(visible(prefix), style="bold cyan") + Text(visible(text)))
+            given, written = Text(visible(prefix), style="bold cyan"), Text(visible(text))
+            table.add_row(written + given if report.is_backward else given + written)
         self.console.print(table)
 
 
@@ -125,13 +132,14 @@ def evaluation_line(report: Evaluation) -> str:
     parts = [
         f"epoch {report.epoch:,}",
         f"step {report.step:,}",
-        f"training perplexity {report.train.perplexity:.2f}",
+        f"training perplexity {report.train.main.perplexity:.2f}",
     ]
     if report.val is not None:
-        label = (
-            f"first {report.val.num_predicted + 1:,} characters of validation" if report.is_partial else "validation"
+        val = report.val.main
+        label = f"first {val.num_predicted + 1:,} characters of validation" if report.is_partial else "validation"
+        parts.append(
+            f"{label} perplexity {val.perplexity:.2f} ({val.bits_per_char:.3f} bpc{other_readouts(report.val)})"
         )
-        parts.append(f"{label} perplexity {report.val.perplexity:.2f} ({report.val.bits_per_char:.3f} bpc)")
     parts += [
         f"learning rate {report.learning_rate:.3g}",
         f"gradient norm {report.gradient_norm:.2f}",
@@ -140,6 +148,13 @@ def evaluation_line(report: Evaluation) -> str:
     if report.epoch_seconds is not None:
         parts.append(f"{report.epoch_seconds:.1f} s an epoch")
     return "  ".join(parts)
+
+
+def other_readouts(figures: Figures) -> str:
+    """Return a bidirectional model's other two figures, each under its own name; nothing for other models."""
+    if figures.backward is None or figures.cloze is None:
+        return ""
+    return f", backward {figures.backward.bits_per_char:.3f} bpc, cloze {figures.cloze.bits_per_char:.3f} bpc"
 
 
 def visible(text: str) -> str:
@@ -166,16 +181,12 @@ def show_summary(record: Mapping[str, Any], next_command: str, path: Path) -> No
 def summary_rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the closing figures as (name, value) lines, each perplexity saying which text it is of."""
     batches = "the last epoch's own batches" if record["epochs"] else "the batches of its unfinished first epoch"
-    rows = [("training", f"perplexity {record['train_perplexity']:.2f} over {batches}")]
+    rows = figure_rows(record, "train", "training", f"over {batches}")
     for key, name in (("val", "validation"), ("test", "test")):
         if record[f"{key}_bpc"] is not None:
-            rows.append(
-                (
-                    name,
-                    f"perplexity {record[f'{key}_perplexity']:.2f}, {record[f'{key}_bpc']:.3f} bits per character, "
-                    f"over all {record[f'{key}_chars']:,} predicted characters",
-                )
-            )
+            rows += figure_rows(record, key, name, f"over all {record[f'{key}_chars']:,} predicted characters")
+    if "warning" in record:
+        rows.append(("warning", record["warning"]))
     rows += [
         (
             "trained",
@@ -185,3 +196,17 @@ def summary_rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("best checkpoint", f"step {record['best_step']:,}"),
     ]
     return rows
+
+
+def figure_rows(record: Mapping[str, Any], key: str, name: str, text: str) -> list[tuple[str, str]]:
+    """Return the lines of one text's figures, three for a bidirectional model; only the real ones are perplexities."""
+    values = {rate.removeprefix(f"{key}_"): value for rate, value in record.items() if rate.startswith(f"{key}_")}
+    main = f"perplexity {values['perplexity']:.2f}, {values['bpc']:.3f} bits per character, {text}"
+    if "cloze_bpc" not in values:
+        return [(name, main)]
+    backward = f"perplexity {values['backward_perplexity']:.2f}, {values['backward_bpc']:.3f} bits per character"
+    cloze = (
+        f"{values['cloze_bpc']:.3f} bits per character, pseudo-perplexity {values['cloze_pseudo_perplexity']:.2f} "
+        "(each character from both its sides)"
+    )
+    return [(f"{name}, forward", main), (f"{name}, backward", backward), (f"{name}, cloze", cloze)]

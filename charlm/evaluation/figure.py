@@ -1,20 +1,10 @@
-"""The figure: how well a model predicts a text, defined by one pass with the state carried from first to last."""
+"""The figure: nats summed, characters counted, divided once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
-import torch
-from torch.nn.functional import cross_entropy
-
-from charlm.networks.language_model import CharLM
-from charlm.text.vocabulary import Ids
-
-# How many characters run at once: a choice of speed, the state is carried and the figure stays the same.
-CHUNK_CHARS = 2048
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,7 +13,7 @@ class Figure:
 
     Args:
         nats: total negative log-likelihood.
-        num_predicted: characters predicted, one fewer than the text has.
+        num_predicted: characters predicted, one fewer than a whole text has.
     """
 
     nats: float
@@ -44,38 +34,57 @@ class Figure:
         """exp(nats per character); infinite where that overflows."""
         return math.exp(self.nats_per_char) if self.nats_per_char < 700 else math.inf
 
+    def __add__(self, other: Figure) -> Figure:
+        """Return the figure of both texts together."""
+        return Figure(self.nats + other.nats, self.num_predicted + other.num_predicted)
 
-def evaluate(
-    network: CharLM,
-    ids: Ids,
-    *,
-    max_chars: int | None = None,
-    chunk_chars: int = CHUNK_CHARS,
-    report: Callable[[int], None] | None = None,
-) -> Figure:
-    """Read a text once as one stream and add up what each of its characters but the first costs.
+
+@dataclass(frozen=True)
+class Figures:
+    """All that one reading of a text measures.
 
     Args:
-        network: the model; its training mode is as before afterwards.
-        ids: the text, (N,), at least two characters.
-        max_chars: read only the first so many.
-        chunk_chars: characters run at once.
-        report: called with the number of characters done, after each chunk.
+        main: of the model in its own direction; of a bidirectional model, its forward half.
+        backward: of a bidirectional model's backward half: a real perplexity too.
+        cloze: of both halves, each character from those on both its sides: a pseudo-likelihood, whose exponential is
+            no perplexity (Salazar et al. 2020).
     """
-    assert len(ids) >= 2
-    num_predicted = min(len(ids), max_chars or len(ids)) - 1
-    device = network.decoder.weight.device
-    was_training = network.training
-    network.eval()
-    nats = 0.0
-    with torch.inference_mode():
-        state = network.zero_state(batch_size=1)
-        for start in range(0, num_predicted, chunk_chars):
-            end = min(start + chunk_chars, num_predicted)
-            text = torch.from_numpy(ids[start : end + 1].astype(np.int64)).to(device)
-            logits, state = network(text[:-1, None], state)  # (T, 1, V)
-            nats += cross_entropy(logits[:, 0], text[1:], reduction="none").double().sum().item()
-            if report:
-                report(end)
-    network.train(was_training)
-    return Figure(nats, num_predicted)
+
+    main: Figure
+    backward: Figure | None = None
+    cloze: Figure | None = None
+
+    def __add__(self, other: Figures) -> Figures:
+        """Return the figures of both texts together."""
+        if self.backward is None or other.backward is None or self.cloze is None or other.cloze is None:
+            return Figures(self.main + other.main)
+        return Figures(self.main + other.main, self.backward + other.backward, self.cloze + other.cloze)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every one of them is a number."""
+        return all(math.isfinite(figure.nats) for figure in (self.main, self.backward, self.cloze) if figure)
+
+
+def figures_record(figures: Figures | None, prefix: str = "") -> dict[str, Any]:
+    """Return the rates as JSON values, nulls where there are none; each key begins with the prefix.
+
+    `backward_bpc` and `cloze_bpc` stand beside `bpc` for bidirectional models only.
+    """
+    if figures is None:
+        return {f"{prefix}{rate}": None for rate in ("nats_per_char", "bpc", "perplexity", "chars")}
+    main = figures.main
+    record: dict[str, Any] = {
+        "nats_per_char": main.nats_per_char,
+        "bpc": main.bits_per_char,
+        "perplexity": main.perplexity,
+        "chars": main.num_predicted,
+    }
+    if figures.backward is not None and figures.cloze is not None:
+        record |= {
+            "backward_bpc": figures.backward.bits_per_char,
+            "backward_perplexity": figures.backward.perplexity,
+            "cloze_bpc": figures.cloze.bits_per_char,
+            "cloze_pseudo_perplexity": figures.cloze.perplexity,
+        }
+    return {prefix + key: value for key, value in record.items()}

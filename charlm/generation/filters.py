@@ -40,6 +40,7 @@ class Filters:
 
 
 PLAIN = Filters()
+CALM = Filters(temperature=0.8)
 
 
 def filter_logits(logits: Tensor, filters: Filters) -> Tensor:

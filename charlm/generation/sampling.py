@@ -11,19 +11,28 @@ import torch
 from torch import Tensor
 
 from charlm.errors import TextError
-from charlm.evaluation.figure import CHUNK_CHARS
 from charlm.generation.filters import PLAIN, Filters, filter_logits
+from charlm.networks.bidirectional import BidirectionalLM
+from charlm.networks.building import Network
 from charlm.networks.language_model import CharLM
+from charlm.networks.leaky import LeakyLM
 from charlm.networks.recurrent import State
 from charlm.text.vocabulary import Ids, Vocabulary
 
 # Rows are always computed so many at a time: a product of another shape may differ in its last bit.
 BLOCK_ROWS = 8
+PREFIX_CHARS_AT_ONCE = 2048
 DRAWS_AHEAD = 256
+CausalNetwork = CharLM | LeakyLM
+
+
+def writing_half(network: Network) -> CausalNetwork:
+    """Return what writes on from a prefix: a bidirectional model's forward half, else the network itself."""
+    return network.forward_half if isinstance(network, BidirectionalLM) else network
 
 
 def sample_text(
-    network: CharLM,
+    network: CausalNetwork,
     vocabulary: Vocabulary,
     prefix: Ids,
     *,
@@ -46,13 +55,13 @@ def sample_text(
         stops: the sample ends before the first of these texts.
     """
     first = sample - sample % BLOCK_ROWS
-    block = sample_block(network, vocabulary, prefix, seed=seed, first=first, filters=filters)
+    block = sample_block(network, vocabulary, prefix, draws=uniform_draws(seed, first), filters=filters)
     characters = (vocabulary.characters[row[sample - first]] for row in islice(block, length))
     return stop_before(characters, stops)
 
 
 def sample_texts(
-    network: CharLM,
+    network: CausalNetwork,
     vocabulary: Vocabulary,
     prefix: Ids,
     *,
@@ -64,28 +73,31 @@ def sample_texts(
 ) -> Iterator[str]:
     """Yield samples 0 to num_samples - 1 whole, in order; see `sample_text`."""
     for first in range(0, num_samples, BLOCK_ROWS):
-        block = sample_block(network, vocabulary, prefix, seed=seed, first=first, filters=filters)
+        block = sample_block(network, vocabulary, prefix, draws=uniform_draws(seed, first), filters=filters)
         rows = np.array(list(islice(block, length)), dtype=np.int64).reshape(-1, BLOCK_ROWS).T
         for row in rows[: num_samples - first]:
             yield "".join(stop_before(vocabulary.decode(row), stops))
 
 
 def sample_block(
-    network: CharLM, vocabulary: Vocabulary, prefix: Ids, *, seed: int, first: int, filters: Filters
+    network: CausalNetwork,
+    vocabulary: Vocabulary,
+    prefix: Ids,
+    *,
+    draws: Iterator[npt.NDArray[np.float64]],
+    filters: Filters,
 ) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield, without end, the next id of each of the samples first .. first + BLOCK_ROWS - 1, (BLOCK_ROWS,)."""
-    if len(prefix) == 0:
-        raise TextError("the prefix is empty: a model writes on from at least one character it knows")
+    """Yield, without end, the next id of each of BLOCK_ROWS samples, (BLOCK_ROWS,); draws from `uniform_draws`."""
     network.eval()
-    draws = _draws(seed, first)
-    logits, state = _read_prefix(network, prefix)
+    hidden, state = read_prefix(network, prefix)
+    with torch.inference_mode():
+        logits = network.decoder(hidden)  # (BLOCK_ROWS, V)
     while True:
-        ids = _draw(logits, next(draws), vocabulary, filters)
+        ids = draw_ids(logits, next(draws), vocabulary, filters)
         yield ids
         with torch.inference_mode():
-            inputs = torch.from_numpy(ids)[None].to(logits.device)  # (1, BLOCK_ROWS)
-            window, state = network(inputs, state)
-            logits = window[-1]  # (BLOCK_ROWS, V)
+            window, state = network(torch.from_numpy(ids)[None].to(logits.device), state)
+            logits = window[-1]
 
 
 def stop_before(characters: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
@@ -103,29 +115,35 @@ def stop_before(characters: Iterable[str], stops: Sequence[str]) -> Iterator[str
     yield from held
 
 
-def _read_prefix(network: CharLM, prefix: Ids) -> tuple[Tensor, State]:
+def read_prefix(network: CausalNetwork, prefix: Ids) -> tuple[Tensor, State]:
+    """Return the last layer after a prefix, (BLOCK_ROWS, H), and the state there: the same in every row.
+
+    Raises:
+        TextError: for an empty prefix.
+    """
+    if len(prefix) == 0:
+        raise TextError("the prefix is empty: a model writes on from at least one character it knows")
     device = network.decoder.weight.device
-    ids = torch.from_numpy(prefix.astype(np.int64))[:, None].expand(-1, BLOCK_ROWS).to(device)  # (T, BLOCK_ROWS)
+    ids = torch.from_numpy(prefix.astype(np.int64, order="C"))[:, None].expand(-1, BLOCK_ROWS).to(device)
     with torch.inference_mode():
         state = network.zero_state(BLOCK_ROWS)
-        logits = state[0].new_empty(0)
-        for start in range(0, len(ids), CHUNK_CHARS):
-            window, state = network(ids[start : start + CHUNK_CHARS], state)
-            logits = window[-1]
-    return logits, state
+        hidden = state[0]
+        for start in range(0, len(ids), PREFIX_CHARS_AT_ONCE):
+            hidden, state = network.read(ids[start : start + PREFIX_CHARS_AT_ONCE], state)  # (T, BLOCK_ROWS, H)
+    return hidden[-1], state
 
 
-def _draws(seed: int, first: int) -> Iterator[npt.NDArray[np.float64]]:
-    """Yield uniform numbers (BLOCK_ROWS,), each row's from a generator of (seed, sample)."""
+def uniform_draws(seed: int, first: int) -> Iterator[npt.NDArray[np.float64]]:
+    """Yield uniform numbers (BLOCK_ROWS,), each row's from a generator of (seed, first + row)."""
     generators = [np.random.default_rng([seed, first + row]) for row in range(BLOCK_ROWS)]
     while True:
         yield from np.stack([generator.random(DRAWS_AHEAD) for generator in generators], axis=1)
 
 
-def _draw(
+def draw_ids(
     logits: Tensor, draws: npt.NDArray[np.float64], vocabulary: Vocabulary, filters: Filters
 ) -> npt.NDArray[np.int64]:
-    """Invert each row's cumulative distribution at its draw."""
+    """Invert each row's cumulative distribution at its draw; the unknown symbol is never drawn."""
     with torch.inference_mode():
         known = logits[:, : len(vocabulary.characters)].cpu()
         cumulative = filter_logits(known, filters).cumsum(-1).numpy()

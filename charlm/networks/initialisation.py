@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -13,19 +15,29 @@ from charlm.settings.schema import ModelSettings
 NORMAL_DEVIATION = 0.01
 
 
-def initialise_stack(stack: nn.Module, shape: StackShape, model: ModelSettings, generator: torch.Generator) -> None:
+def initialise_stack(
+    stack: nn.Module,
+    shape: StackShape,
+    model: ModelSettings,
+    generator: torch.Generator,
+    *,
+    suffixes: Sequence[str] = ("",),
+) -> None:
     """Fill a stack's parameters in place, always in the same order, whichever implementation runs them.
 
     torch's default is uniform in +-1/sqrt(H) (torch.nn.RNN's documentation); normal is N(0, 0.01) with zero biases, as
     the textbook's cells from scratch; xavier and he scale with each gate's own fan and zero the biases; orthogonal
     (Saxe et al. 2014) and identity (Le, Jaitly and Hinton 2015) set the recurrent matrices and keep torch's default for
     the rest, but for identity's zero biases.
+
+    Args:
+        suffixes: of the parameters' names: torch.nn's bidirectional layers have a second set.
     """
     H = shape.hidden_size
     with torch.no_grad():
-        for layer in range(shape.num_layers):
+        for layer, suffix in product(range(shape.num_layers), suffixes):
             for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                parameter = stack.get_parameter(f"{kind}_l{layer}")
+                parameter = stack.get_parameter(f"{kind}_l{layer}{suffix}")
                 if kind.startswith("bias"):
                     initialise_bias(parameter, model, H, generator)
                     continue
@@ -33,8 +45,8 @@ def initialise_stack(stack: nn.Module, shape: StackShape, model: ModelSettings, 
                     initialise_matrix(parameter[row : row + H], model, H, generator, is_recurrent=kind == "weight_hh")
             if model.forget_bias is not None:
                 # The cell adds both biases: one holds the value, the other nothing.
-                stack.get_parameter(f"bias_ih_l{layer}")[H : 2 * H] = model.forget_bias
-                stack.get_parameter(f"bias_hh_l{layer}")[H : 2 * H] = 0.0
+                stack.get_parameter(f"bias_ih_l{layer}{suffix}")[H : 2 * H] = model.forget_bias
+                stack.get_parameter(f"bias_hh_l{layer}{suffix}")[H : 2 * H] = 0.0
 
 
 def initialise_linear(layer: nn.Linear, model: ModelSettings, generator: torch.Generator) -> None:

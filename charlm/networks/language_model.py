@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from charlm.networks.initialisation import initialise_linear, initialise_stack
+from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import (
     State,
     build_stack,
-    choose_implementation,
     run_stack,
     stack_shape,
     zero_state,
@@ -25,7 +25,7 @@ class CharLM(nn.Module):
     Args:
         model: the network's settings.
         vocab_size: V.
-        implementation: torch or reference; see `choose_implementation`.
+        implementation: torch or reference; see `charlm.networks.recurrent.choose_implementation`.
     """
 
     def __init__(self, model: ModelSettings, vocab_size: int, implementation: Literal["torch", "reference"]) -> None:
@@ -36,40 +36,43 @@ class CharLM(nn.Module):
         self.recurrent = build_stack(self.shape, implementation)
         self.decoder = nn.Linear(model.hidden_size, vocab_size)
 
-    def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
-        """Predict the character after each of a window's.
+    def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run the recurrent stack over a window.
 
         Args:
             ids: (T, B), int64.
             state: before the window; see `zero_state`.
         Returns:
-            Logits (T, B, V), those at t for the character after ids[t], and the state after the window.
+            Hidden states of the last layer (T, B, H), and the state after the window.
         """
         inputs = self.embedding(ids) if self.embedding is not None else ids
-        hidden, state = run_stack(self.recurrent, self.shape, inputs, state)  # (T, B, H)
+        return run_stack(self.recurrent, self.shape, inputs, state)  # (T, B, H)
+
+    def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """Predict the character after each of a window's.
+
+        Args:
+            ids: (T, B), int64.
+            state: before the window.
+        Returns:
+            Logits (T, B, V), those at t for the character after ids[t], and the state after the window.
+        """
+        hidden, state = self.read(ids, state)
         return self.decoder(hidden), state  # (T, B, V)
+
+    def read_window(self, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State) -> Readouts:  # noqa: ARG002
+        """Read a training window; a causal model looks at its inputs alone."""
+        return Readouts(*self(inputs, state))
 
     def zero_state(self, batch_size: int) -> State:
         """Return the state before any character, each (L, B, H)."""
         return zero_state(self.shape, batch_size, like=self.decoder.weight)
 
 
-def build_model(model: ModelSettings, vocab_size: int, *, seed: int) -> CharLM:
-    """Return a model with fresh weights, the same for each implementation.
-
-    Raises:
-        ConfigError: where an explicit implementation cannot be honoured.
-    """
-    network = CharLM(model, vocab_size, choose_implementation(model))
-    generator = torch.Generator().manual_seed(seed)
+def initialise_model(network: CharLM, model: ModelSettings, generator: torch.Generator) -> None:
+    """Fill a model's parameters in place, the same for each implementation."""
     initialise_stack(network.recurrent, network.shape, model, generator)
     initialise_linear(network.decoder, model, generator)
     if network.embedding is not None:
         with torch.no_grad():
             network.embedding.weight.normal_(0.0, 1.0, generator=generator)
-    return network
-
-
-def num_parameters(network: nn.Module) -> int:
-    """Return how many numbers the network learns."""
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -80,6 +80,11 @@ def choose_implementation(model: ModelSettings) -> Literal["torch", "reference"]
         ConfigError: where torch is asked for what torch.nn does not have.
     """
     missing = missing_in_torch(stack_shape(model, vocab_size=1))
+    if model.direction == "leaky" and (missing or model.implementation == "reference"):
+        raise ConfigError(
+            "model.direction leaky is torch.nn's own construction: it has no reference implementation, sigmoid or "
+            "reset before; set model.implementation to auto or torch"
+        )
     if model.implementation == "torch" and missing:
         raise ConfigError(f"torch.nn has no {missing}: set model.implementation to auto or reference")
     if model.implementation == "auto":
@@ -147,15 +152,22 @@ class ReferenceStack(nn.Module):
         return (rnn_cell(x, h, weight_ih, weight_hh, bias_ih, bias_hh, activation),)
 
 
-def build_stack(shape: StackShape, implementation: Literal["torch", "reference"]) -> nn.Module:
-    """Return the layers' parameters with what runs them: a `ReferenceStack`, or torch.nn's own RNN, GRU or LSTM."""
+def build_stack(
+    shape: StackShape, implementation: Literal["torch", "reference"], *, bidirectional: bool = False
+) -> nn.Module:
+    """Return the layers' parameters with what runs them: a `ReferenceStack`, or torch.nn's own RNN, GRU or LSTM.
+
+    Args:
+        bidirectional: torch.nn's joined layers, which leak their targets; only the cautionary example has them.
+    """
     if implementation == "reference":
         return ReferenceStack(shape)
     assert missing_in_torch(shape) is None
     sizes = (shape.input_size, shape.hidden_size, shape.num_layers)
     if shape.cell == "rnn":
-        return nn.RNN(*sizes, dropout=shape.dropout, nonlinearity=shape.activation)
-    return {"gru": nn.GRU, "lstm": nn.LSTM}[shape.cell](*sizes, dropout=shape.dropout)
+        return nn.RNN(*sizes, dropout=shape.dropout, nonlinearity=shape.activation, bidirectional=bidirectional)
+    network = {"gru": nn.GRU, "lstm": nn.LSTM}[shape.cell]
+    return network(*sizes, dropout=shape.dropout, bidirectional=bidirectional)
 
 
 def run_stack(stack: nn.Module, shape: StackShape, inputs: Tensor, state: State) -> tuple[Tensor, State]:

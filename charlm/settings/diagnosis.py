@@ -54,9 +54,9 @@ def nearest_key(dotted: str) -> str | None:
     for candidates in (siblings, keys):
         if found := difflib.get_close_matches(dotted, candidates, n=1, cutoff=0.75):
             return found[0]
-    name = dotted.rpartition(".")[2]
-    same_name = [key for key in keys if key.rpartition(".")[2] == name]
-    return same_name[0] if same_name else None
+    names = {key.rpartition(".")[2]: key for key in reversed(keys)}
+    found = difflib.get_close_matches(dotted.rpartition(".")[2], names, n=1, cutoff=0.75)
+    return names[found[0]] if found else None
 
 
 def _keys(model: type[BaseModel], prefix: str) -> Iterator[str]:
@@ -73,14 +73,22 @@ def _sentences(detail: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
         for key, reason in context["problems"]:
             yield tuple(key.split(".")), f"{key} {reason}"
         return
+    if detail["type"] == "extra_forbidden":
+        yield detail["loc"], _unknown_key(detail["loc"])
+        return
     path = _key_path(detail["loc"])
     dotted = ".".join(str(key) for key in path)
-    if detail["type"] == "extra_forbidden":
-        near = nearest_key(dotted)
-        yield path, f"unknown key {dotted}" + (f"; did you mean {near}?" if near else "")
-        return
     subject = dotted or "the configuration"
     yield path, f"{subject} {_requirement(detail, context)}, got {_shown(detail['input'])}"
+
+
+def _unknown_key(path: KeyPath) -> str:
+    dotted = ".".join(str(key) for key in path)
+    near = nearest_key(dotted)
+    if near == dotted:
+        section, _, name = dotted.rpartition(".")
+        return f"unknown key {dotted}; keys are nested: {section}: {{{name}: ...}}"
+    return f"unknown key {dotted}" + (f"; did you mean {near}?" if near else "")
 
 
 def _requirement(detail: dict[str, Any], context: dict[str, Any]) -> str:

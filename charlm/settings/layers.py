@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -16,8 +17,12 @@ from charlm.settings.loading import Document, KeyPath, Place, dump_yaml, parse_y
 from charlm.settings.schema import Settings
 
 QUICKSTART = "quickstart"
+PERIODS = (("train", "eval_every"), ("sample", "every"), ("optimizer", "schedule", "every"))
 # A later layer that sets one of a pair removes what an earlier layer said of the other.
-EXCLUSIVE = {("corpus", "name"): ("corpus", "path"), ("corpus", "path"): ("corpus", "name")}
+EXCLUSIVE = (
+    (("corpus", "name"), ("corpus", "path")),
+    *(((*period, "steps"), (*period, "epochs")) for period in PERIODS),
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def load_run_settings(path: Path) -> Settings:
 def file_layer(file: str | Path) -> Layer:
     """Read a YAML file, or a shipped configuration by its name; relative corpus paths start from the file."""
     path = Path(file)
-    if not path.exists() and str(file) in shipped_names():
+    if str(file) in shipped_names() and not path.exists():
         return shipped_layer(str(file))
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -106,7 +111,7 @@ def merge(layers: Sequence[Layer]) -> Layer:
     values: dict[str, Any] = {}
     places: dict[KeyPath, Place] = {}
     for layer in layers:
-        for mine, other in EXCLUSIVE.items():
+        for mine, other in (*EXCLUSIVE, *(pair[::-1] for pair in EXCLUSIVE)):
             if _get(layer.values, mine) is not None and _get(layer.values, other) is None:
                 _drop(values, other)
         _overlay(values, layer.values)
@@ -146,12 +151,17 @@ def _with_absolute_paths(values: dict[str, Any], base: Path) -> dict[str, Any]:
     if not isinstance(path, list) or not all(isinstance(entry, str) for entry in cast("list[Any]", path)):
         return values
     entries = cast("list[str]", path)
-    absolute = [entry if entry == "-" else str((base / Path(entry).expanduser()).absolute()) for entry in entries]
+    absolute = [entry if entry == "-" else _absolute(entry, base) for entry in entries]
     return values | {"corpus": values["corpus"] | {"path": absolute}}
 
 
+def _absolute(entry: str, base: Path) -> str:
+    # Unlike Path.expanduser this leaves a file called ~draft.txt alone.
+    return str((base / os.path.expanduser(entry)).absolute())  # noqa: PTH111
+
+
 def _names_corpus(layer: Layer) -> bool:
-    return any(_get(layer.values, key) is not None for key in EXCLUSIVE)
+    return any(_get(layer.values, ("corpus", key)) is not None for key in ("name", "path"))
 
 
 def _get(values: dict[str, Any], path: Sequence[str]) -> Any:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import yaml
+from yaml.reader import ReaderError
 
 from charlm.errors import ConfigError
 
@@ -69,8 +70,11 @@ def parse_yaml(text: str, source: str) -> Document:
         mark = error.problem_mark or error.context_mark
         where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
         raise ConfigError(f"{where}: not valid YAML: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
+    except ReaderError as error:
+        # The only error without a line: a character that YAML forbids.
+        before = text[: error.position].split("\n")
+        where = f"{source}:{len(before)}:{len(before[-1]) + 1}"
+        raise ConfigError(f"{where}: not valid YAML: the character U+{error.character:04X} is not allowed") from error
     return Document(value, places)
 
 
@@ -101,14 +105,18 @@ def _document(reader: _Reader) -> Any:
 def _node(reader: _Reader, event: Any, path: KeyPath) -> Any:
     if len(path) > MAX_DEPTH:
         raise reader.fail(event, f"nested deeper than {MAX_DEPTH} levels")
-    if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
-        raise reader.fail(event, "anchors and aliases are not allowed; write the value out")
-    if event.tag is not None:
-        raise reader.fail(event, f"the tag {event.tag} is not allowed")
+    _refuse_anchor_and_tag(reader, event)
     reader.places[path] = Place(reader.source, event.start_mark.line + 1)
     if isinstance(event, yaml.ScalarEvent):
         return _scalar(event.value) if event.implicit[0] else event.value
     return _mapping(reader, path) if isinstance(event, yaml.MappingStartEvent) else _sequence(reader, path)
+
+
+def _refuse_anchor_and_tag(reader: _Reader, event: Any) -> None:
+    if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+        raise reader.fail(event, "anchors and aliases are not allowed; write the value out")
+    if event.tag is not None:
+        raise reader.fail(event, f"the tag {event.tag} is not allowed")
 
 
 def _mapping(reader: _Reader, path: KeyPath) -> dict[str, Any]:
@@ -118,6 +126,7 @@ def _mapping(reader: _Reader, path: KeyPath) -> dict[str, Any]:
             break
         if not isinstance(event, yaml.ScalarEvent):
             raise reader.fail(event, "a key must be a plain word")
+        _refuse_anchor_and_tag(reader, event)
         key = event.value
         if key in values:
             raise reader.fail(event, f"the key {key} stands here twice")
@@ -157,6 +166,13 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    # PyYAML reads back these line ends as \n or a space unless they are escaped.
+    style = '"' if re.search("[\x85\u2028\u2029]", text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
 for _tag in ("null", "bool", "int", "float"):
     _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", SCALARS[_tag], None)
 

@@ -11,11 +11,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    WithJsonSchema,
     model_serializer,
     model_validator,
 )
+from pydantic.config import JsonDict, JsonValue
 from pydantic_core import PydanticCustomError
 
+Direction = Literal["forward", "backward", "bidirectional", "leaky"]
 Cell = Literal["rnn", "gru", "lstm"]
 Activation = Literal["tanh", "relu", "sigmoid"]
 Implementation = Literal["auto", "torch", "reference"]
@@ -36,8 +39,21 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
+def _also(*shapes: JsonDict) -> ConfigDict:
+    """Tell the JSON schema of a section the short ways to write it."""
+
+    def widen(schema: JsonDict) -> None:
+        section: JsonValue = dict(schema)
+        schema.clear()
+        schema["anyOf"] = [*shapes, section]
+
+    return ConfigDict(json_schema_extra=widen)
+
+
 class Period(Section):
     """A period counted in steps (written `500`) or in epochs (written `{epochs: 40}`)."""
+
+    model_config = _also({"type": "integer", "minimum": 1})
 
     steps: PositiveInt | None = Field(default=None, description="optimiser steps")
     epochs: PositiveInt | None = Field(default=None, description="epochs")
@@ -73,11 +89,17 @@ def _listed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
-TextList = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+TextList = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 
 
 class Clean(Section):
     """How a text is cleaned; `letters` alone may be written `clean: letters`, nothing at all `clean: none`."""
+
+    model_config = _also({"enum": ["letters", "none"]})
 
     newline: Literal["keep", "lf"] = Field(default="keep", description="lf turns CRLF and CR into LF")
     unicode: Literal["none", "nfc"] = Field(default="none", description="Unicode normalisation")
@@ -112,7 +134,7 @@ def _split_shape(value: Any) -> Any:
         return tuple(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if isinstance(value, str) and value not in get_args(SplitName):
         parts = value.split("/")
-        if len(parts) not in (2, 3) or not all(part.strip().isdigit() for part in parts):
+        if len(parts) not in (2, 3) or not all(part.strip().isdecimal() for part in parts):
             names = ", ".join(get_args(SplitName))
             raise PydanticCustomError(
                 "split",
@@ -124,7 +146,19 @@ def _split_shape(value: Any) -> Any:
     return value
 
 
-SplitSetting = Annotated[SplitName | tuple[float | int, ...], BeforeValidator(_split_shape)]
+SplitSetting = Annotated[
+    SplitName | tuple[float | int, ...],
+    BeforeValidator(_split_shape),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(get_args(SplitName))},
+                {"type": "string", "pattern": "^[0-9]+/[0-9]+(/[0-9]+)?$"},
+                {"type": "array", "items": {"type": "number", "minimum": 0}},
+            ]
+        }
+    ),
+]
 
 
 class CorpusSettings(Section):
@@ -179,8 +213,26 @@ class SamplingSettings(Section):
     seq_len: PositiveInt = Field(default=64, description="characters in a window, the length of truncated BPTT")
 
 
+class LossWeights(Section):
+    """What each of a bidirectional model's three losses counts in training."""
+
+    forward: Annotated[float, Field(ge=0.0)] = Field(default=1.0, description="of the forward half alone")
+    backward: Annotated[float, Field(ge=0.0)] = Field(default=1.0, description="of the backward half alone")
+    both: Annotated[float, Field(ge=0.0)] = Field(default=1.0, description="of both halves together, the cloze loss")
+
+
 class ModelSettings(Section):
     """The network."""
+
+    direction: Direction = Field(
+        default="forward",
+        description="forward; backward reads the text from its end; bidirectional has a stack for each and predicts a "
+        "character from both sides of it; leaky is torch.nn's own joined layers, which read their own target",
+    )
+    lookahead: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="bidirectional: characters beyond a window that the backward stack reads first, unscored"
+    )
+    loss_weights: LossWeights = Field(default=LossWeights(), description="bidirectional: what its three losses count")
 
     cell: Cell = Field(default="lstm", description="the recurrent cell")
     hidden_size: PositiveInt = Field(default=256, description="units of each layer")
@@ -308,6 +360,8 @@ def conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
     corpus, model, optimizer, train = settings.corpus, settings.model, settings.optimizer, settings.train
     if corpus.name is not None and corpus.path is not None:
         yield "corpus.path", "and corpus.name exclude each other: keep one"
+    if corpus.path == ():
+        yield "corpus.path", "is an empty list: name a text file, or leave it out"
     if isinstance(corpus.split, tuple):
         yield from _split_conflicts(corpus.split)
     if corpus.split == "standard" and corpus.path is not None:
@@ -318,6 +372,13 @@ def conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "model.reset_after", f"belongs to the gru cell, and model.cell is {model.cell}"
     if model.forget_bias is not None and model.cell != "lstm":
         yield "model.forget_bias", f"belongs to the lstm cell, and model.cell is {model.cell}"
+    if model.direction != "bidirectional":
+        if model.lookahead > 0:
+            yield "model.lookahead", f"belongs to bidirectional models, and model.direction is {model.direction}"
+        if model.loss_weights != LossWeights():
+            yield "model.loss_weights", f"belong to bidirectional models, and model.direction is {model.direction}"
+    elif not any(weight > 0 for _, weight in model.loss_weights):
+        yield "model.loss_weights", "are all 0: nothing would be learned"
     if model.init == "identity" and (model.cell, model.activation) != ("rnn", "relu"):
         yield "model.init", "identity is meant for model.cell rnn with model.activation relu"
     if model.dropout > 0 and model.num_layers == 1:
@@ -336,8 +397,8 @@ def _split_conflicts(parts: tuple[float | int, ...]) -> Iterator[tuple[str, str]
     fractions = all(isinstance(part, float) for part in parts)
     if len(parts) not in (2, 3) or min(parts) < 0 or not (sizes or fractions) or parts[0] == 0:
         yield "corpus.split", f"needs two or three fractions, or two or three sizes, not {list(parts)}"
-    elif fractions and sum(Fraction(str(part)) for part in parts) != 1:
-        yield "corpus.split", f"fractions must sum to 1, these sum to {sum(parts):g}"
+    elif fractions and (total := sum(Fraction(str(part)) for part in parts)) != 1:
+        yield "corpus.split", f"fractions must sum to 1, these sum to {float(total)}"
 
 
 def _schedule_conflicts(schedule: ScheduleSettings, train: TrainSettings) -> Iterator[tuple[str, str]]:

@@ -27,7 +27,8 @@ def clean_prefix(text: str, clean: Clean) -> str:
     """Clean a prefix as its model's corpus was; under `letters` the outer spaces stay, it is part of a line."""
     if not clean.letters:
         return "".join(clean_text(iter([text]), clean))
-    return re.sub("[^A-Za-z]+", " ", _composed(text, clean)).lower()
+    before_letters = clean.model_copy(update={"newline": "lf", "letters": False})
+    return _joined_lines("".join(clean_text(iter([text]), before_letters)))
 
 
 def _composed(chunk: str, clean: Clean) -> str:

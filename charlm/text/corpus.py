@@ -15,7 +15,7 @@ from charlm.text.known import corpus_file, data_folder
 
 CHUNK_BYTES = 1 << 20
 # Tried in this order for a suggestion; latin-1 decodes anything and so comes last.
-LIKELY_ENCODINGS = ("utf-16", "gb18030", "shift_jis", "cp1252", "latin-1")
+LIKELY_ENCODINGS = ("utf-8", "utf-16", "gb18030", "shift_jis", "cp1252", "latin-1")
 
 
 def locate_corpus(corpus: CorpusSettings) -> tuple[Path, ...]:
@@ -39,9 +39,10 @@ def read_files(files: Iterable[Path], encoding: str = "utf-8") -> Iterator[str]:
         TextError: for an unreadable file, and for a byte that does not decode, with file, offset and line.
     """
     try:
-        codecs.lookup(encoding)
-    except LookupError as error:
-        raise TextError(f"corpus.encoding {encoding!r} is not an encoding Python knows") from error
+        # Unlike codecs.lookup this refuses codecs that do not decode bytes to text, such as base64.
+        "".encode(encoding)
+    except (LookupError, ValueError) as error:
+        raise TextError(f"corpus.encoding {encoding!r} is not a text encoding Python knows") from error
     for file in files:
         yield from _read_file(file, encoding)
 
@@ -56,18 +57,35 @@ def hash_files(files: Sequence[Path]) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
+def with_kept_input(corpus: CorpusSettings) -> CorpusSettings:
+    """Return settings with the file that standard input is kept in instead of `-`: a run on it can be repeated."""
+    if "-" not in (corpus.path or ()):
+        return corpus
+    files = tuple(str(file) for file in locate_corpus(corpus))
+    return corpus.model_copy(update={"path": files})
+
+
 def _files_of(entry: str) -> list[Path]:
     if entry == "-":
         return [keep_standard_input()]
     path = Path(entry)
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix == ".txt" and file.is_file())
-        if not files:
-            raise TextError(f"the folder {entry} has no .txt files (folders inside it are not searched)")
-        return files
-    if not path.exists():
-        raise TextError(f"there is no corpus file {entry}; `charlm corpus list` shows corpora known by name")
+    try:
+        if path.is_dir():
+            return _text_files(path)
+        if not path.exists():
+            raise TextError(f"there is no corpus file {entry}; `charlm corpus list` shows corpora known by name")
+        if not path.is_file():
+            raise TextError(f"{entry} is a pipe or a device: give a file, or - to read standard input")
+    except OSError as error:
+        raise TextError(f"cannot read {entry}: {(error.strerror or str(error)).lower()}") from error
     return [path]
+
+
+def _text_files(folder: Path) -> list[Path]:
+    files = sorted(file for file in folder.iterdir() if file.suffix == ".txt" and file.is_file())
+    if not files:
+        raise TextError(f"the folder {folder} has no .txt files (folders inside it are not searched)")
+    return files
 
 
 def keep_standard_input() -> Path:
@@ -125,6 +143,9 @@ def _decode(
         text = decoder.decode(block, is_final)
     except UnicodeDecodeError as error:
         raise TextError(_bad_byte(file, encoding, offset + error.start)) from error
+    except UnicodeError as error:
+        # Some codecs name no byte: UTF-16 without a byte order mark, for one.
+        raise TextError(f"{file} is not {encoding}: {error}{_suggestion(file, encoding)}") from error
     if "\0" in text:
         hint = _suggestion(file, encoding)
         raise TextError(f"{file} holds zero bytes: it is a binary file or another encoding than {encoding}{hint}")

@@ -27,7 +27,8 @@ from charlm.text.vocabulary import (
 
 # Below this size encoding anew is quicker than a look into the cache, above it ids stay on disk and are mapped.
 CACHED_BYTES = 8 << 20
-CACHE_VERSION = 1
+CACHE_VERSION = 2
+DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -125,21 +126,21 @@ def _first(chunks: Iterator[str], num_chars: int) -> Iterator[str]:
 
 
 def _cached_counts(key: Sequence[object], files: tuple[Path, ...], corpus: CorpusSettings) -> dict[str, int]:
-    path = _cache_path(key, ".counts.json")
-    if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))
-    counts = count_characters(read_cleaned(files, corpus))
-    _write(path, [json.dumps(counts).encode("ascii")])
-    return counts
+    path = _cache_path(key, ".counts")
+    if not _is_intact(path):
+        counts = count_characters(read_cleaned(files, corpus))
+        _write(path, [json.dumps(counts).encode("ascii")])
+    return json.loads(path.read_bytes()[:-DIGEST_BYTES])
 
 
 def _cached_ids(key: Sequence[object], files: tuple[Path, ...], corpus: CorpusSettings, vocabulary: Vocabulary) -> Ids:
     path = _cache_path(key, ".ids")
-    if not path.exists():
+    if not _is_intact(path):
         chunks = read_cleaned(files, corpus)
         encoded = encoded_chunks(chunks, vocabulary, unknown="replace", what="the corpus")
         _write(path, (ids.tobytes() for ids in encoded))
-    return np.memmap(path, dtype=vocabulary.dtype, mode="r")
+    num_ids = (path.stat().st_size - DIGEST_BYTES) // np.dtype(vocabulary.dtype).itemsize
+    return np.memmap(path, dtype=vocabulary.dtype, mode="r", shape=(num_ids,))
 
 
 def _cache_path(key: Sequence[object], suffix: str) -> Path:
@@ -147,14 +148,27 @@ def _cache_path(key: Sequence[object], suffix: str) -> Path:
     return data_folder() / "encoded" / (name + suffix)
 
 
+def _is_intact(path: Path) -> bool:
+    """Say whether a cache file is there and ends in the SHA-256 of the rest; a damaged one is made anew."""
+    try:
+        content = np.memmap(path, dtype=np.uint8, mode="r")
+    except (OSError, ValueError):  # ValueError: an empty file
+        return False
+    return hashlib.sha256(content[:-DIGEST_BYTES].data).digest() == content[-DIGEST_BYTES:].tobytes()
+
+
 def _write(path: Path, blocks: Iterable[bytes]) -> None:
-    """Write a cache file whole or not at all."""
+    """Write a cache file whole or not at all, the SHA-256 of its content at its end."""
+    digest = hashlib.sha256()
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with draft.open("wb") as file:
-                file.writelines(blocks)
+                for block in blocks:
+                    digest.update(block)
+                    file.write(block)
+                file.write(digest.digest())
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from charlm.errors import TextError
-from charlm.settings.schema import CorpusSettings
+from charlm.settings.schema import CorpusSettings, Direction
 from charlm.text.encoding import Corpus, hash_ids
 from charlm.text.known import standard_split
 from charlm.text.vocabulary import Ids
@@ -55,6 +55,14 @@ def split_corpus(corpus: Corpus, settings: CorpusSettings) -> Split:
     train, val, test = parts
     assert train is not None
     return Split(train, val, test)
+
+
+def in_reading_order(split: Split, direction: Direction) -> Split:
+    """Return the parts as a model of that direction reads them: backward, from their ends; the hashes stay."""
+    if direction != "backward":
+        return split
+    parts = [part and replace(part, ids=part.ids[::-1]) for part in (split.val, split.test)]
+    return Split(replace(split.train, ids=split.train.ids[::-1]), *parts)
 
 
 def split_sizes(num_chars: int, settings: CorpusSettings) -> tuple[int, int, int]:

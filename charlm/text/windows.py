@@ -17,10 +17,17 @@ Starts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Window:
-    """Inputs and targets of one step, each (T, B); targets are the inputs moved on by one character."""
+    """What one step reads.
+
+    Args:
+        inputs: (T, B).
+        targets: the inputs moved on by one character, (T, B).
+        beyond: the characters after the targets, (lookahead, B); not scored.
+    """
 
     inputs: Ids
     targets: Ids
+    beyond: Ids
 
 
 def num_windows(num_chars: int, sampling: SamplingSettings) -> int:
@@ -68,9 +75,9 @@ def window_starts(num_chars: int, sampling: SamplingSettings, *, seed: int, epoc
     return (offset + seq_len * chosen).reshape(count, batch_size)
 
 
-def cut_windows(ids: Ids, starts: Starts, seq_len: int) -> Iterator[Window]:
+def cut_windows(ids: Ids, starts: Starts, seq_len: int, lookahead: int = 0) -> Iterator[Window]:
     """Yield the windows that start at `starts`, (windows, B)."""
-    steps = np.arange(seq_len, dtype=np.int64)[:, None]
+    steps = np.arange(seq_len + 1 + lookahead, dtype=np.int64)[:, None]
     for row in starts:
-        index = steps + row
-        yield Window(ids[index], ids[index + 1])
+        text = ids[steps + row]  # (T + 1 + lookahead, B)
+        yield Window(text[:seq_len], text[1 : seq_len + 1], text[seq_len + 1 :])

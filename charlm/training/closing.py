@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from charlm.evaluation.figure import Figure, evaluate
+from charlm.evaluation.figure import Figures, figures_record
+from charlm.evaluation.reading import evaluate
+from charlm.networks.leaky import WARNING
 from charlm.runs.checkpoints import load_checkpoint
 from charlm.runs.folder import Run
 from charlm.training.experiment import Experiment
 from charlm.training.progress import Progress
-from charlm.training.reports import End, Samples, figure_record
+from charlm.training.reports import End, Samples
 
 
 def close_run(
@@ -25,8 +27,8 @@ def close_run(
     A run ended by a signal is not measured: whoever ends it does not want to wait. The network has the best
     checkpoint's weights afterwards.
     """
-    val: Figure | None = None
-    test: Figure | None = None
+    val: Figures | None = None
+    test: Figures | None = None
     best_step: int | None = None
     if stopped_by not in ("interrupt", "terminate"):
         best = load_checkpoint(run, "best")
@@ -35,7 +37,7 @@ def close_run(
         split = experiment.split
         val = evaluate(experiment.network, split.val.ids) if split.val else None
         test = evaluate(experiment.network, split.test.ids) if split.test else None
-    train = (progress.last_epoch or progress.whole).figure
+    train = (progress.last_epoch or progress.whole).figures
     record: dict[str, Any] = {
         "kind": "end",
         "run": run.name,
@@ -47,13 +49,16 @@ def close_run(
         "chars_seen": progress.whole.chars,
         "chars_per_second": round(progress.whole.chars / progress.whole.seconds, 1),
         "num_parameters": experiment.facts["num_parameters"],
+        "direction": experiment.facts["direction"],
         "implementation": experiment.facts["implementation"],
         "device": experiment.facts["device"],
         "corpus_sha256": experiment.facts["corpus_sha256"],
         "split": experiment.facts["split"],
-        **figure_record("train", train),
-        **figure_record("val", val),
-        **figure_record("test", test),
+        **figures_record(train, "train_"),
+        **figures_record(val, "val_"),
+        **figures_record(test, "test_"),
     }
+    if experiment.settings.model.direction == "leaky":
+        record["warning"] = WARNING
     run.record_metrics(record)
     return End(run.path, stopped_by, record, samples)

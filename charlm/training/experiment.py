@@ -13,12 +13,13 @@ import torch
 
 from charlm import __version__
 from charlm.errors import ConfigError
-from charlm.networks.language_model import CharLM, build_model, num_parameters
+from charlm.networks.building import Network, build_model, num_parameters
 from charlm.networks.recurrent import choose_implementation
 from charlm.settings.schema import Settings
 from charlm.text.cleaning import clean_prefix
+from charlm.text.corpus import with_kept_input
 from charlm.text.encoding import Corpus, load_corpus
-from charlm.text.splits import Part, Split, split_corpus
+from charlm.text.splits import Part, Split, in_reading_order, split_corpus
 from charlm.text.vocabulary import Ids, Vocabulary
 from charlm.text.windows import num_dropped, num_windows
 from charlm.training.optimizer import build_optimizer
@@ -34,7 +35,7 @@ class Experiment:
     Args:
         settings: with the schedule's length fixed.
         vocabulary: the corpus' symbols.
-        split: its parts.
+        split: its parts, each in the order the model reads: for a backward model from the end.
         steps_per_epoch: optimiser steps in one pass over the training part.
         network: with fresh weights, on its device.
         optimizer: over the network's parameters.
@@ -46,7 +47,7 @@ class Experiment:
     vocabulary: Vocabulary
     split: Split
     steps_per_epoch: int
-    network: CharLM
+    network: Network
     optimizer: torch.optim.Optimizer
     prefixes: tuple[tuple[str, Ids], ...]
     facts: Mapping[str, Any]
@@ -61,10 +62,11 @@ def prepare(settings: Settings) -> Experiment:
     device = choose_device(settings.train.device)
     if settings.train.threads is not None:
         torch.set_num_threads(settings.train.threads)
+    settings = settings.model_copy(update={"corpus": with_kept_input(settings.corpus)})
     corpus = load_corpus(settings.corpus, settings.vocabulary)
-    split = split_corpus(corpus, settings.corpus)
+    split = in_reading_order(split_corpus(corpus, settings.corpus), settings.model.direction)
     _require_validation(settings, split)
-    windows = num_windows(len(split.train.ids), settings.sampling)
+    windows = num_windows(len(split.train.ids) - settings.model.lookahead, settings.sampling)
     steps_per_epoch = -(-windows // settings.optimizer.accumulation)
     settings = fix_schedule_length(settings, steps_per_epoch)
     prefixes = _encode_prefixes(settings, corpus.vocabulary, split)
@@ -112,7 +114,7 @@ def _require_validation(settings: Settings, split: Split) -> None:
 
 def _encode_prefixes(settings: Settings, vocabulary: Vocabulary, split: Split) -> tuple[tuple[str, Ids], ...]:
     given = settings.sample.prefixes
-    texts = _default_prefixes(vocabulary, split) if given is None else given
+    texts = _default_prefixes(settings, vocabulary, split) if given is None else given
     cleaned = [clean_prefix(text, settings.corpus.clean) for text in texts]
     if not all(cleaned):
         raise ConfigError("sample.prefixes has an empty prefix: a model writes on from at least one character")
@@ -122,9 +124,12 @@ def _encode_prefixes(settings: Settings, vocabulary: Vocabulary, split: Split) -
     )
 
 
-def _default_prefixes(vocabulary: Vocabulary, split: Split) -> list[str]:
+def _default_prefixes(settings: Settings, vocabulary: Vocabulary, split: Split) -> list[str]:
     """Return the first words of two lines: one from the training part, one from the next part if there is one."""
     prefixes = [_first_words(vocabulary, part) for part in (split.train, split.val) if part is not None]
+    if settings.model.direction == "backward":
+        # The model reads from the end, and so do we: these are last words, spelled backwards.
+        prefixes = [prefix[::-1] for prefix in prefixes]
     return list(dict.fromkeys(prefixes))
 
 
@@ -146,13 +151,15 @@ def _corpus_facts(corpus: Corpus, split: Split, settings: Settings) -> dict[str,
         "split": {
             name: {"chars": len(part.ids), "sha256": part.sha256} for name, part in parts.items() if part is not None
         },
-        "dropped_chars": num_dropped(len(split.train.ids), settings.sampling),
+        "dropped_chars": num_dropped(len(split.train.ids) - settings.model.lookahead, settings.sampling)
+        + settings.model.lookahead,
     }
 
 
-def _model_facts(network: CharLM, settings: Settings, device: torch.device) -> dict[str, Any]:
+def _model_facts(network: Network, settings: Settings, device: torch.device) -> dict[str, Any]:
     return {
         "num_parameters": num_parameters(network),
+        "direction": settings.model.direction,
         "implementation": choose_implementation(settings.model),
         "device": str(device),
     }

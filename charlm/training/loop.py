@@ -11,9 +11,9 @@ from typing import TypeVar
 from torch import Tensor
 
 from charlm.errors import DivergedError
-from charlm.evaluation.figure import evaluate
+from charlm.evaluation.reading import evaluate
 from charlm.generation.filters import Filters
-from charlm.generation.sampling import sample_text
+from charlm.generation.sampling import sample_text, writing_half
 from charlm.networks.recurrent import State
 from charlm.runs.checkpoints import Checkpoint, save_checkpoint
 from charlm.runs.folder import Run
@@ -62,12 +62,12 @@ def run_training(
         if batch.epoch_step == 0:
             state = experiment.network.zero_state(settings.sampling.batch_size)
         report, state = _step(experiment, run, progress, batch, state, began)
-        progress = progress.after_step(report.figure, report.step_seconds, steps_per_epoch)
+        progress = progress.after_step(report.figures, report.step_seconds, steps_per_epoch)
         yield report
         stopped_by = should_stop() or _budget_reached(experiment, progress, report.seconds)
         if progress.step % eval_period == 0 or stopped_by in BUDGETS:
             evaluation = _evaluate(experiment, progress, report)
-            progress = progress.after_evaluation(evaluation.val, _patience(experiment))
+            progress = progress.after_evaluation(evaluation.val and evaluation.val.main, _patience(experiment))
             run.record_metrics(evaluation.as_record())
             save_checkpoint(run, _checkpoint(experiment, progress, state, evaluation))
             yield evaluation
@@ -86,9 +86,10 @@ def run_training(
 def read_batches(experiment: Experiment) -> Iterator[Batch]:
     """Yield the batches of epoch after epoch, without end; a pure function of (seed, epoch, step)."""
     sampling, ids = experiment.settings.sampling, experiment.split.train.ids
+    lookahead = experiment.settings.model.lookahead
     for epoch in count():
-        starts = window_starts(len(ids), sampling, seed=experiment.settings.train.seed, epoch=epoch)
-        windows = cut_windows(ids, starts, sampling.seq_len)
+        starts = window_starts(len(ids) - lookahead, sampling, seed=experiment.settings.train.seed, epoch=epoch)
+        windows = cut_windows(ids, starts, sampling.seq_len, lookahead)
         for epoch_step, group in enumerate(_grouped(windows, experiment.settings.optimizer.accumulation)):
             yield Batch(epoch, epoch_step, group)
 
@@ -125,7 +126,7 @@ def _step(
         epoch=batch.epoch + 1,
         seconds=now - began,
         step_seconds=now - step_began,
-        figure=outcome.figure,
+        figures=outcome.figures,
         gradient_norm=outcome.gradient_norm,
         learning_rate=rate,
     )
@@ -136,15 +137,16 @@ def _evaluate(experiment: Experiment, progress: Progress, report: Step) -> Evalu
     settings, val_part = experiment.settings, experiment.split.val
     val = evaluate(experiment.network, val_part.ids, max_chars=settings.eval.max_chars) if val_part else None
     recent, last_epoch = progress.since_report, progress.last_epoch
+    assert recent.figures is not None
     return Evaluation(
         step=progress.step,
         epoch=report.epoch,
         seconds=report.seconds,
         chars_seen=progress.whole.chars,
-        train=recent.figure,
+        train=recent.figures,
         val=val,
         is_partial=val_part is not None and len(val_part.ids) > settings.eval.max_chars,
-        is_best=val is not None and (progress.best_val is None or val.nats_per_char < progress.best_val),
+        is_best=val is not None and (progress.best_val is None or val.main.nats_per_char < progress.best_val),
         learning_rate=report.learning_rate,
         gradient_norm=report.gradient_norm,
         chars_per_second=recent.chars / recent.seconds,
@@ -153,26 +155,27 @@ def _evaluate(experiment: Experiment, progress: Progress, report: Step) -> Evalu
 
 
 def _write_samples(experiment: Experiment, progress: Progress) -> Samples:
-    sample, network = experiment.settings.sample, experiment.network
+    settings, network = experiment.settings, experiment.network
+    is_backward = settings.model.direction == "backward"
     was_training = network.training
     continuations = [
         "".join(
             sample_text(
-                network,
+                writing_half(network),
                 experiment.vocabulary,
-                ids,
+                ids[::-1] if is_backward else ids,
                 sample=number,
                 # Other draws at each step, none of them from the generators of training.
-                seed=experiment.settings.train.seed + progress.step,
-                length=sample.length,
-                filters=Filters(temperature=sample.temperature),
+                seed=settings.train.seed + progress.step,
+                length=settings.sample.length,
+                filters=Filters(temperature=settings.sample.temperature),
             )
-        )
+        )[:: -1 if is_backward else 1]
         for number, (_, ids) in enumerate(experiment.prefixes)
     ]
     network.train(was_training)
     prefixes = tuple(text for text, _ in experiment.prefixes)
-    return Samples(progress.step, progress.epoch, prefixes, tuple(continuations))
+    return Samples(progress.step, progress.epoch, prefixes, tuple(continuations), is_backward)
 
 
 def _checkpoint(experiment: Experiment, progress: Progress, state: State, evaluation: Evaluation | None) -> Checkpoint:
@@ -191,7 +194,7 @@ def _checkpoint(experiment: Experiment, progress: Progress, state: State, evalua
         vocabulary=experiment.vocabulary,
         model=experiment.network.state_dict(),
         training=training,
-        state={"val_nats_per_char": val.nats_per_char if val else None, "progress": asdict(progress)},
+        state={"val_nats_per_char": val.main.nats_per_char if val else None, "progress": asdict(progress)},
     )
 
 

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from charlm.evaluation.figure import Figure
+from charlm.evaluation.figure import Figure, Figures
 
 
 @dataclass(frozen=True)
 class Sum:
-    """Nats, characters and seconds of some training steps, added up."""
+    """Figures and seconds of some training steps, added up; no figures before the first."""
 
-    nats: float = 0.0
-    chars: int = 0
+    figures: Figures | None = None
     seconds: float = 0.0
 
-    def plus(self, figure: Figure, seconds: float) -> Sum:
+    def plus(self, figures: Figures, seconds: float) -> Sum:
         """Return the sum with one more step."""
-        return Sum(self.nats + figure.nats, self.chars + figure.num_predicted, self.seconds + seconds)
+        return Sum(figures if self.figures is None else self.figures + figures, self.seconds + seconds)
 
     @property
-    def figure(self) -> Figure:
-        """The figure of these steps."""
-        return Figure(self.nats, self.chars)
+    def chars(self) -> int:
+        """Characters predicted in these steps."""
+        return self.figures.main.num_predicted if self.figures else 0
 
 
 @dataclass(frozen=True)
@@ -53,19 +52,19 @@ class Progress:
     num_without_improvement: int = 0
     num_plateaus: int = 0
 
-    def after_step(self, figure: Figure, seconds: float, steps_per_epoch: int) -> Progress:
+    def after_step(self, figures: Figures, seconds: float, steps_per_epoch: int) -> Progress:
         """Return the progress with one more step; an epoch's last step closes it."""
-        this_epoch = self.this_epoch.plus(figure, seconds)
+        this_epoch = self.this_epoch.plus(figures, seconds)
         is_last = self.epoch_step + 1 == steps_per_epoch
         return replace(
             self,
             step=self.step + 1,
             epoch=self.epoch + is_last,
             epoch_step=0 if is_last else self.epoch_step + 1,
-            whole=self.whole.plus(figure, seconds),
+            whole=self.whole.plus(figures, seconds),
             this_epoch=Sum() if is_last else this_epoch,
             last_epoch=this_epoch if is_last else self.last_epoch,
-            since_report=self.since_report.plus(figure, seconds),
+            since_report=self.since_report.plus(figures, seconds),
         )
 
     def after_evaluation(self, val: Figure | None, patience: int) -> Progress:

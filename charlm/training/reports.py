@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charlm.evaluation.figure import Figure
+from charlm.evaluation.figure import Figures, figures_record
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Step:
         epoch: the epoch it belongs to, from 1.
         seconds: since the run began.
         step_seconds: that this step took.
-        figure: of the step's own windows, in training mode.
+        figures: of the step's own windows, in training mode.
         gradient_norm: before clipping.
         learning_rate: that was used.
     """
@@ -45,7 +45,7 @@ class Step:
     epoch: int
     seconds: float
     step_seconds: float
-    figure: Figure
+    figures: Figures
     gradient_norm: float
     learning_rate: float
 
@@ -73,8 +73,8 @@ class Evaluation:
     epoch: int
     seconds: float
     chars_seen: int
-    train: Figure
-    val: Figure | None
+    train: Figures
+    val: Figures | None
     is_partial: bool
     is_best: bool
     learning_rate: float
@@ -95,22 +95,32 @@ class Evaluation:
             "chars_per_second": round(self.chars_per_second, 1),
             "epoch_seconds": None if self.epoch_seconds is None else round(self.epoch_seconds, 3),
         }
-        return record | figure_record("train", self.train) | figure_record("val", self.val)
+        return record | figures_record(self.train, "train_") | figures_record(self.val, "val_")
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What the model wrote: one continuation for each prefix."""
+    """What the model wrote: one continuation for each prefix.
+
+    Args:
+        step: steps taken so far.
+        epoch: whole epochs so far.
+        prefixes: what was given; to a backward model, the texts' ends.
+        continuations: what was written, after the prefixes or before the ends.
+        is_backward: which of the two.
+    """
 
     step: int
     epoch: int
     prefixes: tuple[str, ...]
     continuations: tuple[str, ...]
+    is_backward: bool = False
 
     def as_record(self) -> dict[str, Any]:
         """Return a JSON object."""
+        given = "suffix" if self.is_backward else "prefix"
         pairs = zip(self.prefixes, self.continuations, strict=True)
-        texts = [{"prefix": prefix, "continuation": text} for prefix, text in pairs]
+        texts = [{given: prefix, "continuation": text} for prefix, text in pairs]
         return {"step": self.step, "epoch": self.epoch, "samples": texts}
 
 
@@ -132,15 +142,3 @@ class End:
 
 
 Report = Start | Step | Evaluation | Samples | End
-
-
-def figure_record(name: str, figure: Figure | None) -> dict[str, Any]:
-    """Return a figure's rates under `name`, nulls where there is none."""
-    if figure is None:
-        return {f"{name}_{rate}": None for rate in ("nats_per_char", "bpc", "perplexity", "chars")}
-    return {
-        f"{name}_nats_per_char": figure.nats_per_char,
-        f"{name}_bpc": figure.bits_per_char,
-        f"{name}_perplexity": figure.perplexity,
-        f"{name}_chars": figure.num_predicted,
-    }

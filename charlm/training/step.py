@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from charlm.evaluation.figure import Figure
-from charlm.networks.language_model import CharLM
+from charlm.evaluation.figure import Figure, Figures
+from charlm.networks.building import Network
+from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import State, detach_state
-from charlm.settings.schema import Settings
+from charlm.settings.schema import LossWeights, Settings
 from charlm.text.vocabulary import Ids
 from charlm.text.windows import Window
 from charlm.training.optimizer import clip_gradients, set_learning_rate
@@ -24,18 +25,18 @@ from charlm.training.optimizer import clip_gradients, set_learning_rate
 class StepOutcome:
     """What a step cost, how steep it was, and the state that the next window starts from."""
 
-    figure: Figure
+    figures: Figures
     gradient_norm: float
     state: State
 
     @property
     def is_finite(self) -> bool:
         """Whether loss and gradient are numbers; where not, the weights were left as they are."""
-        return math.isfinite(self.figure.nats) and math.isfinite(self.gradient_norm)
+        return self.figures.is_finite and math.isfinite(self.gradient_norm)
 
 
 def take_step(
-    network: CharLM,
+    network: Network,
     optimizer: torch.optim.Optimizer,
     windows: Sequence[Window],
     state: State,
@@ -55,24 +56,43 @@ def take_step(
         torch.manual_seed(_dropout_seed(settings.train.seed, step))
     network.train()
     optimizer.zero_grad(set_to_none=True)
-    total, num_chars = 0.0, 0
+    device = next(network.parameters()).device
+    total: Figures | None = None
     for window in windows:
         if settings.sampling.method == "random":
             state = network.zero_state(settings.sampling.batch_size)
-        targets = as_tensor(window.targets, network.decoder.weight.device)  # (T, B)
-        logits, state = network(as_tensor(window.inputs, targets.device), state)  # (T, B, V)
+        inputs, targets, beyond = (as_tensor(ids, device) for ids in (window.inputs, window.targets, window.beyond))
+        readouts = network.read_window(inputs, targets, beyond, state)
         # Detach: back-propagation is truncated here, the values are kept.
-        state = detach_state(state)
-        loss = cross_entropy(logits.flatten(0, 1), targets.flatten())
+        state = detach_state(readouts.state)
+        loss, figures = window_loss(readouts, inputs, targets, settings.model.loss_weights)
         torch.autograd.backward(loss / len(windows))
-        total += loss.item() * targets.numel()
-        num_chars += targets.numel()
+        total = figures if total is None else total + figures
+    assert total is not None
     norm = clip_gradients(network.parameters(), settings.optimizer).item()
-    outcome = StepOutcome(Figure(total, num_chars), norm, state)
+    outcome = StepOutcome(total, norm, state)
     if outcome.is_finite:
         set_learning_rate(optimizer, learning_rate)
         optimizer.step()
     return outcome
+
+
+def window_loss(readouts: Readouts, inputs: Tensor, targets: Tensor, weights: LossWeights) -> tuple[Tensor, Figures]:
+    """Return what a window's readouts cost, mean nats a character, and the figures of each.
+
+    Args:
+        readouts: of the window; with a backward stack the loss is the weighted sum of the three.
+        inputs: (T, B), which the backward readout predicts.
+        targets: (T, B), which the others predict.
+    """
+    forward = cross_entropy(readouts.forward.flatten(0, 1), targets.flatten())
+    count = targets.numel()
+    if readouts.backward is None or readouts.both is None:
+        return forward, Figures(Figure(forward.item() * count, count))
+    backward = cross_entropy(readouts.backward.flatten(0, 1), inputs.flatten())
+    both = cross_entropy(readouts.both.flatten(0, 1), targets.flatten())
+    loss = weights.forward * forward + weights.backward * backward + weights.both * both
+    return loss, Figures(*(Figure(each.item() * count, count) for each in (forward, backward, both)))
 
 
 def as_tensor(ids: Ids, device: torch.device) -> Tensor:

@@ -1,0 +1,82 @@
+"""The bidirectional model that does not read its own target.
+
+Two causal models read the same text, one from each end, separate up to the output layer. The textbook joins their
+states, H_t = (H_t forward, H_t backward), O_t = H_t W + b; with W cut into W_f and W_b that is
+
+    logits_t = h_forward(x_1 .. x_{t-1}) W_f + h_backward(x_T .. x_{t+1}) W_b + b
+
+and the only thing that matters is which states are joined: those on either side of t, neither of which has read x_t.
+Layers are not joined in between, where a neighbour's state would carry x_t back. Each readout (forward alone, backward
+alone, both) has a bias of its own: the bias of both is no sum, or character frequencies would count twice.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from charlm.networks.language_model import CharLM
+from charlm.networks.readouts import Readouts
+from charlm.networks.recurrent import State
+from charlm.settings.schema import ModelSettings
+
+
+class BidirectionalLM(nn.Module):
+    """A forward and a backward causal model, and what they say together.
+
+    Args:
+        model: the settings of either half: H units mean H forward and H backward.
+        vocab_size: V.
+        implementation: torch or reference.
+    """
+
+    def __init__(self, model: ModelSettings, vocab_size: int, implementation: Literal["torch", "reference"]) -> None:
+        super().__init__()
+        self.forward_half = CharLM(model, vocab_size, implementation)
+        self.backward_half = CharLM(model, vocab_size, implementation)
+        self.both_bias = nn.Parameter(torch.zeros(vocab_size))
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+        return self.forward_half.vocab_size
+
+    def zero_state(self, batch_size: int) -> State:
+        """Return the forward half's state before any character; the backward half has one of the same shape."""
+        return self.forward_half.zero_state(batch_size)
+
+    def forward(self, inputs: Tensor, targets: Tensor, state: State, backward_state: State) -> tuple[Readouts, State]:
+        """Read a window from both ends.
+
+        Args:
+            inputs: (T, B), int64.
+            targets: the inputs moved on by one, (T, B).
+            state: of the forward half before inputs[0].
+            backward_state: of the backward half after everything beyond the window, read from its end.
+        Returns:
+            The three readouts, and the backward half's state after targets[0].
+        """
+        ahead, state = self.forward_half.read(inputs, state)  # (T, B, H)
+        behind, new_backward_state = self.backward_half.read(targets.flip(0), backward_state)
+        # behind[t] has read targets[t..]; behind[T] nothing of the window.
+        behind = torch.cat([backward_state[0][-1:], behind]).flip(0)  # (T + 1, B, H)
+        from_ahead = linear(ahead, self.forward_half.decoder.weight)  # (T, B, V)
+        from_behind = linear(behind, self.backward_half.decoder.weight)  # (T + 1, B, V)
+        readouts = Readouts(
+            forward=from_ahead + self.forward_half.decoder.bias,
+            state=state,
+            backward=from_behind[:-1] + self.backward_half.decoder.bias,
+            both=from_ahead + from_behind[1:] + self.both_bias,
+        )
+        return readouts, new_backward_state
+
+    def read_window(self, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State) -> Readouts:
+        """Read a training window; the backward half starts from zero and first reads `beyond`, (lookahead, B)."""
+        backward_state = self.backward_half.zero_state(inputs.shape[1])
+        if len(beyond):
+            _, backward_state = self.backward_half.read(beyond.flip(0), backward_state)
+        readouts, _ = self(inputs, targets, state, backward_state)
+        return readouts

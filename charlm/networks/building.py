@@ -1,0 +1,43 @@
+"""From settings to a network with fresh weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from charlm.networks.bidirectional import BidirectionalLM
+from charlm.networks.initialisation import initialise_linear, initialise_stack
+from charlm.networks.language_model import CharLM, initialise_model
+from charlm.networks.leaky import LeakyLM
+from charlm.networks.recurrent import choose_implementation
+from charlm.settings.schema import ModelSettings
+
+Network = CharLM | BidirectionalLM | LeakyLM
+
+
+def build_model(model: ModelSettings, vocab_size: int, *, seed: int) -> Network:
+    """Return a network with fresh weights, the same for each implementation.
+
+    Raises:
+        ConfigError: where an explicit implementation cannot be honoured.
+    """
+    implementation = choose_implementation(model)
+    generator = torch.Generator().manual_seed(seed)
+    if model.direction == "bidirectional":
+        network = BidirectionalLM(model, vocab_size, implementation)
+        initialise_model(network.forward_half, model, generator)
+        initialise_model(network.backward_half, model, generator)
+        return network
+    if model.direction == "leaky":
+        leaky = LeakyLM(model, vocab_size)
+        initialise_stack(leaky.recurrent, leaky.shape, model, generator, suffixes=("", "_reverse"))
+        initialise_linear(leaky.decoder, model, generator)
+        return leaky
+    causal = CharLM(model, vocab_size, implementation)
+    initialise_model(causal, model, generator)
+    return causal
+
+
+def num_parameters(network: nn.Module) -> int:
+    """Return how many numbers the network learns."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,53 @@
+"""The classic cautionary example: torch.nn's own bidirectional layers, put on the next character.
+
+It reads its own target: the backward half has seen x_{t+1} when x_{t+1} is to be predicted. Its training perplexity
+nears 1 and its samples are junk. It is here to be looked at, and every place that prints its figures says so.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from charlm.networks.readouts import Readouts
+from charlm.networks.recurrent import State, build_stack, one_hot, stack_shape
+from charlm.settings.schema import ModelSettings
+
+WARNING = "reads its own target: not a language model"
+
+
+class LeakyLM(nn.Module):
+    """Stock bidirectional layers with one output layer on both states, as the textbook draws them.
+
+    Args:
+        model: the settings; H units in each direction.
+        vocab_size: V.
+    """
+
+    def __init__(self, model: ModelSettings, vocab_size: int) -> None:
+        super().__init__()
+        self.shape = stack_shape(model, vocab_size)
+        self.vocab_size = vocab_size
+        self.embedding = nn.Embedding(vocab_size, model.embedding_size) if model.embedding_size else None
+        self.recurrent = build_stack(self.shape, "torch", bidirectional=True)
+        self.decoder = nn.Linear(2 * model.hidden_size, vocab_size)
+
+    def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return both directions' joined hidden states (T, B, 2H) and their state, each (2L, B, H)."""
+        inputs = self.embedding(ids) if self.embedding is not None else one_hot(ids, self.vocab_size, state[0].dtype)
+        hidden, new_state = self.recurrent(inputs, state if len(state) == 2 else state[0])
+        return hidden, new_state if len(state) == 2 else (new_state,)
+
+    def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return logits (T, B, V) that have seen the whole window, and the state after it."""
+        hidden, state = self.read(ids, state)
+        return self.decoder(hidden), state  # (T, B, V)
+
+    def read_window(self, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State) -> Readouts:  # noqa: ARG002
+        """Read a training window the leaky way."""
+        return Readouts(*self(inputs, state))
+
+    def zero_state(self, batch_size: int) -> State:
+        """Return zeros (2L, B, H)."""
+        shape = self.shape
+        zeros = self.decoder.weight.new_zeros(2 * shape.num_layers, batch_size, shape.hidden_size)
+        return (zeros, zeros) if shape.cell == "lstm" else (zeros,)

@@ -1,0 +1,103 @@
+"""What tests share: a clean environment, a small text, tiny settings, one tiny run, and the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from charlm.cli.main import app
+from charlm.library import train
+from charlm.runs.folder import Run
+from charlm.settings.layers import load_settings
+from charlm.settings.schema import Settings
+
+# One training epoch of the tiny settings is 42 windows of 4 x 16 characters, at about a millisecond each.
+CORPUS_CHARS = 3_000
+TINY = (
+    "sampling.batch_size=4",
+    "sampling.seq_len=16",
+    "model.hidden_size=8",
+    "train.max_steps=12",
+    "train.eval_every=6",
+    "train.device=cpu",
+    "train.threads=1",
+    "sample.prefixes=['the ']",
+    "sample.length=8",
+)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the user's caches, runs and terminal settings out of every test."""
+    monkeypatch.setenv("CHARLM_DATA_DIR", str(tmp_path / "charlm-data"))
+    for name in ("CHARLM_RUNS_DIR", "CI", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def corpus_text() -> str:
+    """Return a text of short sentences, 19 symbols, the same in every session."""
+    random, words = Random(0), "the a cat dog sat ran on under mat hill and then saw moon".split()
+    sentences = (" ".join(random.choices(words, k=6)) + ".\n" for _ in range(200))
+    return "".join(sentences)[:CORPUS_CHARS]
+
+
+@pytest.fixture(scope="session")
+def corpus_file(corpus_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the text as a file."""
+    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
+    path.write_text(corpus_text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_options(corpus_file: Path) -> list[str]:
+    """Return the options of `charlm train` for a run of a fraction of a second; later --set options win."""
+    return [f"--corpus={corpus_file}", *(f"--set={setting}" for setting in TINY)]
+
+
+@pytest.fixture(scope="session")
+def tiny_settings(corpus_file: Path) -> Callable[..., Settings]:
+    """Return what makes tiny settings; overrides such as `model.cell=gru` win."""
+
+    def make(*overrides: str) -> Settings:
+        return load_settings(overrides=[f"corpus.path='{corpus_file}'", *TINY, *overrides])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a run of 60 steps that nobody may change; it lies alone in its runs folder."""
+    settings = tiny_settings("train.max_steps=60", "train.eval_every=20", "optimizer.learning_rate=0.02")
+    return train(settings, name="trained", runs_dir=tmp_path_factory.mktemp("trained") / "runs")
+
+
+@pytest.fixture(scope="session")
+def charlm() -> Callable[..., Result]:
+    """Return what runs the command line in this process; standard input can be given."""
+
+    def invoke(*arguments: str | Path, text: str | bytes | None = None) -> Result:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=text)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+        return result
+
+    return invoke
+
+
+@pytest.fixture(scope="session")
+def charlm_process() -> Callable[..., subprocess.Popen[bytes]]:
+    """Return what starts the command line as a process of its own, each of its streams a pipe unless given."""
+
+    def start(*arguments: str | Path, **streams: int) -> subprocess.Popen[bytes]:
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        command = [sys.executable, "-m", "charlm", *map(str, arguments)]
+        return subprocess.Popen(command, **(pipes | streams))
+
+    return start
