@@ -242,7 +242,7 @@ def score_gaps(
     every: int = 25,
     split: str = "test",
     files: Sequence[str | Path] = (),
-    passes: int = 20,
+    passes: int = gaps.DEFAULT_PASSES,
     seed: int = 0,
     report: Callable[[int, int], None] | None = None,
 ) -> GapScore:
@@ -255,7 +255,7 @@ def score_gaps(
         split: train, val or test; not used when files are given.
         files: texts read one after the other.
         passes: Gibbs passes that are averaged.
-        seed: of the chains.
+        seed: of the draws.
         report: called with the gaps done and their number.
     Raises:
         ConfigError: for a model that reads one way only.

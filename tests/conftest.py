@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from charlm.cli.main import app
@@ -32,9 +34,17 @@ TINY = (
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Keep torch to one thread: for tensors this small, more of them only wait for each other on a busy machine."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep the user's caches, runs and terminal settings out of every test."""
+    """Keep the user's caches, runs and terminal settings out of every test, and the waiting for the disk."""
+    # Each checkpoint waits for the disk nine times: that is for machines that lose power, which no test does.
+    monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setenv("CHARLM_DATA_DIR", str(tmp_path / "charlm-data"))
     for name in ("CHARLM_RUNS_DIR", "CI", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
@@ -43,7 +53,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def corpus_text() -> str:
     """Return a text of short sentences, 19 symbols, the same in every session."""
-    random, words = Random(0), "the a cat dog sat ran on under mat hill and then saw moon".split()
+    random, words = Random(0), ["the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "hill", "saw", "moon"]
     sentences = (" ".join(random.choices(words, k=6)) + ".\n" for _ in range(200))
     return "".join(sentences)[:CORPUS_CHARS]
 
@@ -80,7 +90,7 @@ def trained(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture(scope="session")
-def charlm() -> Callable[..., Result]:
+def charlm_command() -> Callable[..., Result]:
     """Return what runs the command line in this process; standard input can be given."""
 
     def invoke(*arguments: str | Path, text: str | bytes | None = None) -> Result:

@@ -112,6 +112,13 @@ def test_filters_apply_in_the_documented_order(
     assert_same(filtered(logits, temperature=temperature, top_k=k, top_p=top_p, min_p=min_p), expected)
 
 
+def test_top_p_is_a_share_of_what_top_k_left() -> None:
+    logits = [math.log(share) for share in (0.1, 0.4, 0.2, 0.3)]
+    # Of 0.4 and 0.3 the first has 4/7, which is 0.55 and more; of all four it would need the second.
+    assert filtered(logits, top_k=2, top_p=0.55) == [0.0, 1.0, 0.0, 0.0]
+    assert filtered(logits, top_p=0.55) == pytest.approx([0.0, 4 / 7, 0.0, 3 / 7], rel=1e-12)
+
+
 any_filters = st.builds(
     Filters,
     temperature=st.floats(0.0, 1e3),

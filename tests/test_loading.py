@@ -14,11 +14,11 @@ from charlm.settings.loading import MAX_CHARS, MAX_DEPTH, Place, dump_yaml, pars
 
 # Texts that YAML 1.1 or 1.2 would read as something else, and characters that its writers stumble over.
 TRAPS = (
-    ["", " ", "~", "null", "true", "no", "on", "y", "=", "<<", "010", "0x1F", "0o17", "1_000", "12:30", "-"]
-    + ["1e-3", "1E5", ".5", "1.", ".inf", "-.INF", ".nan", "2001-01-01", "- a", "a: b", "a #b", "#", "?", "? a"]
-    + ["'", '"', "\\", "|", ">", "!", "!!str", "&a", "*a", "%", "@", "`", "...", "---", "{}", "[]", "{a: b}", ","]
-    + [" a", "a ", "\t", "\n", "a\n", "\n a", "\r", "\r\n", "\x00", "\x1b[0m", "\x7f", "\x85", " \x85", "\xa0"]
-    + ["\u2028", "a\u2029b", "\ufeff", "\ufffd", "\uffff", "\U0010ffff", "分开", "e\u0301", "🎵", "a" * 130]
+    *("", "~", "null", "true", "no", "on", "=", "<<", "010", "0x1F", "0o17", "1_000", "12:30", "2001-01-01"),
+    *("1e-3", "1E5", ".5", "1.", ".inf", "-.INF", ".nan", "-", "- a", "a: b", "a #b", "#", "?", "? a"),
+    *("'", '"', "\\", "|", ">", "!", "!!str", "&a", "*a", "%", "@", "`", "...", "---", "{}", "[]", "{a: b}", ","),
+    *(" ", " a", "a ", "\t", "\n", "a\n", "\n a", "\r", "\r\n", "\x00", "\x1b[0m", "\x7f", "\x85", " \x85", "\xa0"),
+    *("\u2028", "a\u2029b", "\ufeff", "\ufffd", "\uffff", "\U0010ffff", "分开", "e\u0301", "🎵", "a" * 130),
 )
 WORDS = st.one_of(st.sampled_from(TRAPS), st.text(max_size=20), st.text("\n\r\x85\u2028 \t'\"#:-ab1e.", max_size=120))
 NUMBERS = st.one_of(st.integers(-(10**90), 10**90), st.floats(allow_nan=False))
@@ -117,7 +117,7 @@ def test_an_empty_document_has_no_value(text: str) -> None:
         ("a: !!python/object:os.system {}", "1:4", "the tag tag:yaml.org,2002:python/object:os.system is not"),
         ("? [a]\n: 1", "1:3", "a key must be a plain word"),
         ("a: 1\n---\nb: 1", "2:1", "a second document; a configuration is one"),
-        ("a: [1", "1:7", "not valid YAML: expected ',' or ']'"),
+        ("a: [1", "1:6", "not valid YAML: expected ',' or ']'"),
         ("a: b: c", "1:5", "not valid YAML: mapping values are not allowed here"),
         ("a:\n\tb: 1", "2:1", r"not valid YAML: found character '\t'"),
         ("a: 1\nb: x\0", "2:5", "not valid YAML: the character U+0000 is not allowed"),
@@ -167,7 +167,7 @@ def test_a_place_without_a_line_is_its_source_alone() -> None:
 
 @given(st.dictionaries(WORDS, VALUES, max_size=4))
 @example(dict.fromkeys(TRAPS, 1))
-@example({"traps": TRAPS})
+@example({"traps": list(TRAPS)})
 @settings(deadline=None)
 def test_what_is_written_reads_back_equal(values: dict[str, Any]) -> None:
     found = parse_yaml(dump_yaml(values), "a.yaml").value

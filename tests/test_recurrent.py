@@ -125,7 +125,7 @@ class Products(TorchDispatchMode):
         self.sizes: set[int] = set()
         self.names: set[str] = set()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         self.names.add(name)
         if name in ("mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot"):
@@ -187,6 +187,11 @@ def test_auto_takes_reference_for_what_torch_nn_does_not_have(name: str) -> None
     auto, ours = build(name, "auto", num_layers=2), build(name, "reference", num_layers=2)
     ids = draw_ids(0)
     assert_close(auto(ids, auto.zero_state(B)), ours(ids, ours.zero_state(B)), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", IN_TORCH)
+def test_auto_does_not_fall_back_on_reference_where_there_is_a_faster_twin(name: str) -> None:
+    assert choose_implementation(settings_of(name, implementation="auto")) != "reference"
 
 
 @pytest.mark.parametrize("name", IN_TORCH)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from charlm.evaluation.figure import Figure, Figures
+from charlm.evaluation.figure import Figure
 from charlm.settings.schema import OptimizerSettings, Settings
 from charlm.training.progress import Progress
 from charlm.training.schedule import fix_schedule_length, learning_rate_at, planned_steps
@@ -117,6 +117,12 @@ def test_the_rate_never_falls_below_its_floor(method: str) -> None:
     assert min(found) >= 0.01 - 1e-15
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_floor_above_the_peak_raises_no_rate(method: str) -> None:
+    found = rates(120, method=method, min_learning_rate=2 * PEAK, num_plateaus=1, **METHODS[method])
+    assert found == [PEAK] * 120
+
+
 def build_settings(schedule: dict[str, Any] | None = None, **train: Any) -> Settings:
     return Settings.model_validate({"train": train, "optimizer": {"schedule": schedule or {}}})
 
@@ -164,7 +170,7 @@ def plateaus_after(nats: list[float], patience: int) -> list[int]:
     """Return how often the rate has fallen after each evaluation."""
     progress, counts = Progress(), []
     for value in nats:
-        progress = progress.after_evaluation(Figures(Figure(value, 1)), patience)
+        progress = progress.after_evaluation(Figure(value, 1), patience)
         counts.append(progress.num_plateaus)
     return counts
 

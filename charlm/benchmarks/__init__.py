@@ -1,1 +1,1 @@
-
+"""How fast whole training steps are, against the classic loop."""

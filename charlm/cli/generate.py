@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,8 @@ from charlm.cli.arguments import (
 from charlm.errors import ConfigError, TextError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from charlm.generation.filters import Filters
     from charlm.library import Model
 
@@ -67,7 +69,6 @@ def generate(
     text = _prefix(prefix, prefix_file, suffix)
     stops = [*(stop or []), *(["\n"] if stop_at_newline else [])]
     _check(text, suffix, stops, length, passes)
-    from charlm.console.terminal import print_json, shown_safely
     from charlm.generation.filters import Filters
     from charlm.library import generate as generate_texts
     from charlm.library import open_run
@@ -75,27 +76,14 @@ def generate(
     filters = Filters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device)
     written = DEFAULT_LENGTH if length is None else length
+    options: dict[str, Any] = {"filters": filters, "seed": seed, "length": written, "stops": stops}
     if num_samples == 1 and not json_ and suffix is None:
-        _stream(model, text or "", filters=filters, seed=seed, length=written, stops=stops)
+        _stream(model, text or "", **options)
         return
-    texts = generate_texts(
-        model,
-        text,
-        suffix=suffix,
-        length=written,
-        num_samples=num_samples,
-        seed=seed,
-        filters=filters,
-        stops=stops,
-        passes=DEFAULT_PASSES if passes is None else passes,
-    )
-    for sample, whole in enumerate(texts):
-        if json_:
-            given = {"prefix": text, "suffix": suffix}
-            record = {"run": model.run.name, "step": model.checkpoint.step, "sample": sample, "seed": seed}
-            print_json({**record, **{key: value for key, value in given.items() if value is not None}, "text": whole})
-        else:
-            typer.echo(("\n" if sample else "") + shown_safely(whole))
+    passes = DEFAULT_PASSES if passes is None else passes
+    texts = generate_texts(model, text, suffix=suffix, num_samples=num_samples, passes=passes, **options)
+    facts: dict[str, Any] = {"run": model.run.name, "step": model.checkpoint.step, "seed": seed}
+    _print_whole(texts, facts | {"prefix": text, "suffix": suffix}, as_json=json_)
 
 
 def _check(prefix: str | None, suffix: str | None, stops: list[str], length: int | None, passes: int | None) -> None:
@@ -142,3 +130,14 @@ def _stream(model: Model, prefix: str, *, filters: Filters, seed: int, length: i
         if is_watched:
             sys.stdout.flush()
     sys.stdout.write("\n")
+
+
+def _print_whole(texts: Iterable[str], facts: Mapping[str, Any], *, as_json: bool) -> None:
+    from charlm.console.terminal import print_json, shown_safely
+
+    known = {key: value for key, value in facts.items() if value is not None}
+    for sample, text in enumerate(texts):
+        if as_json:
+            print_json({"sample": sample, **known, "text": text})
+        else:
+            typer.echo(("\n" if sample else "") + shown_safely(text))

@@ -13,7 +13,7 @@ from charlm.cli.bench import bench
 from charlm.cli.config import config_app
 from charlm.cli.corpus import corpus_app
 from charlm.cli.eval import evaluate
-from charlm.cli.exits import clean_exit
+from charlm.cli.exits import clean_exit, clean_output
 from charlm.cli.generate import generate
 from charlm.cli.info import info
 from charlm.cli.train import train
@@ -58,4 +58,6 @@ def main() -> None:
             stream.reconfigure(
                 encoding="utf-8", errors="surrogateescape" if stream is sys.stdin else "backslashreplace"
             )
-    app()
+    # Commands see to their own output; help and the version are written by Typer.
+    with clean_output():
+        app()

@@ -114,6 +114,12 @@ def _close(end: End, *, runs_dir_given: bool, as_json: bool) -> None:
     if as_json:
         print_json(end.record)
         return
+    show_summary(end.record, _next_command(end, runs_dir_given=runs_dir_given), end.run)
+
+
+def _next_command(end: End, *, runs_dir_given: bool) -> str:
+    """Return a command that writes with the run's model."""
     prefix = end.samples.prefixes[0] if end.samples and end.samples.prefixes else "The "
-    where = ["--run", str(end.run) if runs_dir_given else end.run.name]
-    show_summary(end.record, shlex.join(["charlm", "generate", *where, "--prefix", prefix]), end.run)
+    option = "--suffix" if end.record["direction"] == "backward" else "--prefix"
+    run = str(end.run) if runs_dir_given else end.run.name
+    return shlex.join(["charlm", "generate", "--run", run, option, prefix])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -11,6 +12,14 @@ from typing import Any, TextIO
 from rich.console import Console
 
 
+class PlainConsole(Console):
+    """Rich's console, except that a closed pipe stays an OSError, for the command line to turn into its exit code."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise it again, where Rich itself would exit with 1."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def is_live(stream: TextIO) -> bool:
     """Say whether a stream is a terminal that can redraw; a notebook, a log and CI are not."""
     return stream.isatty() and not os.environ.get("CI") and os.environ.get("TERM", "") != "dumb"
@@ -18,7 +27,7 @@ def is_live(stream: TextIO) -> bool:
 
 def console_for(stream: TextIO) -> Console:
     """Return a console that draws on a stream: colours on a terminal unless NO_COLOR, plain text elsewhere."""
-    return Console(file=stream, force_terminal=is_live(stream), highlight=False, soft_wrap=not is_live(stream))
+    return PlainConsole(file=stream, force_terminal=is_live(stream), highlight=False, soft_wrap=not is_live(stream))
 
 
 def print_json(record: Mapping[str, Any]) -> None:

@@ -32,8 +32,7 @@ class TrainingView:
         self.is_live = is_live(sys.stderr) and not quiet
         self.console = console_for(sys.stderr)
         self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             TextColumn("{task.fields[figures]}"),
             _TimeLeft(),
             console=self.console,
@@ -43,6 +42,7 @@ class TrainingView:
         self.start: Start | None = None
         self.smoothed = 0.0
         self.warning = ""
+        self.needs_header = True
 
     @contextmanager
     def showing(self) -> Generator[TrainingView]:
@@ -60,7 +60,7 @@ class TrainingView:
             case Step():
                 self._advance(report)
             case Evaluation():
-                self.console.print(evaluation_line(report) + self.warning, style="green" if report.is_best else None)
+                self._show_evaluation(report)
             case Samples():
                 self._show_samples(report)
             case End():
@@ -81,10 +81,23 @@ class TrainingView:
         rate = report.figures.main.num_predicted / report.step_seconds
         self.smoothed = rate if self.smoothed == 0.0 else 0.95 * self.smoothed + 0.05 * rate
         figures = (
-            f"step {report.step:,}  epoch {report.epoch:,}  perplexity {report.figures.main.perplexity:.2f}  "
-            f"{self.smoothed:,.0f} characters/s"
+            f"step {report.step:,}  perplexity {report.figures.main.perplexity:.2f}  {self.smoothed:,.0f} characters/s"
         )
         self.progress.update(self.progress.task_ids[0], completed=self._completed(report), figures=figures)
+
+    def _show_evaluation(self, report: Evaluation) -> None:
+        if not self.is_live:
+            self.console.print(evaluation_line(report) + self.warning)
+            return
+        columns = evaluation_columns(report)
+        if self.needs_header:
+            self.console.print(Text("".join(f"{name:>{width}}" for name, _, width in columns), style="bold"))
+            if report.val is not None and report.is_partial:
+                note = f"(* over the first {report.val.main.num_predicted + 1:,} characters of validation)"
+                self.console.print(Text(note, style="dim"))
+            self.needs_header = False
+        row = "".join(f"{value:>{width}}" for _, value, width in columns)
+        self.console.print(Text(row, style="green" if report.is_best else "") + Text(self.warning, style="red"))
 
     def _completed(self, report: Step) -> float:
         """Return the progress towards whichever budget will end the run first, in units of the bar."""
@@ -104,13 +117,14 @@ class TrainingView:
             given, written = Text(visible(prefix), style="bold cyan"), Text(visible(text))
             table.add_row(written + given if report.is_backward else given + written)
         self.console.print(table)
+        self.needs_header = True
 
 
 class _TimeLeft(ProgressColumn):
     """Time until the first budget is reached."""
 
     def render(self, task: Task) -> Text:
-        return Text("time left ") + TimeRemainingColumn(compact=True).render(task)
+        return TimeRemainingColumn(compact=True).render(task) + Text(" left")
 
 
 def start_lines(report: Start) -> list[str]:
@@ -121,7 +135,7 @@ def start_lines(report: Start) -> list[str]:
     return [
         f"corpus {escape(corpus)}: {facts['corpus_chars']:,} characters, {facts['vocab_size']:,} symbols; {sizes}; "
         f"{facts['dropped_chars']:,} characters at window ends are left out of each epoch",
-        f"{facts['num_parameters']:,} parameters on {facts['device']}, {facts['threads']} threads, "
+        f"{facts['num_parameters']:,} parameters on {facts['device']}, CPU threads: {facts['threads']}, "
         f"implementation {facts['implementation']}",
         f"run {escape(str(report.run))}",
     ]
@@ -148,6 +162,38 @@ def evaluation_line(report: Evaluation) -> str:
     if report.epoch_seconds is not None:
         parts.append(f"{report.epoch_seconds:.1f} s an epoch")
     return "  ".join(parts)
+
+
+def evaluation_columns(report: Evaluation) -> list[tuple[str, str, int]]:
+    """Return an evaluation as (name, value, width) columns that fit a terminal of 80 characters.
+
+    A star marks a validation figure over less than the whole part.
+    """
+    columns = [
+        ("epoch", f"{report.epoch:,}", 6),
+        ("step", f"{report.step:,}", 7),
+        ("train ppl", f"{report.train.main.perplexity:.2f}", 10),
+    ]
+    if report.val is not None:
+        star = "*" if report.is_partial else ""
+        columns += [
+            ("val ppl" + star, f"{report.val.main.perplexity:.2f}", 9),
+            ("val bpc" + star, f"{report.val.main.bits_per_char:.3f}", 9),
+        ]
+    if report.val is not None and report.val.backward is not None and report.val.cloze is not None:
+        # No room for the learning rate beside these; it stands in metrics.jsonl.
+        columns += [
+            ("backward", f"{report.val.backward.bits_per_char:.3f}", 9),
+            ("cloze", f"{report.val.cloze.bits_per_char:.3f}", 6),
+        ]
+    else:
+        columns.append(("rate", f"{report.learning_rate:.2g}", 8))
+    columns += [
+        ("norm", f"{report.gradient_norm:.2f}", 6),
+        ("chars/s", f"{report.chars_per_second:,.0f}", 9),
+        ("s/epoch", "" if report.epoch_seconds is None else f"{report.epoch_seconds:.1f}", 8),
+    ]
+    return columns
 
 
 def other_readouts(figures: Figures) -> str:

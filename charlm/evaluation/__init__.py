@@ -1,1 +1,1 @@
-
+"""How well a model predicts a text."""

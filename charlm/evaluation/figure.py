@@ -62,8 +62,8 @@ class Figures:
 
     @property
     def is_finite(self) -> bool:
-        """Whether every one of them is a number."""
-        return all(math.isfinite(figure.nats) for figure in (self.main, self.backward, self.cloze) if figure)
+        """Whether every perplexity is a finite number; a loss of 700 nats a character has diverged too."""
+        return all(math.isfinite(figure.perplexity) for figure in (self.main, self.backward, self.cloze) if figure)
 
 
 def figures_record(figures: Figures | None, prefix: str = "") -> dict[str, Any]:

@@ -1,28 +1,26 @@
 """Gap filling, scored: bits for each character of a gap, from its left side alone and from both sides.
 
-A text is cut into blocks; the last characters of each but the final block are a gap, and all the rest is known. Both
-scores are code lengths of the same characters, by the chain rule from left to right:
+The last characters of each block of a text are a gap, and all the rest is known. Each gap character is predicted from
+what is known, no other character of its gap among it:
 
-    forward   -log2 P(x_t | what precedes)
-    both      -log2 P(x_t | what precedes, what follows the gap)
+    forward   -log2 P(x_t | what precedes the gap)
+    both      -log2 P(x_t | what precedes the gap, what follows it)
 
-Neither sees x_t or what follows it inside the gap. For both, these characters are drawn: a Gibbs chain runs over
-positions t and later, and the probability of x_t is the mean of its conditionals over the chain, so that it sums to 1.
-Source: Berglund et al. 2015, gaps of 5 characters every 25.
+The unknown ones are drawn, and the probability of x_t is the mean of its conditionals over the draws, so that it sums
+to 1: for forward, over fillings that the forward half writes; for both, over the passes of Gibbs chains that start from
+these. Source: Berglund et al. 2015, gaps of 5 characters every 25.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from charlm.errors import TextError
-from charlm.evaluation.reading import sum_nats, text_tensor
+from charlm.evaluation.reading import text_tensor
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.gaps import Surroundings, sweep_gap
 from charlm.networks.recurrent import State
@@ -30,15 +28,17 @@ from charlm.text.vocabulary import Ids
 
 GAPS_AT_ONCE = 512
 BURN_IN = 4
+DEFAULT_CHAINS = 10
+DEFAULT_PASSES = 40
 
 
 @dataclass(frozen=True)
 class GapScore:
-    """Bits for each gap character.
+    """Mean bits for each gap character.
 
     Args:
-        forward_bits: from what precedes alone.
-        both_bits: from both sides.
+        forward_bits: from what precedes the gap alone.
+        both_bits: from both its sides.
         num_gaps: gaps scored.
         gap: characters in each.
         every: characters in a block, gap included.
@@ -62,7 +62,8 @@ def score_gaps(
     *,
     gap: int,
     every: int,
-    passes: int = 20,
+    passes: int = DEFAULT_PASSES,
+    chains: int = DEFAULT_CHAINS,
     seed: int = 0,
     report: Callable[[int, int], None] | None = None,
 ) -> GapScore:
@@ -74,7 +75,8 @@ def score_gaps(
         gap: characters in a gap.
         every: characters from the start of one gap to the next.
         passes: Gibbs passes whose conditionals are averaged, after a few that are not.
-        seed: of the chains.
+        chains: fillings and Gibbs chains of each gap, averaged too.
+        seed: of the draws.
         report: called with the gaps done and their number.
     Raises:
         TextError: for a text without a gap that has both its sides.
@@ -83,7 +85,7 @@ def score_gaps(
     if len(starts) == 0:
         raise TextError(f"a text of {len(ids):,} characters has no gap of {gap} in every {every} with both its sides")
     network.eval()
-    forward_nats = both_nats = 0.0
+    forward_bits = both_bits = 0.0
     with torch.inference_mode():
         text = text_tensor(ids, network)
         generator = torch.Generator(text.device).manual_seed(seed)
@@ -91,13 +93,54 @@ def score_gaps(
         for first in range(0, len(starts), GAPS_AT_ONCE):
             some = slice(first, first + GAPS_AT_ONCE)
             truth = torch.stack([text[start : start + gap, 0] for start in starts[some]], dim=1)  # (gap, B)
-            here = _select(sides, some)
-            forward_nats += _forward_nats(network, truth, here)
-            both_nats += sum(_both_nats(network, truth, position, here, passes, generator) for position in range(gap))
+            likelihood = _Likelihood(truth.repeat(1, chains), generator)
+            around = _repeated(sides, some, chains)
+            filling = _write_forward(network, around, likelihood)
+            forward_bits += likelihood.take_bits(chains)
+            for number in range(BURN_IN + passes):
+                likelihood.is_counting = number >= BURN_IN
+                filling = sweep_gap(network, filling, around, likelihood.draw)
+            both_bits += likelihood.take_bits(chains)
             if report:
                 report(min(first + GAPS_AT_ONCE, len(starts)), len(starts))
-    bits = len(starts) * gap * math.log(2)
-    return GapScore(forward_nats / bits, both_nats / bits, len(starts), gap, every)
+    count = len(starts) * gap
+    return GapScore(forward_bits / count, both_bits / count, len(starts), gap, every)
+
+
+class _Likelihood:
+    """Draws characters, adding up what probability the true ones had."""
+
+    def __init__(self, truth: Tensor, generator: torch.Generator) -> None:
+        self.truth = truth  # (gap, B)
+        self.generator = generator
+        self.is_counting = True
+        self.total = torch.zeros(truth.shape, dtype=torch.float64, device=truth.device)
+        self.count = 0
+
+    def draw(self, position: int, logits: Tensor) -> Tensor:
+        """Draw ids (B,) at a position from logits (B, V)."""
+        probabilities = torch.softmax(logits.double(), dim=-1)
+        if self.is_counting:
+            self.total[position] += probabilities.gather(1, self.truth[position, :, None])[:, 0]
+            self.count += position == 0
+        return torch.multinomial(probabilities, 1, generator=self.generator)[:, 0]
+
+    def take_bits(self, chains: int) -> float:
+        """Return the bits of all gaps together under the mean probabilities, and begin anew."""
+        mean = self.total.reshape(len(self.total), chains, -1).mean(1) / self.count  # (gap, gaps)
+        self.total, self.count = torch.zeros_like(self.total), 0
+        return -mean.log2().sum().item()
+
+
+def _write_forward(network: BidirectionalLM, sides: Surroundings, likelihood: _Likelihood) -> Tensor:
+    """Return a filling of each gap, (gap, B), written by the forward half."""
+    ahead, state = sides.ahead, sides.state
+    chosen: list[Tensor] = []
+    for position in range(len(likelihood.truth)):
+        chosen.append(likelihood.draw(position, network.forward_half.decoder(ahead)))
+        hidden, state = network.forward_half.read(chosen[-1][None], state)
+        ahead = hidden[-1]
+    return torch.stack(chosen)
 
 
 def _read_sides(network: BidirectionalLM, text: Tensor, starts: range, gap: int) -> Surroundings:
@@ -130,65 +173,11 @@ def _side_by_side(states: list[State]) -> State:
     return tuple(torch.cat(parts, dim=1) for parts in zip(*states, strict=True))
 
 
-def _select(sides: Surroundings, some: slice) -> Surroundings:
+def _repeated(sides: Surroundings, some: slice, chains: int) -> Surroundings:
+    """Return some gaps' sides, all of them once for each chain."""
     return Surroundings(
-        ahead=sides.ahead[some],
-        state=tuple(part[:, some] for part in sides.state),
-        behind=sides.behind[some],
-        backward_state=tuple(part[:, some] for part in sides.backward_state),
+        ahead=sides.ahead[some].repeat(chains, 1),
+        state=tuple(part[:, some].repeat(1, chains, 1) for part in sides.state),
+        behind=sides.behind[some].repeat(chains, 1),
+        backward_state=tuple(part[:, some].repeat(1, chains, 1) for part in sides.backward_state),
     )
-
-
-def _forward_nats(network: BidirectionalLM, truth: Tensor, sides: Surroundings) -> float:
-    """Return what the gaps cost from their left sides alone; truth is (gap, B)."""
-    half = network.forward_half
-    hidden, _ = half.read(truth[:-1], sides.state) if len(truth) > 1 else (truth.new_empty(0), sides.state)
-    states = torch.cat([sides.ahead[None], *([hidden] if len(truth) > 1 else [])])  # (gap, B, H)
-    logits = linear(states, half.decoder.weight, half.decoder.bias)
-    return sum_nats(logits, truth)
-
-
-def _both_nats(
-    network: BidirectionalLM,
-    truth: Tensor,
-    position: int,
-    sides: Surroundings,
-    passes: int,
-    generator: torch.Generator,
-) -> float:
-    """Return what one position of the gaps costs, given all before it and the right sides."""
-    here = _after(network, truth[:position], sides)
-    gap = _drawn_forward(network, len(truth) - position, here, generator)
-    total = torch.zeros(truth.shape[1], dtype=torch.float64, device=truth.device)
-
-    for number in range(BURN_IN + passes):
-
-        def choose(place: int, logits: Tensor, counted: bool = number >= BURN_IN) -> Tensor:
-            nonlocal total
-            probabilities = torch.softmax(logits.double(), dim=-1)
-            if place == 0 and counted:
-                total += probabilities.gather(1, truth[position, :, None])[:, 0]
-            return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
-
-        gap = sweep_gap(network, gap, here, choose)
-    return -(total / passes).log().sum().item()
-
-
-def _after(network: BidirectionalLM, known: Tensor, sides: Surroundings) -> Surroundings:
-    """Return the surroundings with a gap's first characters known too."""
-    if len(known) == 0:
-        return sides
-    hidden, state = network.forward_half.read(known, sides.state)
-    return replace(sides, ahead=hidden[-1], state=state)
-
-
-def _drawn_forward(network: BidirectionalLM, length: int, sides: Surroundings, generator: torch.Generator) -> Tensor:
-    """Return a first filling, (length, B), written by the forward half."""
-    ahead, state = sides.ahead, sides.state
-    chosen: list[Tensor] = []
-    for _ in range(length):
-        probabilities = torch.softmax(network.forward_half.decoder(ahead).double(), dim=-1)
-        chosen.append(torch.multinomial(probabilities, 1, generator=generator)[:, 0])
-        hidden, state = network.forward_half.read(chosen[-1][None], state)
-        ahead = hidden[-1]
-    return torch.stack(chosen)

@@ -1,1 +1,1 @@
-
+"""Writing: from logits to characters."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from charlm.errors import RunError
+from charlm.errors import ConfigError, RunError
 from charlm.networks.building import Network, build_model
-from charlm.runs.durable import read_folder, to_json, write_folder
+from charlm.runs.durable import read_folder, remove_folder, to_json, write_folder
 from charlm.runs.folder import Run
 from charlm.settings.layers import check_layer, dump_settings, text_layer
 from charlm.settings.schema import Settings
@@ -102,7 +101,7 @@ def best_checkpoint(paths: list[Path]) -> Path:
     """Return the path whose checkpoint has the lowest validation figure, the earliest of equals, else the last."""
     figures = [(_validation(path), path) for path in paths]
     measured = [(figure, path) for figure, path in figures if figure is not None]
-    return min(measured)[1] if measured else paths[-1]
+    return min(measured, key=lambda pair: pair[0])[1] if measured else paths[-1]
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -123,6 +122,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
             training=load(files["training.safetensors"]),
             state=state,
         )
+    except ConfigError as error:
+        raise RunError(f"this charlm does not know the checkpoint's configuration: {error}") from error
     except (KeyError, ValueError, TypeError, SafetensorError) as error:
         raise RunError(f"{path} is not a whole checkpoint: {error}") from error
 
@@ -137,7 +138,8 @@ def restore_model(checkpoint: Checkpoint, *, device: torch.device | str = "cpu")
     try:
         network.load_state_dict(dict(checkpoint.model))
     except RuntimeError as error:
-        raise RunError(f"the weights of step {checkpoint.step} do not fit their configuration: {error}") from error
+        reason = " ".join(str(error).split())
+        raise RunError(f"the weights of step {checkpoint.step} do not fit their configuration: {reason}") from error
     return network.to(device).eval()
 
 
@@ -145,7 +147,7 @@ def _rotate(run: Run) -> None:
     paths = run.checkpoint_paths()
     kept = {*paths[-KEPT_LAST:], best_checkpoint(paths)}
     for path in set(paths) - kept:
-        shutil.rmtree(path)
+        remove_folder(path)
 
 
 def _validation(path: Path) -> float | None:

@@ -39,7 +39,7 @@ def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
     Raises:
         StorageError: where it cannot be written, or not be known to be on the disk; it is whole or absent then.
     """
-    draft = target.with_name(f".tmp-{target.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    draft = _draft_name(target)
     try:
         draft.mkdir(parents=True)
         for name, content in files.items():
@@ -53,6 +53,20 @@ def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
         raise storage_error(target, error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder; at each moment it is whole or gone.
+
+    Raises:
+        StorageError: where it cannot be removed.
+    """
+    draft = _draft_name(folder)
+    try:
+        folder.rename(draft)
+        shutil.rmtree(draft)
+    except OSError as error:
+        raise storage_error(folder, error, "remove") from error
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:
@@ -105,9 +119,13 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def storage_error(path: Path, error: OSError) -> StorageError:
+def storage_error(path: Path, error: OSError, action: str = "write") -> StorageError:
     """Turn an operating system's error into a sentence."""
-    return StorageError(f"cannot write {path}: {(error.strerror or str(error)).lower()}")
+    return StorageError(f"cannot {action} {path}: {(error.strerror or str(error)).lower()}")
+
+
+def _draft_name(target: Path) -> Path:
+    return target.with_name(f".tmp-{target.name}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def _sha256(content: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +17,8 @@ from charlm.runs.durable import append_line, storage_error, to_json, write_file
 from charlm.settings.layers import dump_settings, load_run_settings
 from charlm.settings.schema import Settings
 
-CHECKPOINT_NAME = re.compile(r"^step-(\d{8,})$")
-RUN_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")
+CHECKPOINT_NAME = re.compile(r"step-(\d{8,})")
+RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ class Run:
         """Return the folders of all finished checkpoints, oldest first."""
         if not self.checkpoints_folder.is_dir():
             return []
-        return sorted(path for path in self.checkpoints_folder.iterdir() if CHECKPOINT_NAME.match(path.name))
+        found = ((CHECKPOINT_NAME.fullmatch(path.name), path) for path in self.checkpoints_folder.iterdir())
+        return [path for _, path in sorted((int(name[1]), path) for name, path in found if name)]
 
 
 def runs_folder(given: Path | None = None) -> Path:
@@ -111,7 +113,7 @@ def check_run_name(name: str, folder: Path) -> None:
     Raises:
         ConfigError: for a name that is a path or exists.
     """
-    if not RUN_NAME.match(name):
+    if not RUN_NAME.fullmatch(name):
         raise ConfigError(
             f"{name!r} cannot name a run: letters, digits, '.', '_' and '-' only (--runs-dir says where it lies)"
         )
@@ -126,7 +128,7 @@ def create_run(settings: Settings, environment: Mapping[str, Any], *, folder: Pa
         ConfigError: for a bad or existing name.
         StorageError: where it cannot be written.
     """
-    name = name or _free_name(folder, settings)
+    name = _free_name(folder, settings) if name is None else name
     check_run_name(name, folder)
     run = Run(folder / name)
     try:
@@ -135,8 +137,13 @@ def create_run(settings: Settings, environment: Mapping[str, Any], *, folder: Pa
         raise ConfigError(f"the run {run.path} exists already and is never overwritten") from error
     except OSError as error:
         raise storage_error(run.path, error) from error
-    write_file(run.path / "config.yaml", dump_settings(settings).encode("utf-8"))
-    write_file(run.path / "environment.json", to_json(environment))
+    try:
+        write_file(run.path / "environment.json", to_json(environment))
+        # The configuration comes last: a folder that has one is a whole run.
+        write_file(run.path / "config.yaml", dump_settings(settings).encode("utf-8"))
+    except BaseException:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
     return run
 
 
@@ -176,7 +183,8 @@ def _free_name(folder: Path, settings: Settings) -> str:
 def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8").splitlines():
+    # Bytes: a text's splitlines() also cuts at U+2028 and its like, and a torn line may end within a character.
+    for line in path.read_bytes().splitlines():
         try:
             yield json.loads(line)
         except ValueError:

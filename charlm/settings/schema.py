@@ -2,104 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from fractions import Fraction
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    model_serializer,
-    model_validator,
-)
-from pydantic.config import JsonDict, JsonValue
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
+
+from charlm.settings.conflicts import conflicts
+from charlm.settings.values import (
+    DEVICES,
+    Period,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+    SplitSetting,
+    TextList,
+    UnitInterval,
+    also,
+)
 
 Direction = Literal["forward", "backward", "bidirectional", "leaky"]
 Cell = Literal["rnn", "gru", "lstm"]
 Activation = Literal["tanh", "relu", "sigmoid"]
 Implementation = Literal["auto", "torch", "reference"]
-SplitName = Literal["default", "nanogpt", "torch-rnn", "none", "standard"]
 UnknownPolicy = Literal["error", "skip", "replace"]
 
 DEFAULT_CORPUS = "stories"
 DEFAULT_EPOCHS = 20
 
-UnitInterval = Annotated[float, Field(ge=0.0, lt=1.0)]
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0.0)]
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, strictly typed, closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
-
-
-def _also(*shapes: JsonDict) -> ConfigDict:
-    """Tell the JSON schema of a section the short ways to write it."""
-
-    def widen(schema: JsonDict) -> None:
-        section: JsonValue = dict(schema)
-        schema.clear()
-        schema["anyOf"] = [*shapes, section]
-
-    return ConfigDict(json_schema_extra=widen)
-
-
-class Period(Section):
-    """A period counted in steps (written `500`) or in epochs (written `{epochs: 40}`)."""
-
-    model_config = _also({"type": "integer", "minimum": 1})
-
-    steps: PositiveInt | None = Field(default=None, description="optimiser steps")
-    epochs: PositiveInt | None = Field(default=None, description="epochs")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_bare_steps(cls, value: Any) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return {"steps": value}
-        if isinstance(value, Period | dict):
-            return value  # pyright: ignore[reportUnknownVariableType]
-        raise PydanticCustomError("period", "must be a number of steps such as 500, or {epochs: 40}")
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Period:
-        if (self.steps is None) == (self.epochs is None):
-            raise PydanticCustomError("period", "must be a number of steps such as 500, or {epochs: 40}")
-        return self
-
-    @model_serializer
-    def _serialise(self) -> int | dict[str, int]:
-        return self.steps if self.steps is not None else {"epochs": self.epochs or 0}
-
-    def in_steps(self, steps_per_epoch: int) -> int:
-        """Return the period in steps."""
-        return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
-
-
-def _listed(value: Any) -> Any:
-    """Accept one text for a list of one, and YAML's list for our tuple."""
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-
-
-TextList = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_listed),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
-
 
 class Clean(Section):
     """How a text is cleaned; `letters` alone may be written `clean: letters`, nothing at all `clean: none`."""
 
-    model_config = _also({"enum": ["letters", "none"]})
+    model_config = also({"enum": ["letters", "none"]})
 
     newline: Literal["keep", "lf"] = Field(default="keep", description="lf turns CRLF and CR into LF")
     unicode: Literal["none", "nfc"] = Field(default="none", description="Unicode normalisation")
@@ -126,39 +60,6 @@ def _filled(value: Any, keys: tuple[str, ...], default: dict[str, Any]) -> Any:
         return value
     values = cast("dict[str, Any]", value)
     return values | default if all(values.get(key) is None for key in keys) else values
-
-
-def _split_shape(value: Any) -> Any:
-    """Accept a protocol's name, '80/10/10' in percent, or a list of fractions or of sizes."""
-    if isinstance(value, list):
-        return tuple(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    if isinstance(value, str) and value not in get_args(SplitName):
-        parts = value.split("/")
-        if len(parts) not in (2, 3) or not all(part.strip().isdecimal() for part in parts):
-            names = ", ".join(get_args(SplitName))
-            raise PydanticCustomError(
-                "split",
-                "must be one of {names}, percentages such as 80/10/10, fractions such as [0.8, 0.1, 0.1] "
-                "or sizes in characters such as [90000, 5000, 5000]",
-                {"names": names},
-            )
-        return tuple(float(Fraction(int(part), 100)) for part in parts)
-    return value
-
-
-SplitSetting = Annotated[
-    SplitName | tuple[float | int, ...],
-    BeforeValidator(_split_shape),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"enum": list(get_args(SplitName))},
-                {"type": "string", "pattern": "^[0-9]+/[0-9]+(/[0-9]+)?$"},
-                {"type": "array", "items": {"type": "number", "minimum": 0}},
-            ]
-        }
-    ),
-]
 
 
 class CorpusSettings(Section):
@@ -307,7 +208,7 @@ class TrainSettings(Section):
     early_stopping: PositiveInt | None = Field(
         default=None, description="stop after so many evaluations without improvement"
     )
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = Field(
+    device: Annotated[str, Field(pattern=DEVICES)] = Field(
         default="auto", description="auto, cpu, cuda, cuda:N, or mps (untested)"
     )
     threads: PositiveInt | None = Field(default=None, description="CPU threads; null leaves torch's choice")
@@ -353,65 +254,3 @@ class Settings(Section):
             text = "; ".join(f"{key} {reason}" for key, reason in problems)
             raise PydanticCustomError("conflict", "{text}", {"text": text, "problems": problems})
         return self
-
-
-def conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield (dotted key, reason) for settings that are sound alone and not together."""
-    corpus, model, optimizer, train = settings.corpus, settings.model, settings.optimizer, settings.train
-    if corpus.name is not None and corpus.path is not None:
-        yield "corpus.path", "and corpus.name exclude each other: keep one"
-    if corpus.path == ():
-        yield "corpus.path", "is an empty list: name a text file, or leave it out"
-    if isinstance(corpus.split, tuple):
-        yield from _split_conflicts(corpus.split)
-    if corpus.split == "standard" and corpus.path is not None:
-        yield "corpus.split", "standard needs corpus.name: only known corpora have a standard split"
-    if model.activation is not None and model.cell != "rnn":
-        yield "model.activation", f"belongs to the rnn cell, and model.cell is {model.cell}"
-    if model.reset_after is not None and model.cell != "gru":
-        yield "model.reset_after", f"belongs to the gru cell, and model.cell is {model.cell}"
-    if model.forget_bias is not None and model.cell != "lstm":
-        yield "model.forget_bias", f"belongs to the lstm cell, and model.cell is {model.cell}"
-    if model.direction != "bidirectional":
-        if model.lookahead > 0:
-            yield "model.lookahead", f"belongs to bidirectional models, and model.direction is {model.direction}"
-        if model.loss_weights != LossWeights():
-            yield "model.loss_weights", f"belong to bidirectional models, and model.direction is {model.direction}"
-    elif not any(weight > 0 for _, weight in model.loss_weights):
-        yield "model.loss_weights", "are all 0: nothing would be learned"
-    if model.init == "identity" and (model.cell, model.activation) != ("rnn", "relu"):
-        yield "model.init", "identity is meant for model.cell rnn with model.activation relu"
-    if model.dropout > 0 and model.num_layers == 1:
-        yield "model.dropout", "acts between layers, and model.num_layers is 1: set one of them"
-    if optimizer.momentum is not None and optimizer.method not in ("sgd", "rmsprop"):
-        yield "optimizer.momentum", f"belongs to sgd and rmsprop, and optimizer.method is {optimizer.method}"
-    yield from _schedule_conflicts(optimizer.schedule, train)
-    if train.early_stopping is not None and corpus.split == "none":
-        yield "train.early_stopping", "needs a validation part, and corpus.split is none"
-    if optimizer.schedule.method == "plateau" and corpus.split == "none":
-        yield "optimizer.schedule.method", "plateau needs a validation part, and corpus.split is none"
-
-
-def _split_conflicts(parts: tuple[float | int, ...]) -> Iterator[tuple[str, str]]:
-    sizes = all(isinstance(part, int) for part in parts)
-    fractions = all(isinstance(part, float) for part in parts)
-    if len(parts) not in (2, 3) or min(parts) < 0 or not (sizes or fractions) or parts[0] == 0:
-        yield "corpus.split", f"needs two or three fractions, or two or three sizes, not {list(parts)}"
-    elif fractions and (total := sum(Fraction(str(part)) for part in parts)) != 1:
-        yield "corpus.split", f"fractions must sum to 1, these sum to {float(total)}"
-
-
-def _schedule_conflicts(schedule: ScheduleSettings, train: TrainSettings) -> Iterator[tuple[str, str]]:
-    key = "optimizer.schedule"
-    owners = {
-        "every": ("step", "exponential"),
-        "factor": ("step", "exponential", "plateau"),
-        "patience": ("plateau",),
-        "total_steps": ("cosine",),
-    }
-    for name, methods in owners.items():
-        if getattr(schedule, name) is not None and schedule.method not in methods:
-            yield f"{key}.{name}", f"belongs to {' and '.join(methods)}, and the method is {schedule.method}"
-    endless = train.minutes is not None and train.epochs is None and train.max_steps is None
-    if schedule.method == "cosine" and schedule.total_steps is None and endless:
-        yield f"{key}.total_steps", "must be given when train.minutes is the only budget"

@@ -8,7 +8,8 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from charlm.settings.loading import dump_yaml
-from charlm.settings.schema import Period, Settings
+from charlm.settings.schema import Settings
+from charlm.settings.values import Period
 
 
 def commented_defaults() -> str:

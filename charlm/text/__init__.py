@@ -1,1 +1,1 @@
-
+"""From a corpus to ids and windows."""

@@ -12,7 +12,7 @@ from typing import Literal
 import platformdirs
 
 from charlm.errors import TextError
-from charlm.settings.schema import SplitName
+from charlm.settings.values import SplitName
 
 StandardSplit = SplitName | tuple[int, ...]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from charlm.errors import TextError
+from charlm.errors import ConfigError, TextError
 from charlm.settings.schema import CorpusSettings, Direction
 from charlm.text.encoding import Corpus, hash_ids
 from charlm.text.known import standard_split
@@ -31,8 +31,15 @@ class Split:
     test: Part | None
 
     def part(self, name: str) -> Part | None:
-        """Return the part called train, val or test."""
-        return {"train": self.train, "val": self.val, "test": self.test}[name]
+        """Return the part called train, val or test.
+
+        Raises:
+            ConfigError: for another name.
+        """
+        parts = {"train": self.train, "val": self.val, "test": self.test}
+        if name not in parts:
+            raise ConfigError(f"there is no part called {name!r}: it must be one of {', '.join(parts)}")
+        return parts[name]
 
 
 def split_corpus(corpus: Corpus, settings: CorpusSettings) -> Split:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from charlm.errors import ConfigError
 from charlm.networks.building import Network, build_model, num_parameters
 from charlm.networks.recurrent import choose_implementation
 from charlm.settings.schema import Settings
+from charlm.settings.values import DEVICES
 from charlm.text.cleaning import clean_prefix
 from charlm.text.corpus import with_kept_input
 from charlm.text.encoding import Corpus, load_corpus
@@ -93,6 +95,8 @@ def choose_device(name: str) -> torch.device:
     Raises:
         ConfigError: for a device this machine does not have.
     """
+    if not re.fullmatch(DEVICES, name):
+        raise ConfigError(f"the device must be auto, cpu, mps, cuda or cuda:N, got {name!r}")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)

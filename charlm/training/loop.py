@@ -48,7 +48,7 @@ def run_training(
         run: the folder that metrics, samples and checkpoints go to.
         should_stop: asked after each step; a word such as `interrupt` saves a checkpoint and ends the run.
     Raises:
-        DivergedError: for a loss or gradient that is not finite.
+        DivergedError: for a loss, gradient or weight that is not finite; such a model is not saved.
         StorageError: where the run folder cannot be written; earlier checkpoints stay.
     """
     settings, steps_per_epoch = experiment.settings, experiment.steps_per_epoch
@@ -66,7 +66,7 @@ def run_training(
         yield report
         stopped_by = should_stop() or _budget_reached(experiment, progress, report.seconds)
         if progress.step % eval_period == 0 or stopped_by in BUDGETS:
-            evaluation = _evaluate(experiment, progress, report)
+            evaluation = _evaluate(experiment, run, progress, report)
             progress = progress.after_evaluation(evaluation.val and evaluation.val.main, _patience(experiment))
             run.record_metrics(evaluation.as_record())
             save_checkpoint(run, _checkpoint(experiment, progress, state, evaluation))
@@ -115,12 +115,7 @@ def _step(
     )
     now = time.monotonic()
     if not outcome.is_finite:
-        paths = run.checkpoint_paths()
-        kept = f"the last good checkpoint is {paths[-1]}" if paths else "there is no checkpoint yet"
-        raise DivergedError(
-            f"the loss is no longer finite at step {progress.step + 1:,} with learning rate {rate:g}: lower "
-            f"optimizer.learning_rate or optimizer.clip_norm; {kept}"
-        )
+        raise _diverged(run, progress.step + 1, rate)
     report = Step(
         step=progress.step + 1,
         epoch=batch.epoch + 1,
@@ -133,9 +128,22 @@ def _step(
     return report, outcome.state
 
 
-def _evaluate(experiment: Experiment, progress: Progress, report: Step) -> Evaluation:
+def _diverged(run: Run, step: int, learning_rate: float) -> DivergedError:
+    paths = run.checkpoint_paths()
+    kept = f"the last good checkpoint is {paths[-1]}" if paths else "there is no checkpoint yet"
+    return DivergedError(
+        f"the loss is no longer finite at step {step:,} with learning rate {learning_rate:g}: lower "
+        f"optimizer.learning_rate or optimizer.clip_norm; {kept}"
+    )
+
+
+def _evaluate(experiment: Experiment, run: Run, progress: Progress, report: Step) -> Evaluation:
     settings, val_part = experiment.settings, experiment.split.val
     val = evaluate(experiment.network, val_part.ids, max_chars=settings.eval.max_chars) if val_part else None
+    # A step's loss is of the weights before it: those after the last step are only seen here.
+    are_weights_finite = all(bool(weight.isfinite().all()) for weight in experiment.network.parameters())
+    if not are_weights_finite or (val is not None and not val.is_finite):
+        raise _diverged(run, progress.step, report.learning_rate)
     recent, last_epoch = progress.since_report, progress.last_epoch
     assert recent.figures is not None
     return Evaluation(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from charlm.settings.schema import OptimizerSettings, Period, Settings
+from charlm.settings.schema import OptimizerSettings, Settings
+from charlm.settings.values import Period
 
 DEFAULT_FACTOR = 0.5
 DEFAULT_PATIENCE = 3
@@ -39,7 +40,8 @@ def learning_rate_at(step: int, optimizer: OptimizerSettings, *, steps_per_epoch
     schedule = optimizer.schedule
     factor = schedule.factor or DEFAULT_FACTOR
     period = (schedule.every or Period(epochs=1)).in_steps(steps_per_epoch)
-    peak, floor = optimizer.learning_rate, schedule.min_learning_rate
+    peak = optimizer.learning_rate
+    floor = min(schedule.min_learning_rate, peak)
     if step < schedule.warmup_steps:
         return peak * (step + 1) / schedule.warmup_steps
     if schedule.method == "step":
@@ -52,6 +54,5 @@ def learning_rate_at(step: int, optimizer: OptimizerSettings, *, steps_per_epoch
         assert schedule.total_steps is not None
         length = max(1, schedule.total_steps - schedule.warmup_steps)
         done = min(1.0, (step - schedule.warmup_steps) / length)
-        low = min(floor, peak)
-        return low + (peak - low) * (1 + math.cos(math.pi * done)) / 2
+        return floor + (peak - floor) * (1 + math.cos(math.pi * done)) / 2
     return peak

@@ -1,0 +1,72 @@
+"""Settings that are sound alone and not together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from charlm.settings.schema import ScheduleSettings, Settings, TrainSettings
+
+
+def conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, reason) for settings that are sound alone and not together."""
+    corpus, model, optimizer, train = settings.corpus, settings.model, settings.optimizer, settings.train
+    if corpus.name is not None and corpus.path is not None:
+        yield "corpus.path", "and corpus.name exclude each other: keep one"
+    if corpus.path == ():
+        yield "corpus.path", "is an empty list: name a text file, or leave it out"
+    if isinstance(corpus.split, tuple):
+        yield from _split_conflicts(corpus.split)
+    if corpus.split == "standard" and corpus.path is not None:
+        yield "corpus.split", "standard needs corpus.name: only known corpora have a standard split"
+    if model.activation is not None and model.cell != "rnn":
+        yield "model.activation", f"belongs to the rnn cell, and model.cell is {model.cell}"
+    if model.reset_after is not None and model.cell != "gru":
+        yield "model.reset_after", f"belongs to the gru cell, and model.cell is {model.cell}"
+    if model.forget_bias is not None and model.cell != "lstm":
+        yield "model.forget_bias", f"belongs to the lstm cell, and model.cell is {model.cell}"
+    if model.direction != "bidirectional":
+        if model.lookahead > 0:
+            yield "model.lookahead", f"belongs to bidirectional models, and model.direction is {model.direction}"
+        if model.loss_weights != type(model.loss_weights)():
+            yield "model.loss_weights", f"belong to bidirectional models, and model.direction is {model.direction}"
+    elif not any(weight > 0 for _, weight in model.loss_weights):
+        yield "model.loss_weights", "are all 0: nothing would be learned"
+    if model.init == "identity" and (model.cell, model.activation) != ("rnn", "relu"):
+        yield "model.init", "identity is meant for model.cell rnn with model.activation relu"
+    if model.dropout > 0 and model.num_layers == 1:
+        yield "model.dropout", "acts between layers, and model.num_layers is 1: set one of them"
+    if optimizer.momentum is not None and optimizer.method not in ("sgd", "rmsprop"):
+        yield "optimizer.momentum", f"belongs to sgd and rmsprop, and optimizer.method is {optimizer.method}"
+    yield from _schedule_conflicts(optimizer.schedule, train)
+    if train.early_stopping is not None and corpus.split == "none":
+        yield "train.early_stopping", "needs a validation part, and corpus.split is none"
+    if optimizer.schedule.method == "plateau" and corpus.split == "none":
+        yield "optimizer.schedule.method", "plateau needs a validation part, and corpus.split is none"
+
+
+def _split_conflicts(parts: tuple[float | int, ...]) -> Iterator[tuple[str, str]]:
+    sizes = all(isinstance(part, int) for part in parts)
+    fractions = all(isinstance(part, float) for part in parts)
+    if len(parts) not in (2, 3) or min(parts) < 0 or not (sizes or fractions) or parts[0] == 0:
+        yield "corpus.split", f"needs two or three fractions, or two or three sizes, not {list(parts)}"
+    elif fractions and (total := sum(Fraction(str(part)) for part in parts)) != 1:
+        yield "corpus.split", f"fractions must sum to 1, these sum to {float(total)}"
+
+
+def _schedule_conflicts(schedule: ScheduleSettings, train: TrainSettings) -> Iterator[tuple[str, str]]:
+    key = "optimizer.schedule"
+    owners = {
+        "every": ("step", "exponential"),
+        "factor": ("step", "exponential", "plateau"),
+        "patience": ("plateau",),
+        "total_steps": ("cosine",),
+    }
+    for name, methods in owners.items():
+        if getattr(schedule, name) is not None and schedule.method not in methods:
+            yield f"{key}.{name}", f"belongs to {' and '.join(methods)}, and the method is {schedule.method}"
+    endless = train.minutes is not None and train.epochs is None and train.max_steps is None
+    if schedule.method == "cosine" and schedule.total_steps is None and endless:
+        yield f"{key}.total_steps", "must be given when train.minutes is the only budget"

@@ -1,0 +1,125 @@
+"""The kinds of values in a configuration, and those that may be written in more than one way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Annotated, Any, Literal, cast, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
+from pydantic.config import JsonDict, JsonValue
+from pydantic_core import PydanticCustomError
+
+SplitName = Literal["default", "nanogpt", "torch-rnn", "none", "standard"]
+
+DEVICES = r"^(auto|cpu|mps|cuda(:\d+)?)$"
+
+UnitInterval = Annotated[float, Field(ge=0.0, lt=1.0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0.0)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, strictly typed, closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+def also(*shapes: JsonDict) -> ConfigDict:
+    """Tell the JSON schema of a section the short ways to write it."""
+
+    def widen(schema: JsonDict) -> None:
+        section: JsonValue = dict(schema)
+        schema.clear()
+        schema["anyOf"] = [*shapes, section]
+
+    return ConfigDict(json_schema_extra=widen)
+
+
+class Period(Section):
+    """A period counted in steps (written `500`) or in epochs (written `{epochs: 40}`)."""
+
+    model_config = also({"type": "integer", "minimum": 1})
+
+    steps: PositiveInt | None = Field(default=None, description="optimiser steps")
+    epochs: PositiveInt | None = Field(default=None, description="epochs")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_bare_steps(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return {"steps": value}
+        if isinstance(value, Period | dict):
+            return value  # pyright: ignore[reportUnknownVariableType]
+        raise PydanticCustomError("period", "must be a number of steps such as 500, or {epochs: 40}")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Period:
+        if (self.steps is None) == (self.epochs is None):
+            raise PydanticCustomError("period", "must be a number of steps such as 500, or {epochs: 40}")
+        return self
+
+    @model_serializer
+    def _serialise(self) -> int | dict[str, int]:
+        return self.steps if self.steps is not None else {"epochs": self.epochs or 0}
+
+    def in_steps(self, steps_per_epoch: int) -> int:
+        """Return the period in steps."""
+        return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
+
+
+def _listed(value: Any) -> Any:
+    """Accept one text for a list of one, and YAML's list for our tuple."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+TextList = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+def _split_shape(value: Any) -> Any:
+    """Accept a protocol's name, '80/10/10' in percent, or a list of fractions or of sizes."""
+    if isinstance(value, str):
+        parts = value.split("/")
+        if value in get_args(SplitName):
+            return value
+        if len(parts) in (2, 3) and all(part.strip().isdecimal() for part in parts):
+            return tuple(float(Fraction(int(part), 100)) for part in parts)
+    if isinstance(value, list | tuple):
+        numbers = tuple(cast("Iterable[Any]", value))
+        if all(type(number) in (int, float) for number in numbers):
+            return numbers
+    raise PydanticCustomError(
+        "split",
+        "must be one of {names}, percentages such as 80/10/10, fractions such as [0.8, 0.1, 0.1] "
+        "or sizes in characters such as [90000, 5000, 5000]",
+        {"names": ", ".join(get_args(SplitName))},
+    )
+
+
+SplitSetting = Annotated[
+    SplitName | tuple[float | int, ...],
+    BeforeValidator(_split_shape),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(get_args(SplitName))},
+                {"type": "string", "pattern": "^[0-9]+/[0-9]+(/[0-9]+)?$"},
+                {"type": "array", "items": {"type": "number", "minimum": 0}},
+            ]
+        }
+    ),
+]

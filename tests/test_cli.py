@@ -1,0 +1,561 @@
+"""The command line: what goes where, how it ends, and that it stays quick and clean."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import math
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+import charlm
+from charlm.cli.train import StopRequest
+from charlm.console.terminal import console_for, is_live
+from charlm.library import train
+from charlm.runs.checkpoints import load_checkpoint
+from charlm.runs.folder import Run
+from charlm.settings.schema import Settings
+
+Charlm = Callable[..., Result]
+Process = Callable[..., "subprocess.Popen[bytes]"]
+COLOUR = re.compile(r"\x1b\[(\d+;)*(3[0-7]|4[0-7]|9[0-7]|[34]8;)")
+
+
+@pytest.fixture
+def generate(trained: Run, charlm_command: Charlm) -> Callable[..., str]:
+    """Return what runs `charlm generate` on the trained run, and gives its standard output."""
+
+    def run(*options: str, text: str | bytes | None = None) -> str:
+        prefix = [] if any(option.startswith("--prefix-file") for option in options) else ["--prefix=the "]
+        result = charlm_command("generate", f"--run={trained.path}", *prefix, *options, text=text)
+        assert (result.exit_code, result.stderr) == (0, "")
+        return result.stdout
+
+    return run
+
+
+def finish(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
+    """Wait for a process; return its exit code, standard output and standard error."""
+    with process:
+        stdout, stderr = process.communicate(timeout=60)
+    return process.returncode, (stdout or b"").decode(), (stderr or b"").decode()
+
+
+def on_terminal(start: Process, *arguments: str | Path) -> tuple[int, str]:
+    """Run a command with a terminal of 100 columns for both outputs; return its exit code and what was shown."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    with start(*arguments, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        shown = b"".join(read_until_hung_up(master))
+        os.close(master)
+    return process.returncode, shown.decode()
+
+
+def read_until_hung_up(master: int) -> Iterator[bytes]:
+    """Yield what a terminal shows until its program ends, which Linux tells by an error and macOS by nothing."""
+    with suppress(OSError):
+        while block := os.read(master, 65536):
+            yield block
+
+
+# Train: what goes where.
+
+
+def test_only_the_summary_goes_to_standard_output(
+    tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]
+) -> None:
+    result = charlm_command("train", *tiny_options, f"--runs-dir={tmp_path}", "--run=run")
+    assert result.exit_code == 0
+    names = [line.partition(":")[0] for line in result.stdout.splitlines()]
+    assert names == ["training", "validation", "test", "trained", "best checkpoint", "run", "next"]
+    assert f"run: {tmp_path / 'run'}\n" in result.stdout
+    assert f"next: charlm generate --run {tmp_path / 'run'} --prefix 'the '\n" in result.stdout
+    assert "3,000 characters" in result.stderr
+    assert [line.split()[:4] for line in result.stderr.splitlines() if line.startswith("epoch")] == [
+        ["epoch", "1", "step", "6"],
+        ["epoch", "1", "step", "12"],
+    ]
+    assert result.stderr.count("sample  'the '") == 1
+    assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_the_next_command_of_a_summary_runs(
+    tmp_path: Path, charlm_command: Charlm, tiny_options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = charlm_command("train", *tiny_options, "--run=run", '--set=sample.prefixes=["it\'s "]', "--quiet")
+    assert result.exit_code == 3  # the corpus has no apostrophe
+    result = charlm_command("train", *tiny_options, "--run=run", "--set=sample.prefixes=['a cat']", "--quiet")
+    assert result.stdout.splitlines()[-1] == "next: charlm generate --run run --prefix 'a cat'"
+    assert charlm_command("generate", "--run", "run", "--prefix", "a cat").stdout.startswith("a cat")
+
+
+def test_json_is_one_object_with_the_closing_figures(
+    tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]
+) -> None:
+    result = charlm_command("train", *tiny_options, f"--runs-dir={tmp_path}", "--run=run", "--json", "--quiet")
+    assert (result.exit_code, result.stderr, result.stdout.count("\n")) == (0, "", 1)
+    record = json.loads(result.stdout)
+    assert (record["run"], record["steps"], record["stopped_by"]) == ("run", 12, "max_steps")
+    for part in ("val", "test"):
+        assert record[f"{part}_perplexity"] == pytest.approx(2 ** record[f"{part}_bpc"], rel=1e-12)
+        assert math.log(record[f"{part}_perplexity"]) == pytest.approx(record[f"{part}_nats_per_char"], rel=1e-12)
+    assert 1 < record["train_perplexity"] < 25
+    assert record == Run(tmp_path / "run").summary()
+
+
+def test_quiet_leaves_standard_error_empty(tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]) -> None:
+    result = charlm_command("train", *tiny_options, f"--runs-dir={tmp_path}", "--quiet")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("training: perplexity ")
+
+
+def test_the_summary_names_the_text_of_each_perplexity(
+    tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]
+) -> None:
+    unfinished = charlm_command("train", *tiny_options, f"--runs-dir={tmp_path}", "--quiet").stdout
+    assert "over the batches of its unfinished first epoch" in unfinished
+    assert "bits per character, over all 149 predicted characters" in unfinished
+    options = ("--set=train.max_steps=2", "--set=sampling.seq_len=600", "--set=corpus.split=none")
+    finished = charlm_command("train", *tiny_options, *options, f"--runs-dir={tmp_path}", "--quiet").stdout
+    assert "over the last epoch's own batches" in finished
+    assert not re.search(r"^(validation|test):", finished, re.MULTILINE)
+
+
+def test_an_evaluation_of_a_part_of_the_text_is_labelled(
+    tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]
+) -> None:
+    options = ("train", *tiny_options, f"--runs-dir={tmp_path}", "--set=eval.max_chars=50")
+    assert charlm_command(*options).stderr.count("first 50 characters of validation perplexity") == 2
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_corpus_from_standard_input_is_kept_so_that_its_run_can_be_repeated(
+    tmp_path: Path, charlm_command: Charlm, tiny_options: list[str], corpus_text: str, count: int
+) -> None:
+    options = ["--corpus=-", *tiny_options[1:], f"--runs-dir={tmp_path}", "--json"]
+    first = charlm_command("train", *options, "--run=first", text=corpus_text * count)
+    config = tmp_path / "first" / "config.yaml"
+    again = charlm_command("train", "--config", config, f"--runs-dir={tmp_path}", "--json", "--run=again", text="")
+    figures = [json.loads(result.stdout)["test_nats_per_char"] for result in (first, again)]
+    assert figures[0] == figures[1]
+    evaluated = charlm_command("eval", "--run=first", f"--runs-dir={tmp_path}", "--json", text="")
+    assert json.loads(evaluated.stdout)["nats_per_char"] == figures[0]
+
+
+def test_later_options_win_over_configurations_and_those_over_earlier_ones(
+    tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]
+) -> None:
+    for name, size in (("one", 3), ("two", 4)):
+        (tmp_path / f"{name}.yaml").write_text(f"model: {{hidden_size: {size}, cell: gru}}\n")
+    configs = ("--config", tmp_path / "one.yaml", "--config", tmp_path / "two.yaml")
+    options = [option for option in tiny_options if "hidden_size" not in option]
+    where = ("train", "--quiet", "--json", f"--runs-dir={tmp_path}", "--set=train.max_steps=1")
+    charlm_command(*where, *configs, *options, "--run=files")
+    charlm_command(*where, *configs, *options, "--set=model.hidden_size=5", "--run=option")
+    sizes = [Run(tmp_path / name).settings().model.hidden_size for name in ("files", "option")]
+    assert sizes == [4, 5]
+
+
+# Train: how it ends.
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143)],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_a_signal_ends_training_with_a_checkpoint_that_loads(
+    tmp_path: Path, charlm_process: Process, tiny_options: list[str], number: signal.Signals, code: int
+) -> None:
+    endless = ("--set=train.max_steps=10000000", "--set=train.eval_every=20")
+    process = charlm_process("train", *tiny_options, *endless, f"--runs-dir={tmp_path}", "--run=run")
+    assert process.stderr is not None
+    while not process.stderr.readline().startswith(b"epoch"):
+        assert process.poll() is None
+    process.send_signal(number)
+    returncode, stdout, stderr = finish(process)
+    assert (returncode, stdout) == (code, "")
+    assert "Traceback" not in stderr
+    run = Run(tmp_path / "run")
+    last = load_checkpoint(run, "last")
+    assert stderr.splitlines()[-1] == (
+        f"charlm: stopped at step {last.step:,}; its checkpoint is saved in {tmp_path / 'run'}"
+    )
+    end = run.summary()
+    assert end is not None
+    assert (end["steps"], end["stopped_by"]) == (last.step, "terminate" if code == 143 else "interrupt")
+    (text,) = charlm.generate(charlm.open_run(run, checkpoint="last"), "the ", length=5)
+    assert len(text) == 9
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [(signal.SIGINT, "interrupt"), (signal.SIGTERM, "terminate"), (signal.SIGUSR1, "terminate")],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_a_signal_is_a_request_and_a_second_interrupt_an_order(number: signal.Signals, word: str) -> None:
+    request, before = StopRequest(), signal.getsignal(number)
+    with request.listening():
+        assert request.word() is None
+        signal.raise_signal(number)
+        assert request.word() == word
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(number) == before
+
+
+def test_a_closed_pipe_ends_silently_with_141(trained: Run, charlm_process: Process) -> None:
+    process = charlm_process("generate", f"--run={trained.path}", "--prefix=the ", "--length=200000")
+    assert process.stdout is not None
+    assert process.stdout.read(10).startswith(b"the ")
+    process.stdout.close()
+    process.stdout = None
+    returncode, _, stderr = finish(process)
+    assert (returncode, stderr) == (141, "")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["config", "show"], ["corpus", "list"]])
+def test_every_command_ends_silently_where_nobody_reads(charlm_process: Process, arguments: list[str]) -> None:
+    process = charlm_process(*arguments)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    returncode, _, stderr = finish(process)
+    assert (returncode, stderr) == (141, "")
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["generate"]], ids=" ".join)
+def test_a_full_disk_behind_the_output_is_one_sentence_and_6(
+    trained: Run, charlm_process: Process, arguments: list[str]
+) -> None:
+    if arguments == ["generate"]:
+        arguments = ["generate", f"--run={trained.path}", "--prefix=the "]
+    with Path("/dev/full").open("wb") as full:
+        returncode, _, stderr = finish(charlm_process(*arguments, stdout=full.fileno()))
+    assert (returncode, stderr) == (6, "charlm: cannot write the output: no space left on device\n")
+
+
+def test_a_full_disk_behind_the_messages_is_6_too(charlm_process: Process) -> None:
+    with Path("/dev/full").open("wb") as full:
+        returncode, stdout, _ = finish(charlm_process("config", "show", "--set=x", stderr=full.fileno()))
+    assert (returncode, stdout) == (6, "")
+
+
+# Help, version and torch.
+
+
+def test_the_version_is_one_line(charlm_process: Process) -> None:
+    assert finish(charlm_process("--version")) == (0, f"charlm {charlm.__version__}\n", "")
+
+
+def test_what_needs_no_torch_never_imports_it() -> None:
+    script = (
+        "import json, sys\n"
+        "from typer.testing import CliRunner\n"
+        "from charlm.cli.main import app\n"
+        "for arguments in json.loads(sys.argv[1]):\n"
+        "    code = CliRunner().invoke(app, arguments).exit_code\n"
+        "    print(json.dumps([code, 'torch' in sys.modules]))\n"
+    )
+    without = [
+        ["--help"],
+        ["--version"],
+        *([command, "--help"] for command in ("train", "generate", "eval", "info", "bench", "corpus", "config")),
+        ["config", "show"],
+        ["config", "schema"],
+        ["corpus", "list"],
+        ["corpus", "info", "lyrics"],
+        ["train", "--set=model.cell=transformer"],
+        ["train", "--config=absent.yaml"],
+        ["generate"],
+    ]
+    commands = [*without, ["info", "--machine"]]
+    done = subprocess.run(
+        [sys.executable, "-c", script, json.dumps(commands)], capture_output=True, check=True, text=True
+    )
+    *found, last = [json.loads(line) for line in done.stdout.splitlines()]
+    assert found == [[0, False]] * (len(without) - 3) + [[2, False]] * 3
+    # The same look does see torch where it is needed.
+    assert last == [0, True]
+
+
+@pytest.mark.parametrize("arguments", [[], ["config"], ["corpus"]], ids=" ".join)
+def test_a_command_that_lacks_its_word_shows_help(charlm_command: Charlm, arguments: list[str]) -> None:
+    result = charlm_command(*arguments)
+    assert "Usage:" in result.output
+    assert "Traceback" not in result.output
+
+
+# Terminals.
+
+
+def test_training_on_a_terminal_has_colours_and_gives_the_cursor_back(
+    tmp_path: Path, charlm_process: Process, tiny_options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    code, shown = on_terminal(charlm_process, "train", *tiny_options, f"--runs-dir={tmp_path}", "--run=run")
+    assert code == 0
+    assert COLOUR.search(shown)
+    assert shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l") >= 0
+    assert "\x1b[1;36mthe " in shown  # a sample, its prefix in bold
+    assert "charlm generate --run" in shown
+
+
+def test_no_colour_is_shown_on_a_terminal_where_none_is_wanted(
+    tmp_path: Path, charlm_process: Process, tiny_options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    options = [*tiny_options, "--set=train.max_steps=2"]
+    code, shown = on_terminal(charlm_process, "train", *options, f"--runs-dir={tmp_path}", "--run=run")
+    assert code == 0
+    assert "perplexity" in shown
+    assert not COLOUR.search(shown)
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [("TERM", "xterm", True), ("NO_COLOR", "1", True), ("TERM", "dumb", False), ("CI", "true", False)],
+)
+def test_a_display_is_live_on_a_terminal_that_a_person_watches(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: bool
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv(name, value)
+    assert is_live(Terminal()) is expected
+    assert not is_live(io.StringIO())
+    console_for(stream := Terminal()).print("word", style="red")
+    assert ("\x1b" in stream.getvalue()) is (expected and name != "NO_COLOR")
+
+
+@pytest.mark.parametrize("name", ["FORCE_COLOR", "NO_COLOR"])
+def test_no_escape_code_is_written_to_what_is_no_terminal(
+    tmp_path: Path,
+    trained: Run,
+    charlm_command: Charlm,
+    tiny_options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.setenv(name, "1")
+    for arguments in (
+        ["train", *tiny_options, f"--runs-dir={tmp_path}"],
+        ["generate", f"--run={trained.path}", "--prefix=the "],
+        ["eval", f"--run={trained.path}"],
+        ["info", f"--runs-dir={trained.path.parent}"],
+        ["info", trained.path],
+        ["corpus", "list"],
+        ["train", "--set=model.cell=transformer"],
+    ):
+        result = charlm_command(*arguments)
+        assert result.output
+        assert "\x1b" not in result.output
+
+
+def test_control_characters_are_escaped_on_a_terminal_and_only_there(
+    tmp_path: Path, charlm_process: Process, charlm_command: Charlm, tiny_settings: Callable[..., Settings]
+) -> None:
+    nasty = "\x1b[31m\x07\x9b\x7f\r"
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_bytes(f"plain\ttext\n{nasty}".encode() * 300)
+    run = train(tiny_settings(f"corpus.path='{corpus}'", "train.max_steps=1", "sample.prefixes=[a]"), runs_dir=tmp_path)
+    arguments = ["generate", f"--run={run.path}", f"--prefix={nasty}\tx\n", "--length=0"]
+    assert charlm_command(*arguments).stdout_bytes.decode() == f"{nasty}\tx\n\n"
+    code, shown = on_terminal(charlm_process, *arguments)
+    assert code == 0
+    assert shown.replace("\r\n", "\n").expandtabs() == "\\x1b[31m\\x07\\x9b\\x7f\\x0d\tx\n\n".expandtabs()
+
+
+# Generate.
+
+
+def test_the_text_begins_with_the_prefix_and_has_the_length_asked_for(generate: Callable[..., str]) -> None:
+    text = generate("--length=25")
+    assert (text[:4], text[-1], len(text)) == ("the ", "\n", 4 + 25 + 1)
+    assert generate("--length=0") == "the \n"
+    assert len(generate()) == 4 + 200 + 1
+
+
+def test_a_seed_draws_the_same_text_again_and_another_another(generate: Callable[..., str]) -> None:
+    assert generate("--seed=0") == generate() == generate("--seed=0")
+    assert generate("--seed=0") != generate("--seed=1")
+
+
+def test_temperature_0_is_greedy_whatever_the_seed(generate: Callable[..., str]) -> None:
+    greedy = generate("--temperature=0", "--seed=0")
+    assert greedy == generate("--temperature=0", "--seed=5") == generate("--top-k=1", "--seed=9")
+
+
+def test_a_sample_is_the_same_however_many_are_asked_for(generate: Callable[..., str]) -> None:
+    def samples(number: int) -> list[dict[str, object]]:
+        lines = generate(f"--num-samples={number}", "--length=20", "--json").splitlines()
+        return [json.loads(line) for line in lines]
+
+    many = samples(11)
+    assert [record["sample"] for record in many] == list(range(11))
+    assert samples(3) == many[:3]
+    assert samples(1) == many[:1]
+    assert generate("--length=20") == f"{many[0]['text']}\n"
+    assert len({record["text"] for record in many}) > 1
+    blocks = generate("--num-samples=11", "--length=20")
+    assert blocks == "\n".join(f"{record['text']}\n" for record in many)
+
+
+def test_a_json_line_tells_where_the_text_comes_from(generate: Callable[..., str]) -> None:
+    record = json.loads(generate("--length=3", "--seed=4", "--json"))
+    text = record.pop("text")
+    expected = {"run": "trained", "step": 60, "sample": 0, "seed": 4, "prefix": "the "}
+    assert record == expected
+    assert len(text) == 7
+
+
+def test_a_text_ends_before_the_first_stop(generate: Callable[..., str]) -> None:
+    whole = generate("--length=200", "--temperature=1.5")[4:-1]
+    for stops in (["."], ["\n"], [whole[20:23]], [whole[50:52], whole[30:33]], ["never so"]):
+        ends = [whole.find(stop) for stop in stops if stop in whole]
+        expected = whole[: min(ends)] if ends else whole
+        options = [f"--stop={stop}" for stop in stops]
+        assert generate("--length=200", "--temperature=1.5", *options)[4:-1] == expected
+
+
+def test_a_text_ends_at_the_end_of_a_line(generate: Callable[..., str]) -> None:
+    whole = generate("--temperature=1.2", "--length=400")
+    assert whole.count("\n") > 1
+    assert generate("--temperature=1.2", "--length=400", "--stop-at-newline") == whole[: whole.index("\n") + 1]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+def test_a_prefix_comes_from_a_file_or_from_standard_input(
+    generate: Callable[..., str], tmp_path: Path, mark: bytes
+) -> None:
+    path = tmp_path / "prefix.txt"
+    path.write_bytes(mark + b"a cat\nsat ")
+    expected = "a cat\nsat "
+    from_file = generate(f"--prefix-file={path}", "--length=9")
+    assert (from_file[:10], len(from_file)) == (expected, 20)
+    assert generate("--prefix-file=-", "--length=9", text=path.read_bytes()) == from_file
+
+
+@pytest.mark.parametrize("checkpoint", ["best", "last", "40", "60"])
+def test_a_checkpoint_is_chosen_by_word_or_step(generate: Callable[..., str], checkpoint: str) -> None:
+    record = json.loads(generate(f"--checkpoint={checkpoint}", "--json"))
+    assert record["step"] == (40 if checkpoint == "40" else 60)
+
+
+def test_without_a_run_the_newest_is_taken(
+    trained: Run, charlm_command: Charlm, monkeypatch: pytest.MonkeyPatch, generate: Callable[..., str]
+) -> None:
+    monkeypatch.setenv("CHARLM_RUNS_DIR", str(trained.path.parent))
+    assert charlm_command("generate", "--prefix=the ").stdout == generate()
+    assert charlm_command("generate", "--prefix=the ", "--run=trained").stdout == generate()
+
+
+# Eval and info.
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_eval_measures_a_part_of_the_runs_own_corpus(trained: Run, charlm_command: Charlm, split: str) -> None:
+    result = charlm_command("eval", f"--run={trained.path}", f"--split={split}", "--json")
+    record = json.loads(result.stdout)
+    figure = charlm.evaluate(trained, split=split).main
+    assert (record["nats"], record["chars"]) == (figure.nats, figure.num_predicted)
+    assert (record["bpc"], record["perplexity"]) == (figure.bits_per_char, figure.perplexity)
+    end = trained.summary()
+    assert end is not None
+    if split != "train":
+        assert record["bpc"] == end[f"{split}_bpc"]
+    assert (record["run"], record["step"], result.stderr) == ("trained", 60, "")
+
+
+def test_eval_reads_the_test_part_unless_told_otherwise(trained: Run, charlm_command: Charlm) -> None:
+    assert (
+        charlm_command("eval", f"--run={trained.path}").stdout
+        == charlm_command("eval", f"--run={trained.path}", "--split=test").stdout
+    )
+
+
+def test_eval_prints_the_figure_in_all_its_units(trained: Run, charlm_command: Charlm) -> None:
+    figure = charlm.evaluate(trained).main
+    assert charlm_command("eval", f"--run={trained.path}").stdout.splitlines() == [
+        "run trained, step 60, the test part",
+        f"perplexity          {figure.perplexity:.2f}",
+        f"bits per character  {figure.bits_per_char:.3f}",
+        f"nats per character  {figure.nats_per_char:.4f}",
+        f"characters          149 predicted, {figure.nats:,.1f} nats in all",
+    ]
+
+
+def test_eval_measures_other_files_and_standard_input(
+    trained: Run, charlm_command: Charlm, tmp_path: Path, corpus_text: str
+) -> None:
+    path = tmp_path / "other.txt"
+    path.write_text(corpus_text[:500], encoding="utf-8")
+    from_file = charlm_command("eval", f"--run={trained.path}", f"--corpus={path}", "--json")
+    piped = charlm_command("eval", f"--run={trained.path}", "--corpus=-", "--json", text=corpus_text[:500])
+    record = json.loads(from_file.stdout)
+    assert (record["nats"], record["chars"]) == (charlm.evaluate(trained, files=[path]).main.nats, 499)
+    assert json.loads(piped.stdout)["nats"] == record["nats"]
+    assert record["text"] == str(path)
+
+
+def test_eval_of_a_corpus_that_changed_since_is_refused_and_another_file_is_not(
+    tmp_path: Path, charlm_command: Charlm, tiny_options: list[str], corpus_text: str
+) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text(corpus_text, encoding="utf-8")
+    where = (f"--runs-dir={tmp_path / 'runs'}", "--run=run")
+    charlm_command("train", f"--corpus={corpus}", *tiny_options[1:], *where)
+    corpus.write_text(corpus_text + "a", encoding="utf-8")
+    result = charlm_command("eval", *where)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith("charlm: the corpus has changed since the run run was trained (SHA-256 ")
+    assert charlm_command("eval", *where, f"--corpus={corpus}").exit_code == 0
+
+
+def test_info_lists_runs_one_a_line(trained: Run, charlm_command: Charlm, tmp_path: Path) -> None:
+    where = f"--runs-dir={trained.path.parent}"
+    lines = charlm_command("info", where).stdout.splitlines()
+    assert lines[0].split()[:3] == ["run", "state", "corpus"]
+    assert lines[1].split()[:2] == ["trained", "max_steps"]
+    assert json.loads(charlm_command("info", where, "--json").stdout) == {"runs": [trained.overview()]}
+    empty = charlm_command("info", f"--runs-dir={tmp_path / 'absent'}")
+    assert (empty.exit_code, empty.stdout) == (0, f"no runs in {tmp_path / 'absent'}: `charlm train` makes one\n")
+
+
+def test_info_tells_a_runs_figures_and_its_settings(trained: Run, charlm_command: Charlm) -> None:
+    shown = charlm_command("info", trained.path).stdout
+    assert "step-00000040, step-00000060" in shown
+    assert (trained.path / "config.yaml").read_text(encoding="utf-8") in shown
+    record = json.loads(charlm_command("info", trained.path, "--json").stdout)
+    assert record["settings"] == trained.settings().model_dump(mode="json")
+    assert record["environment"] == trained.environment()
+    assert {key: record[key] for key in trained.overview()} == trained.overview()
+
+
+def test_info_tells_the_machine(charlm_command: Charlm) -> None:
+    record = json.loads(charlm_command("info", "--machine", "--json").stdout)
+    assert record["versions"]["charlm"] == charlm.__version__
+    assert {"threads", "cores", "gpus", "platform"} <= record.keys()
+    assert record["versions"]["torch"] in charlm_command("info", "--machine").stdout

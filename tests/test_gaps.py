@@ -1,0 +1,152 @@
+"""Gaps: scored as a code length, filled from both sides."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from charlm.errors import TextError
+from charlm.evaluation.gaps import score_gaps
+from charlm.evaluation.reading import text_tensor
+from charlm.generation.filters import Filters
+from charlm.generation.infill import fill_gap
+from charlm.generation.sampling import sample_texts
+from charlm.networks.building import build_model
+from charlm.networks.gaps import Surroundings, sweep_gap
+from charlm.settings.schema import ModelSettings
+from charlm.text.vocabulary import Vocabulary
+
+V = 3
+ABC = Vocabulary("abc")
+
+
+@pytest.fixture(params=[("rnn", 1), ("gru", 2), ("lstm", 1)], ids=lambda stack: f"{stack[0]}-{stack[1]}")
+def network(request):
+    cell, num_layers = request.param
+    model = ModelSettings(cell=cell, num_layers=num_layers, hidden_size=6, direction="bidirectional")
+    built = build_model(model, V, seed=0).double()
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.mul_(2.0)
+    return built.eval()
+
+
+def some_ids(length: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(V, size=length, dtype=np.uint8)
+
+
+def conditional(network, ids: np.ndarray, t: int) -> torch.Tensor:
+    """Return P(x_t | all the others) by reading both sides anew."""
+    text = text_tensor(ids, network)
+    forward, backward = network.forward_half, network.backward_half
+    ahead = forward.read(text[:t], forward.zero_state(1))[0][-1, 0]
+    behind = backward.read(text[t + 1 :].flip(0), backward.zero_state(1))[0][-1, 0]
+    return torch.softmax(forward.decoder.weight @ ahead + backward.decoder.weight @ behind + network.both_bias, -1)
+
+
+def test_a_gap_of_one_character_costs_its_cloze_probability(network):
+    ids = some_ids(31)
+    score = score_gaps(network, ids, gap=1, every=5, passes=1)
+    positions = range(4, 30, 5)
+    expected = -np.mean([np.log2(conditional(network, ids, t)[ids[t]].item()) for t in positions])
+    assert score.num_gaps == len(positions)
+    assert score.both_bits == pytest.approx(expected, rel=1e-9)
+
+
+def test_forward_bits_of_a_gap_of_one_character_are_the_forward_model_s_own(network):
+    ids = some_ids(42)
+    score = score_gaps(network, ids, gap=1, every=8, passes=1, chains=2)
+    text = text_tensor(ids, network)
+    logits, _ = network.forward_half(text[:-1], network.zero_state(1))
+    bits = -logits[:, 0].log_softmax(-1).gather(1, text[1:])[:, 0] / np.log(2)
+    assert score.forward_bits == pytest.approx(bits[[t - 1 for t in range(7, 41, 8)]].mean().item(), rel=1e-9)
+
+
+def test_forward_bits_sum_over_what_is_unknown_in_between(network):
+    ids = some_ids(9)
+    score = score_gaps(network, ids, gap=2, every=7, passes=1, chains=20_000)
+    logits, state = network.forward_half(text_tensor(ids[:5], network), network.zero_state(1))
+    first = torch.softmax(logits[-1, 0], -1)
+    second = torch.zeros(V).double()
+    for character in range(V):
+        after, _ = network.forward_half(torch.tensor([[character]]), state)
+        second += first[character] * torch.softmax(after[-1, 0], -1)
+    expected = -(first[ids[5]].log2() + second[ids[6]].log2()).item() / 2
+    # A mean of 20,000 probabilities: its deviation is below a thousandth.
+    assert score.forward_bits == pytest.approx(expected, abs=5e-3)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_probabilities_of_all_fillings_sum_to_one(network, seed):
+    ids = some_ids(9)
+    total = {"forward": 0.0, "both": 0.0}
+    for filling in product(range(V), repeat=2):
+        ids[5:7] = filling
+        score = score_gaps(network, ids, gap=2, every=7, passes=3, seed=seed)
+        assert score.num_gaps == 1
+        total["forward"] += 2 ** (-2 * score.forward_bits)
+        total["both"] += 2 ** (-2 * score.both_bits)
+    assert total["forward"] == pytest.approx(1.0, abs=1e-9)
+    assert total["both"] == pytest.approx(1.0, abs=1e-9)
+
+
+def test_a_text_without_a_gap_is_refused(network):
+    with pytest.raises(TextError, match="no gap of 5 in every 25"):
+        score_gaps(network, some_ids(25), gap=5, every=25)
+
+
+def test_a_sweep_shows_each_place_its_conditional(network):
+    ids = some_ids(11)
+    text = text_tensor(ids, network)
+    ahead, state = network.forward_half.read(text[:4], network.zero_state(1))
+    behind, backward_state = network.backward_half.read(text[8:].flip(0), network.zero_state(1))
+    sides = Surroundings(ahead[-1], state, behind[-1], backward_state)
+
+    def choose(position: int, logits: torch.Tensor) -> torch.Tensor:
+        torch.testing.assert_close(torch.softmax(logits[0], -1), conditional(network, ids, 4 + position))
+        new = (ids[4 + position] + 1) % V
+        ids[4 + position] = new
+        return torch.tensor([new], dtype=torch.int64)
+
+    gap = sweep_gap(network, text[4:8], sides, choose)
+    assert gap[:, 0].tolist() == ids[4:8].tolist()
+
+
+def test_a_filling_has_the_length_asked_for_and_is_the_same_for_any_number(network):
+    prefix, suffix = some_ids(4), some_ids(5)
+    many = list(fill_gap(network, ABC, prefix, suffix, length=6, num_samples=11, passes=3, seed=0))
+    few = list(fill_gap(network, ABC, prefix, suffix, length=6, num_samples=2, passes=3, seed=0))
+    assert many[:2] == few
+    assert {len(text) for text in many} == {6}
+    assert len(set(many)) > 1
+
+
+def test_without_passes_a_filling_is_what_the_forward_half_writes(network):
+    prefix = some_ids(4)
+    written = list(sample_texts(network.forward_half, ABC, prefix, num_samples=3, length=5, seed=7))
+    assert list(fill_gap(network, ABC, prefix, some_ids(3), length=5, num_samples=3, passes=0, seed=7)) == written
+
+
+def test_at_temperature_zero_passes_settle_on_a_filling_that_no_single_change_improves(network):
+    prefix, suffix = some_ids(4), some_ids(5)
+    filters = Filters(temperature=0.0)
+    (text,) = fill_gap(network, ABC, prefix, suffix, length=3, passes=50, filters=filters)
+    (again,) = fill_gap(network, ABC, prefix, suffix, length=3, passes=51, filters=filters)
+    whole = np.concatenate([prefix, ABC.encode(text), suffix])
+    likeliest = [int(conditional(network, whole, 4 + place).argmax()) for place in range(3)]
+    assert text != again or likeliest == ABC.encode(text).tolist()
+
+
+def test_gibbs_passes_visit_fillings_as_often_as_their_stationary_law(network):
+    # A gap of one character has no chain: the draws follow the conditional itself.
+    prefix, suffix = some_ids(4), some_ids(5)
+    num_samples = 2000
+    drawn = list(fill_gap(network, ABC, prefix, suffix, length=1, num_samples=num_samples, passes=1, seed=3))
+    whole = np.concatenate([prefix, some_ids(1), suffix])
+    expected = conditional(network, whole, 4).detach().numpy()
+    counts = np.array([drawn.count(character) for character in "abc"])
+    # 3 standard deviations of a binomial count.
+    assert np.all(np.abs(counts - num_samples * expected) < 3 * np.sqrt(num_samples * expected * (1 - expected)) + 1)

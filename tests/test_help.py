@@ -1,0 +1,71 @@
+"""Help texts: an imperative sentence, and examples that work."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from charlm.cli.main import app
+from charlm.text import download
+
+SHORT = ("train.max_steps=2", "model.hidden_size=8", "sampling.batch_size=2", "sampling.seq_len=8", "train.threads=1")
+EXAMPLE = re.compile(r"(?:^|Example: )\s*(charlm \S.*?)(?:\s{2,}\(.*\))?$", re.MULTILINE)
+
+
+def commands(group: typer.Typer = app, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield (words, help) for each command."""
+    for command in group.registered_commands:
+        assert command.callback is not None
+        yield (*words, command.name or command.callback.__name__), inspect.getdoc(command.callback) or ""
+    for nested in group.registered_groups:
+        assert nested.typer_instance is not None
+        yield from commands(nested.typer_instance, (*words, str(nested.name)))
+
+
+ALL = list(commands())
+EXAMPLES = [example for _, text in ALL for example in EXAMPLE.findall(text)]
+
+
+@pytest.mark.parametrize(("words", "text"), ALL, ids=lambda value: "-".join(value) if isinstance(value, tuple) else "")
+def test_each_command_has_a_sentence_and_an_example_of_its_own(words, text, charlm):
+    assert text.split("\n")[0].rstrip().endswith((".", "all."))
+    examples = EXAMPLE.findall(text)
+    assert examples
+    assert all(example.startswith(" ".join(("charlm", *words))) for example in examples)
+    shown = charlm(*words, "--help")
+    assert shown.exit_code == 0
+    assert shown.stdout.strip()
+
+
+@pytest.fixture
+def _folder_with_runs(tmp_path, monkeypatch, corpus_text, charlm):
+    monkeypatch.chdir(tmp_path)
+    # Nothing is downloaded here: that has tests of its own.
+    monkeypatch.setattr(download, "fetch_corpus", lambda corpus, **_: Path(corpus.name))
+    for name in ("poems.txt", "other.txt"):
+        Path(name).write_text(corpus_text, encoding="utf-8")
+    Path("my.yaml").write_text("model: {cell: gru}\n", encoding="utf-8")
+    shortened = [f"--set={setting}" for setting in SHORT]
+    for name, more in (("my-lyrics", []), ("newest", ["--set", "model.direction=bidirectional"])):
+        assert charlm("train", "--run", name, *shortened, *more).exit_code == 0
+
+
+@pytest.mark.usefixtures("_folder_with_runs")
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_each_example_works(example, charlm):
+    arguments = shlex.split(example)[1:]
+    if arguments[0] == "train":
+        arguments += [f"--set={setting}" for setting in SHORT]
+        arguments = ["another" if argument == "my-lyrics" else argument for argument in arguments]
+    if arguments[0] == "bench":
+        arguments += ["--rounds", "1", "--seq-len", "4", "--batch-size", "2"]
+    if arguments[:2] == ["config", "init"]:
+        Path("my.yaml").unlink()
+    result = charlm(*arguments)
+    assert result.exit_code == 0, result.stderr

@@ -1,0 +1,216 @@
+"""Runs on disk: their names, where they lie, how one is found, and records that survive a crash."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from charlm.errors import ConfigError, RunError, StorageError
+from charlm.library import open_run, train
+from charlm.runs.checkpoints import Checkpoint, save_checkpoint
+from charlm.runs.folder import Run, check_run_name, create_run, find_run, list_runs, runs_folder
+from charlm.settings.schema import Settings
+from charlm.text.vocabulary import Vocabulary
+
+FACTS = {"corpus": "stories", "num_parameters": 10}
+
+
+def add_checkpoint(run: Run, step: int, *, modified: int) -> None:
+    """Save a small checkpoint, and set the time it was finished."""
+    empty = {"none": torch.zeros(0)}
+    settings, vocabulary = run.settings(), Vocabulary("ab")
+    state = {"val_nats_per_char": None}
+    path = save_checkpoint(run, Checkpoint(step, settings, vocabulary, empty, empty, state))
+    os.utime(path, (modified, modified))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", ".hidden", "-run", "a/b", "../a", "/tmp/a", "a\\b", "a b", "a\n", "a\0b", "é", "C:", "a" * 101],
+    ids=repr,
+)
+def test_a_name_that_is_not_one_plain_word_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot name a run"):
+        check_run_name(name, tmp_path)
+    with pytest.raises(ConfigError, match="cannot name a run"):
+        create_run(Settings(), FACTS, folder=tmp_path, name=name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a", "_a", "3", "a.b-c_d", "20250101-120000-lstm-256", "a" * 100])
+def test_a_plain_word_names_a_run(tmp_path: Path, name: str) -> None:
+    assert create_run(Settings(), FACTS, folder=tmp_path, name=name).path == tmp_path / name
+
+
+@pytest.mark.parametrize("kind", ["run", "folder", "file"])
+def test_whatever_exists_is_never_overwritten(tmp_path: Path, kind: str) -> None:
+    if kind == "run":
+        create_run(Settings(), FACTS, folder=tmp_path, name="mine")
+    elif kind == "folder":
+        (tmp_path / "mine").mkdir()
+    else:
+        (tmp_path / "mine").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match="exists already and is never overwritten"):
+        create_run(Settings(), FACTS, folder=tmp_path, name="mine")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_runs_without_a_name_get_different_ones(tmp_path: Path) -> None:
+    names = {create_run(Settings(), FACTS, folder=tmp_path).name for _ in range(5)}
+    assert len(names) == 5
+    assert all("-lstm-256" in name for name in names)
+
+
+def test_a_run_is_its_configuration_and_environment(tmp_path: Path, tiny_settings: Callable[..., Settings]) -> None:
+    settings = tiny_settings("model.cell=gru")
+    run = create_run(settings, FACTS, folder=tmp_path, name="run")
+    assert run.settings() == settings
+    assert run.environment() == FACTS
+
+
+@pytest.mark.parametrize("num_syncs", [0, 1])
+def test_a_disk_that_is_full_when_a_run_is_created_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_syncs: int
+) -> None:
+    outcomes = iter([None] * num_syncs)
+
+    def sync(descriptor: int) -> None:
+        del descriptor
+        if next(outcomes, errno.ENOSPC) == errno.ENOSPC:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with pytest.raises(StorageError, match="no space left on device"):
+        create_run(Settings(), FACTS, folder=tmp_path / "runs", name="run")
+    assert not (tmp_path / "runs" / "run").exists()
+
+
+def test_a_runs_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="not a directory"):
+        create_run(Settings(), FACTS, folder=tmp_path / "file", name="run")
+
+
+def test_the_given_folder_wins_over_the_environment_and_that_over_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert runs_folder() == Path("runs")
+    monkeypatch.setenv("CHARLM_RUNS_DIR", "")
+    assert runs_folder() == Path("runs")
+    monkeypatch.setenv("CHARLM_RUNS_DIR", str(tmp_path))
+    assert runs_folder() == tmp_path
+    assert runs_folder(Path("given")) == Path("given")
+
+
+def test_a_run_trained_under_charlm_runs_dir_is_opened_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_settings: Callable[..., Settings]
+) -> None:
+    monkeypatch.setenv("CHARLM_RUNS_DIR", str(tmp_path / "elsewhere"))
+    run = train(tiny_settings("train.max_steps=1"), name="run")
+    assert run.path == tmp_path / "elsewhere" / "run"
+    assert open_run().run == open_run("run").run == open_run(run.path).run == run
+
+
+def test_a_run_is_found_by_name_and_by_path_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = create_run(Settings(), FACTS, folder=tmp_path / "runs", name="run")
+    monkeypatch.chdir(tmp_path)
+    assert find_run("run", folder=tmp_path / "runs") == run
+    assert find_run(str(run.path), folder=Path("nowhere")) == run
+    assert find_run("runs/run", folder=Path("nowhere")).path.resolve() == run.path
+
+
+@pytest.mark.parametrize("name", ["absent", "", "runs", "."])
+def test_a_run_that_is_not_there_is_refused_with_the_newest_that_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    create_run(Settings(), FACTS, folder=tmp_path, name="present")
+    with pytest.raises(RunError, match=r"there is no run .*; the newest there: present$"):
+        find_run(name, folder=tmp_path)
+
+
+def test_without_a_name_the_run_with_the_newest_checkpoint_is_taken(tmp_path: Path) -> None:
+    runs = [create_run(Settings(), FACTS, folder=tmp_path, name=name) for name in ("b", "a", "c", "newest")]
+    add_checkpoint(runs[0], 1, modified=100)
+    add_checkpoint(runs[1], 1, modified=300)
+    add_checkpoint(runs[2], 9, modified=200)
+    assert find_run(None, folder=tmp_path) == runs[1]
+    add_checkpoint(runs[0], 2, modified=400)
+    assert find_run(None, folder=tmp_path) == runs[0]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_without_any_checkpoint_the_way_to_one_is_told(tmp_path: Path, exists: bool) -> None:
+    if exists:
+        create_run(Settings(), FACTS, folder=tmp_path, name="begun")
+    with pytest.raises(RunError, match=r"no run with a checkpoint in .*: `charlm train` makes one"):
+        find_run(None, folder=tmp_path if exists else tmp_path / "absent")
+
+
+def test_runs_are_listed_in_the_order_of_their_age(tmp_path: Path) -> None:
+    for age, name in enumerate(["c", "a", "b"]):
+        run = create_run(Settings(), FACTS, folder=tmp_path, name=name)
+        os.utime(run.path / "config.yaml", (1000 + age, 1000 + age))
+    (tmp_path / "stranger").mkdir()
+    (tmp_path / "file").write_text("")
+    assert [run.name for run in list_runs(tmp_path)] == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize("text", ["plain", "分开\u2028\u0085\u2029\x0b\x0c\x1c\r\n\t", "😀" * 3])
+def test_records_come_back_as_they_were_and_one_torn_at_any_byte_is_left_out(tmp_path: Path, text: str) -> None:
+    run = Run(tmp_path)
+    records = [{"step": step, "samples": [text]} for step in range(3)]
+    for record in records:
+        run.record_samples(record)
+        run.record_metrics(record)
+    assert run.samples() == run.metrics() == records
+    path = tmp_path / "metrics.jsonl"
+    content = path.read_bytes()
+    start_of_last = len(b"".join(content.splitlines(keepends=True)[:2]))
+    for length in range(start_of_last, len(content) - 1):
+        path.write_bytes(content[:length])
+        assert run.metrics() == records[:2]
+
+
+def test_a_run_without_records_has_none(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    assert (run.metrics(), run.samples(), run.summary()) == ([], [], None)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe"])
+def test_a_missing_or_damaged_environment_is_a_run_error(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "environment.json").write_bytes(content)
+    with pytest.raises(RunError, match=r"environment\.json cannot be read"):
+        Run(tmp_path).environment()
+
+
+def test_the_overview_tells_a_runs_closing_figures(trained: Run) -> None:
+    overview, end = trained.overview(), trained.metrics()[-1]
+    assert end["kind"] == "end"
+    assert trained.summary() == end
+    figures = {key: overview[key] for key in ("train_perplexity", "val_bpc", "test_bpc", "num_parameters", "steps")}
+    assert figures == {key: end[key] for key in figures}
+    assert (overview["name"], overview["state"], overview["model"]) == ("trained", "max_steps", "lstm 1x8")
+    assert overview["best_val_bpc"] == min(record["val_bpc"] for record in trained.metrics()[:-1])
+    assert overview["corpus"].endswith("corpus.txt")
+
+
+def test_the_overview_of_a_run_cut_short_says_so(tmp_path: Path) -> None:
+    run = create_run(Settings(), FACTS, folder=tmp_path, name="run")
+    assert run.overview()["state"] == "no checkpoint"
+    assert (run.overview()["steps"], run.overview()["best_val_bpc"]) == (0, None)
+    add_checkpoint(run, 5, modified=100)
+    record = {"kind": "evaluation", "step": 5, "val_bpc": 2.5, "chars_per_second": 10.0}
+    for value in (record, record | {"step": 6, "val_bpc": 2.75}, record | {"step": 7, "val_bpc": None}):
+        run.record_metrics(value)
+    overview = run.overview()
+    assert (overview["state"], overview["steps"], overview["best_val_bpc"]) == ("running or cut", 7, 2.5)
+    assert json.dumps(overview)
