@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from charlm.errors import ConfigError, RunError, TextError
 from charlm.evaluation import gaps
@@ -203,36 +204,31 @@ def generate(
         TextError: for characters it has never seen.
     """
     model = model if isinstance(model, Model) else open_run(model)
-    vocabulary = model.checkpoint.vocabulary
+    options: dict[str, Any] = {"length": length, "num_samples": num_samples, "seed": seed, "filters": filters}
     if prefix is not None and suffix is not None:
-        filler = model.gap_filler()
-        (before, before_ids), (after, after_ids) = model.encode(prefix, "prefix"), model.encode(suffix, "suffix")
-        fillings = fill_gap(
-            filler,
-            vocabulary,
-            before_ids,
-            after_ids,
-            length=length,
-            num_samples=num_samples,
-            passes=passes,
-            seed=seed,
-            filters=filters,
-        )
-        yield from (before + text + after for text in fillings)
-        return
-    options = {"num_samples": num_samples, "seed": seed, "length": length}
-    if suffix is not None:
-        network = model.backward_writer()
-        after, ids = model.encode(suffix, "suffix")
-        reversed_stops = [stop[::-1] for stop in stops]
-        texts = sample_texts(network, vocabulary, ids[::-1], filters=filters, stops=reversed_stops, **options)
-        yield from (text[::-1] + after for text in texts)
-        return
-    network = model.writer()
-    before, ids = model.encode(prefix or "", "prefix")
-    yield from (
-        before + text for text in sample_texts(network, vocabulary, ids, filters=filters, stops=stops, **options)
-    )
+        yield from _fill_between(model, prefix, suffix, passes=passes, **options)
+    elif suffix is not None:
+        yield from _write_towards(model, suffix, stops=[stop[::-1] for stop in stops], **options)
+    else:
+        network = model.writer()
+        before, ids = model.encode(prefix or "", "prefix")
+        texts = sample_texts(network, model.checkpoint.vocabulary, ids, stops=stops, **options)
+        yield from (before + text for text in texts)
+
+
+def _write_towards(model: Model, suffix: str, **options: Any) -> Iterator[str]:
+    network = model.backward_writer()
+    after, ids = model.encode(suffix, "suffix")
+    texts = sample_texts(network, model.checkpoint.vocabulary, ids[::-1], **options)
+    yield from (text[::-1] + after for text in texts)
+
+
+def _fill_between(model: Model, prefix: str, suffix: str, **options: Any) -> Iterator[str]:
+    network = model.gap_filler()
+    before, prefix_ids = model.encode(prefix, "prefix")
+    after, suffix_ids = model.encode(suffix, "suffix")
+    fillings = fill_gap(network, model.checkpoint.vocabulary, prefix_ids, suffix_ids, **options)
+    yield from (before + text + after for text in fillings)
 
 
 def score_gaps(

@@ -76,7 +76,13 @@ def problems(text: str) -> list[str]:
                 "80/10/10, fractions such as [0.8, 0.1, 0.1] or sizes in characters such as [90000, 5000, 5000], "
                 f"got {shown}",
             )
-            for split, shown in (("5", "5"), ("true", "True"), ("[0.9, x]", "[0.9, 'x']"), ("[true, 1]", "[True, 1]"))
+            for split, shown in (
+                ("5", "5"),
+                ("true", "True"),
+                ("[0.9, x]", "[0.9, 'x']"),
+                ("[true, 1]", "[True, 1]"),
+                ("[.inf, 0.1]", "[inf, 0.1]"),
+            )
         ),
         ("eval: {max_chars: 1}", "eval.max_chars must be at least 2, got 1"),
         (f"model: {{cell: {'x' * 70}}}", f"model.cell must be one of 'rnn', 'gru', 'lstm', got '{'x' * 56}..."),

@@ -15,6 +15,7 @@ from torch.testing import assert_close
 
 import charlm
 from charlm.errors import ConfigError, DivergedError, TextError
+from charlm.generation.filters import Filters
 from charlm.library import train_reports
 from charlm.runs.checkpoints import load_checkpoint
 from charlm.runs.folder import Run
@@ -302,6 +303,15 @@ def test_an_evaluation_tells_the_steps_since_the_one_before(fit: Callable[..., T
         assert evaluation.train.main.nats == pytest.approx(sum(training.losses[first:last]), rel=1e-12)
         assert evaluation.train.main.num_predicted == (last - first) * 64
         assert evaluation.chars_seen == last * 64
+    for evaluation, record in zip(evaluations, training.run.metrics(), strict=False):
+        assert (record["kind"], record["step"], record["epoch"]) == ("evaluation", evaluation.step, 1)
+        assert (record["chars_seen"], record["train_chars"]) == (
+            evaluation.chars_seen,
+            evaluation.train.main.num_predicted,
+        )
+        assert record["train_bpc"] == evaluation.train.main.bits_per_char
+        assert evaluation.val is not None
+        assert record["val_perplexity"] == evaluation.val.main.perplexity
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward", "bidirectional", "leaky"])
@@ -368,6 +378,16 @@ def test_metrics_and_samples_on_disk_are_what_was_reported(fit: Callable[..., Tr
     for samples in training.of(Samples):
         assert samples.prefixes == ("the ",)
         assert [len(text) for text in samples.continuations] == [8]
+
+
+def test_a_sample_is_what_generate_writes_at_that_checkpoint_with_the_seed_moved_on_by_the_step(
+    fit: Callable[..., Training],
+) -> None:
+    training = fit("train.seed=3", "sample.every=6", "sample.length=20", "sample.temperature=1.0")
+    for samples in training.of(Samples):
+        model = charlm.open_run(training.run, checkpoint=samples.step)
+        (text,) = charlm.generate(model, "the ", length=20, seed=3 + samples.step, filters=Filters(temperature=1.0))
+        assert text == f"the {samples.continuations[0]}"
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_an_epoch_is_the_same_whenever_it_is_asked_for(
     assert np.array_equal(window_starts(num_chars, sampling, seed=seed, epoch=epoch), first)
 
 
-@pytest.mark.parametrize(("num_chars", "batch_size", "seq_len"), [(101, 1, 7), (101, 4, 7), (113, 4, 7), (62, 3, 5)])
+@pytest.mark.parametrize(("num_chars", "batch_size", "seq_len"), [(101, 1, 7), (101, 4, 7), (113, 4, 7), (64, 4, 5)])
 def test_consecutive_streams_go_on_from_window_to_window(num_chars: int, batch_size: int, seq_len: int) -> None:
     sampling = make("consecutive", batch_size, seq_len)
     text = np.arange(num_chars, dtype=np.uint32)
@@ -107,6 +107,11 @@ def test_random_windows_are_shuffled_anew_in_each_epoch_and_for_each_seed(seed: 
     orders += [window_starts(1000, sampling, seed=seed + 1, epoch=epoch).ravel().tolist() for epoch in range(5)]
     assert all(order != sorted(order) for order in orders)
     assert len({tuple(order) for order in orders}) == len(orders)
+
+
+def test_each_seed_has_an_order_of_its_own() -> None:
+    orders = {window_starts(1000, make("random"), seed=seed, epoch=0).tobytes() for seed in range(50)}
+    assert len(orders) == 50
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,9 +23,6 @@ def evaluation_progress() -> Generator[Callable[[int, int], None]]:
 
 def show_figures(record: Mapping[str, Any]) -> None:
     """Print what `charlm eval` measured, in all its units."""
-    console = console_for(sys.stdout)
-    heading = f"run {record['run']}, step {record['step']:,}, {record['text']}"
-    console.print(heading, style="bold" if is_live(sys.stdout) else None, markup=False)
     rows = [
         ("perplexity", f"{record['perplexity']:.2f}"),
         ("bits per character", f"{record['bpc']:.3f}"),
@@ -42,19 +39,22 @@ def show_figures(record: Mapping[str, Any]) -> None:
         ]
     if "warning" in record:
         rows.append(("warning", record["warning"]))
-    for name, value in rows:
-        console.print(f"{name:<20}{value}", markup=False)
+    _show_rows(record, rows)
 
 
 def show_gaps(record: Mapping[str, Any]) -> None:
     """Print what gap filling costs, from the left side alone and from both."""
-    console = console_for(sys.stdout)
-    heading = f"run {record['run']}, step {record['step']:,}, {record['text']}"
-    console.print(heading, style="bold" if is_live(sys.stdout) else None, markup=False)
     rows = [
         ("gaps", f"{record['num_gaps']:,} of {record['gap']} characters in every {record['every']}"),
         ("forward only", f"{record['forward_bits']:.3f} bits for each gap character"),
         ("both sides", f"{record['both_bits']:.3f} bits for each gap character, {100 * record['saving']:.1f} % fewer"),
     ]
+    _show_rows(record, rows)
+
+
+def _show_rows(record: Mapping[str, Any], rows: Sequence[tuple[str, str]]) -> None:
+    console = console_for(sys.stdout)
+    heading = f"run {record['run']}, step {record['step']:,}, {record['text']}"
+    console.print(heading, style="bold" if is_live(sys.stdout) else None, markup=False)
     for name, value in rows:
         console.print(f"{name:<20}{value}", markup=False)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from charlm.settings.values import LossWeights
+
 if TYPE_CHECKING:
     from charlm.settings.schema import ScheduleSettings, Settings, TrainSettings
 
@@ -30,7 +32,7 @@ def conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
     if model.direction != "bidirectional":
         if model.lookahead > 0:
             yield "model.lookahead", f"belongs to bidirectional models, and model.direction is {model.direction}"
-        if model.loss_weights != type(model.loss_weights)():
+        if model.loss_weights != LossWeights():
             yield "model.loss_weights", f"belong to bidirectional models, and model.direction is {model.direction}"
     elif not any(weight > 0 for _, weight in model.loss_weights):
         yield "model.loss_weights", "are all 0: nothing would be learned"

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from charlm.settings.conflicts import conflicts
 from charlm.settings.values import (
     DEVICES,
+    LossWeights,
     Period,
     PositiveFloat,
     PositiveInt,
@@ -112,14 +113,6 @@ class SamplingSettings(Section):
     )
     batch_size: PositiveInt = Field(default=32, description="windows side by side")
     seq_len: PositiveInt = Field(default=64, description="characters in a window, the length of truncated BPTT")
-
-
-class LossWeights(Section):
-    """What each of a bidirectional model's three losses counts in training."""
-
-    forward: Annotated[float, Field(ge=0.0)] = Field(default=1.0, description="of the forward half alone")
-    backward: Annotated[float, Field(ge=0.0)] = Field(default=1.0, description="of the backward half alone")
-    both: Annotated[float, Field(ge=0.0)] = Field(default=1.0, description="of both halves together, the cloze loss")
 
 
 class ModelSettings(Section):

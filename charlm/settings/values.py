@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Annotated, Any, Literal, cast, get_args
@@ -100,7 +101,7 @@ def _split_shape(value: Any) -> Any:
             return tuple(float(Fraction(int(part), 100)) for part in parts)
     if isinstance(value, list | tuple):
         numbers = tuple(cast("Iterable[Any]", value))
-        if all(type(number) in (int, float) for number in numbers):
+        if all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
             return numbers
     raise PydanticCustomError(
         "split",
@@ -123,3 +124,11 @@ SplitSetting = Annotated[
         }
     ),
 ]
+
+
+class LossWeights(Section):
+    """What each of a bidirectional model's three losses counts in training."""
+
+    forward: Annotated[float, Field(ge=0.0)] = Field(default=1.0, description="of the forward half alone")
+    backward: Annotated[float, Field(ge=0.0)] = Field(default=1.0, description="of the backward half alone")
+    both: Annotated[float, Field(ge=0.0)] = Field(default=1.0, description="of both halves together, the cloze loss")

@@ -15,7 +15,8 @@ from charlm.evaluation.figure import Figure, Figures
 from charlm.networks.building import Network
 from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import State, detach_state
-from charlm.settings.schema import LossWeights, Settings
+from charlm.settings.schema import Settings
+from charlm.settings.values import LossWeights
 from charlm.text.vocabulary import Ids
 from charlm.text.windows import Window
 from charlm.training.optimizer import clip_gradients, set_learning_rate
