@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
@@ -101,13 +102,16 @@ def charlm_command() -> Callable[..., Result]:
     return invoke
 
 
-@pytest.fixture(scope="session")
-def charlm_process() -> Callable[..., subprocess.Popen[bytes]]:
-    """Return what starts the command line as a process of its own, each of its streams a pipe unless given."""
+@pytest.fixture
+def charlm_process() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Yield what starts the command line as a process of its own, each of its streams a pipe unless given."""
+    with ExitStack() as processes:
 
-    def start(*arguments: str | Path, **streams: int) -> subprocess.Popen[bytes]:
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        command = [sys.executable, "-m", "charlm", *map(str, arguments)]
-        return subprocess.Popen(command, **(pipes | streams))
+        def start(*arguments: str | Path, **streams: int) -> subprocess.Popen[bytes]:
+            pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            command = [sys.executable, "-m", "charlm", *map(str, arguments)]
+            process = processes.enter_context(subprocess.Popen(command, **(pipes | streams)))
+            processes.callback(process.kill)  # nothing where it has ended, as it has in a test that passes
+            return process
 
-    return start
+        yield start

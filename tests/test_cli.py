@@ -49,8 +49,7 @@ def generate(trained: Run, charlm_command: Charlm) -> Callable[..., str]:
 
 def finish(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
     """Wait for a process; return its exit code, standard output and standard error."""
-    with process:
-        stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=60)
     return process.returncode, (stdout or b"").decode(), (stderr or b"").decode()
 
 
@@ -58,11 +57,11 @@ def on_terminal(start: Process, *arguments: str | Path) -> tuple[int, str]:
     """Run a command with a terminal of 100 columns for both outputs; return its exit code and what was shown."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-    with start(*arguments, stdout=slave, stderr=slave) as process:
-        os.close(slave)
-        shown = b"".join(read_until_hung_up(master))
-        os.close(master)
-    return process.returncode, shown.decode()
+    process = start(*arguments, stdout=slave, stderr=slave)
+    os.close(slave)
+    shown = b"".join(read_until_hung_up(master))
+    os.close(master)
+    return process.wait(timeout=60), shown.decode()
 
 
 def read_until_hung_up(master: int) -> Iterator[bytes]:

@@ -190,6 +190,15 @@ def test_all_problems_come_at_once_in_the_order_of_their_places() -> None:
             "model: {cell: gru, forget_bias: 1.0}",
             "model.forget_bias belongs to the lstm cell, and model.cell is gru",
         ),
+        ("model: {lookahead: 4}", "model.lookahead belongs to bidirectional models, and model.direction is forward"),
+        (
+            "model: {direction: backward, loss_weights: {both: 2}}",
+            "model.loss_weights belong to bidirectional models, and model.direction is backward",
+        ),
+        (
+            "model: {direction: bidirectional, loss_weights: {forward: 0, backward: 0, both: 0}}",
+            "model.loss_weights are all 0: nothing would be learned",
+        ),
         ("model: {init: identity}", "model.init identity is meant for model.cell rnn with model.activation relu"),
         (
             "model: {init: identity, cell: rnn}",
@@ -239,6 +248,7 @@ def test_settings_that_do_not_go_together_are_named(text: str, problem: str) -> 
     [
         "model: {cell: rnn, activation: relu, init: identity}",
         "model: {cell: gru, reset_after: false}",
+        "model: {direction: bidirectional, lookahead: 4, loss_weights: {both: 0}}",
         "model: {dropout: 0.1, num_layers: 2}",
         "optimizer: {method: sgd, momentum: 0.9}",
         "optimizer: {method: rmsprop, momentum: 0.9}",

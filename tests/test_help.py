@@ -33,18 +33,18 @@ EXAMPLES = [example for _, text in ALL for example in EXAMPLE.findall(text)]
 
 
 @pytest.mark.parametrize(("words", "text"), ALL, ids=lambda value: "-".join(value) if isinstance(value, tuple) else "")
-def test_each_command_has_a_sentence_and_an_example_of_its_own(words, text, charlm):
+def test_each_command_has_a_sentence_and_an_example_of_its_own(words, text, charlm_command):
     assert text.split("\n")[0].rstrip().endswith((".", "all."))
     examples = EXAMPLE.findall(text)
     assert examples
     assert all(example.startswith(" ".join(("charlm", *words))) for example in examples)
-    shown = charlm(*words, "--help")
+    shown = charlm_command(*words, "--help")
     assert shown.exit_code == 0
     assert shown.stdout.strip()
 
 
 @pytest.fixture
-def _folder_with_runs(tmp_path, monkeypatch, corpus_text, charlm):
+def _folder_with_runs(tmp_path, monkeypatch, corpus_text, charlm_command):
     monkeypatch.chdir(tmp_path)
     # Nothing is downloaded here: that has tests of its own.
     monkeypatch.setattr(download, "fetch_corpus", lambda corpus, **_: Path(corpus.name))
@@ -53,12 +53,12 @@ def _folder_with_runs(tmp_path, monkeypatch, corpus_text, charlm):
     Path("my.yaml").write_text("model: {cell: gru}\n", encoding="utf-8")
     shortened = [f"--set={setting}" for setting in SHORT]
     for name, more in (("my-lyrics", []), ("newest", ["--set", "model.direction=bidirectional"])):
-        assert charlm("train", "--run", name, *shortened, *more).exit_code == 0
+        assert charlm_command("train", "--run", name, *shortened, *more).exit_code == 0
 
 
 @pytest.mark.usefixtures("_folder_with_runs")
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_each_example_works(example, charlm):
+def test_each_example_works(example, charlm_command):
     arguments = shlex.split(example)[1:]
     if arguments[0] == "train":
         arguments += [f"--set={setting}" for setting in SHORT]
@@ -67,5 +67,5 @@ def test_each_example_works(example, charlm):
         arguments += ["--rounds", "1", "--seq-len", "4", "--batch-size", "2"]
     if arguments[:2] == ["config", "init"]:
         Path("my.yaml").unlink()
-    result = charlm(*arguments)
+    result = charlm_command(*arguments)
     assert result.exit_code == 0, result.stderr

@@ -16,11 +16,11 @@ SHORT = ("train.max_steps=2", "model.hidden_size=8", "sampling.batch_size=2", "s
 
 
 @pytest.fixture
-def _folder_of_a_new_user(tmp_path, monkeypatch, corpus_text, charlm):
+def _folder_of_a_new_user(tmp_path, monkeypatch, corpus_text, charlm_command):
     monkeypatch.chdir(tmp_path)
     Path("poems.txt").write_text(corpus_text, encoding="utf-8")
     shortened = [f"--set={setting}" for setting in SHORT]
-    assert charlm("train", "--corpus", "poems.txt", "--run", "poems", *shortened).exit_code == 0
+    assert charlm_command("train", "--corpus", "poems.txt", "--run", "poems", *shortened).exit_code == 0
 
 
 def test_it_shows_commands():
@@ -29,13 +29,13 @@ def test_it_shows_commands():
 
 @pytest.mark.usefixtures("_folder_of_a_new_user")
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_runs(command, charlm):
+def test_each_command_runs(command, charlm_command):
     arguments = [argument.replace("The ", "the ") for argument in shlex.split(command)[1:]]
     if arguments[0] == "train":
         # The same command, cut short: its own budget would take minutes, and its run exists already.
         arguments += [f"--set={setting}" for setting in SHORT]
         arguments = ["other" if argument == "poems" else argument for argument in arguments]
-    result = charlm(*arguments)
+    result = charlm_command(*arguments)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.strip()
 

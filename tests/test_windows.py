@@ -147,6 +147,18 @@ def test_the_shortest_text_has_one_window_and_one_less_has_none(method: Method) 
     assert caught.value.exit_code == 3
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("lookahead", [1, 4])
+def test_the_characters_beyond_follow_the_targets(method: Method, lookahead: int) -> None:
+    starts = window_starts(100 - lookahead, make(method), seed=0, epoch=0)
+    windows = list(cut_windows(np.arange(100, dtype=np.uint32), starts, 5, lookahead))
+    assert len(windows) == len(starts)
+    for window in windows:
+        assert window.inputs.shape == window.targets.shape
+        assert np.array_equal(window.targets, window.inputs + 1)
+        assert np.array_equal(window.beyond, window.targets[-1] + np.arange(1, lookahead + 1)[:, None])
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
 def test_windows_keep_the_type_of_the_ids(dtype: type) -> None:
     ids = np.arange(100).astype(dtype)
