@@ -18,12 +18,21 @@ COLUMNS = {
     "state": "state",
     "corpus": "corpus",
     "model": "model",
+    "direction": "direction",
     "num_parameters": "parameters",
     "steps": "steps",
+    "train_perplexity": "train ppl",
     "best_val_bpc": "best val bpc",
     "test_bpc": "test bpc",
     "chars_per_second": "characters/s",
 }
+# Columns only where a run has something to put there.
+MORE_COLUMNS = {
+    "best_val_backward_bpc": "val backward bpc",
+    "best_val_cloze_bpc": "val cloze bpc",
+    "warning": "warning",
+}
+TEXTS = ("name", "state", "corpus", "model", "direction", "warning")
 
 
 def show_runs(overviews: Sequence[Mapping[str, Any]], folder: Path) -> None:
@@ -32,10 +41,11 @@ def show_runs(overviews: Sequence[Mapping[str, Any]], folder: Path) -> None:
         console_for(sys.stdout).print(f"no runs in {folder}: `charlm train` makes one", markup=False)
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for key, title in COLUMNS.items():
-        table.add_column(title, justify="left" if key in ("name", "state", "corpus", "model") else "right")
+    columns = _columns(overviews)
+    for key, title in columns.items():
+        table.add_column(title, justify="left" if key in TEXTS else "right")
     for overview in overviews:
-        table.add_row(*(shown(key, overview[key]) for key in COLUMNS))
+        table.add_row(*(shown(key, overview[key]) for key in columns))
     console = console_for(sys.stdout)
     if not is_live(sys.stdout):
         console.width = 200
@@ -45,11 +55,16 @@ def show_runs(overviews: Sequence[Mapping[str, Any]], folder: Path) -> None:
 def show_run(run: Run, overview: Mapping[str, Any]) -> None:
     """Print one run's figures and its settings."""
     console = console_for(sys.stdout)
-    for key, title in COLUMNS.items():
-        console.print(f"{title:<14}{shown(key, overview[key])}", markup=False)
-    console.print(f"{'path':<14}{run.path}", markup=False)
-    console.print(f"{'checkpoints':<14}{', '.join(path.name for path in run.checkpoint_paths()) or 'none'}")
+    for key, title in _columns([overview]).items():
+        console.print(f"{title:<18}{shown(key, overview[key])}", markup=False)
+    console.print(f"{'path':<18}{run.path}", markup=False)
+    console.print(f"{'checkpoints':<18}{', '.join(path.name for path in run.checkpoint_paths()) or 'none'}")
     console.print(f"\n{dump_settings(run.settings())}", markup=False, end="")
+
+
+def _columns(overviews: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    more = {key: title for key, title in MORE_COLUMNS.items() if any(each[key] is not None for each in overviews)}
+    return COLUMNS | more
 
 
 def show_machine(facts: dict[str, Any]) -> None:
@@ -65,4 +80,6 @@ def shown(key: str, value: Any) -> str:
         return "-"
     if key.endswith("_bpc"):
         return f"{value:.3f}"
+    if key.endswith("_perplexity"):
+        return f"{value:.2f}"
     return f"{value:,.0f}" if isinstance(value, int | float) else str(value)

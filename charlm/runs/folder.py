@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.errors import ConfigError, RunError
+from charlm.networks.leaky import WARNING
 from charlm.runs.durable import append_line, storage_error, to_json, write_file
 from charlm.settings.layers import dump_settings, load_run_settings
 from charlm.settings.schema import Settings
@@ -69,7 +70,8 @@ class Run:
         """Return what a table of runs shows: state, corpus, model, size and best figures."""
         settings, facts = self.settings(), self.environment()
         evaluations = [record for record in self.metrics() if record.get("kind") == "evaluation"]
-        figures = [record["val_bpc"] for record in evaluations if record["val_bpc"] is not None]
+        measured = [record for record in evaluations if record["val_bpc"] is not None]
+        best = min(measured, key=lambda record: record["val_bpc"], default={})
         end = self.summary() or {}
         model = settings.model
         return {
@@ -77,13 +79,16 @@ class Run:
             "state": end.get("stopped_by") or ("running or cut" if self.checkpoint_paths() else "no checkpoint"),
             "corpus": facts["corpus"] if isinstance(facts["corpus"], str) else ", ".join(facts["corpus"]),
             "model": f"{model.cell} {model.num_layers}x{model.hidden_size}",
+            "direction": model.direction,
             "num_parameters": facts["num_parameters"],
             "steps": evaluations[-1]["step"] if evaluations else 0,
-            "best_val_bpc": min(figures, default=None),
             "train_perplexity": end.get("train_perplexity"),
-            "val_bpc": end.get("val_bpc"),
+            "best_val_bpc": best.get("val_bpc"),
+            "best_val_backward_bpc": best.get("val_backward_bpc"),
+            "best_val_cloze_bpc": best.get("val_cloze_bpc"),
             "test_bpc": end.get("test_bpc"),
             "chars_per_second": evaluations[-1]["chars_per_second"] if evaluations else None,
+            "warning": WARNING if model.direction == "leaky" else None,
         }
 
     def record_metrics(self, record: Mapping[str, Any]) -> None:
