@@ -80,7 +80,8 @@ class TrainingView:
             return
         rate = report.figures.main.num_predicted / report.step_seconds
         self.smoothed = rate if self.smoothed == 0.0 else 0.95 * self.smoothed + 0.05 * rate
-        figures = f"step {report.step:,}  perplexity {report.figures.main.perplexity:.2f}  {self.smoothed:,.0f} characters/s{self.warning}"
+        speed = f"{self.smoothed:,.0f} characters/s"
+        figures = f"step {report.step:,}  perplexity {report.figures.main.perplexity:.2f}  {speed}{self.warning}"
         self.progress.update(self.progress.task_ids[0], completed=self._completed(report), figures=figures)
 
     def _show_evaluation(self, report: Evaluation) -> None:

@@ -71,7 +71,8 @@ class Run:
         settings, facts = self.settings(), self.environment()
         evaluations = [record for record in self.metrics() if record.get("kind") == "evaluation"]
         measured = [record for record in evaluations if record["val_bpc"] is not None]
-        best = min(measured, key=lambda record: record["val_bpc"], default={})
+        nothing: dict[str, Any] = {}
+        best = min(measured, key=lambda record: record["val_bpc"], default=nothing)
         end = self.summary() or {}
         model = settings.model
         return {
