@@ -69,6 +69,7 @@ def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings) -> Corpu
         ids = _cached_ids([*key, symbols.characters, symbols.has_unknown], files, corpus, symbols)
     else:
         ids = encode_text(read_cleaned(files, corpus), symbols, unknown="replace")
+        ids.setflags(write=False)
     return Corpus(ids, symbols, files, sha256)
 
 
