@@ -32,7 +32,7 @@ def evaluate(
         str | None,
         typer.Option(help="Score the filling of gaps instead: 5/25 is 5 characters out of every 25.", metavar="G/N"),
     ] = None,
-    passes: Annotated[int, typer.Option(min=1, help="Gibbs passes for each gap.")] = 40,
+    passes: Annotated[int, typer.Option(min=1, help="Gibbs passes for each gap.")] = 20,
     checkpoint: CheckpointOption = "best",
     json_: JsonOption = False,
     device: DeviceOption = "auto",

@@ -1,20 +1,21 @@
 """Gap filling, scored: bits for each character of a gap, from its left side alone and from both sides.
 
-The last characters of each block of a text are a gap, and all the rest is known. Each gap character is predicted from
-what is known, no other character of its gap among it:
+The last characters of each block of a text are a gap, and all the rest is known. Both scores are code lengths of a gap
+by the chain rule from left to right:
 
-    forward   -log2 P(x_t | what precedes the gap)
-    both      -log2 P(x_t | what precedes the gap, what follows it)
+    forward   -log2 P(x_t | what precedes x_t)
+    both      -log2 P(x_t | what precedes x_t, what follows the gap)
 
-The unknown ones are drawn, and the probability of x_t is the mean of its conditionals over the draws, so that it sums
-to 1: for forward, over fillings that the forward half writes; for both, over the passes of Gibbs chains that start from
-these. Source: Berglund et al. 2015, gaps of 5 characters every 25.
+Neither sees x_t or what follows it inside the gap. For both, these are drawn: Gibbs chains run over positions t and
+later, and P is the mean of x_t's conditionals over their passes, with a tenth of the forward half's own probability, so
+that a chain which never met the truth does not cost without bounds. It sums to 1, like any mean of probabilities.
+Source: Berglund et al. 2015, gaps of 5 characters every 25.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,10 +27,11 @@ from charlm.networks.gaps import Surroundings, sweep_gap
 from charlm.networks.recurrent import State
 from charlm.text.vocabulary import Ids
 
-GAPS_AT_ONCE = 512
-BURN_IN = 4
-DEFAULT_CHAINS = 10
-DEFAULT_PASSES = 40
+GAPS_AT_ONCE = 256
+BURN_IN = 5
+FORWARD_SHARE = 0.1
+DEFAULT_CHAINS = 20
+DEFAULT_PASSES = 20
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class GapScore:
     """Mean bits for each gap character.
 
     Args:
-        forward_bits: from what precedes the gap alone.
-        both_bits: from both its sides.
+        forward_bits: from what precedes alone.
+        both_bits: from what precedes and what follows the gap.
         num_gaps: gaps scored.
         gap: characters in each.
         every: characters in a block, gap included.
@@ -75,8 +77,8 @@ def score_gaps(
         gap: characters in a gap.
         every: characters from the start of one gap to the next.
         passes: Gibbs passes whose conditionals are averaged, after a few that are not.
-        chains: fillings and Gibbs chains of each gap, averaged too.
-        seed: of the draws.
+        chains: of each gap, side by side, averaged too.
+        seed: of the chains.
         report: called with the gaps done and their number.
     Raises:
         TextError: for a text without a gap that has both its sides.
@@ -85,7 +87,7 @@ def score_gaps(
     if len(starts) == 0:
         raise TextError(f"a text of {len(ids):,} characters has no gap of {gap} in every {every} with both its sides")
     network.eval()
-    forward_bits = both_bits = 0.0
+    bits = torch.zeros(2, dtype=torch.float64)
     with torch.inference_mode():
         text = text_tensor(ids, network)
         generator = torch.Generator(text.device).manual_seed(seed)
@@ -93,54 +95,89 @@ def score_gaps(
         for first in range(0, len(starts), GAPS_AT_ONCE):
             some = slice(first, first + GAPS_AT_ONCE)
             truth = torch.stack([text[start : start + gap, 0] for start in starts[some]], dim=1)  # (gap, B)
-            likelihood = _Likelihood(truth.repeat(1, chains), generator)
-            around = _repeated(sides, some, chains)
-            filling = _write_forward(network, around, likelihood)
-            forward_bits += likelihood.take_bits(chains)
-            for number in range(BURN_IN + passes):
-                likelihood.is_counting = number >= BURN_IN
-                filling = sweep_gap(network, filling, around, likelihood.draw)
-            both_bits += likelihood.take_bits(chains)
+            bits += _bits(network, truth, _select(sides, some), passes=passes, chains=chains, generator=generator)
             if report:
                 report(min(first + GAPS_AT_ONCE, len(starts)), len(starts))
-    count = len(starts) * gap
-    return GapScore(forward_bits / count, both_bits / count, len(starts), gap, every)
+    forward_bits, both_bits = bits / (len(starts) * gap)
+    return GapScore(forward_bits.item(), both_bits.item(), len(starts), gap, every)
 
 
-class _Likelihood:
-    """Draws characters, adding up what probability the true ones had."""
+def _bits(
+    network: BidirectionalLM,
+    truth: Tensor,
+    sides: Surroundings,
+    *,
+    passes: int,
+    chains: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return what some gaps cost in all, (forward, both); truth is (gap, B)."""
+    half = network.forward_half
+    bits = torch.zeros(2, dtype=torch.float64)
+    for position, ids in enumerate(truth):
+        forward = _probability(half.decoder(sides.ahead), ids)  # (B,)
+        chain = _GibbsChain(network, ids, _repeated(sides, chains), generator)
+        both = chain.probability(len(truth) - position, passes=passes, chains=chains)
+        both = FORWARD_SHARE * forward + (1 - FORWARD_SHARE) * both
+        bits -= torch.stack([forward.log2().sum(), both.log2().sum()]).cpu()
+        hidden, state = half.read(ids[None], sides.state)
+        sides = replace(sides, ahead=hidden[-1], state=state)
+    return bits
 
-    def __init__(self, truth: Tensor, generator: torch.Generator) -> None:
-        self.truth = truth  # (gap, B)
-        self.generator = generator
-        self.is_counting = True
-        self.total = torch.zeros(truth.shape, dtype=torch.float64, device=truth.device)
-        self.count = 0
+
+@dataclass(frozen=True)
+class _GibbsChain:
+    """Chains over what is left of some gaps, watched at its first character.
+
+    Args:
+        network: the model.
+        ids: the true first characters, (B,).
+        sides: of the gaps, each as often as there are chains.
+        generator: of the draws.
+    """
+
+    network: BidirectionalLM
+    ids: Tensor
+    sides: Surroundings
+    generator: torch.Generator
+
+    def probability(self, length: int, *, passes: int, chains: int) -> Tensor:
+        """Return the mean conditional probability of the true first character over chains and passes, (B,)."""
+        truth = self.ids.repeat(chains)
+        total = torch.zeros(len(truth), dtype=torch.float64, device=truth.device)
+
+        def watch(position: int, logits: Tensor) -> Tensor:
+            if position == 0:
+                total.add_(_probability(logits, truth))
+            return self.draw(position, logits)
+
+        filling = self.draft(length)
+        for _ in range(BURN_IN):
+            filling = sweep_gap(self.network, filling, self.sides, self.draw)
+        for _ in range(passes):
+            filling = sweep_gap(self.network, filling, self.sides, watch)
+        return total.reshape(chains, -1).mean(0) / passes
 
     def draw(self, position: int, logits: Tensor) -> Tensor:
-        """Draw ids (B,) at a position from logits (B, V)."""
-        probabilities = torch.softmax(logits.double(), dim=-1)
-        if self.is_counting:
-            self.total[position] += probabilities.gather(1, self.truth[position, :, None])[:, 0]
-            self.count += position == 0
-        return torch.multinomial(probabilities, 1, generator=self.generator)[:, 0]
+        """Draw ids (B,) from logits (B, V)."""
+        del position
+        return torch.multinomial(torch.softmax(logits, dim=-1), 1, generator=self.generator)[:, 0]
 
-    def take_bits(self, chains: int) -> float:
-        """Return the bits of all gaps together under the mean probabilities, and begin anew."""
-        mean = self.total.reshape(len(self.total), chains, -1).mean(1) / self.count  # (gap, gaps)
-        self.total, self.count = torch.zeros_like(self.total), 0
-        return -mean.log2().sum().item()
+    def draft(self, length: int) -> Tensor:
+        """Return a first filling, (length, B), written by the forward half."""
+        half = self.network.forward_half
+        ahead, state = self.sides.ahead, self.sides.state
+        chosen: list[Tensor] = []
+        for position in range(length):
+            chosen.append(self.draw(position, half.decoder(ahead)))
+            hidden, state = half.read(chosen[-1][None], state)
+            ahead = hidden[-1]
+        return torch.stack(chosen)
 
 
-def _write_forward(network: BidirectionalLM, sides: Surroundings, likelihood: _Likelihood) -> Tensor:
-    """Return a filling of each gap, (gap, B), written by the forward half."""
-    ahead, state = sides.ahead, sides.state
-    chosen: list[Tensor] = []
-    for position in range(len(likelihood.truth)):
-        chosen.append(likelihood.draw(position, network.forward_half.decoder(ahead)))
-        hidden, state = network.forward_half.read(chosen[-1][None], state)
-        ahead = hidden[-1]
-    return torch.stack(chosen)
+def _probability(logits: Tensor, ids: Tensor) -> Tensor:
+    """Return the probability of ids (B,) under logits (B, V), in float64."""
+    return torch.softmax(logits.double(), dim=-1).gather(1, ids[:, None])[:, 0]
 
 
 def _read_sides(network: BidirectionalLM, text: Tensor, starts: range, gap: int) -> Surroundings:
@@ -173,11 +210,19 @@ def _side_by_side(states: list[State]) -> State:
     return tuple(torch.cat(parts, dim=1) for parts in zip(*states, strict=True))
 
 
-def _repeated(sides: Surroundings, some: slice, chains: int) -> Surroundings:
-    """Return some gaps' sides, all of them once for each chain."""
+def _select(sides: Surroundings, some: slice) -> Surroundings:
     return Surroundings(
-        ahead=sides.ahead[some].repeat(chains, 1),
-        state=tuple(part[:, some].repeat(1, chains, 1) for part in sides.state),
-        behind=sides.behind[some].repeat(chains, 1),
-        backward_state=tuple(part[:, some].repeat(1, chains, 1) for part in sides.backward_state),
+        ahead=sides.ahead[some],
+        state=tuple(part[:, some] for part in sides.state),
+        behind=sides.behind[some],
+        backward_state=tuple(part[:, some] for part in sides.backward_state),
+    )
+
+
+def _repeated(sides: Surroundings, chains: int) -> Surroundings:
+    return Surroundings(
+        ahead=sides.ahead.repeat(chains, 1),
+        state=tuple(part.repeat(1, chains, 1) for part in sides.state),
+        behind=sides.behind.repeat(chains, 1),
+        backward_state=tuple(part.repeat(1, chains, 1) for part in sides.backward_state),
     )
