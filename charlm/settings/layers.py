@@ -115,7 +115,7 @@ def merge(layers: Sequence[Layer]) -> Layer:
             if _get(layer.values, mine) is not None and _get(layer.values, other) is None:
                 _drop(values, other)
         _overlay(values, layer.values)
-        places |= layer.places
+        places = _placed_anew(places, layer.places)
     return Layer(values, places)
 
 
@@ -184,6 +184,13 @@ def _overlay(below: dict[str, Any], above: dict[str, Any]) -> None:
             _overlay(cast("dict[str, Any]", beneath), cast("dict[str, Any]", value))
         else:
             below[key] = _copied(value)
+
+
+def _placed_anew(below: dict[KeyPath, Place], above: dict[KeyPath, Place]) -> dict[KeyPath, Place]:
+    """Lay places over one another: what an option sets as a whole has its place, whatever stood inside before."""
+    leaves = [path for path in above if not any(other[: len(path)] == path != other for other in above)]
+    kept = {path: place for path, place in below.items() if not any(path[: len(leaf)] == leaf for leaf in leaves)}
+    return kept | above
 
 
 def _copied(value: Any) -> Any:
