@@ -6,16 +6,19 @@ by the chain rule from left to right:
     forward   -log2 P(x_t | what precedes x_t)
     both      -log2 P(x_t | what precedes x_t, what follows the gap)
 
-Neither sees x_t or what follows it inside the gap. For both, these are drawn: Gibbs chains run over positions t and
-later, and P is the mean of x_t's conditionals over their passes, with a tenth of the forward half's own probability, so
-that a chain which never met the truth does not cost without bounds. It sums to 1, like any mean of probabilities.
-Source: Berglund et al. 2015, gaps of 5 characters every 25.
+Neither sees x_t or what follows it inside the gap. For both, Gibbs chains draw fillings of what is left of the gap, and
+each distinct one has a weight: the forward half reads it and on into what follows, the backward half reads it and on
+into what precedes, and the weight is the geometric mean of their two probabilities. P is the share of the fillings that
+begin with x_t, mixed with a tenth of the forward half's probability, so that a character which no chain drew has a
+cost. It sums to 1.
+Source: Berglund et al. 2015 for the task, gaps of 5 characters every 25.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -24,11 +27,13 @@ from charlm.errors import TextError
 from charlm.evaluation.reading import text_tensor
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.gaps import Surroundings, sweep_gap
+from charlm.networks.language_model import CharLM
 from charlm.networks.recurrent import State
 from charlm.text.vocabulary import Ids
 
-GAPS_AT_ONCE = 256
-BURN_IN = 5
+GAPS_AT_ONCE = 64
+# How far each half reads on beyond a filling; never into the next gap.
+CONTEXT_CHARS = 8
 FORWARD_SHARE = 0.1
 DEFAULT_CHAINS = 20
 DEFAULT_PASSES = 20
@@ -76,97 +81,98 @@ def score_gaps(
         ids: the text, (N,).
         gap: characters in a gap.
         every: characters from the start of one gap to the next.
-        passes: Gibbs passes whose conditionals are averaged, after a few that are not.
-        chains: of each gap, side by side, averaged too.
+        passes: Gibbs passes of each chain, every one of them a filling.
+        chains: of each gap, side by side.
         seed: of the chains.
         report: called with the gaps done and their number.
     Raises:
         TextError: for a text without a gap that has both its sides.
     """
-    starts = range(every - gap, len(ids) - gap, every)
+    context = min(CONTEXT_CHARS, every - gap)
+    starts = range(every - gap, len(ids) - gap - context + 1, every)
     if len(starts) == 0:
         raise TextError(f"a text of {len(ids):,} characters has no gap of {gap} in every {every} with both its sides")
     network.eval()
     bits = torch.zeros(2, dtype=torch.float64)
     with torch.inference_mode():
         text = text_tensor(ids, network)
-        generator = torch.Generator(text.device).manual_seed(seed)
+        filler = _Filler(network, passes, chains, torch.Generator(text.device).manual_seed(seed))
         sides = _read_sides(network, text, starts, gap)
         for first in range(0, len(starts), GAPS_AT_ONCE):
             some = slice(first, first + GAPS_AT_ONCE)
-            truth = torch.stack([text[start : start + gap, 0] for start in starts[some]], dim=1)  # (gap, B)
-            bits += _bits(network, truth, _select(sides, some), passes=passes, chains=chains, generator=generator)
+            spans = [text[start - context : start + gap + context, 0] for start in starts[some]]
+            bits += _bits(filler, torch.stack(spans, dim=1), _select(sides, some), gap=gap, context=context)
             if report:
                 report(min(first + GAPS_AT_ONCE, len(starts)), len(starts))
     forward_bits, both_bits = bits / (len(starts) * gap)
     return GapScore(forward_bits.item(), both_bits.item(), len(starts), gap, every)
 
 
-def _bits(
-    network: BidirectionalLM,
-    truth: Tensor,
-    sides: Surroundings,
-    *,
-    passes: int,
-    chains: int,
-    generator: torch.Generator,
-) -> Tensor:
-    """Return what some gaps cost in all, (forward, both); truth is (gap, B)."""
-    half = network.forward_half
+def _bits(filler: _Filler, spans: Tensor, sides: Surroundings, *, gap: int, context: int) -> Tensor:
+    """Return what some gaps cost in all, (forward, both); spans (context + gap + context, B) hold the true text."""
+    half = filler.network.forward_half
     bits = torch.zeros(2, dtype=torch.float64)
-    for position, ids in enumerate(truth):
-        forward = _probability(half.decoder(sides.ahead), ids)  # (B,)
-        chain = _GibbsChain(network, ids, _repeated(sides, chains), generator)
-        both = chain.probability(len(truth) - position, passes=passes, chains=chains)
-        both = FORWARD_SHARE * forward + (1 - FORWARD_SHARE) * both
+    for position in range(context, context + gap):
+        truth = spans[position]
+        forward = torch.softmax(half.decoder(sides.ahead).double(), dim=-1).gather(1, truth[:, None])[:, 0]  # (B,)
+        before, after = spans[position - context : position], spans[context + gap :]
+        share = filler.share_that_begins_with(truth, sides, before, after, length=context + gap - position)
+        both = FORWARD_SHARE * forward + (1 - FORWARD_SHARE) * share
         bits -= torch.stack([forward.log2().sum(), both.log2().sum()]).cpu()
-        hidden, state = half.read(ids[None], sides.state)
+        hidden, state = half.read(truth[None], sides.state)
         sides = replace(sides, ahead=hidden[-1], state=state)
     return bits
 
 
 @dataclass(frozen=True)
-class _GibbsChain:
-    """Chains over what is left of some gaps, watched at its first character.
-
-    Args:
-        network: the model.
-        ids: the true first characters, (B,).
-        sides: of the gaps, each as often as there are chains.
-        generator: of the draws.
-    """
+class _Filler:
+    """Fillings of gaps by Gibbs chains, and their weights."""
 
     network: BidirectionalLM
-    ids: Tensor
-    sides: Surroundings
+    passes: int
+    chains: int
     generator: torch.Generator
 
-    def probability(self, length: int, *, passes: int, chains: int) -> Tensor:
-        """Return the mean conditional probability of the true first character over chains and passes, (B,)."""
-        truth = self.ids.repeat(chains)
-        total = torch.zeros(len(truth), dtype=torch.float64, device=truth.device)
+    def share_that_begins_with(
+        self, ids: Tensor, sides: Surroundings, before: Tensor, after: Tensor, *, length: int
+    ) -> Tensor:
+        """Return the weight of the fillings that begin with ids, (B,), among all of each gap.
 
-        def watch(position: int, logits: Tensor) -> Tensor:
-            if position == 0:
-                total.add_(_probability(logits, truth))
-            return self.draw(position, logits)
+        Args:
+            ids: one for each gap, (B,).
+            sides: of the gaps.
+            before: the characters before them, (context, B).
+            after: the characters after them, (context, B).
+            length: characters to fill.
+        """
+        owner, fillings = self.distinct_fillings(length, sides)
+        ahead, behind = (sides.ahead, sides.state), (sides.behind, sides.backward_state)
+        onwards = torch.cat([fillings, after[:, owner]])
+        backwards = torch.cat([before[:, owner], fillings]).flip(0)
+        scores = _log_probability(self.network.forward_half, ahead, owner, onwards)
+        scores = (scores + _log_probability(self.network.backward_half, behind, owner, backwards)) / 2
+        highest = scores.new_full(ids.shape, -torch.inf).scatter_reduce(0, owner, scores, "amax")
+        weights = (scores - highest[owner]).exp()
+        totals = torch.zeros_like(highest).index_add(0, owner, weights)
+        return torch.zeros_like(highest).index_add(0, owner, weights * (fillings[0] == ids[owner])) / totals
 
-        filling = self.draft(length)
-        for _ in range(BURN_IN):
-            filling = sweep_gap(self.network, filling, self.sides, self.draw)
-        for _ in range(passes):
-            filling = sweep_gap(self.network, filling, self.sides, watch)
-        return total.reshape(chains, -1).mean(0) / passes
+    def distinct_fillings(self, length: int, sides: Surroundings) -> tuple[Tensor, Tensor]:
+        """Return the gap that each filling is of, (fillings,), and the fillings, (length, fillings)."""
+        around = _repeated(sides, self.chains)
+        gaps = torch.arange(len(sides.ahead), device=sides.ahead.device).repeat(self.chains)
+        filling = self.draft(length, around)
+        drawn = [filling]
+        for _ in range(self.passes):
+            filling = sweep_gap(self.network, filling, around, self.draw)
+            drawn.append(filling)
+        owned = torch.cat([gaps.repeat(len(drawn))[None], torch.cat(drawn, dim=1)])
+        distinct = cast("Tensor", owned.unique(dim=1))
+        return distinct[0], distinct[1:]
 
-    def draw(self, position: int, logits: Tensor) -> Tensor:
-        """Draw ids (B,) from logits (B, V)."""
-        del position
-        return torch.multinomial(torch.softmax(logits, dim=-1), 1, generator=self.generator)[:, 0]
-
-    def draft(self, length: int) -> Tensor:
+    def draft(self, length: int, sides: Surroundings) -> Tensor:
         """Return a first filling, (length, B), written by the forward half."""
         half = self.network.forward_half
-        ahead, state = self.sides.ahead, self.sides.state
+        ahead, state = sides.ahead, sides.state
         chosen: list[Tensor] = []
         for position in range(length):
             chosen.append(self.draw(position, half.decoder(ahead)))
@@ -174,10 +180,22 @@ class _GibbsChain:
             ahead = hidden[-1]
         return torch.stack(chosen)
 
+    def draw(self, position: int, logits: Tensor) -> Tensor:
+        """Draw ids (B,) from logits (B, V)."""
+        del position
+        return torch.multinomial(torch.softmax(logits, dim=-1), 1, generator=self.generator)[:, 0]
 
-def _probability(logits: Tensor, ids: Tensor) -> Tensor:
-    """Return the probability of ids (B,) under logits (B, V), in float64."""
-    return torch.softmax(logits.double(), dim=-1).gather(1, ids[:, None])[:, 0]
+
+def _log_probability(half: CharLM, start: tuple[Tensor, State], owner: Tensor, text: Tensor) -> Tensor:
+    """Return the log-probability of texts (T, N) under a half that reads on from its owners' state, (N,)."""
+    hidden, state = start
+    last, state = hidden[owner], tuple(part[:, owner] for part in state)
+    total = torch.zeros(len(owner), dtype=torch.float64, device=text.device)
+    for ids in text:
+        total += half.decoder(last).log_softmax(-1).gather(1, ids[:, None])[:, 0]
+        hidden, state = half.read(ids[None], state)
+        last = hidden[-1]
+    return total
 
 
 def _read_sides(network: BidirectionalLM, text: Tensor, starts: range, gap: int) -> Surroundings:
