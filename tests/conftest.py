@@ -46,6 +46,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the user's caches, runs and terminal settings out of every test, and the waiting for the disk."""
     # Each checkpoint waits for the disk nine times: that is for machines that lose power, which no test does.
     monkeypatch.setattr(os, "fsync", lambda _: None)
+    # A process started in the checkout must find the installed package, not the folder that is beside it.
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
     monkeypatch.setenv("CHARLM_DATA_DIR", str(tmp_path / "charlm-data"))
     for name in ("CHARLM_RUNS_DIR", "CI", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.cells import cell_len
 
 from charlm.console.terminal import console_for, is_live
 from charlm.runs.folder import Run
@@ -18,53 +18,90 @@ COLUMNS = {
     "state": "state",
     "corpus": "corpus",
     "model": "model",
-    "direction": "direction",
     "num_parameters": "parameters",
     "steps": "steps",
     "train_perplexity": "train ppl",
-    "best_val_bpc": "best val bpc",
+    "best_val_bpc": "val bpc",
+    "best_val_backward_bpc": "backward",
+    "best_val_cloze_bpc": "cloze",
     "test_bpc": "test bpc",
-    "chars_per_second": "characters/s",
+    "chars_per_second": "chars/s",
 }
-# Columns only where a run has something to put there.
-MORE_COLUMNS = {
-    "best_val_backward_bpc": "val backward bpc",
-    "best_val_cloze_bpc": "val cloze bpc",
-    "warning": "warning",
-}
-TEXTS = ("name", "state", "corpus", "model", "direction", "warning")
+TEXTS = ("name", "state", "corpus", "model")
+# What stays where a terminal is too narrow for all, most needed first.
+BY_NEED = (
+    "name",
+    "best_val_bpc",
+    "best_val_backward_bpc",
+    "best_val_cloze_bpc",
+    "test_bpc",
+    "model",
+    "train_perplexity",
+    "steps",
+    "state",
+    "corpus",
+    "num_parameters",
+    "chars_per_second",
+)
+GAP = 2
 
 
 def show_runs(overviews: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Print one row for each run."""
-    if not overviews:
-        console_for(sys.stdout).print(f"no runs in {folder}: `charlm train` makes one", markup=False)
-        return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    columns = _columns(overviews)
-    for key, title in columns.items():
-        table.add_column(title, justify="left" if key in TEXTS else "right")
-    for overview in overviews:
-        table.add_row(*(shown(key, overview[key]) for key in columns))
+    """Print one row for each run: as many columns as the terminal has room for, all of them elsewhere."""
     console = console_for(sys.stdout)
-    if not is_live(sys.stdout):
-        console.width = 200
-    console.print(table)
+    if not overviews:
+        console.print(f"no runs in {folder}: `charlm train` makes one", markup=False)
+        return
+    cells = {key: [title, *(shown(key, each[key]) for each in overviews)] for key, title in _columns(overviews).items()}
+    kept = _fitting(cells, console.width) if is_live(sys.stdout) else list(cells)
+    for number in range(len(overviews) + 1):
+        line = "".join(_padded(key, cells[key], number) for key in kept)
+        console.print(line.rstrip(), style="bold" if number == 0 and is_live(sys.stdout) else None, markup=False)
+    for overview in overviews:
+        if overview["warning"]:
+            console.print(f"{overview['name']}: {overview['warning']}", markup=False)
 
 
 def show_run(run: Run, overview: Mapping[str, Any]) -> None:
     """Print one run's figures and its settings."""
     console = console_for(sys.stdout)
-    for key, title in _columns([overview]).items():
-        console.print(f"{title:<18}{shown(key, overview[key])}", markup=False)
-    console.print(f"{'path':<18}{run.path}", markup=False)
-    console.print(f"{'checkpoints':<18}{', '.join(path.name for path in run.checkpoint_paths()) or 'none'}")
+    rows = {title: shown(key, overview[key]) for key, title in _columns([overview]).items()}
+    if overview["warning"]:
+        rows["warning"] = overview["warning"]
+    rows["path"] = str(run.path)
+    rows["checkpoints"] = ", ".join(path.name for path in run.checkpoint_paths()) or "none"
+    for title, value in rows.items():
+        console.print(f"{title:<14}{value}", markup=False)
     console.print(f"\n{dump_settings(run.settings())}", markup=False, end="")
 
 
 def _columns(overviews: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    more = {key: title for key, title in MORE_COLUMNS.items() if any(each[key] is not None for each in overviews)}
-    return COLUMNS | more
+    """Return the columns to show; those of bidirectional models only where there is one."""
+    special = ("best_val_backward_bpc", "best_val_cloze_bpc")
+    return {
+        key: title
+        for key, title in COLUMNS.items()
+        if key not in special or any(each[key] is not None for each in overviews)
+    }
+
+
+def _fitting(cells: Mapping[str, Sequence[str]], width: int) -> list[str]:
+    """Return the columns that fit into a width, in the order they are shown."""
+    kept: set[str] = set()
+    for key in BY_NEED:
+        if key in cells and sum(_width(cells[each]) for each in {*kept, key}) - GAP <= width:
+            kept.add(key)
+    return [key for key in cells if key in kept]
+
+
+def _width(cells: Sequence[str]) -> int:
+    return max(cell_len(cell) for cell in cells) + GAP
+
+
+def _padded(key: str, cells: Sequence[str], number: int) -> str:
+    padding = " " * (_width(cells) - GAP - cell_len(cells[number]))
+    text = cells[number] + padding if key in TEXTS else padding + cells[number]
+    return text + " " * GAP
 
 
 def show_machine(facts: dict[str, Any]) -> None:

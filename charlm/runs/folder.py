@@ -79,7 +79,8 @@ class Run:
             "name": self.name,
             "state": end.get("stopped_by") or ("running or cut" if self.checkpoint_paths() else "no checkpoint"),
             "corpus": facts["corpus"] if isinstance(facts["corpus"], str) else ", ".join(facts["corpus"]),
-            "model": f"{model.cell} {model.num_layers}x{model.hidden_size}",
+            "model": f"{model.cell} {model.num_layers}x{model.hidden_size}"
+            + ("" if model.direction == "forward" else f" {model.direction}"),
             "direction": model.direction,
             "num_parameters": facts["num_parameters"],
             "steps": evaluations[-1]["step"] if evaluations else 0,
@@ -87,6 +88,7 @@ class Run:
             "best_val_bpc": best.get("val_bpc"),
             "best_val_backward_bpc": best.get("val_backward_bpc"),
             "best_val_cloze_bpc": best.get("val_cloze_bpc"),
+            "val_bpc": end.get("val_bpc"),
             "test_bpc": end.get("test_bpc"),
             "chars_per_second": evaluations[-1]["chars_per_second"] if evaluations else None,
             "warning": WARNING if model.direction == "leaky" else None,
