@@ -55,7 +55,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def corpus_text() -> str:
-    """Return a text of short sentences, 19 symbols, the same in every session."""
+    """Return a text of short sentences, 19 symbols, the same every time."""
     random, words = Random(0), ["the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "hill", "saw", "moon"]
     sentences = (" ".join(random.choices(words, k=6)) + ".\n" for _ in range(200))
     return "".join(sentences)[:CORPUS_CHARS]

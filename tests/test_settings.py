@@ -139,7 +139,7 @@ def test_a_budget_of_steps_or_minutes_removes_the_default_epochs(text: str, budg
     assert (train.epochs, train.max_steps, train.minutes) == budgets
 
 
-def test_defaults_are_those_that_the_issue_fixes() -> None:
+def test_defaults_are_those_that_are_documented() -> None:
     settings = Settings()
     assert settings.corpus.encoding == "utf-8"
     assert settings.corpus.unknown == "error"
