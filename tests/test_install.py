@@ -28,7 +28,7 @@ def test_a_fresh_install_trains_from_an_empty_folder(mode, tmp_path):
     subprocess.run([python, *install, REPOSITORY], check=True)
     empty = tmp_path / "empty"
     empty.mkdir()
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
 
     def run(*arguments: str) -> str:
         done = subprocess.run(arguments, cwd=empty, env=clean, check=True, capture_output=True, text=True)
@@ -43,3 +43,7 @@ def test_a_fresh_install_trains_from_an_empty_folder(mode, tmp_path):
     assert "stories" in run(charlm, "corpus", "list")
     assert "bits per character" in run(charlm, "train", "--set", "train.max_steps=2", "--quiet")
     assert run(charlm, "generate", "--prefix", "The ", "--length", "5").startswith("The ")
+    # In the checkout itself, Python finds the folder `charlm` there before the installed package.
+    command = [python, "-m", "charlm", "config", "show"]
+    listed = subprocess.run(command, cwd=REPOSITORY, env=clean, check=True, capture_output=True)
+    assert b"name: stories" in listed.stdout

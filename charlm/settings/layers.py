@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +14,7 @@ from charlm.errors import ConfigError
 from charlm.settings.diagnosis import explain
 from charlm.settings.loading import Document, KeyPath, Place, dump_yaml, parse_yaml
 from charlm.settings.schema import Settings
+from charlm.settings.shipped import shipped_folder
 
 QUICKSTART = "quickstart"
 PERIODS = (("train", "eval_every"), ("sample", "every"), ("optimizer", "schedule", "every"))
@@ -78,13 +78,12 @@ def text_layer(text: str, source: str) -> Layer:
 
 def shipped_names() -> list[str]:
     """Return the names of the configurations that come with the package."""
-    folder = resources.files("charlm") / "configs"
-    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(entry.name[:-5] for entry in shipped_folder("configs").iterdir() if entry.name.endswith(".yaml"))
 
 
 def shipped_layer(name: str) -> Layer:
     """Read the shipped configuration of that name."""
-    text = (resources.files("charlm") / "configs" / f"{name}.yaml").read_text(encoding="utf-8")
+    text = (shipped_folder("configs") / f"{name}.yaml").read_text(encoding="utf-8")
     return text_layer(text, f"configs/{name}.yaml")
 
 

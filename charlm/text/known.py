@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 import platformdirs
 
 from charlm.errors import TextError
+from charlm.settings.shipped import shipped_folder
 from charlm.settings.values import SplitName
 
 StandardSplit = SplitName | tuple[int, ...]
@@ -154,7 +154,7 @@ def corpus_file(name: str) -> Path:
         TextError: there is no corpus of that name, or it is not downloaded yet.
     """
     if name in SHIPPED_CORPORA:
-        return Path(str(resources.files("charlm") / "data" / SHIPPED_CORPORA[name]))
+        return Path(str(shipped_folder("data") / SHIPPED_CORPORA[name]))
     if name not in KNOWN_CORPORA:
         raise _unknown(name, corpus_names())
     path = downloaded_file(name)
