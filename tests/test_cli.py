@@ -558,3 +558,14 @@ def test_info_tells_the_machine(charlm_command: Charlm) -> None:
     assert record["versions"]["charlm"] == charlm.__version__
     assert {"threads", "cores", "gpus", "platform"} <= record.keys()
     assert record["versions"]["torch"] in charlm_command("info", "--machine").stdout
+
+
+@pytest.mark.parametrize("is_on_path", [True, False])
+def test_the_command_to_try_next_is_one_that_works_here(
+    is_on_path: bool, monkeypatch: pytest.MonkeyPatch, tiny_options: list[str], tmp_path: Path, charlm_command: Charlm
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/charlm" if is_on_path else None)
+    monkeypatch.setattr("sys.argv", [".venv/bin/charlm", "train"])
+    result = charlm_command("train", *tiny_options, "--runs-dir", tmp_path, "--run", "named")
+    called = "charlm" if is_on_path else ".venv/bin/charlm"
+    assert f"next: {called} generate --run {tmp_path / 'named'} --prefix 'the '" in result.stdout

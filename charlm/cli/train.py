@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import signal
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,4 +125,10 @@ def _next_command(end: End, *, runs_dir_given: bool) -> str:
     prefix = end.samples.prefixes[0] if end.samples and end.samples.prefixes else "The "
     option = "--suffix" if end.record["direction"] == "backward" else "--prefix"
     run = str(end.run) if runs_dir_given else end.run.name
-    return shlex.join(["charlm", "generate", "--run", run, option, prefix])
+    return shlex.join([_program(), "generate", "--run", run, option, prefix])
+
+
+def _program() -> str:
+    """Return how this program is called here: by its path where a virtual environment is not active."""
+    is_script = Path(sys.argv[0]).name == "charlm"
+    return sys.argv[0] if is_script and shutil.which("charlm") is None else "charlm"
