@@ -19,6 +19,7 @@ from charlm.settings.schema import Activation, Cell, ModelSettings
 
 State = tuple[Tensor, ...]
 NUM_GATES: dict[Cell, int] = {"rnn": 1, "gru": 3, "lstm": 4}
+PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 @dataclass(frozen=True)
@@ -110,46 +111,50 @@ class ReferenceStack(nn.Module):
                 self.register_parameter(name, nn.Parameter(torch.empty(size)))
 
     def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run the stack over a window.
+        """Run the stack over a window; see `run_cells`."""
+        return run_cells(self, self.shape, inputs, state)
 
-        Args:
-            inputs: ids (T, B) where the stack is one-hot, else features (T, B, E).
-            state: before the window, each (L, B, H).
-        Returns:
-            Hidden states of the last layer (T, B, H), and the state after the window.
-        """
-        shape = self.shape
-        layer_states: list[State] = []
-        for layer in range(shape.num_layers):
-            if layer > 0:
-                inputs = dropout(inputs, shape.dropout, self.training)
-            weights = [self.get_parameter(f"{kind}_l{layer}") for kind in ("weight_ih", "weight_hh")]
-            biases = [self.get_parameter(f"{kind}_l{layer}") for kind in ("bias_ih", "bias_hh")]
-            layer_weights: list[Tensor | None] = [*weights, *biases]
-            if layer == 0 and shape.is_one_hot:
-                # W x of a one-hot x is a column of W: a look-up, once for the whole window.
-                inputs = embedding(inputs, weights[0].t())  # (T, B, rows)
-                layer_weights[0] = None
-            h_t = tuple(part[layer] for part in state)
-            outputs: list[Tensor] = []
-            for x_t in inputs.unbind(0):
-                h_t = self._advance(x_t, h_t, layer_weights)
-                outputs.append(h_t[0])
-            inputs = torch.stack(outputs)  # (T, B, H)
-            layer_states.append(h_t)
-        return inputs, tuple(torch.stack(parts) for parts in zip(*layer_states, strict=True))
 
-    def _advance(self, x: Tensor, state: State, weights: list[Tensor | None]) -> State:
-        weight_ih, *rest = weights
-        weight_hh, bias_ih, bias_hh = cast("list[Tensor]", rest)
-        if self.shape.cell == "lstm":
-            h, c = state
-            return lstm_cell(x, (h, c), weight_ih, weight_hh, bias_ih, bias_hh)
-        (h,) = state
-        if self.shape.cell == "gru":
-            return (gru_cell(x, h, weight_ih, weight_hh, bias_ih, bias_hh, self.shape.reset_after),)
-        activation = ACTIVATIONS[self.shape.activation]
-        return (rnn_cell(x, h, weight_ih, weight_hh, bias_ih, bias_hh, activation),)
+def run_cells(stack: nn.Module, shape: StackShape, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    """Run our cells over a window, with the parameters of either implementation.
+
+    Args:
+        stack: what holds the parameters.
+        shape: of the stack.
+        inputs: ids (T, B) where the stack is one-hot, else features (T, B, E).
+        state: before the window, each (L, B, H).
+    Returns:
+        Hidden states of the last layer (T, B, H), and the state after the window.
+    """
+    layer_states: list[State] = []
+    for layer in range(shape.num_layers):
+        if layer > 0:
+            inputs = dropout(inputs, shape.dropout, stack.training)
+        weights: list[Tensor | None] = [getattr(stack, f"{kind}_l{layer}") for kind in PARAMETERS]
+        if layer == 0 and shape.is_one_hot:
+            # W x of a one-hot x is a column of W: a look-up, once for the whole window.
+            inputs = embedding(inputs, cast("Tensor", weights[0]).t())  # (T, B, rows)
+            weights[0] = None
+        h_t = tuple(part[layer] for part in state)
+        outputs: list[Tensor] = []
+        for x_t in inputs.unbind(0):
+            h_t = _advance(shape, x_t, h_t, weights)
+            outputs.append(h_t[0])
+        inputs = torch.stack(outputs)  # (T, B, H)
+        layer_states.append(h_t)
+    return inputs, tuple(torch.stack(parts) for parts in zip(*layer_states, strict=True))
+
+
+def _advance(shape: StackShape, x: Tensor, state: State, weights: list[Tensor | None]) -> State:
+    weight_ih, *rest = weights
+    weight_hh, bias_ih, bias_hh = cast("list[Tensor]", rest)
+    if shape.cell == "lstm":
+        h, c = state
+        return lstm_cell(x, (h, c), weight_ih, weight_hh, bias_ih, bias_hh)
+    (h,) = state
+    if shape.cell == "gru":
+        return (gru_cell(x, h, weight_ih, weight_hh, bias_ih, bias_hh, shape.reset_after),)
+    return (rnn_cell(x, h, weight_ih, weight_hh, bias_ih, bias_hh, ACTIVATIONS[shape.activation]),)
 
 
 def build_stack(
@@ -171,9 +176,13 @@ def build_stack(
 
 
 def run_stack(stack: nn.Module, shape: StackShape, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-    """Run either implementation over a window; see `ReferenceStack.forward`."""
-    if isinstance(stack, ReferenceStack):
-        return stack(inputs, state)
+    """Run either implementation over a window; see `run_cells`.
+
+    A single step without gradients, as in writing, goes through our cells in both: torch.nn takes twice as long for it.
+    """
+    is_single = len(inputs) == 1 and not torch.is_grad_enabled()
+    if isinstance(stack, ReferenceStack) or is_single:
+        return run_cells(stack, shape, inputs, state)
     if shape.is_one_hot:
         inputs = one_hot(inputs, shape.input_size, state[0].dtype)  # (T, B, V)
     hidden, new_state = stack(inputs, state if shape.cell == "lstm" else state[0])
