@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -78,6 +79,7 @@ def test_every_dropped_character_is_counted_with_lookahead_too(tiny_settings, tm
         ("backward", ["--prefix", "the ", "--suffix", "cat", "--length", "3"], "reads one way only"),
         ("leaky", ["--suffix", "the "], "reads forwards only"),
         ("bidirectional", ["--prefix", "the ", "--suffix", "cat"], "--length"),
+        ("bidirectional", ["--prefix", "the ", "--suffix", "cat", "--length", "0"], "at least one character"),
         ("bidirectional", ["--prefix", "the ", "--passes", "3"], "--passes belongs to a gap"),
         ("bidirectional", ["--prefix", "a", "--suffix", "a", "--length", "3", "--stop", "a"], "--stop has no meaning"),
     ],
@@ -168,3 +170,24 @@ def test_backward_and_cloze_stand_beside_the_forward_figure_everywhere(tiny_opti
         assert "cloze" in shown
     record = json.loads(charlm_command("eval", "--run", "both", "--runs-dir", tmp_path, "--json").stdout)
     assert {"bpc", "backward_bpc", "cloze_bpc"} <= record.keys()
+
+
+def test_a_lookahead_longer_than_the_text_is_refused_with_both_sizes(tiny_options, charlm_command, tmp_path):
+    settings = ["--set", "model.direction=bidirectional", "--set", "model.lookahead=500000"]
+    result = charlm_command("train", *tiny_options, *settings, "--runs-dir", tmp_path)
+    assert result.exit_code == 3
+    assert "has 2,700 characters" in result.stderr
+    assert "needs 500,065" in result.stderr
+    assert "model.lookahead" in result.stderr
+
+
+def test_a_damaged_run_does_not_hide_the_others_from_the_table(runs, charlm_command, tmp_path):
+    shutil.copytree(runs, tmp_path / "runs")
+    (tmp_path / "runs" / "leaky" / "config.yaml").write_text("a: [", encoding="utf-8")
+    (tmp_path / "runs" / "forward" / "environment.json").unlink()
+    result = charlm_command("info", "--runs-dir", tmp_path / "runs")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == ["backward", "bidirectional"]
+    left_out = result.stderr.splitlines()
+    assert len(left_out) == 2
+    assert all("is left out" in line for line in left_out)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.errors import TextError
+from charlm.errors import ConfigError, TextError
 from charlm.evaluation.gaps import score_gaps
 from charlm.evaluation.reading import text_tensor
 from charlm.generation.filters import Filters
@@ -136,6 +136,12 @@ def test_a_filling_has_the_length_asked_for_and_is_the_same_for_any_number(netwo
     assert many[:2] == few
     assert {len(text) for text in many} == {6}
     assert len(set(many)) > 1
+
+
+@pytest.mark.parametrize("length", [0, -1])
+def test_a_gap_without_a_character_is_refused(network, length):
+    with pytest.raises(ConfigError, match="at least one character"):
+        list(fill_gap(network, ABC, some_ids(4), some_ids(5), length=length))
 
 
 def test_without_passes_a_filling_is_what_the_forward_half_writes(network):

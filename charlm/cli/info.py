@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charlm.cli.arguments import JsonOption, RunsDirOption
+from charlm.errors import CharlmError
+
+if TYPE_CHECKING:
+    from charlm.runs.folder import Run
 
 
 def info(
@@ -34,7 +39,7 @@ def info(
         facts = machine_facts()
         print_json(facts) if json_ else show_machine(facts)
     elif run is None:
-        overviews = [each.overview() for each in list_runs(folder)]
+        overviews = list(_overviews(list_runs(folder)))
         print_json({"runs": overviews}) if json_ else show_runs(overviews, folder)
     else:
         found = find_run(run, folder=folder)
@@ -44,3 +49,12 @@ def info(
             print_json({**overview, "settings": settings.model_dump(mode="json"), "environment": found.environment()})
         else:
             show_run(found, overview)
+
+
+def _overviews(runs: Iterable[Run]) -> Iterator[dict[str, Any]]:
+    """Yield what the table shows; a damaged run is named on standard error and does not hide the others."""
+    for run in runs:
+        try:
+            yield run.overview()
+        except CharlmError as error:
+            typer.echo(f"charlm: the run {run.name} is left out: {error}", err=True)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from charlm.errors import ConfigError
 from charlm.generation.filters import PLAIN, Filters
 from charlm.generation.sampling import BLOCK_ROWS, draw_ids, read_prefix, sample_block, uniform_draws
 from charlm.networks.bidirectional import BidirectionalLM
@@ -39,7 +40,11 @@ def fill_gap(
         passes: Gibbs passes after the draft; none leaves what the forward half wrote.
         seed: of the draws.
         filters: what the draws are taken from.
+    Raises:
+        ConfigError: for a gap without a character.
     """
+    if length < 1:
+        raise ConfigError(f"a gap has at least one character, got a length of {length}")
     network.eval()
     for first in range(0, num_samples, BLOCK_ROWS):
         gap = _fill_block(

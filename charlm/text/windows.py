@@ -30,47 +30,55 @@ class Window:
     beyond: Ids
 
 
-def num_windows(num_chars: int, sampling: SamplingSettings) -> int:
+def num_windows(num_chars: int, sampling: SamplingSettings, lookahead: int = 0) -> int:
     """Return how many windows (T, B) an epoch has, whatever its random offset.
 
+    Args:
+        num_chars: of the text.
+        sampling: how it is cut.
+        lookahead: characters that must follow each window.
     Raises:
         TextError: for a text too short for one.
     """
     batch_size, seq_len = sampling.batch_size, sampling.seq_len
+    num_targets = num_chars - 1 - lookahead
     if sampling.method == "consecutive":
-        count = (num_chars - 1) // batch_size // seq_len
+        count = num_targets // batch_size // seq_len
     else:
-        count = (num_chars - 1) // seq_len // batch_size
+        count = num_targets // seq_len // batch_size
     if count < 1:
-        needed = batch_size * seq_len + 1
+        needed = batch_size * seq_len + 1 + lookahead
+        beyond = f" and {lookahead:,} characters of model.lookahead" if lookahead else ""
         raise TextError(
             f"the training part has {num_chars:,} characters, and one window of batch_size {batch_size} x seq_len "
-            f"{seq_len} needs {needed:,}: lower sampling.batch_size or sampling.seq_len"
+            f"{seq_len}{beyond} needs {needed:,}: lower sampling.batch_size or sampling.seq_len"
+            + (" or model.lookahead" if lookahead else "")
         )
     return count
 
 
-def num_dropped(num_chars: int, sampling: SamplingSettings) -> int:
-    """Return how many targets an epoch leaves out at stream ends or in an unfinished batch."""
-    return num_chars - 1 - num_windows(num_chars, sampling) * sampling.batch_size * sampling.seq_len
+def num_dropped(num_chars: int, sampling: SamplingSettings, lookahead: int = 0) -> int:
+    """Return how many targets an epoch leaves out at stream ends, in an unfinished batch, or as mere lookahead."""
+    return num_chars - 1 - num_windows(num_chars, sampling, lookahead) * sampling.batch_size * sampling.seq_len
 
 
-def window_starts(num_chars: int, sampling: SamplingSettings, *, seed: int, epoch: int) -> Starts:
+def window_starts(num_chars: int, sampling: SamplingSettings, *, seed: int, epoch: int, lookahead: int = 0) -> Starts:
     """Return where each window's streams start in the text, (windows, B).
 
     Consecutive: B contiguous streams side by side, so that a stream's window goes on where its last one ended. Random:
     non-overlapping windows from a random offset, shuffled by (seed, epoch).
     """
     batch_size, seq_len = sampling.batch_size, sampling.seq_len
-    count = num_windows(num_chars, sampling)
+    count = num_windows(num_chars, sampling, lookahead)
+    num_targets = num_chars - 1 - lookahead
     if sampling.method == "consecutive":
-        stream_starts = np.arange(batch_size, dtype=np.int64) * ((num_chars - 1) // batch_size)
+        stream_starts = np.arange(batch_size, dtype=np.int64) * (num_targets // batch_size)
         return stream_starts + seq_len * np.arange(count, dtype=np.int64)[:, None]
     generator = np.random.default_rng([seed, epoch])
     # The offset takes nothing from the number of whole batches, so that every epoch has equally many.
-    slack = num_chars - 1 - count * batch_size * seq_len
+    slack = num_targets - count * batch_size * seq_len
     offset = int(generator.integers(min(seq_len, slack + 1)))
-    available = (num_chars - 1 - offset) // seq_len
+    available = (num_targets - offset) // seq_len
     chosen = generator.permutation(available)[: count * batch_size]
     return (offset + seq_len * chosen).reshape(count, batch_size)
 

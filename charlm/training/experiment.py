@@ -68,7 +68,7 @@ def prepare(settings: Settings) -> Experiment:
     corpus = load_corpus(settings.corpus, settings.vocabulary)
     split = in_reading_order(split_corpus(corpus, settings.corpus), settings.model.direction)
     _require_validation(settings, split)
-    windows = num_windows(len(split.train.ids) - settings.model.lookahead, settings.sampling)
+    windows = num_windows(len(split.train.ids), settings.sampling, settings.model.lookahead)
     steps_per_epoch = -(-windows // settings.optimizer.accumulation)
     settings = fix_schedule_length(settings, steps_per_epoch)
     prefixes = _encode_prefixes(settings, corpus.vocabulary, split)
@@ -156,8 +156,7 @@ def _corpus_facts(corpus: Corpus, split: Split, settings: Settings) -> dict[str,
         "split": {
             name: {"chars": len(part.ids), "sha256": part.sha256} for name, part in parts.items() if part is not None
         },
-        "dropped_chars": num_dropped(len(split.train.ids) - settings.model.lookahead, settings.sampling)
-        + settings.model.lookahead,
+        "dropped_chars": num_dropped(len(split.train.ids), settings.sampling, settings.model.lookahead),
     }
 
 

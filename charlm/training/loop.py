@@ -88,7 +88,8 @@ def read_batches(experiment: Experiment) -> Iterator[Batch]:
     sampling, ids = experiment.settings.sampling, experiment.split.train.ids
     lookahead = experiment.settings.model.lookahead
     for epoch in count():
-        starts = window_starts(len(ids) - lookahead, sampling, seed=experiment.settings.train.seed, epoch=epoch)
+        seed = experiment.settings.train.seed
+        starts = window_starts(len(ids), sampling, seed=seed, epoch=epoch, lookahead=lookahead)
         windows = cut_windows(ids, starts, sampling.seq_len, lookahead)
         for epoch_step, group in enumerate(_grouped(windows, experiment.settings.optimizer.accumulation)):
             yield Batch(epoch, epoch_step, group)
