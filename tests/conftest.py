@@ -15,7 +15,10 @@ import torch
 from typer.testing import CliRunner, Result
 
 from charlm.cli.main import app
+from charlm.generation import native as native_writing
+from charlm.kernels.library import INSTRUCTION_SETS, load_kernels, load_kernels_for
 from charlm.library import train
+from charlm.networks import native as native_layers
 from charlm.runs.folder import Run
 from charlm.settings.layers import load_settings
 from charlm.settings.schema import Settings
@@ -33,6 +36,13 @@ TINY = (
     "sample.prefixes=['the ']",
     "sample.length=8",
 )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs the kernels where there are none; test_kernels.py fails where there should be some."""
+    kernels = load_kernels()
+    if item.get_closest_marker("kernels") and isinstance(kernels, str):
+        pytest.skip(kernels)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -117,3 +127,34 @@ def charlm_process() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
             return process
 
         yield start
+
+
+@pytest.fixture(params=["x86-64-v3", "x86-64-v4"])
+def instruction_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have networks run the kernels of one instruction set, and name it."""
+    # A processor with the wider has the narrower too.
+    if request.param > INSTRUCTION_SETS.get(torch.backends.cpu.get_cpu_capability(), ""):
+        pytest.skip(f"this processor has no {request.param}")
+    kernels = load_kernels_for(request.param)
+    if isinstance(kernels, str):
+        pytest.skip(kernels)
+    for module in (native_layers, native_writing):
+        monkeypatch.setattr(module, "load_kernels", lambda: kernels)
+    return request.param
+
+
+@pytest.fixture
+def without_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Make this a processor that the kernels have no version for; yield what is said of it."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    load_kernels.cache_clear()
+    yield "the native kernels have no version for this processor (DEFAULT)"
+    load_kernels.cache_clear()
+
+
+@pytest.fixture
+def set_threads() -> Iterator[Callable[[int], None]]:
+    """Yield what changes torch's number of threads until the test ends."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from charlm.evaluation.reading import evaluate, text_tensor
-from charlm.networks import recurrent
+from charlm.networks import implementations, recurrent
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import build_model, num_parameters
 from charlm.networks.language_model import CharLM
@@ -18,6 +18,10 @@ from charlm.settings.schema import ModelSettings
 
 V, T = 5, 6
 STACKS = list(product(("rnn", "gru", "lstm"), (1, 2, 3), ("torch", "reference"), (None, 4)))
+NATIVE = [
+    pytest.param(stack, marks=pytest.mark.kernels)
+    for stack in product(("rnn", "gru", "lstm"), (1, 2), ("native",), (None, 4))
+]
 
 
 def settings(cell, num_layers, implementation, embedding_size, **others) -> ModelSettings:
@@ -42,7 +46,7 @@ def read(network: BidirectionalLM, text: torch.Tensor, beyond: int = 0):
     return network.read_window(text[: end - 1], text[1:end], text[end:], state)
 
 
-@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("stack", STACKS + NATIVE)
 def test_a_causal_model_does_not_see_what_follows(stack):
     network = build_model(settings(*stack), V, seed=0)
     text = some_text(T)
@@ -56,7 +60,7 @@ def test_a_causal_model_does_not_see_what_follows(stack):
 
 
 @pytest.mark.parametrize("beyond", [0, 2])
-@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("stack", STACKS + NATIVE)
 def test_no_readout_sees_its_target_or_its_hidden_side(stack, beyond):
     network = build_model(settings(*stack, direction="bidirectional"), V, seed=0)
     text = some_text(T + 1 + beyond)
@@ -88,9 +92,9 @@ def probes_on(network: BidirectionalLM, monkeypatch) -> list[torch.Tensor]:
         for half in (network.forward_half, network.backward_half):
             half.embedding.register_forward_hook(lambda _module, _inputs, output: probed(output))
     else:
-        for name in ("one_hot", "embedding"):
-            function = getattr(recurrent, name)
-            monkeypatch.setattr(recurrent, name, lambda *args, function=function: probed(function(*args)))
+        for module, name in ((implementations, "one_hot"), (recurrent, "embedding")):
+            function = getattr(module, name)
+            monkeypatch.setattr(module, name, lambda *args, function=function: probed(function(*args)))
     return probes
 
 
@@ -215,7 +219,7 @@ def test_each_readout_has_a_bias_of_its_own():
     torch.testing.assert_close(after.both[..., 0], before.both[..., 0] + 1.0)
 
 
-@pytest.mark.parametrize("stack", STACKS[::5])
+@pytest.mark.parametrize("stack", STACKS[::5] + NATIVE[::5])
 def test_dropout_reaches_both_stacks_and_only_in_training(stack):
     cell, _, implementation, embedding_size = stack
     model = settings(cell, 2, implementation, embedding_size, direction="bidirectional", dropout=0.5)

@@ -17,6 +17,7 @@ from charlm.settings.schema import ModelSettings
 V, E, H, L = 30, 12, 16, 2
 NUM_GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 CELLS = list(NUM_GATES)
+NATIVE = pytest.param("native", marks=pytest.mark.kernels)
 INITS = ["torch", "normal", "xavier", "he", "orthogonal"]
 
 
@@ -57,11 +58,12 @@ def assert_moments(tensor: Tensor, deviation: float) -> None:
 @pytest.mark.parametrize("embedding_size", [None, E])
 @pytest.mark.parametrize("init", INITS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_both_implementations_start_from_the_same_weights(
-    cell: str, init: str, embedding_size: int | None, seed: int
+@pytest.mark.parametrize("implementation", ["reference", NATIVE])
+def test_each_implementation_starts_from_torchs_weights(
+    implementation: str, cell: str, init: str, embedding_size: int | None, seed: int
 ) -> None:
     shape = {"embedding_size": embedding_size, "seed": seed}
-    ours = build(cell, init, implementation="reference", **shape).state_dict()
+    ours = build(cell, init, implementation=implementation, **shape).state_dict()
     theirs = build(cell, init, implementation="torch", **shape).state_dict()
     assert_close(dict(ours), dict(theirs), rtol=0, atol=0)
 
@@ -157,7 +159,7 @@ def test_identity_makes_the_recurrent_matrices_one_and_the_biases_zero() -> None
 
 @pytest.mark.parametrize("init", INITS)
 @pytest.mark.parametrize("value", [0.0, 1.0, -2.5])
-@pytest.mark.parametrize("implementation", ["torch", "reference"])
+@pytest.mark.parametrize("implementation", ["torch", "reference", NATIVE])
 def test_forget_bias_is_the_sum_of_both_biases_and_touches_no_other(
     implementation: str, value: float, init: str
 ) -> None:

@@ -27,13 +27,23 @@ CELLS: dict[str, dict[str, Any]] = {
 PAIRS = [
     *((name, implementation) for name in ("rnn tanh", "rnn relu", "gru", "lstm") for implementation in ("torch",)),
     *((name, "reference") for name in CELLS),
+    *(pytest.param(name, "native", marks=pytest.mark.kernels) for name in CELLS if name != "rnn sigmoid"),
 ]
+NATIVE = pytest.param("native", marks=pytest.mark.kernels)
 
 
 def build(name: str, implementation: str, *, seed: int = 0, **others: Any) -> CharLM:
     """Return a small model."""
     model = ModelSettings(hidden_size=H, implementation=implementation, **CELLS[name], **others)
     return build_model(model, V, seed=seed)
+
+
+def build_exact(name: str, implementation: str, **others: Any) -> tuple[CharLM, dict[str, float]]:
+    """Return a small model in the widest dtype that its implementation has, and how close its numbers are."""
+    network = build(name, implementation, **others)
+    if implementation == "native":
+        return network, {"rtol": 1e-5, "atol": 1e-6}
+    return network.double(), {"rtol": 1e-12, "atol": 1e-13}
 
 
 def draw_ids(seed: int) -> Tensor:
@@ -68,30 +78,31 @@ def test_earlier_characters_do_change_a_prediction(name: str, implementation: st
 
 @pytest.mark.parametrize(("name", "implementation"), PAIRS)
 def test_streams_side_by_side_do_not_mix(name: str, implementation: str) -> None:
-    network = build(name, implementation, num_layers=2).double()
+    network, close = build_exact(name, implementation, num_layers=2)
     ids = draw_ids(0)
     logits, state = network(ids, network.zero_state(B))
     for b in range(B):
         alone, alone_state = network(ids[:, b, None], network.zero_state(1))
-        assert_close(logits[:, b, None], alone, rtol=1e-12, atol=1e-13)
+        assert_close(logits[:, b, None], alone, **close)
         for part, alone_part in zip(state, alone_state, strict=True):
-            assert_close(part[:, b, None], alone_part, rtol=1e-12, atol=1e-13)
+            assert_close(part[:, b, None], alone_part, **close)
 
 
-@pytest.mark.parametrize("implementation", ["torch", "reference"])
+@pytest.mark.parametrize("implementation", ["torch", "reference", NATIVE])
 @pytest.mark.parametrize("cell", NUM_GATES)
 def test_a_one_hot_is_an_embedding_by_the_identity(cell: str, implementation: str) -> None:
-    plain = build(cell if cell != "rnn" else "rnn tanh", implementation, num_layers=2).double()
-    embedded = build(cell if cell != "rnn" else "rnn tanh", implementation, num_layers=2, embedding_size=V).double()
-    embedded.load_state_dict({**plain.state_dict(), "embedding.weight": torch.eye(V, dtype=torch.float64)})
+    name = cell if cell != "rnn" else "rnn tanh"
+    plain, close = build_exact(name, implementation, num_layers=2)
+    embedded, _ = build_exact(name, implementation, num_layers=2, embedding_size=V)
+    embedded.load_state_dict({**plain.state_dict(), "embedding.weight": torch.eye(V)})
     ids = draw_ids(0)
     found = embedded(ids, embedded.zero_state(B))
-    assert_close(found, plain(ids, plain.zero_state(B)), rtol=1e-12, atol=1e-13)
+    assert_close(found, plain(ids, plain.zero_state(B)), **close)
 
 
-@pytest.mark.parametrize("implementation", ["torch", "reference"])
+@pytest.mark.parametrize("implementation", ["torch", "reference", NATIVE])
 def test_an_embedding_feeds_the_row_of_each_character(implementation: str) -> None:
-    network = build("rnn tanh", implementation, embedding_size=E).double()
+    network, close = build_exact("rnn tanh", implementation, embedding_size=E)
     assert network.embedding is not None
     ids = draw_ids(0)[:1]
     logits, _ = network(ids, network.zero_state(B))
@@ -100,10 +111,10 @@ def test_an_embedding_feeds_the_row_of_each_character(implementation: str) -> No
     for b in range(B):
         h = torch.tanh(weight_ih @ network.embedding.weight[int(ids[0, b])] + bias)
         expected = network.decoder.weight @ h + network.decoder.bias
-        assert_close(logits[0, b], expected, rtol=1e-12, atol=1e-13)
+        assert_close(logits[0, b], expected, **close)
 
 
-@pytest.mark.parametrize("implementation", ["torch", "reference"])
+@pytest.mark.parametrize("implementation", ["torch", "reference", NATIVE])
 @pytest.mark.parametrize("embedding_size", [None, E])
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 @pytest.mark.parametrize("cell", NUM_GATES)

@@ -25,9 +25,11 @@ from charlm.training.step import StepOutcome, take_step
 
 T, B, V, H = 6, 3, 9, 5
 CELLS = ["rnn", "gru", "lstm"]
-IMPLEMENTATIONS = ["torch", "reference"]
+IMPLEMENTATIONS = ["torch", "reference", pytest.param("native", marks=pytest.mark.kernels)]
 RATE = 0.5
 CLOSE = {"rtol": 1e-10, "atol": 1e-13}
+# The kernels have float32 alone.
+NATIVE_CLOSE = {"rtol": 1e-5, "atol": 1e-7}
 
 
 def build_settings(
@@ -44,13 +46,15 @@ def build_settings(
 
 
 class Trainee:
-    """A network with its optimiser and the state it carries, in float64."""
+    """A network with its optimiser and the state it carries, in float64 unless the kernels are asked for by name."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         network = build_model(settings.model, V, seed=0)
         assert isinstance(network, CharLM)
-        self.network = network.double()
+        is_native = settings.model.implementation == "native"
+        self.network = network if is_native else network.double()
+        self.close = NATIVE_CLOSE if is_native else CLOSE
         self.optimizer = build_optimizer(self.network.parameters(), settings.optimizer)
         self.state: State = self.network.zero_state(settings.sampling.batch_size)
 
@@ -76,6 +80,11 @@ class Trainee:
         return {name: value.clone() for name, value in self.network.state_dict().items()}
 
 
+def rounding(trainee: Trainee) -> float:
+    """Return how far apart two ways to compute a loss may end, relatively."""
+    return 1e-6 if trainee.close is NATIVE_CLOSE else 1e-12
+
+
 def draw_windows(number: int, batch_size: int = B, seed: int = 0) -> list[Window]:
     """Return windows that follow each other in streams of random characters."""
     ids: Ids = np.random.default_rng(seed).integers(V, size=batch_size * (number * T + 1)).astype(np.uint8)
@@ -91,7 +100,7 @@ def side_by_side(windows: list[Window]) -> Window:
 
 
 def plain_step(trainee: Trainee, window: Window) -> tuple[float, dict[str, Tensor]]:
-    """Return a window's mean loss and its gradient, from zero states, by torch.nn's modules, target by target."""
+    """Return a window's mean loss and its gradient in float64, from zero states, by torch.nn, target by target."""
     cell = trainee.settings.model.cell
     stack = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell](V, H, trainee.settings.model.num_layers).double()
     model = nn.ModuleDict({"recurrent": stack, "decoder": nn.Linear(H, V).double()})
@@ -119,12 +128,12 @@ def test_a_step_equals_plain_autograd(cell: str, implementation: str, method: st
     outcome = trainee.step(window, learning_rate=0.25)
     assert outcome.is_finite
     assert outcome.figures.main.num_predicted == T * B
-    assert outcome.figures.main.nats_per_char == pytest.approx(loss, rel=1e-12)
-    assert_close(trainee.gradients(), gradients, **CLOSE)
+    assert outcome.figures.main.nats_per_char == pytest.approx(loss, rel=rounding(trainee))
+    assert_close(trainee.gradients(), gradients, check_dtype=False, **trainee.close)
     expected = {name: before[name] - 0.25 * gradient for name, gradient in gradients.items()}
-    assert_close(trainee.weights(), expected, **CLOSE)
+    assert_close(trainee.weights(), expected, check_dtype=False, **trainee.close)
     norm = math.sqrt(sum(gradient.square().sum().item() for gradient in gradients.values()))
-    assert outcome.gradient_norm == pytest.approx(norm, rel=1e-10)
+    assert outcome.gradient_norm == pytest.approx(norm, rel=100 * rounding(trainee))
 
 
 @pytest.mark.parametrize("clip_norm", [1e-3, 0.1])
@@ -157,10 +166,10 @@ def test_accumulating_windows_equals_one_batch_of_them_all(cell: str, implementa
     at_once = Trainee(build_settings(cell, implementation, method="random", batch_size=number * B))
     found, expected = accumulating.step(*windows), at_once.step(side_by_side(windows))
     assert found.figures.main.num_predicted == expected.figures.main.num_predicted == number * T * B
-    assert found.figures.main.nats == pytest.approx(expected.figures.main.nats, rel=1e-12)
-    assert found.gradient_norm == pytest.approx(expected.gradient_norm, rel=1e-10)
-    assert_close(accumulating.gradients(), at_once.gradients(), **CLOSE)
-    assert_close(accumulating.weights(), at_once.weights(), **CLOSE)
+    assert found.figures.main.nats == pytest.approx(expected.figures.main.nats, rel=rounding(at_once))
+    assert found.gradient_norm == pytest.approx(expected.gradient_norm, rel=100 * rounding(at_once))
+    assert_close(accumulating.gradients(), at_once.gradients(), **at_once.close)
+    assert_close(accumulating.weights(), at_once.weights(), **at_once.close)
 
 
 def test_an_unfinished_group_is_averaged_over_the_windows_it_has() -> None:
@@ -188,8 +197,8 @@ def test_consecutive_sampling_carries_the_state_from_window_to_window(
     targets = torch.from_numpy(np.concatenate([window.targets for window in windows]).astype(np.int64))
     logits, final = network(inputs, network.zero_state(B))
     costs = -torch.log_softmax(logits, -1).gather(-1, targets[..., None])
-    assert total == pytest.approx(costs.sum().item(), rel=1e-12)
-    assert_close(trainee.state, final, **CLOSE)
+    assert total == pytest.approx(costs.sum().item(), rel=rounding(trainee))
+    assert_close(trainee.state, final, **trainee.close)
 
 
 @pytest.mark.parametrize("method", ["consecutive", "random"])

@@ -142,8 +142,8 @@ def test_the_length_of_a_cosine_is_fixed_when_the_run_is_created(fit: Callable[.
     assert run.settings().optimizer.schedule.total_steps == 5
 
 
-@pytest.mark.parametrize("implementation", ["torch", "reference"])
-def test_both_implementations_train_the_same_model(fit: Callable[..., Training], implementation: str) -> None:
+@pytest.mark.parametrize("implementation", ["torch", "reference", pytest.param("native", marks=pytest.mark.kernels)])
+def test_all_implementations_train_the_same_model(fit: Callable[..., Training], implementation: str) -> None:
     auto = fit("train.max_steps=4")
     chosen = fit("train.max_steps=4", f"model.implementation={implementation}")
     # float32: the order of additions differs by a few of the last bits.
@@ -258,15 +258,13 @@ def test_what_needs_validation_is_refused_without_it(fit: Callable[..., Training
 
 @pytest.mark.parametrize("word", ["interrupt", "terminate"])
 @pytest.mark.parametrize("after", [1, 6, 7])
-def test_a_request_to_stop_saves_a_checkpoint_and_ends(
-    fit: Callable[..., Training], word: str, after: int, tiny_settings: MakeSettings
-) -> None:
+def test_a_request_to_stop_saves_a_checkpoint_and_ends(fit: Callable[..., Training], word: str, after: int) -> None:
     answers = iter([*[None] * (after - 1), word])
     training = fit(should_stop=lambda: next(answers))
     assert training.end.stopped_by == word
     assert len(training.losses) == after
     loaded = load_checkpoint(training.run, "last")
-    assert (loaded.step, loaded.settings.model) == (after, tiny_settings().model)
+    assert (loaded.step, loaded.settings) == (after, training.run.settings())
     # Whoever interrupts does not want to wait: nothing is measured or sampled that was not due.
     assert [evaluation.step for evaluation in training.of(Evaluation)] == ([6] if after >= 6 else [])
     assert training.end.record["val_bpc"] is training.end.record["best_step"] is None

@@ -1,1 +1,1 @@
-"""How fast whole training steps are, against the classic loop."""
+"""How fast and how large our networks are, against the classic torch.nn loop, in turn."""

@@ -2,59 +2,105 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from charlm.cli.arguments import JsonOption
 from charlm.errors import ConfigError
 
+if TYPE_CHECKING:
+    import torch
+
+    from charlm.benchmarks.records import What
+
+Choice = TypeVar("Choice", bound=str)
+
 
 def bench(
-    cell: Annotated[
-        Literal["rnn", "gru", "lstm"] | None, typer.Option(help="One cell.", show_default="all three")
+    what: Annotated[
+        list[str] | None,
+        typer.Option(help="layer, step, generation or memory; may be repeated.", metavar="WHAT", show_default="all"),
     ] = None,
-    implementation: Annotated[Literal["auto", "torch", "reference"], typer.Option()] = "auto",
+    cell: Annotated[
+        list[str] | None,
+        typer.Option(help="rnn, gru or lstm; may be repeated.", metavar="CELL", show_default="all"),
+    ] = None,
+    implementation: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="native, torch or reference; may be repeated.",
+            metavar="NAME",
+            show_default="what auto can stand for here",
+        ),
+    ] = None,
     hidden_size: Annotated[int, typer.Option(min=1)] = 256,
     num_layers: Annotated[int, typer.Option(min=1)] = 1,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    seq_len: Annotated[int, typer.Option(min=1)] = 64,
-    vocab_size: Annotated[int, typer.Option(min=2, max=256)] = 65,
-    rounds: Annotated[int, typer.Option(min=1, help="Counted rounds of five steps each.")] = 9,
+    seq_len: Annotated[int, typer.Option(min=1)] = 35,
+    vocab_size: Annotated[int, typer.Option(min=2, max=50_000)] = 65,
+    rounds: Annotated[int, typer.Option(min=1, help="In each of them all have their turn.")] = 9,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="torch's choice")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     json_: JsonOption = False,
 ) -> None:
-    """Measure whole training steps in characters per second against the classic torch.nn loop, in turn.
+    """Measure our networks against the classic torch.nn loop, in turn, and against the machine's matrix product.
 
-    Example:
+    Examples:
 
-        charlm bench --cell lstm --hidden-size 128
+        charlm bench --what layer --what step --cell lstm
+
+        charlm bench --what step --hidden-size 512 --threads 1 --json
     """
     import torch
 
-    from charlm.benchmarks.speed import compare_speed
-    from charlm.console.benchmarks import show_comparison
+    from charlm.benchmarks.sizes import Sizes
+    from charlm.benchmarks.suite import Plan, default_implementations, run_benchmark
+    from charlm.console.benchmarks import benchmark_progress, show_findings
     from charlm.console.terminal import print_json
-    from charlm.settings.schema import Cell
-    from charlm.training.experiment import choose_device
 
-    if device == "auto":
-        raise ConfigError("--device must be cpu or cuda here: a benchmark says what it measures")
-    choose_device(device)
+    target = _device(device)
+    plan = Plan(
+        whats=_chosen("--what", what, ("layer", "step", "generation", "memory")) or _all_whats(),
+        cells=_chosen("--cell", cell, ("rnn", "gru", "lstm")) or ("rnn", "gru", "lstm"),
+        implementations=_chosen("--implementation", implementation, ("native", "torch", "reference"))
+        or default_implementations(target),
+        sizes=Sizes(hidden_size, num_layers, batch_size, seq_len, vocab_size),
+        rounds=rounds,
+        device=target,
+    )
     if threads is not None:
         torch.set_num_threads(threads)
-    cells: tuple[Cell, ...] = (cell,) if cell else ("rnn", "gru", "lstm")
-    for each in cells:
-        comparison = compare_speed(
-            each,
-            implementation=implementation,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            batch_size=batch_size,
-            seq_len=seq_len,
-            vocab_size=vocab_size,
-            rounds=rounds,
-            device=device,
-        )
-        print_json(comparison.as_record()) if json_ else show_comparison(comparison)
+    with benchmark_progress() as progress:
+        findings = run_benchmark(plan, progress)
+    print_json(findings.as_record()) if json_ else show_findings(findings)
+
+
+def _chosen(option: str, values: list[str] | None, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    """Return what was chosen, each once and in the order of the choices."""
+    for value in values or []:
+        if value not in choices:
+            raise ConfigError(f"{option} must be {', '.join(choices[:-1])} or {choices[-1]}, got {value!r}")
+    return tuple(choice for choice in choices if choice in (values or []))
+
+
+def _all_whats() -> tuple[What, ...]:
+    """Return everything that can be measured on this system; say what cannot."""
+    from charlm.benchmarks.memory import can_measure_memory
+
+    if can_measure_memory():
+        return ("layer", "step", "generation", "memory")
+    typer.echo("charlm: memory is left out: only Linux tells a process its peak", err=True)
+    return ("layer", "step", "generation")
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise ConfigError(f"--device must be cpu, cuda or cuda:N here, got {name!r}: a benchmark says what it measures")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"--device {name}: torch {torch.__version__} sees no such GPU here; use cpu")
+    return device

@@ -1,18 +1,103 @@
-"""Benchmarks as lines."""
+"""Benchmarks on the screen: what they ran on, then one table for each kind of comparison, 80 columns at most."""
 
 from __future__ import annotations
 
 import sys
-from statistics import median
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 
-from charlm.benchmarks.speed import Comparison
-from charlm.console.terminal import console_for
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from charlm.benchmarks.measuring import Spread, spread
+from charlm.benchmarks.records import Comparison, Findings
+from charlm.console.terminal import console_for, is_live
+
+# The columns of words stand at the left, those of figures at the right.
+NUM_WORDS = 2
+BYTES_A_MIB = 2**20
 
 
-def show_comparison(comparison: Comparison) -> None:
-    """Print one cell's speeds and their ratio with its spread."""
-    low, high = comparison.ratio_range
-    console_for(sys.stdout).print(
-        f"{comparison.cell:<5} classic {median(comparison.classic):>10,.0f}  charlm {median(comparison.ours):>10,.0f} "
-        f"characters/s  ratio {comparison.ratio:.2f} ({low:.2f} to {high:.2f})"
-    )
+@contextmanager
+def benchmark_progress() -> Generator[Callable[[int, int, str], None]]:
+    """Show a bar on standard error; yield what takes (measurements done, of how many, the next one's name)."""
+    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}"))
+    console = console_for(sys.stderr)
+    # Drawn between measurements only: a thread that redraws would take its time from them.
+    with Progress(
+        *columns, console=console, disable=not is_live(sys.stderr), transient=True, auto_refresh=False
+    ) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total, name: progress.update(
+            task, completed=done, total=total, description=name, refresh=True
+        )
+
+
+def show_findings(findings: Findings) -> None:
+    """Print the machine, the sizes and all comparisons."""
+    console = console_for(sys.stdout)
+    for line in header_lines(findings):
+        console.print(line, markup=False)
+    kinds = dict.fromkeys((each.what, each.baseline) for each in findings.comparisons)
+    for kind in kinds:
+        _show_table(console, [each for each in findings.comparisons if (each.what, each.baseline) == kind])
+
+
+def header_lines(findings: Findings) -> list[str]:
+    """Return what the comparisons were measured on, and how."""
+    machine, sizes = findings.machine, findings.sizes
+    index = int(machine["device"].partition(":")[2] or 0)
+    processor = machine["gpus"][index] if machine["device"].startswith("cuda") else machine["cpu_capability"]
+    threads = f"{machine['threads']} thread{'' if machine['threads'] == 1 else 's'}"
+    lines = [
+        f"{processor}, torch {machine['versions']['torch']}, {threads}",
+        f"hidden_size {sizes.hidden_size}, num_layers {sizes.num_layers}, batch_size {sizes.batch_size}, "
+        f"seq_len {sizes.seq_len}, vocab_size {sizes.vocab_size}",
+    ]
+    if findings.sgemms:
+        rates = ", ".join(f"{each.cell} {spread(each.gflops).median:,.0f}" for each in findings.sgemms)
+        lines.append(f"sgemm (T*B, H) x (H, gates*H), GFLOP/s: {rates}")
+    return [*lines, f"rounds, in turn: {findings.rounds}; medians (lowest to highest)"]
+
+
+def _show_table(console: Console, rows: Sequence[Comparison]) -> None:
+    """Print comparisons of one kind."""
+    title, *figures = _titles(rows[0])
+    table = [["cell", "implementation", *figures], *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    console.print(f"\n{title}", style="bold" if is_live(sys.stdout) else None, markup=False)
+    for cells in table:
+        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)][:NUM_WORDS]
+        padded += [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)][NUM_WORDS:]
+        console.print("  ".join(padded), markup=False)
+
+
+def _cells(row: Comparison) -> list[str]:
+    ratio = row.ratio
+    return [
+        row.cell,
+        row.implementation,
+        _shown(row, spread(row.theirs)),
+        _shown(row, spread(row.ours)),
+        f"{ratio.median:.2f}" + (f" ({ratio.low:.2f} to {ratio.high:.2f})" if len(row.ours) > 1 else ""),
+        *([] if row.sgemm_fraction is None else [f"{row.sgemm_fraction.median:.2f}"]),
+    ]
+
+
+def _titles(row: Comparison) -> list[str]:
+    """Return a table's title and those of its columns of figures."""
+    if row.what == "layer":
+        return ["layer step, ms: forward, loss, back to all gradients", "classic", "ours", "times as fast", "of sgemm"]
+    if row.what == "step":
+        return ["whole training step, ms", "classic", "ours", "times as fast"]
+    if row.what == "memory":
+        return ["memory, MiB: what training steps add to the peak", "classic", "ours", "times as much"]
+    if row.baseline == "one_by_one":
+        return [f"generation of {row.num_texts} texts, characters/s", "one by one", "at once", "times as fast"]
+    return ["generation of one text, characters/s", "classic", "ours", "times as fast"]
+
+
+def _shown(row: Comparison, values: Spread) -> str:
+    if row.unit == "chars_per_second":
+        return f"{values.median:,.0f}"
+    return f"{values.median / BYTES_A_MIB:.1f}" if row.unit == "bytes" else f"{values.median:.2f}"

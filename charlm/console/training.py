@@ -135,9 +135,16 @@ def start_lines(report: Start) -> list[str]:
         f"corpus {escape(corpus)}: {facts['corpus_chars']:,} characters, {facts['vocab_size']:,} symbols; {sizes}; "
         f"{facts['dropped_chars']:,} characters at window ends are left out of each epoch",
         f"{facts['num_parameters']:,} parameters on {facts['device']}, CPU threads: {facts['threads']}, "
-        f"implementation {facts['implementation']}",
+        f"implementation {facts['implementation']}{_kernels(facts)}",
         f"run {escape(str(report.run))}",
     ]
+
+
+def _kernels(facts: Mapping[str, Any]) -> str:
+    """Say which kernels run, or why a CPU run does without them."""
+    if facts["implementation"] == "native" or facts["device"] == "cpu":
+        return f" ({facts['kernels']})"
+    return ""
 
 
 def evaluation_line(report: Evaluation) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from charlm.errors import TextError
 from charlm.generation.filters import PLAIN, Filters, filter_logits
+from charlm.generation.native import is_native, write_natively
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network
 from charlm.networks.language_model import CharLM
@@ -19,8 +20,10 @@ from charlm.networks.leaky import LeakyLM
 from charlm.networks.recurrent import State
 from charlm.text.vocabulary import Ids, Vocabulary
 
-# Rows are always computed so many at a time: a product of another shape may differ in its last bit.
+# Without kernels rows are always computed so many at a time: a product of another shape may differ in its last bit.
 BLOCK_ROWS = 8
+# The kernels compute a row without regard to the others; so many keep both the processor and memory content.
+NATIVE_ROWS = 64
 PREFIX_CHARS_AT_ONCE = 2048
 DRAWS_AHEAD = 256
 CausalNetwork = CharLM | LeakyLM
@@ -54,9 +57,9 @@ def sample_text(
         filters: what the draws are taken from.
         stops: the sample ends before the first of these texts.
     """
-    first = sample - sample % BLOCK_ROWS
-    block = sample_block(network, vocabulary, prefix, draws=uniform_draws(seed, first), filters=filters)
-    characters = (vocabulary.characters[row[sample - first]] for row in islice(block, length))
+    samples = range(sample, sample + 1)
+    pieces = _write(network, vocabulary, prefix, samples, seed=seed, length=length, filters=filters)
+    characters = chain.from_iterable(vocabulary.decode(piece[:, 0].tolist()) for piece in pieces)
     return stop_before(characters, stops)
 
 
@@ -72,11 +75,36 @@ def sample_texts(
     stops: Sequence[str] = (),
 ) -> Iterator[str]:
     """Yield samples 0 to num_samples - 1 whole, in order; see `sample_text`."""
-    for first in range(0, num_samples, BLOCK_ROWS):
-        block = sample_block(network, vocabulary, prefix, draws=uniform_draws(seed, first), filters=filters)
-        rows = np.array(list(islice(block, length)), dtype=np.int64).reshape(-1, BLOCK_ROWS).T
-        for row in rows[: num_samples - first]:
-            yield "".join(stop_before(vocabulary.decode(row), stops))
+    at_once = NATIVE_ROWS if is_native(network) else BLOCK_ROWS
+    for first in range(0, num_samples, at_once):
+        samples = range(first, min(first + at_once, num_samples))
+        pieces = _write(network, vocabulary, prefix, samples, seed=seed, length=length, filters=filters)
+        for ids in np.concatenate([np.empty((0, len(samples)), dtype=np.int64), *pieces]).T:
+            yield "".join(stop_before(vocabulary.decode(ids.tolist()), stops))
+
+
+def _write(
+    network: CausalNetwork,
+    vocabulary: Vocabulary,
+    prefix: Ids,
+    samples: range,
+    *,
+    seed: int,
+    length: int,
+    filters: Filters,
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield some samples' ids in pieces, (characters, samples); without kernels the samples are all of one block."""
+    if is_native(network):
+        assert isinstance(network, CharLM)
+        network.eval()
+        _, state = read_prefix(network, prefix, rows=1)
+        state = tuple(part.expand(-1, len(samples), -1) for part in state)
+        generators = [np.random.default_rng([seed, sample]) for sample in samples]
+        num_characters = len(vocabulary.characters)
+        return write_natively(network, num_characters, state, generators, length=length, filters=filters)
+    first = samples[0] - samples[0] % BLOCK_ROWS
+    block = sample_block(network, vocabulary, prefix, draws=uniform_draws(seed, first), filters=filters)
+    return (ids[None, samples[0] - first : samples[-1] + 1 - first] for ids in islice(block, length))
 
 
 def sample_block(
@@ -102,6 +130,9 @@ def sample_block(
 
 def stop_before(characters: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
     """Yield characters until one of the stops has come whole, and nothing of that stop."""
+    if not stops:
+        yield from characters
+        return
     longest = max((len(stop) for stop in stops), default=0)
     held = ""
     for character in characters:
@@ -115,8 +146,8 @@ def stop_before(characters: Iterable[str], stops: Sequence[str]) -> Iterator[str
     yield from held
 
 
-def read_prefix(network: CausalNetwork, prefix: Ids) -> tuple[Tensor, State]:
-    """Return the last layer after a prefix, (BLOCK_ROWS, H), and the state there: the same in every row.
+def read_prefix(network: CausalNetwork, prefix: Ids, rows: int = BLOCK_ROWS) -> tuple[Tensor, State]:
+    """Return the last layer after a prefix, (rows, H), and the state there: the same in every row.
 
     Raises:
         TextError: for an empty prefix.
@@ -124,12 +155,12 @@ def read_prefix(network: CausalNetwork, prefix: Ids) -> tuple[Tensor, State]:
     if len(prefix) == 0:
         raise TextError("the prefix is empty: a model writes on from at least one character it knows")
     device = network.decoder.weight.device
-    ids = torch.from_numpy(prefix.astype(np.int64, order="C"))[:, None].expand(-1, BLOCK_ROWS).to(device)
+    ids = torch.from_numpy(prefix.astype(np.int64, order="C"))[:, None].expand(-1, rows).to(device)
     with torch.inference_mode():
-        state = network.zero_state(BLOCK_ROWS)
+        state = network.zero_state(rows)
         hidden = state[0]
         for start in range(0, len(ids), PREFIX_CHARS_AT_ONCE):
-            hidden, state = network.read(ids[start : start + PREFIX_CHARS_AT_ONCE], state)  # (T, BLOCK_ROWS, H)
+            hidden, state = network.read(ids[start : start + PREFIX_CHARS_AT_ONCE], state)  # (T, rows, H)
     return hidden[-1], state
 
 

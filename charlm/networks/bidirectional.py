@@ -12,12 +12,11 @@ alone, both) has a bias of its own: the bias of both is no sum, or character fre
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from charlm.networks.implementations import Chosen
 from charlm.networks.language_model import CharLM
 from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import State
@@ -30,10 +29,10 @@ class BidirectionalLM(nn.Module):
     Args:
         model: the settings of either half: H units mean H forward and H backward.
         vocab_size: V.
-        implementation: torch or reference.
+        implementation: of either half.
     """
 
-    def __init__(self, model: ModelSettings, vocab_size: int, implementation: Literal["torch", "reference"]) -> None:
+    def __init__(self, model: ModelSettings, vocab_size: int, implementation: Chosen) -> None:
         super().__init__()
         self.forward_half = CharLM(model, vocab_size, implementation)
         self.backward_half = CharLM(model, vocab_size, implementation)

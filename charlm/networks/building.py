@@ -6,22 +6,25 @@ import torch
 from torch import nn
 
 from charlm.networks.bidirectional import BidirectionalLM
+from charlm.networks.implementations import choose_implementation
 from charlm.networks.initialisation import initialise_linear, initialise_stack
 from charlm.networks.language_model import CharLM, initialise_model
 from charlm.networks.leaky import LeakyLM
-from charlm.networks.recurrent import choose_implementation
 from charlm.settings.schema import ModelSettings
 
 Network = CharLM | BidirectionalLM | LeakyLM
 
 
-def build_model(model: ModelSettings, vocab_size: int, *, seed: int) -> Network:
-    """Return a network with fresh weights, the same for each implementation.
+def build_model(model: ModelSettings, vocab_size: int, *, seed: int, device: str = "cpu") -> Network:
+    """Return a network with fresh weights on the CPU, the same for each implementation.
+
+    Args:
+        device: where it will run, which decides what `auto` stands for.
 
     Raises:
         ConfigError: where an explicit implementation cannot be honoured.
     """
-    implementation = choose_implementation(model)
+    implementation = choose_implementation(model, device)
     generator = torch.Generator().manual_seed(seed)
     if model.direction == "bidirectional":
         network = BidirectionalLM(model, vocab_size, implementation)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
+from charlm.networks.implementations import Chosen, build_stack, run_decoder, run_stack
 from charlm.networks.initialisation import initialise_linear, initialise_stack
 from charlm.networks.readouts import Readouts
-from charlm.networks.recurrent import (
-    State,
-    build_stack,
-    run_stack,
-    stack_shape,
-    zero_state,
-)
+from charlm.networks.recurrent import State, stack_shape, zero_state
 from charlm.settings.schema import ModelSettings
 
 
@@ -25,10 +18,10 @@ class CharLM(nn.Module):
     Args:
         model: the network's settings.
         vocab_size: V.
-        implementation: torch or reference; see `charlm.networks.recurrent.choose_implementation`.
+        implementation: see `charlm.networks.implementations.choose_implementation`.
     """
 
-    def __init__(self, model: ModelSettings, vocab_size: int, implementation: Literal["torch", "reference"]) -> None:
+    def __init__(self, model: ModelSettings, vocab_size: int, implementation: Chosen) -> None:
         super().__init__()
         self.shape = stack_shape(model, vocab_size)
         self.vocab_size = vocab_size
@@ -58,7 +51,7 @@ class CharLM(nn.Module):
             Logits (T, B, V), those at t for the character after ids[t], and the state after the window.
         """
         hidden, state = self.read(ids, state)
-        return self.decoder(hidden), state  # (T, B, V)
+        return run_decoder(self.recurrent, self.decoder, hidden), state  # (T, B, V)
 
     def read_window(self, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State) -> Readouts:  # noqa: ARG002
         """Read a training window; a causal model looks at its inputs alone."""

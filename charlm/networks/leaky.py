@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from charlm.networks.implementations import build_stack
 from charlm.networks.readouts import Readouts
-from charlm.networks.recurrent import State, build_stack, one_hot, stack_shape
+from charlm.networks.recurrent import State, one_hot, stack_shape
 from charlm.settings.schema import ModelSettings
 
 WARNING = "reads its own target: not a language model"

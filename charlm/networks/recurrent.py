@@ -1,19 +1,18 @@
-"""RNN, GRU and LSTM over time and depth: the plain loop over our cells, and torch.nn's twin.
+"""RNN, GRU and LSTM over time and depth: the plain loop over our cells, which the fast twins must equal.
 
-Both keep the same parameters under torch.nn's names, so that one checkpoint fits both. A state is a tuple of tensors
+All keep the same parameters under torch.nn's names, so that one checkpoint fits all. A state is a tuple of tensors
 (L, B, H): (h,) for rnn and gru, (h, c) for lstm; it is passed in and out, no module remembers one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, embedding
 
-from charlm.errors import ConfigError
 from charlm.networks.cells import ACTIVATIONS, gru_cell, lstm_cell, rnn_cell
 from charlm.settings.schema import Activation, Cell, ModelSettings
 
@@ -65,32 +64,18 @@ def stack_shape(model: ModelSettings, vocab_size: int) -> StackShape:
     )
 
 
-def missing_in_torch(shape: StackShape) -> str | None:
-    """Name what torch.nn does not have of a stack, or return None."""
-    if shape.cell == "rnn" and shape.activation == "sigmoid":
-        return "model.activation sigmoid"
-    if shape.cell == "gru" and not shape.reset_after:
-        return "model.reset_after false"
-    return None
-
-
-def choose_implementation(model: ModelSettings) -> Literal["torch", "reference"]:
-    """Turn `auto` into the implementation it stands for.
-
-    Raises:
-        ConfigError: where torch is asked for what torch.nn does not have.
-    """
-    missing = missing_in_torch(stack_shape(model, vocab_size=1))
-    if model.direction == "leaky" and (missing or model.implementation == "reference"):
-        raise ConfigError(
-            "model.direction leaky is torch.nn's own construction: it has no reference implementation, sigmoid or "
-            "reset before; set model.implementation to auto or torch"
-        )
-    if model.implementation == "torch" and missing:
-        raise ConfigError(f"torch.nn has no {missing}: set model.implementation to auto or reference")
-    if model.implementation == "auto":
-        return "reference" if missing else "torch"
-    return model.implementation
+def register_weights(stack: nn.Module, shape: StackShape) -> None:
+    """Give a module a stack's parameters, uninitialised, under torch.nn's names."""
+    rows = NUM_GATES[shape.cell] * shape.hidden_size
+    for layer in range(shape.num_layers):
+        sizes = {
+            f"weight_ih_l{layer}": (rows, shape.layer_input_size(layer)),
+            f"weight_hh_l{layer}": (rows, shape.hidden_size),
+            f"bias_ih_l{layer}": (rows,),
+            f"bias_hh_l{layer}": (rows,),
+        }
+        for name, size in sizes.items():
+            stack.register_parameter(name, nn.Parameter(torch.empty(size)))
 
 
 class ReferenceStack(nn.Module):
@@ -99,16 +84,7 @@ class ReferenceStack(nn.Module):
     def __init__(self, shape: StackShape) -> None:
         super().__init__()
         self.shape = shape
-        rows = NUM_GATES[shape.cell] * shape.hidden_size
-        for layer in range(shape.num_layers):
-            sizes = {
-                f"weight_ih_l{layer}": (rows, shape.layer_input_size(layer)),
-                f"weight_hh_l{layer}": (rows, shape.hidden_size),
-                f"bias_ih_l{layer}": (rows,),
-                f"bias_hh_l{layer}": (rows,),
-            }
-            for name, size in sizes.items():
-                self.register_parameter(name, nn.Parameter(torch.empty(size)))
+        register_weights(self, shape)
 
     def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Run the stack over a window; see `run_cells`."""
@@ -116,7 +92,7 @@ class ReferenceStack(nn.Module):
 
 
 def run_cells(stack: nn.Module, shape: StackShape, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-    """Run our cells over a window, with the parameters of either implementation.
+    """Run our cells over a window, with the parameters of any implementation.
 
     Args:
         stack: what holds the parameters.
@@ -155,38 +131,6 @@ def _advance(shape: StackShape, x: Tensor, state: State, weights: list[Tensor | 
     if shape.cell == "gru":
         return (gru_cell(x, h, weight_ih, weight_hh, bias_ih, bias_hh, shape.reset_after),)
     return (rnn_cell(x, h, weight_ih, weight_hh, bias_ih, bias_hh, ACTIVATIONS[shape.activation]),)
-
-
-def build_stack(
-    shape: StackShape, implementation: Literal["torch", "reference"], *, bidirectional: bool = False
-) -> nn.Module:
-    """Return the layers' parameters with what runs them: a `ReferenceStack`, or torch.nn's own RNN, GRU or LSTM.
-
-    Args:
-        bidirectional: torch.nn's joined layers, which leak their targets; only the cautionary example has them.
-    """
-    if implementation == "reference":
-        return ReferenceStack(shape)
-    assert missing_in_torch(shape) is None
-    sizes = (shape.input_size, shape.hidden_size, shape.num_layers)
-    if shape.cell == "rnn":
-        return nn.RNN(*sizes, dropout=shape.dropout, nonlinearity=shape.activation, bidirectional=bidirectional)
-    network = {"gru": nn.GRU, "lstm": nn.LSTM}[shape.cell]
-    return network(*sizes, dropout=shape.dropout, bidirectional=bidirectional)
-
-
-def run_stack(stack: nn.Module, shape: StackShape, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-    """Run either implementation over a window; see `run_cells`.
-
-    A single step without gradients, as in writing, goes through our cells in both: torch.nn takes twice as long for it.
-    """
-    is_single = len(inputs) == 1 and not torch.is_grad_enabled()
-    if isinstance(stack, ReferenceStack) or is_single:
-        return run_cells(stack, shape, inputs, state)
-    if shape.is_one_hot:
-        inputs = one_hot(inputs, shape.input_size, state[0].dtype)  # (T, B, V)
-    hidden, new_state = stack(inputs, state if shape.cell == "lstm" else state[0])
-    return hidden, new_state if shape.cell == "lstm" else (new_state,)
 
 
 def one_hot(ids: Tensor, num_symbols: int, dtype: torch.dtype) -> Tensor:

@@ -134,7 +134,11 @@ def restore_model(checkpoint: Checkpoint, *, device: torch.device | str = "cpu")
     Raises:
         RunError: where the weights do not fit the configuration.
     """
-    network = build_model(checkpoint.settings.model, len(checkpoint.vocabulary), seed=0)
+    # Which implementation trained it is no matter here: this machine takes what it has.
+    model = checkpoint.settings.model
+    if model.implementation == "native":
+        model = model.model_copy(update={"implementation": "auto"})
+    network = build_model(model, len(checkpoint.vocabulary), seed=0, device=str(device))
     try:
         network.load_state_dict(dict(checkpoint.model))
     except RuntimeError as error:

@@ -24,7 +24,7 @@ from charlm.settings.values import (
 Direction = Literal["forward", "backward", "bidirectional", "leaky"]
 Cell = Literal["rnn", "gru", "lstm"]
 Activation = Literal["tanh", "relu", "sigmoid"]
-Implementation = Literal["auto", "torch", "reference"]
+Implementation = Literal["auto", "native", "torch", "reference"]
 UnknownPolicy = Literal["error", "skip", "replace"]
 
 DEFAULT_CORPUS = "stories"
@@ -146,7 +146,10 @@ class ModelSettings(Section):
         "recurrent matrices (identity for relu rnn)",
     )
     forget_bias: float | None = Field(default=None, description="lstm: the forget gate's bias at the start")
-    implementation: Implementation = Field(default="auto", description="a choice of speed, not of model")
+    implementation: Implementation = Field(
+        default="auto",
+        description="a choice of speed, not of model; auto is native on a CPU that has kernels, else torch",
+    )
 
 
 class ScheduleSettings(Section):
@@ -204,7 +207,9 @@ class TrainSettings(Section):
     device: Annotated[str, Field(pattern=DEVICES)] = Field(
         default="auto", description="auto, cpu, cuda, cuda:N, or mps (untested)"
     )
-    threads: PositiveInt | None = Field(default=None, description="CPU threads; null leaves torch's choice")
+    threads: PositiveInt | None = Field(
+        default=None, description="CPU threads; null measures how many are fastest when the run is created"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -15,7 +15,7 @@ import torch
 from charlm import __version__
 from charlm.errors import ConfigError
 from charlm.networks.building import Network, build_model, num_parameters
-from charlm.networks.recurrent import choose_implementation
+from charlm.networks.implementations import choose_implementation, describe_kernels
 from charlm.settings.schema import Settings
 from charlm.settings.values import DEVICES
 from charlm.text.cleaning import clean_prefix
@@ -26,6 +26,7 @@ from charlm.text.vocabulary import Ids, Vocabulary
 from charlm.text.windows import num_dropped, num_windows
 from charlm.training.optimizer import build_optimizer
 from charlm.training.schedule import fix_schedule_length
+from charlm.training.threads import fix_threads
 
 PREFIX_CHARS = 12
 
@@ -62,9 +63,9 @@ def prepare(settings: Settings) -> Experiment:
         CharlmError: for whatever of it cannot be had.
     """
     device = choose_device(settings.train.device)
-    if settings.train.threads is not None:
-        torch.set_num_threads(settings.train.threads)
-    settings = settings.model_copy(update={"corpus": with_kept_input(settings.corpus)})
+    implementation = choose_implementation(settings.model, device.type)
+    model = settings.model.model_copy(update={"implementation": implementation})
+    settings = settings.model_copy(update={"corpus": with_kept_input(settings.corpus), "model": model})
     corpus = load_corpus(settings.corpus, settings.vocabulary)
     split = in_reading_order(split_corpus(corpus, settings.corpus), settings.model.direction)
     _require_validation(settings, split)
@@ -72,7 +73,10 @@ def prepare(settings: Settings) -> Experiment:
     steps_per_epoch = -(-windows // settings.optimizer.accumulation)
     settings = fix_schedule_length(settings, steps_per_epoch)
     prefixes = _encode_prefixes(settings, corpus.vocabulary, split)
-    network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed).to(device)
+    settings = fix_threads(settings, len(corpus.vocabulary), device)
+    network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed, device=device.type).to(
+        device
+    )
     return Experiment(
         settings=settings,
         vocabulary=corpus.vocabulary,
@@ -164,7 +168,7 @@ def _model_facts(network: Network, settings: Settings, device: torch.device) -> 
     return {
         "num_parameters": num_parameters(network),
         "direction": settings.model.direction,
-        "implementation": choose_implementation(settings.model),
+        "implementation": settings.model.implementation,
         "device": str(device),
     }
 
@@ -180,6 +184,7 @@ def machine_facts() -> dict[str, Any]:
         },
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
+        "kernels": describe_kernels(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "platform": platform.platform(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -58,7 +59,7 @@ def take_step(
     network.train()
     optimizer.zero_grad(set_to_none=True)
     device = next(network.parameters()).device
-    total: Figures | None = None
+    costs: list[Tensor] = []
     for window in windows:
         if settings.sampling.method == "random":
             state = network.zero_state(settings.sampling.batch_size)
@@ -66,34 +67,44 @@ def take_step(
         readouts = network.read_window(inputs, targets, beyond, state)
         # Detach: back-propagation is truncated here, the values are kept.
         state = detach_state(readouts.state)
-        loss, figures = window_loss(readouts, inputs, targets, settings.model.loss_weights)
+        loss, means = window_loss(readouts, inputs, targets, settings.model.loss_weights)
         torch.autograd.backward(loss / len(windows))
-        total = figures if total is None else total + figures
-    assert total is not None
-    norm = clip_gradients(network.parameters(), settings.optimizer).item()
-    outcome = StepOutcome(total, norm, state)
+        costs.append(means)
+    norm = clip_gradients(network.parameters(), settings.optimizer)
+    # The one time in a step that a GPU is waited for.
+    numbers = cast("list[float]", torch.cat([*costs, norm.reshape(1)]).tolist())
+    figures = _total_figures(numbers[:-1], len(costs), windows[0].targets.size)
+    outcome = StepOutcome(figures, numbers[-1], state)
     if outcome.is_finite:
         set_learning_rate(optimizer, learning_rate)
         optimizer.step()
     return outcome
 
 
-def window_loss(readouts: Readouts, inputs: Tensor, targets: Tensor, weights: LossWeights) -> tuple[Tensor, Figures]:
-    """Return what a window's readouts cost, mean nats a character, and the figures of each.
+def window_loss(readouts: Readouts, inputs: Tensor, targets: Tensor, weights: LossWeights) -> tuple[Tensor, Tensor]:
+    """Return what a window's readouts cost, in mean nats a character.
 
     Args:
         readouts: of the window; with a backward stack the loss is the weighted sum of the three.
         inputs: (T, B), which the backward readout predicts.
         targets: (T, B), which the others predict.
+    Returns:
+        The loss, and the mean of each readout without its history: (1,), or forward, backward and both, (3,).
     """
     forward = cross_entropy(readouts.forward.flatten(0, 1), targets.flatten())
-    count = targets.numel()
     if readouts.backward is None or readouts.both is None:
-        return forward, Figures(Figure(forward.item() * count, count))
+        return forward, forward.detach().reshape(1)
     backward = cross_entropy(readouts.backward.flatten(0, 1), inputs.flatten())
     both = cross_entropy(readouts.both.flatten(0, 1), targets.flatten())
     loss = weights.forward * forward + weights.backward * backward + weights.both * both
-    return loss, Figures(*(Figure(each.item() * count, count) for each in (forward, backward, both)))
+    return loss, torch.stack([forward, backward, both]).detach()
+
+
+def _total_figures(means: list[float], num_windows: int, chars: int) -> Figures:
+    """Add up the windows' readouts, each a mean over equally many characters."""
+    num_readouts = len(means) // num_windows
+    sums = [sum(means[readout::num_readouts]) * chars for readout in range(num_readouts)]
+    return Figures(*(Figure(nats, chars * num_windows) for nats in sums))
 
 
 def as_tensor(ids: Ids, device: torch.device) -> Tensor:

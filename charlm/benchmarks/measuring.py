@@ -1,0 +1,63 @@
+"""Time by turns, so that whatever else the machine does meets all alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+
+from charlm.benchmarks.subjects import Work
+
+SECONDS_A_TURN = 0.08
+SECONDS_TO_WARM_UP = 0.05
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of some rounds' values, the lowest and the highest."""
+
+    median: float
+    low: float
+    high: float
+
+
+def spread(values: tuple[float, ...]) -> Spread:
+    """Summarise one value for each round."""
+    return Spread(median(values), min(values), max(values))
+
+
+def measure_in_turn(works: Mapping[str, Work], *, rounds: int, device: torch.device) -> Mapping[str, tuple[float, ...]]:
+    """Return how many seconds an item of each work took, one value for each round.
+
+    In a round each has its turn, of about SECONDS_A_TURN or a single item; in the next round another one begins.
+    """
+    counts = {name: _items_a_turn(work, device) for name, work in works.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    order = list(works)
+    for _ in range(rounds):
+        for name in order:
+            seconds[name].append(_seconds(works[name], counts[name], device) / counts[name])
+        order = [*order[1:], order[0]]
+    return {name: tuple(values) for name, values in seconds.items()}
+
+
+def _items_a_turn(work: Work, device: torch.device) -> int:
+    """Warm up: allocate, wake threads, choose kernels; then count how many items fill a turn."""
+    began = time.perf_counter()
+    _seconds(work, 1, device)
+    fastest = _seconds(work, 1, device)
+    while time.perf_counter() - began < SECONDS_TO_WARM_UP:
+        fastest = min(fastest, _seconds(work, 1, device))
+    return max(1, round(SECONDS_A_TURN / fastest))
+
+
+def _seconds(work: Work, num_items: int, device: torch.device) -> float:
+    began = time.perf_counter()
+    for _ in range(num_items):
+        next(work)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began

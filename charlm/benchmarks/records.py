@@ -1,0 +1,128 @@
+"""What a benchmark found: rows of ours against a baseline, round by round, and the machine's matrix product."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from charlm.benchmarks.measuring import Spread, spread
+from charlm.benchmarks.sizes import ProductShape, Sizes
+from charlm.networks.implementations import Chosen
+from charlm.settings.schema import Cell
+
+What = Literal["layer", "step", "generation", "memory"]
+Unit = Literal["ms", "chars_per_second", "bytes"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Values of the same rounds, ours and the baseline's.
+
+    Args:
+        what: was measured.
+        cell: of both.
+        implementation: ours.
+        unit: of both values.
+        theirs: the baseline's value in each round.
+        ours: likewise.
+        baseline: the classic loop, or ours writing texts one by one.
+        num_texts: that ours writes side by side, where text is written.
+        gflops: that ours reached in each round of layer steps.
+        sgemm_gflops: that torch's matrix product reached in the same rounds.
+    """
+
+    what: What
+    cell: Cell
+    implementation: Chosen
+    unit: Unit
+    theirs: tuple[float, ...]
+    ours: tuple[float, ...]
+    baseline: Literal["classic", "one_by_one"] = "classic"
+    num_texts: int | None = None
+    gflops: tuple[float, ...] = ()
+    sgemm_gflops: tuple[float, ...] = ()
+
+    @property
+    def ratio(self) -> Spread:
+        """How many times as fast ours is; of memory, how many times as much it takes."""
+        pairs = zip(self.ours, self.theirs, strict=True)
+        return spread(tuple(theirs / ours if self.unit == "ms" else ours / theirs for ours, theirs in pairs))
+
+    @property
+    def sgemm_fraction(self) -> Spread | None:
+        """What part ours reaches of the matrix product's rate; above 1 where that one is not the processor's best."""
+        if not self.gflops:
+            return None
+        pairs = zip(self.gflops, self.sgemm_gflops, strict=True)
+        return spread(tuple(gflops / sgemm for gflops, sgemm in pairs))
+
+    def as_record(self) -> dict[str, Any]:
+        """Return a JSON object: medians with their units in the names, ratios with their spread."""
+        ratio, fraction = self.ratio, self.sgemm_fraction
+        record: dict[str, Any] = {"what": self.what, "cell": self.cell, "implementation": self.implementation}
+        if self.num_texts is not None:
+            record["num_texts"] = self.num_texts
+        record |= {
+            "baseline": self.baseline,
+            f"baseline_{self.unit}": spread(self.theirs).median,
+            f"ours_{self.unit}": spread(self.ours).median,
+            "ratio_of": "memory" if self.unit == "bytes" else "speed",
+            "ratio": ratio.median,
+            "ratio_range": [ratio.low, ratio.high],
+            "rounds": len(self.ours),
+        }
+        if fraction is not None:
+            record |= {
+                "ours_gflops": spread(self.gflops).median,
+                "sgemm_gflops": spread(self.sgemm_gflops).median,
+                "sgemm_fraction": fraction.median,
+                "sgemm_fraction_range": [fraction.low, fraction.high],
+            }
+        return record
+
+
+@dataclass(frozen=True)
+class Sgemm:
+    """What torch's product of two matrices reached in each round, beside a cell's layer steps."""
+
+    cell: Cell
+    shape: ProductShape
+    gflops: tuple[float, ...]
+
+    def as_record(self) -> dict[str, Any]:
+        """Return a JSON object: the shape, the median and its spread."""
+        gflops = spread(self.gflops)
+        return {
+            "cell": self.cell,
+            **asdict(self.shape),
+            "gflops": gflops.median,
+            "gflops_range": [gflops.low, gflops.high],
+        }
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that a benchmark found.
+
+    Args:
+        machine: what it ran on.
+        sizes: of networks and windows.
+        rounds: in which each had its turn.
+        sgemms: one for each cell, where layer steps were measured.
+        comparisons: in the order in which they were asked for.
+    """
+
+    machine: dict[str, Any]
+    sizes: Sizes
+    rounds: int
+    sgemms: tuple[Sgemm, ...]
+    comparisons: tuple[Comparison, ...]
+
+    def as_record(self) -> dict[str, Any]:
+        """Return a JSON object: machine, sizes, sgemm, rows."""
+        return {
+            "machine": self.machine,
+            "sizes": asdict(self.sizes),
+            "sgemm": [sgemm.as_record() for sgemm in self.sgemms],
+            "rows": [comparison.as_record() for comparison in self.comparisons],
+        }

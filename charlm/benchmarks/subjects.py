@@ -1,0 +1,142 @@
+"""What is measured, as endless work: each item asked for is one more step, or one more piece of text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count, cycle, islice
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from charlm.benchmarks.classic import ClassicLM, classic_stream, classic_training_steps
+from charlm.benchmarks.sizes import ProductShape, Sizes
+from charlm.generation.sampling import sample_text, sample_texts
+from charlm.networks.building import build_model
+from charlm.networks.implementations import Chosen
+from charlm.networks.language_model import CharLM
+from charlm.settings.schema import Cell, ModelSettings, SamplingSettings, Settings
+from charlm.text.vocabulary import Vocabulary
+from charlm.text.windows import Window
+from charlm.training.optimizer import build_optimizer
+from charlm.training.step import as_tensor, take_step
+
+Subject = Literal["classic"] | Chosen
+Work = Iterator[object]
+
+# A multiple of what the kernels write at once, so that each item is equally much work.
+STREAM_CHARS = 128
+NUM_TEXTS = 64
+TEXT_CHARS = 200
+PREFIX = np.zeros(1, dtype=np.uint8)
+LEARNING_RATE = 1e-3
+
+
+def layer_steps(subject: Subject, cell: Cell, sizes: Sizes, device: torch.device) -> Work:
+    """Run forward, output layer, cross entropy and back to all gradients, from zero states, ids already tensors."""
+    if subject == "classic":
+        classic = ClassicLM(cell, sizes).to(device)
+        return _gradients(classic, lambda ids: classic(ids)[0], sizes, device)
+    network = _our_network(subject, cell, sizes, device)
+    return _gradients(network, lambda ids: network(ids, network.zero_state(sizes.batch_size))[0], sizes, device)
+
+
+def _gradients(model: nn.Module, predict: Callable[[Tensor], Tensor], sizes: Sizes, device: torch.device) -> Work:
+    window = _random_window(sizes)
+    inputs, targets = as_tensor(window.inputs, device), as_tensor(window.targets, device)
+    while True:
+        model.zero_grad(set_to_none=True)
+        loss = cross_entropy(predict(inputs).flatten(0, 1), targets.flatten())
+        torch.autograd.backward(loss)
+        yield
+
+
+def training_steps(subject: Subject, cell: Cell, sizes: Sizes, device: torch.device) -> Work:
+    """Take whole training steps: ids to tensors, gradients, clipping, Adam, the loss read; both at the same rate."""
+    window = _random_window(sizes)
+    if subject == "classic":
+        classic = ClassicLM(cell, sizes).to(device)
+        optimizer = torch.optim.Adam(classic.parameters(), lr=LEARNING_RATE)
+        return classic_training_steps(classic, optimizer, window, device)
+    network, settings = _our_network(subject, cell, sizes, device), _settings(subject, cell, sizes)
+    return _our_training_steps(network, build_optimizer(network.parameters(), settings.optimizer), window, settings)
+
+
+def _our_training_steps(network: CharLM, optimizer: torch.optim.Optimizer, window: Window, settings: Settings) -> Work:
+    state = network.zero_state(settings.sampling.batch_size)
+    for step in count():
+        outcome = take_step(
+            network, optimizer, [window], state, settings=settings, step=step, learning_rate=LEARNING_RATE
+        )
+        state = outcome.state
+        yield
+
+
+def stream(subject: Subject, cell: Cell, sizes: Sizes, device: torch.device) -> Work:
+    """Write one text without end, STREAM_CHARS for each item."""
+    vocabulary = _vocabulary(sizes)
+    if subject == "classic":
+        return classic_stream(ClassicLM(cell, sizes).to(device), vocabulary.characters, STREAM_CHARS, device)
+    network = _our_network(subject, cell, sizes, device)
+    return _pieces(sample_text(network, vocabulary, PREFIX, length=sys.maxsize))
+
+
+def _pieces(characters: Iterator[str]) -> Work:
+    while piece := "".join(islice(characters, STREAM_CHARS)):
+        yield piece
+
+
+def single_texts(implementation: Chosen, cell: Cell, sizes: Sizes, device: torch.device) -> Work:
+    """Write NUM_TEXTS texts of TEXT_CHARS one by one, and again; each item is one text."""
+    network, vocabulary = _our_network(implementation, cell, sizes, device), _vocabulary(sizes)
+    for sample in cycle(range(NUM_TEXTS)):
+        yield "".join(sample_text(network, vocabulary, PREFIX, sample=sample, length=TEXT_CHARS))
+
+
+def joint_texts(implementation: Chosen, cell: Cell, sizes: Sizes, device: torch.device) -> Work:
+    """Write the same texts side by side; each item is all of them."""
+    network, vocabulary = _our_network(implementation, cell, sizes, device), _vocabulary(sizes)
+    while True:
+        yield list(sample_texts(network, vocabulary, PREFIX, num_samples=NUM_TEXTS, length=TEXT_CHARS))
+
+
+def products(shape: ProductShape, device: torch.device) -> Work:
+    """Multiply two matrices with torch, as fast as this machine's sgemm goes."""
+    left = torch.randn(shape.rows, shape.depth, device=device)
+    right = torch.randn(shape.depth, shape.columns, device=device)
+    out = torch.empty(shape.rows, shape.columns, device=device)
+    while True:
+        yield torch.mm(left, right, out=out)
+
+
+def _settings(implementation: Chosen, cell: Cell, sizes: Sizes) -> Settings:
+    return Settings(
+        model=ModelSettings(
+            cell=cell,
+            hidden_size=sizes.hidden_size,
+            num_layers=sizes.num_layers,
+            implementation=implementation,
+        ),
+        sampling=SamplingSettings(batch_size=sizes.batch_size, seq_len=sizes.seq_len),
+    )
+
+
+def _our_network(implementation: Chosen, cell: Cell, sizes: Sizes, device: torch.device) -> CharLM:
+    model = _settings(implementation, cell, sizes).model
+    network = build_model(model, sizes.vocab_size, seed=0, device=device.type)
+    assert isinstance(network, CharLM)
+    return network.to(device)
+
+
+def _random_window(sizes: Sizes) -> Window:
+    dtype = _vocabulary(sizes).dtype
+    shape = (sizes.seq_len + 1, sizes.batch_size)
+    text = np.random.default_rng(0).integers(sizes.vocab_size, size=shape, dtype=dtype)
+    return Window(text[:-1], text[1:], text[:0])
+
+
+def _vocabulary(sizes: Sizes) -> Vocabulary:
+    return Vocabulary("".join(map(chr, range(sizes.vocab_size))))

@@ -1,0 +1,177 @@
+"""A whole benchmark: which comparisons, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from charlm.benchmarks.measuring import measure_in_turn
+from charlm.benchmarks.memory import can_measure_memory, measure_memory
+from charlm.benchmarks.records import Comparison, Findings, Sgemm, Unit, What
+from charlm.benchmarks.sizes import Sizes, layer_flops, sgemm_shape
+from charlm.benchmarks.subjects import (
+    NUM_TEXTS,
+    STREAM_CHARS,
+    TEXT_CHARS,
+    Subject,
+    Work,
+    joint_texts,
+    layer_steps,
+    products,
+    single_texts,
+    stream,
+    training_steps,
+)
+from charlm.errors import ConfigError
+from charlm.networks.implementations import Chosen, describe_kernels, missing_in_kernels
+from charlm.networks.recurrent import StackShape
+from charlm.settings.schema import Cell
+from charlm.training.experiment import machine_facts
+
+# Takes (measurements done, of how many, the next one's name).
+Progress = Callable[[int, int, str], None]
+Rounds = tuple[float, ...]
+GIGA = 1e9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to compare.
+
+    Args:
+        whats: layer steps, whole training steps, generation, memory.
+        cells: of the networks.
+        implementations: of ours, each against the classic loop.
+        sizes: of networks and windows.
+        rounds: in which each has its turn.
+        device: cpu or cuda.
+    Raises:
+        ConfigError: for what cannot be measured here.
+    """
+
+    whats: tuple[What, ...]
+    cells: tuple[Cell, ...]
+    implementations: tuple[Chosen, ...]
+    sizes: Sizes
+    rounds: int
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        missing = _missing_kernels(self.device)
+        if "native" in self.implementations and missing:
+            raise ConfigError(f"the native implementation cannot be measured: {missing}")
+        if "memory" in self.whats and not can_measure_memory():
+            raise ConfigError("memory cannot be measured: only Linux tells a process its peak")
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """The classic loop, and ours."""
+        return ("classic", *self.implementations)
+
+
+def default_implementations(device: torch.device) -> tuple[Chosen, ...]:
+    """Return what `auto` can stand for on this machine."""
+    return ("torch",) if _missing_kernels(device) else ("native", "torch")
+
+
+def _missing_kernels(device: torch.device) -> str | None:
+    return missing_in_kernels(StackShape("lstm", input_size=1, hidden_size=1), device.type)
+
+
+def run_benchmark(plan: Plan, progress: Progress) -> Findings:
+    """Measure everything that a plan names."""
+    measurements: Mapping[What, tuple[Callable[[Plan, Cell], list[Comparison]], ...]] = {
+        "layer": (compare_layers,),
+        "step": (compare_steps,),
+        "generation": (compare_streams, compare_texts),
+        "memory": (compare_memory,),
+    }
+    todo: list[tuple[What, Callable[[Plan, Cell], list[Comparison]], Cell]] = [
+        (what, compare, cell) for what in plan.whats for compare in measurements[what] for cell in plan.cells
+    ]
+    comparisons: list[Comparison] = []
+    for done, (what, compare, cell) in enumerate(todo):
+        progress(done, len(todo), f"{what}, {cell}")
+        comparisons += compare(plan, cell)
+    # All implementations of a cell were measured beside the same product.
+    sgemms: dict[Cell, Rounds] = {each.cell: each.sgemm_gflops for each in comparisons if each.sgemm_gflops}
+    return Findings(
+        machine={**machine_facts(), "kernels": describe_kernels(), "device": str(plan.device)},
+        sizes=plan.sizes,
+        rounds=plan.rounds,
+        sgemms=tuple(Sgemm(cell, sgemm_shape(cell, plan.sizes), gflops) for cell, gflops in sgemms.items()),
+        comparisons=tuple(comparisons),
+    )
+
+
+def compare_layers(plan: Plan, cell: Cell) -> list[Comparison]:
+    """Compare layer steps, beside torch's matrix product."""
+    shape, flops = sgemm_shape(cell, plan.sizes), layer_flops(cell, plan.sizes)
+    works: dict[str, Work] = {name: layer_steps(name, cell, plan.sizes, plan.device) for name in plan.subjects}
+    works["sgemm"] = products(shape, plan.device)
+    seconds = measure_in_turn(works, rounds=plan.rounds, device=plan.device)
+    rows = _against_classic(plan, "layer", cell, "ms", _all(seconds, _milliseconds))
+    sgemm = _rates(shape.flops / GIGA, seconds["sgemm"])
+    return [replace(row, gflops=_rates(flops / GIGA, seconds[row.implementation]), sgemm_gflops=sgemm) for row in rows]
+
+
+def compare_steps(plan: Plan, cell: Cell) -> list[Comparison]:
+    """Compare whole training steps."""
+    works = {name: training_steps(name, cell, plan.sizes, plan.device) for name in plan.subjects}
+    seconds = measure_in_turn(works, rounds=plan.rounds, device=plan.device)
+    return _against_classic(plan, "step", cell, "ms", _all(seconds, _milliseconds))
+
+
+def compare_streams(plan: Plan, cell: Cell) -> list[Comparison]:
+    """Compare the writing of one text."""
+    works = {name: stream(name, cell, plan.sizes, plan.device) for name in plan.subjects}
+    seconds = measure_in_turn(works, rounds=plan.rounds, device=plan.device)
+    rates = _all(seconds, lambda each: _rates(STREAM_CHARS, each))
+    return [replace(row, num_texts=1) for row in _against_classic(plan, "generation", cell, "chars_per_second", rates)]
+
+
+def compare_texts(plan: Plan, cell: Cell) -> list[Comparison]:
+    """Compare texts written side by side with the same ones one by one, each implementation with itself."""
+    works: dict[str, Work] = {}
+    for name in plan.implementations:
+        works[f"{name}, one by one"] = single_texts(name, cell, plan.sizes, plan.device)
+        works[f"{name}, side by side"] = joint_texts(name, cell, plan.sizes, plan.device)
+    seconds = measure_in_turn(works, rounds=plan.rounds, device=plan.device)
+    return [
+        Comparison(
+            what="generation",
+            cell=cell,
+            implementation=name,
+            unit="chars_per_second",
+            theirs=_rates(TEXT_CHARS, seconds[f"{name}, one by one"]),
+            ours=_rates(NUM_TEXTS * TEXT_CHARS, seconds[f"{name}, side by side"]),
+            baseline="one_by_one",
+            num_texts=NUM_TEXTS,
+        )
+        for name in plan.implementations
+    ]
+
+
+def compare_memory(plan: Plan, cell: Cell) -> list[Comparison]:
+    """Compare what training steps add to the peak of memory, in one round: it hardly varies."""
+    growths = measure_memory(plan.subjects, cell, plan.sizes, plan.device)
+    values = {name: (float(growth),) for name, growth in zip(plan.subjects, growths, strict=True)}
+    return _against_classic(plan, "memory", cell, "bytes", values)
+
+
+def _against_classic(plan: Plan, what: What, cell: Cell, unit: Unit, values: Mapping[str, Rounds]) -> list[Comparison]:
+    return [Comparison(what, cell, name, unit, values["classic"], values[name]) for name in plan.implementations]
+
+
+def _all(values: Mapping[str, Rounds], convert: Callable[[Rounds], Rounds]) -> dict[str, Rounds]:
+    return {name: convert(each) for name, each in values.items()}
+
+
+def _milliseconds(seconds: Rounds) -> Rounds:
+    return tuple(1000 * each for each in seconds)
+
+
+def _rates(amount: float, seconds: Rounds) -> Rounds:
+    return tuple(amount / each for each in seconds)

@@ -1,0 +1,57 @@
+// Products with as many rows as the window has characters.
+#pragma once
+
+#include <algorithm>
+
+#include "products.h"
+#include "threads.h"
+
+namespace charlm {
+
+constexpr Index ROWS_AT_ONCE = 96;    // so that they stay in the second-level cache
+constexpr Index DEPTH_AT_ONCE = 128;  // of a weight's gradient, so that a panel stays in the first-level cache
+
+inline int parts_of(Index count, int32_t threads) { return (int)(count < threads ? count : threads < 1 ? 1 : threads); }
+
+// out (num_rows x columns) = left (num_rows x depth, rows left_step apart) times panels, plus bias (columns) if there is one.
+inline void multiply_tall(int32_t threads, const float* left, Index left_step, Index num_rows, const float* panels, Index depth,
+                          Index columns, const float* bias, float* out) {
+    const int parts = parts_of(num_rows, threads);
+    in_parallel(parts, [&](int part) {
+        const Slice slice(num_rows, part, parts);
+        Floats tile(ROWS_AT_ONCE * PANEL);
+        for (Index begin = slice.begin; begin < slice.end; begin += ROWS_AT_ONCE) {
+            const Index count = std::min(slice.end - begin, ROWS_AT_ONCE);
+            for (Index column = 0; column < columns; column += PANEL) {
+                multiply_panel(Rows{left + begin * left_step, left_step, 1}, count, panels + column * depth, depth, tile, PANEL, false);
+                const Index real = std::min(columns - column, PANEL);
+                for (Index row = 0; row < count; ++row) {
+                    float* place = out + (begin + row) * columns + column;
+                    for (Index j = 0; j < real; ++j) place[j] = tile[row * PANEL + j] + (bias ? bias[column + j] : 0.0f);
+                }
+            }
+        }
+    });
+}
+
+// grad (columns of left x columns of right) = sum over the rows of left^T right; a weight's gradient.
+inline void multiply_by_rows(const float* left, Index left_step, const float* right, Index right_step, Index columns, Index num_rows,
+                      Slice slice, float* grad) {
+    const Index width = padded(columns), num_panels = width / PANEL, count = slice.end - slice.begin;
+    Floats panels(width * DEPTH_AT_ONCE), sums(count * width);
+    for (Index begin = 0; begin < num_rows; begin += DEPTH_AT_ONCE) {
+        const Index depth = std::min(num_rows - begin, DEPTH_AT_ONCE);
+        for (Index p = 0; p < num_panels; ++p)
+            pack_columns(right + begin * right_step + p * PANEL, right_step, columns - p * PANEL, depth,
+                         panels + p * DEPTH_AT_ONCE * PANEL);
+        for (Index m = 0; m < count; m += MAX_ROWS)
+            for (Index p = 0; p < num_panels; ++p)
+                multiply_panel(Rows{left + begin * left_step + slice.begin + m, 1, left_step},
+                               std::min(count - m, MAX_ROWS), panels + p * DEPTH_AT_ONCE * PANEL, depth,
+                               sums + m * width + p * PANEL, width, begin > 0);
+    }
+    for (Index m = 0; m < count; ++m)
+        std::memcpy(grad + (slice.begin + m) * columns, sums + m * width, columns * sizeof(float));
+}
+
+}  // namespace charlm

@@ -1,0 +1,76 @@
+"""How many CPU threads a run computes with: measured once when it is created, and stored with it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from charlm.networks.building import build_model
+from charlm.settings.schema import Settings
+from charlm.text.windows import Window
+from charlm.training.optimizer import build_optimizer
+from charlm.training.step import take_step
+
+# Another number of threads must be so much faster than all of them: bits depend on it, and a near tie should not.
+ADVANTAGE = 0.9
+SECONDS = 0.4
+MAX_ROUNDS = 5
+
+
+def fix_threads(settings: Settings, vocab_size: int, device: torch.device) -> Settings:
+    """Return the settings with the number of threads spelled out, and have torch use it.
+
+    Where the settings leave it open on a CPU, a few training steps are taken with fresh weights and random characters,
+    with every power of two up to all cores in turn; nothing of it touches the run.
+    """
+    if settings.train.threads is None:
+        counts = thread_counts() if device.type == "cpu" else [torch.get_num_threads()]
+        chosen = _fastest(settings, vocab_size, counts) if len(counts) > 1 else counts[0]
+        settings = settings.model_copy(update={"train": settings.train.model_copy(update={"threads": chosen})})
+    assert settings.train.threads is not None
+    torch.set_num_threads(settings.train.threads)
+    return settings
+
+
+def thread_counts() -> list[int]:
+    """Return what is worth trying: all cores this process may use, then each smaller power of two."""
+    # torch counts the machine's cores; the process may be bound to fewer of them.
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = min(torch.get_num_threads(), available)
+    return [cores, *(2**power for power in reversed(range(cores.bit_length())) if 2**power < cores)]
+
+
+def _fastest(settings: Settings, vocab_size: int, counts: list[int]) -> int:
+    """Time one step with each count in turn, a few rounds; of each the fastest is the least disturbed."""
+    steps = _trial_steps(settings, vocab_size)
+    seconds = dict.fromkeys(counts, float("inf"))
+    began = time.perf_counter()
+    for trial in range(MAX_ROUNDS + 1):
+        for count in counts:
+            torch.set_num_threads(count)
+            elapsed = next(steps)
+            if trial > 0:  # the first round allocates and wakes threads
+                seconds[count] = min(seconds[count], elapsed)
+        if trial > 0 and time.perf_counter() - began > SECONDS:
+            break
+    best = min(counts, key=seconds.__getitem__)
+    return best if seconds[best] < ADVANTAGE * seconds[counts[0]] else counts[0]
+
+
+def _trial_steps(settings: Settings, vocab_size: int) -> Iterator[float]:
+    """Yield how long each training step took."""
+    network = build_model(settings.model, vocab_size, seed=0)
+    optimizer = build_optimizer(network.parameters(), settings.optimizer)
+    sampling, lookahead = settings.sampling, settings.model.lookahead
+    sizes = (sampling.seq_len + 1 + lookahead, sampling.batch_size)
+    text = np.random.default_rng(0).integers(vocab_size, size=sizes).astype(np.uint32)
+    window = Window(text[: sampling.seq_len], text[1 : sampling.seq_len + 1], text[sampling.seq_len + 1 :])
+    state = network.zero_state(sampling.batch_size)
+    while True:
+        began = time.perf_counter()
+        take_step(network, optimizer, [window], state, settings=settings, step=0, learning_rate=0.0)
+        yield time.perf_counter() - began

@@ -1,0 +1,624 @@
+"""The native kernels: equal to our cells in float64, and the same bits however they are run."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, linear
+from torch.testing import assert_close
+
+from charlm.kernels.library import CELL_NUMBERS, Kernels, load_kernels, load_kernels_for
+from charlm.networks import native
+from charlm.networks.building import build_model
+from charlm.networks.native import NativeStack, run_kernels, run_linear
+from charlm.networks.recurrent import ReferenceStack, StackShape, State, run_cells
+from charlm.settings.schema import ModelSettings
+
+CELLS: dict[str, dict[str, Any]] = {
+    "rnn tanh": {"cell": "rnn", "activation": "tanh"},
+    "rnn relu": {"cell": "rnn", "activation": "relu"},
+    "gru": {"cell": "gru"},
+    "gru before": {"cell": "gru", "reset_after": False},
+    "lstm": {"cell": "lstm"},
+}
+V, E = 20, 13
+has_kernels = pytest.mark.kernels
+on_each_set = pytest.mark.usefixtures("instruction_set")
+
+
+def shape_of(name: str, hidden_size: int, num_layers: int = 1, *, is_one_hot: bool = True, **others: Any) -> StackShape:
+    inputs = {"input_size": V if is_one_hot else E, "is_one_hot": is_one_hot}
+    return StackShape(hidden_size=hidden_size, num_layers=num_layers, **inputs, **CELLS[name], **others)
+
+
+def build_stack(shape: StackShape, *, seed: int = 0) -> NativeStack:
+    """Return a stack with torch.nn's kind of weights."""
+    stack, generator = NativeStack(shape), torch.Generator().manual_seed(seed)
+    bound = shape.hidden_size**-0.5
+    with torch.no_grad():
+        for parameter in stack.parameters():
+            parameter.uniform_(-bound, bound, generator=generator)
+    return stack
+
+
+def draw_inputs(shape: StackShape, T: int, B: int, *, seed: int = 0) -> tuple[Tensor, State]:
+    """Return ids or features, and a state that is not zero."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(V, (T, B), generator=generator)
+    features = torch.randn(T, B, E, generator=generator)
+    parts = 2 if shape.cell == "lstm" else 1
+    state = torch.randn(parts, shape.num_layers, B, shape.hidden_size, generator=generator) / 2
+    return ids if shape.is_one_hot else features, tuple(state)
+
+
+def positive_sum(parts: tuple[Tensor, ...]) -> Tensor:
+    """Return a sum of everything with weights from 0.5 to 1.5, the same for each dtype.
+
+    Weights of both signs would cancel: a small tensor of gradients can then be the difference of nearly equal numbers,
+    of which float32 keeps no digit whoever computes it.
+    """
+    generator = torch.Generator().manual_seed(9)
+    terms = [(part * (torch.rand(part.shape, generator=generator) + 0.5).to(part.dtype)).sum() for part in parts]
+    return torch.stack(terms).sum()
+
+
+def with_gradients(
+    run: Callable[..., tuple[Tensor, State]], stack: torch.nn.Module, shape: StackShape, inputs: Tensor, state: State
+) -> dict[str, Tensor]:
+    """Return outputs, final state and every gradient of their positive sum, by name."""
+    leaves = {f"state {index}": part.detach().clone().requires_grad_() for index, part in enumerate(state)}
+    start = tuple(leaves.values())
+    if inputs.is_floating_point():
+        inputs = leaves["features"] = inputs.detach().clone().requires_grad_()
+    outputs, final = run(stack, shape, inputs, start)
+    leaves |= dict(stack.named_parameters())
+    gradients = torch.autograd.grad(positive_sum((outputs, *final)), list(leaves.values()))
+    return {
+        "outputs": outputs.detach(),
+        **{f"final state {index}": part.detach() for index, part in enumerate(final)},
+        **{f"gradient of {name}": gradient for name, gradient in zip(leaves, gradients, strict=True)},
+    }
+
+
+def in_float64(stack: NativeStack, shape: StackShape, inputs: Tensor, state: State) -> dict[str, Tensor]:
+    """Return what our cells make of the same in float64."""
+    reference = ReferenceStack(shape).double()
+    reference.load_state_dict(stack.state_dict())
+    inputs = inputs.double() if inputs.is_floating_point() else inputs
+    return with_gradients(run_cells, reference, shape, inputs, tuple(part.double() for part in state))
+
+
+def assert_same_bits(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert torch.equal(found[key], value), key
+
+
+# Equality.
+
+
+def sizes_of(hidden_size: int) -> Iterator[tuple[int, int, int, bool]]:
+    """Yield windows (B, T), depths, and whether inputs are one-hot; for wide layers these two take turns."""
+    for b, B in enumerate((1, 3, 32)):
+        for t, T in enumerate((1, 2, 35)):
+            if hidden_size < 100:
+                yield from ((B, T, num_layers, is_one_hot) for num_layers in (1, 2, 3) for is_one_hot in (True, False))
+            else:
+                yield B, T, 1 + (b + t) % 3, (b + 2 * t) % 2 == 0
+
+
+@on_each_set
+@pytest.mark.parametrize("hidden_size", [1, 7, 16, 100, 256])
+@pytest.mark.parametrize("name", CELLS)
+def test_outputs_states_and_gradients_equal_our_cells_in_float64(name: str, hidden_size: int) -> None:
+    for B, T, num_layers, is_one_hot in sizes_of(hidden_size):
+        shape = shape_of(name, hidden_size, num_layers, is_one_hot=is_one_hot)
+        stack = build_stack(shape, seed=hidden_size)
+        inputs, state = draw_inputs(shape, T, B)
+        found = with_gradients(run_kernels, stack, shape, inputs, state)
+        for key, value in in_float64(stack, shape, inputs, state).items():
+            # One number of float32 is exact to 6e-8, and these are sums of products of sums. A plain RNN's state is not
+            # held back by gates, and of a tensor of a few numbers all may be differences of larger ones.
+            bound = 1e-5 if shape.cell == "rnn" or value.numel() <= 4 else 2e-6
+            # A dead relu and a product of 35 small weights leave nothing.
+            error = (found[key].double() - value).abs().max() / value.abs().max().clamp(min=1e-30)
+            assert error < bound, f"{key} of T {T}, B {B}, {shape}: {error:.2e}"
+
+
+@on_each_set
+@pytest.mark.parametrize(("name", "part"), [*product(CELLS, ("outputs", "final h", "one step")), ("lstm", "final c")])
+def test_a_loss_of_a_part_of_the_results_has_our_cells_gradients(name: str, part: str) -> None:
+    choose = {
+        "outputs": lambda outputs, _: outputs,
+        "final h": lambda _, final: final[0],
+        "final c": lambda _, final: final[1],
+        "one step": lambda outputs, _: outputs[2],
+    }[part]
+    shape = shape_of(name, 7, 2, is_one_hot=False)
+    stack = build_stack(shape)
+    inputs, state = draw_inputs(shape, 5, 3)
+
+    def run_part(run: Callable[..., tuple[Tensor, State]]) -> Callable[..., tuple[Tensor, State]]:
+        return lambda *arguments: (choose(*run(*arguments)), ())
+
+    reference = ReferenceStack(shape).double()
+    reference.load_state_dict(stack.state_dict())
+    double = (inputs.double(), tuple(piece.double() for piece in state))
+    found = with_gradients(run_part(run_kernels), stack, shape, inputs, state)
+    expected = with_gradients(run_part(run_cells), reference, shape, *double)
+    assert_close(found, expected, check_dtype=False, rtol=1e-5, atol=1e-6)
+
+
+@on_each_set
+@pytest.mark.parametrize("name", CELLS)
+def test_views_count_as_what_they_show(name: str) -> None:
+    shape = shape_of(name, 7, 2, is_one_hot=False)
+    stack = build_stack(shape)
+    inputs, state = draw_inputs(shape, 5, 3)
+    ids = shape_of(name, 7, 2)
+    for one, kind in ((inputs, shape), (draw_inputs(ids, 5, 3)[0], ids)):
+        own = stack if kind is shape else build_stack(ids)
+        strided = one.transpose(0, 1).contiguous().transpose(0, 1)
+        wide = tuple(torch.stack([part, part], dim=-1)[..., 0] for part in state)
+        assert not strided.is_contiguous()
+        assert not wide[0].is_contiguous()
+        assert_same_bits(
+            with_gradients(run_kernels, own, kind, strided, wide), with_gradients(run_kernels, own, kind, one, state)
+        )
+    # The same row in every place, as a prefix is read.
+    row = tuple(part[:, :1] for part in state)
+    spread, _ = run_kernels(
+        stack, shape, inputs[:, :1].expand(-1, 3, -1), tuple(part.expand(-1, 3, -1) for part in row)
+    )
+    alone, _ = run_kernels(stack, shape, inputs[:, :1], row)
+    assert torch.equal(spread, alone.expand(-1, 3, -1))
+
+
+def decoder_results(
+    run: Callable[[Tensor, Tensor, Tensor], Tensor], tensors: list[Tensor], dtype: torch.dtype = torch.float32
+) -> list[Tensor]:
+    """Return an output layer's logits and the gradients of their positive sum."""
+    leaves = [tensor.detach().to(dtype).requires_grad_() for tensor in tensors]
+    logits = run(*leaves)
+    return [logits.detach(), *torch.autograd.grad(positive_sum((logits,)), leaves)]
+
+
+def draw_decoder(T: int, B: int, H: int, num_symbols: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(T + B + H)
+    sizes = ((T, B, H), (num_symbols, H), (num_symbols,))
+    return [torch.rand(size, generator=generator) for size in sizes]
+
+
+@on_each_set
+@pytest.mark.parametrize("num_symbols", [1, 2, 65, 300])
+@pytest.mark.parametrize("H", [1, 7, 100, 512])
+def test_the_output_layer_and_its_gradients_equal_torchs_in_float64(H: int, num_symbols: int) -> None:
+    for T, B in ((1, 1), (2, 3), (35, 32)):
+        tensors = draw_decoder(T, B, H, num_symbols)
+        expected = decoder_results(linear, tensors, torch.float64)
+        for found, value in zip(decoder_results(run_linear, tensors), expected, strict=True):
+            assert found.shape == value.shape
+            assert (found.double() - value).abs().max() / value.abs().max() < 2e-6
+
+
+# The same bits.
+
+
+@on_each_set
+@pytest.mark.parametrize("is_one_hot", [True, False])
+@pytest.mark.parametrize("name", CELLS)
+def test_the_number_of_threads_changes_no_bit_forward_or_backward(
+    name: str, is_one_hot: bool, set_threads: Callable[[int], None]
+) -> None:
+    for H, B in ((1, 1), (7, 3), (33, 4), (100, 32)):
+        shape = shape_of(name, H, 2, is_one_hot=is_one_hot)
+        stack = build_stack(shape)
+        inputs, state = draw_inputs(shape, 9, B)
+        set_threads(1)
+        one = with_gradients(run_kernels, stack, shape, inputs, state)
+        for threads in (2, 3):
+            set_threads(threads)
+            assert_same_bits(with_gradients(run_kernels, stack, shape, inputs, state), one)
+
+
+@on_each_set
+def test_the_number_of_threads_changes_no_bit_of_the_output_layer(set_threads: Callable[[int], None]) -> None:
+    for T, B, H, num_symbols in ((1, 1, 1, 1), (9, 3, 33, 20), (35, 32, 100, 65)):
+        tensors = draw_decoder(T, B, H, num_symbols)
+        set_threads(1)
+        one = decoder_results(run_linear, tensors)
+        set_threads(2)
+        assert all(map(torch.equal, decoder_results(run_linear, tensors), one))
+
+
+@has_kernels
+@pytest.mark.parametrize("embedding_size", [None, 6])
+@pytest.mark.parametrize("name", CELLS)
+def test_the_number_of_threads_changes_no_bit_of_a_models_gradients(
+    name: str, embedding_size: int | None, set_threads: Callable[[int], None]
+) -> None:
+    model = ModelSettings(
+        **CELLS[name], hidden_size=64, num_layers=2, embedding_size=embedding_size, implementation="native"
+    )
+    network = build_model(model, V, seed=0)
+    ids = torch.randint(V, (36, 32), generator=torch.Generator().manual_seed(0))
+
+    def gradients(threads: int) -> dict[str, Tensor]:
+        set_threads(threads)
+        logits, _ = network(ids[:-1], network.zero_state(32))
+        loss = cross_entropy(logits.flatten(0, 1), ids[1:].flatten())
+        named = dict(network.named_parameters())
+        return {"loss": loss.detach()} | dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))
+
+    assert_same_bits(gradients(2), gradients(1))
+
+
+@on_each_set
+@pytest.mark.parametrize("is_one_hot", [True, False])
+@pytest.mark.parametrize("name", CELLS)
+def test_a_row_alone_has_the_bits_it_has_among_others(name: str, is_one_hot: bool) -> None:
+    for H in (1, 7, 100, 300):
+        shape = shape_of(name, H, 2, is_one_hot=is_one_hot)
+        stack = build_stack(shape)
+        inputs, state = draw_inputs(shape, 6, 32)
+        with torch.no_grad():
+            outputs, final = run_kernels(stack, shape, inputs, state)
+            for rows in (slice(5, 6), slice(0, 2), slice(30, 32), slice(3, 6), slice(3, 7), slice(1, 20)):
+                some_outputs, some_final = run_kernels(
+                    stack, shape, inputs[:, rows], tuple(part[:, rows] for part in state)
+                )
+                assert torch.equal(some_outputs, outputs[:, rows])
+                for some, part in zip(some_final, final, strict=True):
+                    assert torch.equal(some, part[:, rows])
+
+
+@on_each_set
+@pytest.mark.parametrize("num_symbols", [2, 65])
+def test_a_row_of_the_output_layer_alone_has_the_bits_it_has_among_others(num_symbols: int) -> None:
+    hidden, weight, bias = draw_decoder(9, 32, 300, num_symbols)
+    logits = run_linear(hidden, weight, bias)
+    for t, b in ((0, 0), (4, 17), (8, 31)):
+        alone = run_linear(hidden[t : t + 1, b : b + 1], weight, bias)
+        assert torch.equal(alone, logits[t : t + 1, b : b + 1])
+
+
+@on_each_set
+@pytest.mark.parametrize("is_one_hot", [True, False])
+@pytest.mark.parametrize("name", CELLS)
+def test_chunks_with_the_state_carried_have_the_bits_of_the_whole(name: str, is_one_hot: bool) -> None:
+    for H, B in ((1, 1), (7, 3), (100, 4)):
+        shape = shape_of(name, H, 2, is_one_hot=is_one_hot)
+        stack = build_stack(shape)
+        inputs, before = draw_inputs(shape, 11, B)
+        whole, final = run_kernels(stack, shape, inputs, before)
+        for chunk in (1, 3, 10):
+            outputs, state = [], before
+            for window in inputs.split(chunk):
+                part, state = run_kernels(stack, shape, window, state)
+                outputs.append(part)
+            assert torch.equal(torch.cat(outputs), whole)
+            assert all(map(torch.equal, state, final))
+
+
+@on_each_set
+@pytest.mark.parametrize("name", CELLS)
+def test_gradients_through_a_carried_state_equal_those_of_the_whole(name: str) -> None:
+    shape = shape_of(name, 16, 2, is_one_hot=False)
+    stack = build_stack(shape)
+    inputs, before = draw_inputs(shape, 10, 3)
+
+    def run_in_chunks(stack: NativeStack, shape: StackShape, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        outputs = []
+        for window in inputs.split(4):
+            part, state = run_kernels(stack, shape, window, state)
+            outputs.append(part)
+        return torch.cat(outputs), state
+
+    found = with_gradients(run_in_chunks, stack, shape, inputs, before)
+    expected = with_gradients(run_kernels, stack, shape, inputs, before)
+    assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+# Graphs.
+
+
+def live_graph(stack: NativeStack, shape: StackShape, seed: int) -> tuple[Tensor, list[Tensor]]:
+    """Return a loss, and what it has gradients of."""
+    inputs, state = draw_inputs(shape, 5, 3, seed=seed)
+    leaves = [part.requires_grad_() for part in state]
+    outputs, final = run_kernels(stack, shape, inputs, tuple(leaves))
+    return positive_sum((outputs, *final)), [*leaves, *stack.parameters()]
+
+
+@on_each_set
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("name", CELLS)
+def test_graphs_that_live_at_once_have_the_gradients_of_each_alone(name: str, order: tuple[int, int]) -> None:
+    shape = shape_of(name, 7, 2)
+    stack = build_stack(shape)
+    alone = [torch.autograd.grad(*live_graph(stack, shape, seed)) for seed in (0, 1)]
+    graphs = [live_graph(stack, shape, seed) for seed in (0, 1)]
+    for seed in order:
+        assert all(map(torch.equal, torch.autograd.grad(*graphs[seed]), alone[seed]))
+
+
+@on_each_set
+@pytest.mark.parametrize("name", CELLS)
+def test_a_second_walk_back_over_a_graph_is_refused(name: str) -> None:
+    shape = shape_of(name, 7, 2)
+    stack = build_stack(shape)
+    loss, leaves = live_graph(stack, shape, 0)
+    first = torch.autograd.grad(loss, leaves, retain_graph=True)
+    kept = [gradient.clone() for gradient in first]
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(loss, leaves)
+    assert all(map(torch.equal, first, kept))
+
+
+@has_kernels
+@pytest.mark.parametrize("name", CELLS)
+def test_a_gradient_of_a_gradient_is_refused(name: str) -> None:
+    shape = shape_of(name, 7)
+    loss, leaves = live_graph(build_stack(shape), shape, 0)
+    gradients = torch.autograd.grad(loss, leaves, create_graph=True)
+    with pytest.raises(RuntimeError):
+        torch.autograd.grad(positive_sum(gradients), leaves)
+
+
+@has_kernels
+@pytest.mark.parametrize("name", CELLS)
+def test_what_a_backward_pass_needs_may_not_change_before_it(name: str) -> None:
+    shape = shape_of(name, 7)
+    for changed in ("weights", "outputs"):
+        stack = build_stack(shape)
+        inputs, state = draw_inputs(shape, 5, 3)
+        outputs, _ = run_kernels(stack, shape, inputs, state)
+        loss = outputs.sum()
+        with torch.no_grad():
+            (stack.get_parameter("weight_hh_l0") if changed == "weights" else outputs).add_(1)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
+
+
+@on_each_set
+@pytest.mark.parametrize("is_one_hot", [True, False])
+@pytest.mark.parametrize("name", CELLS)
+def test_without_gradients_the_bits_are_the_same_and_nothing_is_kept(name: str, is_one_hot: bool) -> None:
+    shape = shape_of(name, 17, 2, is_one_hot=is_one_hot)
+    stack = build_stack(shape)
+    inputs, state = draw_inputs(shape, 5, 3)
+    outputs, final = run_kernels(stack, shape, inputs, state)
+    assert outputs.requires_grad
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            plain, plain_final = run_kernels(stack, shape, inputs, state)
+        assert plain.grad_fn is None
+        assert not any(part.requires_grad for part in (plain, *plain_final))
+        assert torch.equal(plain, outputs)
+        assert all(map(torch.equal, plain_final, final))
+
+
+@on_each_set
+def test_frozen_weights_get_no_gradient_and_the_others_theirs() -> None:
+    shape = shape_of("lstm", 7, 2, is_one_hot=False)
+    stack = build_stack(shape)
+    inputs, state = draw_inputs(shape, 5, 3)
+    free = with_gradients(run_kernels, stack, shape, inputs, state)
+    for parameter in stack.parameters():
+        parameter.requires_grad_(False)
+    stack.get_parameter("bias_hh_l0").requires_grad_(True)
+    outputs, final = run_kernels(stack, shape, inputs, state)
+    positive_sum((outputs, *final)).backward()
+    grads = {name: parameter.grad for name, parameter in stack.named_parameters() if parameter.grad is not None}
+    assert list(grads) == ["bias_hh_l0"]
+    assert torch.equal(grads["bias_hh_l0"], free["gradient of bias_hh_l0"])
+
+
+@on_each_set
+def test_the_final_state_is_no_view_of_the_outputs() -> None:
+    shape = shape_of("lstm", 7, 2)
+    inputs, state = draw_inputs(shape, 5, 3)
+    with torch.no_grad():
+        outputs, final = run_kernels(build_stack(shape), shape, inputs, state)
+        before = outputs.clone()
+        for part in final:
+            part.zero_()
+    assert torch.equal(outputs, before)
+
+
+@has_kernels
+def test_memory_that_is_not_there_is_an_error() -> None:
+    kernels = load_kernels()
+    assert isinstance(kernels, Kernels)
+    shape = shape_of("gru", 7)
+    stack = build_stack(shape)
+    inputs, _ = draw_inputs(shape, 2, 3)
+    hidden = torch.zeros(3, 3, 7)
+    weights = tuple(getattr(stack, f"{kind}_l0").detach() for kind in native.PARAMETERS)
+    call = native._layer_call(CELL_NUMBERS["gru_reset_after"], inputs, weights, hidden, None, None)
+    # A table of 2^45 rows is refused before a single one of them is read.
+    call.input_size = 2**45
+    for threads in (1, 2):
+        call.threads = threads
+        with pytest.raises(MemoryError):
+            kernels.forward(call)
+
+
+# Numbers out of the ordinary.
+
+
+def sweep() -> Tensor:
+    """Return inputs over all that an activation may meet, densest near 0."""
+    small = torch.logspace(-45, 2, 20_000, dtype=torch.float64).float()
+    line = torch.linspace(-100, 100, 40_001)
+    edges = torch.tensor([torch.inf, 3e38, 100.0, 88.8, 88.0, 87.0, 18.1, 9.02, 9.0, 1e-38, 1e-45, 0.0])
+    x = torch.cat([edges, -edges, line, small, -small]) + 0.0
+    return x[: len(x) // 16 * 16]
+
+
+def ulps_apart(found: Tensor, expected: Tensor) -> Tensor:
+    """Return how many float32 numbers lie between two of one sign."""
+    assert torch.equal(found.signbit(), expected.signbit())
+    return (found.view(torch.int32).long() - expected.view(torch.int32).long()).abs()
+
+
+def through_layer(name: str, x: Tensor, hidden_size: int) -> Tensor:
+    """Return an activation of each x: tanh of an RNN, or sigmoid of a GRU's update gate."""
+    # A look-up, without any product: infinity times a weight of 0 would be no number. A bias of 0 makes -0 to 0.
+    columns = x.view(-1, hidden_size).t()  # (H, V)
+    shape = StackShape(input_size=columns.shape[1], hidden_size=hidden_size, is_one_hot=True, **CELLS[name])
+    stack = NativeStack(shape)
+    with torch.no_grad():
+        for parameter in stack.parameters():
+            parameter.zero_()
+        # The update gate is the second of three: h' = (1 - z) tanh 0 + z h, with h = 1.
+        stack.get_parameter("weight_ih_l0").view(-1, *columns.shape)[1 if name == "gru" else 0] = columns
+        ids = torch.arange(columns.shape[1])[None]
+        outputs, _ = run_kernels(stack, shape, ids, (torch.ones(1, ids.shape[1], hidden_size),))
+    return outputs.flatten()
+
+
+@on_each_set
+@pytest.mark.parametrize("hidden_size", [1, 4, 16])
+def test_tanh_is_within_two_units_of_the_last_place(hidden_size: int) -> None:
+    x = sweep()
+    found = through_layer("rnn tanh", x, hidden_size)
+    assert ulps_apart(found, x.tanh()).max() <= 2
+    assert ulps_apart(found, x.double().tanh().float()).max() <= 2
+
+
+@on_each_set
+@pytest.mark.parametrize("hidden_size", [1, 4, 16])
+def test_sigmoid_is_within_two_units_of_the_last_place(hidden_size: int) -> None:
+    x = sweep()
+    found = through_layer("gru", x, hidden_size)
+    # From there on torch's own result has less than full precision, and ours stays a little above it: both are 0 to
+    # anything they are added to or multiplied by.
+    is_normal = x > -87.0
+    assert ulps_apart(found[is_normal], x[is_normal].sigmoid()).max() <= 2
+    assert ulps_apart(found[is_normal], x[is_normal].double().sigmoid().float()).max() <= 2
+    assert 0.0 <= found[~is_normal].min() <= found[~is_normal].max() < 2e-38
+
+
+@on_each_set
+@pytest.mark.parametrize("name", CELLS)
+def test_not_a_number_stays_one_and_in_its_row(name: str) -> None:
+    for H in (1, 7, 16):
+        shape = shape_of(name, H, is_one_hot=False)
+        stack = build_stack(shape)
+        inputs, state = draw_inputs(shape, 3, 4)
+        clean, _ = run_kernels(stack, shape, inputs, state)
+        inputs[1, 2, 0] = torch.nan
+        outputs, final = run_kernels(stack, shape, inputs, state)
+        assert outputs[1:, 2].isnan().all()
+        assert all(part[:, 2].isnan().all() for part in final)
+        assert torch.equal(outputs[0], clean[0])
+        assert torch.equal(outputs[:, [0, 1, 3]], clean[:, [0, 1, 3]])
+        (gradient,) = torch.autograd.grad(outputs.sum(), [stack.get_parameter("weight_ih_l0")])
+        assert gradient[:, 0].isnan().all()
+
+
+# Threads.
+
+
+PROCESS = """
+import hashlib, json, os, sys
+from pathlib import Path
+import torch
+from charlm.kernels import library
+found = library.openmp_runtimes
+if sys.argv[1] != "as it is":
+    library.openmp_runtimes = lambda: [Path(name) for name in json.loads(sys.argv[1])]
+from charlm.networks.building import build_model
+from charlm.settings.schema import ModelSettings
+torch.set_num_threads(2)
+network = build_model(ModelSettings(cell="lstm", hidden_size=64, num_layers=2, implementation="native"), 20, seed=0)
+ids = torch.randint(20, (9, 32), generator=torch.Generator().manual_seed(0))
+before = len(os.listdir("/proc/self/task"))
+logits, _ = network(ids, network.zero_state(32))
+after = len(os.listdir("/proc/self/task"))
+logits.sum().backward()
+tensors = [logits.detach(), *(parameter.grad for parameter in network.parameters())]
+digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
+print(json.dumps({
+    "runtimes": [path.name for path in found()],
+    "has_threads": library.load_kernels().has_threads,
+    "new_threads": after - before,
+    "bits": digest,
+}))
+"""
+
+
+@has_kernels
+def test_the_kernels_share_the_one_openmp_runtime_and_without_just_one_run_alone_with_the_same_bits() -> None:
+    cases = ("as it is", "[]", json.dumps(["/lib/libgomp.so.1", "/lib/libiomp5.so"]))
+    processes = [
+        subprocess.Popen([sys.executable, "-c", PROCESS, case], stdout=subprocess.PIPE, text=True) for case in cases
+    ]
+    shared, *alone = (json.loads(process.communicate()[0]) for process in processes)
+    assert len(shared["runtimes"]) == 1, "a second OpenMP runtime has been mapped"
+    if shared["runtimes"][0].startswith("libgomp"):
+        assert shared["has_threads"]
+        assert shared["new_threads"] == 1
+    for one in alone:
+        assert len(one["runtimes"]) == 1
+        assert not one["has_threads"]
+        assert one["new_threads"] == 0
+        assert one["bits"] == shared["bits"]
+
+
+@pytest.mark.parametrize("come", [1, 2, 5])
+def test_work_is_done_once_however_many_threads_come(
+    come: int, instruction_set: str, set_threads: Callable[[int], None]
+) -> None:
+    kernels = native.load_kernels()
+    assert isinstance(kernels, Kernels)
+    asked: list[int] = []
+
+    @ctypes.CFUNCTYPE(None, ctypes.CFUNCTYPE(None, ctypes.c_void_p), ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+    def parallel(body: Callable[[int], None], data: int, num_threads: int, _: int) -> None:
+        asked.append(num_threads)
+        for _ in range(come):
+            body(data)
+
+    shape = shape_of("gru before", 33, 2)
+    stack = build_stack(shape)
+    inputs, state = draw_inputs(shape, 5, 4)
+    set_threads(1)
+    expected = with_gradients(run_kernels, stack, shape, inputs, state)
+    set_threads(3)
+    kernels.library.charlm_share_threads(ctypes.cast(parallel, ctypes.c_void_p))
+    try:
+        found = with_gradients(run_kernels, stack, shape, inputs, state)
+    finally:
+        load_kernels_for(instruction_set)  # shares torch's threads again
+    assert_same_bits(found, expected)
+    assert asked
+    assert set(asked) <= {2, 3}
+
+
+@on_each_set
+def test_python_threads_do_not_disturb_each_other(set_threads: Callable[[int], None]) -> None:
+    shape = shape_of("lstm", 33, 2)
+    stack = build_stack(shape)
+
+    def run(seed: int) -> dict[str, Tensor]:
+        # Each thread has its own number, which begins with all cores.
+        set_threads(2)
+        return with_gradients(run_kernels, stack, shape, *draw_inputs(shape, 9, 4, seed=seed))
+
+    expected = [run(seed) for seed in range(4)]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(5):
+            for found, alone in zip(pool.map(run, range(4)), expected, strict=True):
+                assert_same_bits(found, alone)

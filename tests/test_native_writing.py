@@ -1,0 +1,313 @@
+"""Writing through the kernels: the text that the plain loop writes, however it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from charlm.generation import native as writing
+from charlm.generation.filters import PLAIN, Filters, filter_logits
+from charlm.generation.native import NativeWriter, is_native
+from charlm.generation.sampling import NATIVE_ROWS, sample_text, sample_texts, writing_half
+from charlm.kernels.library import Kernels
+from charlm.networks.building import build_model
+from charlm.networks.language_model import CharLM
+from charlm.networks.recurrent import State
+from charlm.settings.schema import ModelSettings
+from charlm.text.vocabulary import Vocabulary
+
+CELLS: dict[str, dict[str, Any]] = {
+    "rnn tanh": {"cell": "rnn"},
+    "rnn relu": {"cell": "rnn", "activation": "relu"},
+    "gru": {"cell": "gru"},
+    "gru before": {"cell": "gru", "reset_after": False},
+    "lstm": {"cell": "lstm"},
+}
+# Each cell, depth, kind of input, filter and an odd and an even size of everything at least once.
+CASES: dict[str, tuple[str, dict[str, Any], Filters, int]] = {
+    "plain rnn": ("rnn tanh", {"hidden_size": 40}, Filters(), 29),
+    "calm relu": ("rnn relu", {"hidden_size": 33, "num_layers": 2}, Filters(temperature=0.8), 65),
+    "greedy gru": ("gru", {"hidden_size": 24, "num_layers": 2, "embedding_size": 7}, Filters(temperature=0.0), 29),
+    "likeliest of a gru": ("gru", {"hidden_size": 64, "num_layers": 3}, Filters(top_k=5), 65),
+    "nucleus of the old gru": ("gru before", {"hidden_size": 50, "embedding_size": 12}, Filters(top_p=0.9), 65),
+    "calm old gru": ("gru before", {"hidden_size": 17, "num_layers": 2}, Filters(temperature=0.8, min_p=0.05), 200),
+    "plain lstm": ("lstm", {"hidden_size": 64, "num_layers": 2}, Filters(), 65),
+    "lstm, all filters": (
+        "lstm",
+        {"hidden_size": 31, "num_layers": 3, "embedding_size": 5},
+        Filters(temperature=1.3, top_k=20, top_p=0.95, min_p=0.01),
+        29,
+    ),
+    "wide lstm": ("lstm", {"hidden_size": 300}, Filters(temperature=0.8), 129),
+}
+NUM_SEEDS = 20
+pytestmark = pytest.mark.kernels
+
+
+def vocabulary_of(num_symbols: int, *, has_unknown: bool = False) -> Vocabulary:
+    characters = "".join(chr(0x100 + index) for index in range(num_symbols - has_unknown))
+    return Vocabulary(characters, has_unknown=has_unknown)
+
+
+def build(name: str, num_symbols: int, *, implementation: str = "native", seed: int = 0, **sizes: Any) -> CharLM:
+    """Return a model whose distributions are neither flat nor sure, and differ from step to step."""
+    model = ModelSettings(**CELLS[name], **sizes, implementation=implementation)
+    network = build_model(model, num_symbols, seed=seed)
+    with torch.no_grad():
+        network.decoder.weight *= 6
+        # Stronger, a plain RNN is chaotic: two texts would part from the least rounding, whoever computes them.
+        factor = {"rnn tanh": 1.5, "rnn relu": 1.0}.get(name, 3.0)
+        for parameter in network.recurrent.parameters():
+            parameter *= factor
+    return network.eval()
+
+
+def case_network(case: str, implementation: str = "native") -> tuple[CharLM, Vocabulary, Filters]:
+    name, sizes, filters, num_symbols = CASES[case]
+    return build(name, num_symbols, implementation=implementation, **sizes), vocabulary_of(num_symbols), filters
+
+
+def write_ids(network: CharLM, vocabulary: Vocabulary, length: int, **options: Any) -> np.ndarray:
+    text = "".join(sample_text(network, vocabulary, PREFIX, length=length, **options))
+    return vocabulary.encode(text).astype(np.int64)
+
+
+PREFIX = vocabulary_of(29).encode("ĀāĂă")
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("length", [500, pytest.param(5_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("case", CASES)
+def test_each_character_is_what_the_reference_would_have_drawn_after_the_same_text(case: str, length: int) -> None:
+    network, vocabulary, filters = case_network(case)
+    reference, _, _ = case_network(case, "reference")
+    reference.load_state_dict(network.state_dict())
+    written = [write_ids(network, vocabulary, length, seed=seed, filters=filters) for seed in range(NUM_SEEDS)]
+    draws = [np.random.default_rng([seed, 0]).random(length) for seed in range(NUM_SEEDS)]
+    # One pass over what was written: had the reference differed anywhere, its text would differ from there on.
+    texts = torch.from_numpy(np.stack([np.concatenate([PREFIX, ids]) for ids in written], axis=1))  # (T, seeds)
+    with torch.no_grad():
+        logits, _ = reference.double()(texts[:-1], reference.zero_state(NUM_SEEDS))
+    cumulative = filter_logits(logits[len(PREFIX) - 1 :], filters).cumsum(-1).numpy()  # (length, seeds, V)
+    uniform = np.stack(draws, axis=1)[..., None] * cumulative[..., -1:]
+    expected = np.minimum((cumulative <= uniform).sum(-1), cumulative.shape[-1] - 1)
+    found = np.stack(written, axis=1)
+    assert len(np.unique(found)) > 2
+    for place in np.argwhere(found != expected):
+        # Float32 moves a boundary by some 1e-6: only a draw that close to one may fall on its other side.
+        gaps = np.abs(cumulative[tuple(place)] - uniform[tuple(place)])
+        assert gaps.min() < 1e-5, f"character {place[0]} of seed {place[1]}"
+        assert abs(found[tuple(place)] - expected[tuple(place)]) == 1
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("case", CASES)
+def test_the_text_is_the_reference_implementations(case: str) -> None:
+    network, vocabulary, filters = case_network(case)
+    reference, _, _ = case_network(case, "reference")
+    reference.load_state_dict(network.state_dict())
+    for seed in (0, 1, 2**63 - 1):
+        options = {"length": 150, "seed": seed, "sample": 3, "filters": filters}
+        found = "".join(sample_text(network, vocabulary, PREFIX, **options))
+        assert found == "".join(sample_text(reference, vocabulary, PREFIX, **options))
+        assert len(found) == 150
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("name", CELLS)
+def test_a_text_alone_is_the_same_as_among_others(name: str) -> None:
+    network, vocabulary = build(name, 29, hidden_size=33, num_layers=2), vocabulary_of(29)
+    many = list(sample_texts(network, vocabulary, PREFIX, num_samples=NATIVE_ROWS + 2, length=200))
+    assert len(set(many)) == NATIVE_ROWS + 2
+    for number in (1, 3, 4, NATIVE_ROWS):
+        assert list(sample_texts(network, vocabulary, PREFIX, num_samples=number, length=200)) == many[:number]
+    for sample in (0, 1, 3, 17, NATIVE_ROWS - 1, NATIVE_ROWS, NATIVE_ROWS + 1):
+        assert "".join(sample_text(network, vocabulary, PREFIX, sample=sample, length=200)) == many[sample]
+
+
+def write_directly(
+    network: CharLM, num_texts: int, threads: int, *, num_characters: int = 29, **filters: Any
+) -> tuple[np.ndarray, State]:
+    """Return 150 ids of each text and the final state, from a state that is not zero."""
+    writer = NativeWriter(network, num_characters, num_texts)
+    generator = torch.Generator().manual_seed(0)
+    state = tuple(torch.randn(part.shape, generator=generator) / 2 for part in network.zero_state(num_texts))
+    draws = np.random.default_rng(0).random((150, num_texts))
+    return writer.write(state, draws, Filters(**filters), threads=threads)
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("num_texts", [1, 2, 5])
+@pytest.mark.parametrize("name", CELLS)
+def test_the_number_of_threads_changes_no_character_and_no_bit_of_the_state(name: str, num_texts: int) -> None:
+    for sizes in ({"hidden_size": 3}, {"hidden_size": 100, "num_layers": 2}):
+        network = build(name, 29, **sizes)
+        ids, state = write_directly(network, num_texts, 1)
+        for threads in (2, 3, 4):
+            other_ids, other_state = write_directly(network, num_texts, threads)
+            assert np.array_equal(other_ids, ids)
+            assert all(map(torch.equal, other_state, state))
+
+
+@pytest.mark.parametrize("case", ["plain rnn", "calm old gru", "plain lstm"])
+def test_torchs_number_of_threads_changes_no_character(case: str, set_threads: Callable[[int], None]) -> None:
+    network, vocabulary, filters = case_network(case)
+    texts = {}
+    for threads in (1, 2):
+        set_threads(threads)
+        texts[threads] = (
+            "".join(sample_text(network, vocabulary, PREFIX, length=1_500, filters=filters)),
+            list(sample_texts(network, vocabulary, PREFIX, num_samples=5, length=300, filters=filters)),
+        )
+    assert texts[1] == texts[2]
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_how_many_characters_a_call_writes_changes_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, vocabulary = build(name, 29, hidden_size=33, num_layers=2), vocabulary_of(29)
+    whole = write_ids(network, vocabulary, 300)
+    for at_once in (1, 7, 128, 1000):
+        monkeypatch.setattr(writing, "CHARS_AT_ONCE", at_once)
+        assert np.array_equal(write_ids(network, vocabulary, 300), whole)
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("num_texts", [1, 3, 4])
+@pytest.mark.parametrize("embedding_size", [None, 6])
+@pytest.mark.parametrize("name", CELLS)
+def test_the_state_after_writing_is_that_after_reading_what_was_written(
+    name: str, embedding_size: int | None, num_texts: int
+) -> None:
+    # Weights as they come: errors of the last bit fade instead of growing.
+    model = ModelSettings(
+        **CELLS[name], hidden_size=40, num_layers=2, embedding_size=embedding_size, implementation="native"
+    )
+    network = build_model(model, 29, seed=0)
+    ids, state = write_directly(network, num_texts, 1)
+    generator = torch.Generator().manual_seed(0)
+    start = tuple(torch.randn(part.shape, generator=generator) / 2 for part in network.zero_state(num_texts))
+    _, expected = network.read(torch.from_numpy(ids), start)
+    assert_close(state, tuple(part.detach() for part in expected), rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_given_to_a_writer_stays_as_it_is() -> None:
+    network = build("lstm", 29, hidden_size=20)
+    writer = NativeWriter(network, 29, 2)
+    state, draws = network.zero_state(2), np.random.default_rng(0).random((50, 2))
+    first, _ = writer.write(state, draws, PLAIN, threads=1)
+    assert all(part.eq(0).all() for part in state)
+    assert np.array_equal(draws, np.random.default_rng(0).random((50, 2)))
+    # Neither does it remember anything, and its weights are its own.
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    again, _ = writer.write(state, draws, PLAIN, threads=1)
+    assert np.array_equal(again, first)
+    assert not np.array_equal(NativeWriter(network, 29, 2).write(state, draws, PLAIN, threads=1)[0], first)
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 100.0])
+def test_the_unknown_symbol_is_never_drawn(temperature: float) -> None:
+    network, vocabulary = build("gru", 17, hidden_size=20), vocabulary_of(17, has_unknown=True)
+    with torch.no_grad():
+        network.decoder.bias[-1] = 50.0
+    filters = Filters(temperature=temperature)
+    ids, _ = write_directly(network, 4, 1, num_characters=16, temperature=temperature)
+    assert ids.min() >= 0
+    assert ids.max() < 16
+    texts = list(sample_texts(network, vocabulary, PREFIX, num_samples=3, length=300, filters=filters))
+    assert set("".join(texts)) <= set(vocabulary.characters)
+    assert [len(text) for text in texts] == [300] * 3
+
+
+@pytest.mark.usefixtures("instruction_set")
+def test_without_the_unknown_symbol_the_others_keep_their_proportions() -> None:
+    network, without = build("gru", 17, hidden_size=20), build("gru", 16, hidden_size=20)
+    weights = network.state_dict()
+    weights["recurrent.weight_ih_l0"] = weights["recurrent.weight_ih_l0"][:, :16]
+    for name in ("decoder.weight", "decoder.bias"):
+        weights[name] = weights[name][:16]
+    without.load_state_dict(weights)
+    options = {"num_samples": 3, "length": 200}
+    with_unknown = sample_texts(network, vocabulary_of(17, has_unknown=True), PREFIX, **options)
+    assert list(with_unknown) == list(sample_texts(without, vocabulary_of(16), PREFIX, **options))
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("filters", [{}, {"top_k": 3}, {"top_k": 1}, {"top_p": 0.6}, {"top_p": 1e-9}, {"min_p": 0.5}])
+def test_draws_at_the_ends_of_the_unit_interval_give_characters_that_are_kept(filters: dict[str, Any]) -> None:
+    network = build("gru", 29, hidden_size=20)
+    draws = np.tile([0.0, np.nextafter(1.0, 0.0)], (100, 1))
+    state = network.zero_state(2)
+    writer = NativeWriter(network, 29, 2)
+    ids, _ = writer.write(state, draws, Filters(**filters), threads=1)
+    with torch.no_grad():
+        logits = network.double()(torch.from_numpy(ids), tuple(part.double() for part in state))[0]
+    kept = filter_logits(logits[:-1], Filters(**filters)).numpy() > 1e-12  # (99, 2, V)
+    last = kept.shape[-1] - 1 - kept[:, 1, ::-1].argmax(-1)
+    assert np.array_equal(ids[1:, 0], kept[:, 0].argmax(-1))
+    assert np.array_equal(ids[1:, 1], last)
+
+
+def test_the_kernels_write_and_are_asked_for_many_characters_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, vocabulary = build("lstm", 29, hidden_size=20), vocabulary_of(29)
+    lengths: list[int] = []
+    write = Kernels.write
+
+    def spy(kernels: Kernels, writer: int, call: Any) -> None:
+        lengths.append(call.length)
+        write(kernels, writer, call)
+
+    monkeypatch.setattr(Kernels, "write", spy)
+    list(sample_texts(network, vocabulary, PREFIX, num_samples=2, length=1_000))
+    assert sum(lengths) == 1_000
+    assert len(lengths) == -(-1_000 // writing.CHARS_AT_ONCE) < 20
+    lengths.clear()
+    for other in (build("lstm", 29, hidden_size=20, implementation="torch"), network.double()):
+        assert not is_native(other)
+        list(sample_texts(other, vocabulary, PREFIX, num_samples=2, length=20))
+    assert not lengths
+
+
+def test_a_bidirectional_models_forward_half_writes_natively() -> None:
+    model = ModelSettings(cell="gru", hidden_size=20, direction="bidirectional", implementation="native")
+    both = build_model(model, 29, seed=0)
+    reference = build_model(model.model_copy(update={"implementation": "reference"}), 29, seed=0)
+    options = {"num_samples": 3, "length": 100}
+    assert is_native(writing_half(both))
+    expected = sample_texts(writing_half(reference), vocabulary_of(29), PREFIX, **options)
+    assert list(sample_texts(writing_half(both), vocabulary_of(29), PREFIX, **options)) == list(expected)
+
+
+def test_every_writer_is_freed_when_its_text_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, vocabulary = build("gru", 29, hidden_size=20), vocabulary_of(29)
+    made: list[int] = []
+    freed: list[int] = []
+    new_writer, free_writer = Kernels.new_writer, Kernels.free_writer
+
+    def spy_on_new(kernels: Kernels, *arguments: Any, **options: Any) -> int:
+        made.append(new_writer(kernels, *arguments, **options))
+        return made[-1]
+
+    def spy_on_free(kernels: Kernels, writer: int) -> None:
+        freed.append(writer)
+        free_writer(kernels, writer)
+
+    monkeypatch.setattr(Kernels, "new_writer", spy_on_new)
+    monkeypatch.setattr(Kernels, "free_writer", spy_on_free)
+    text = sample_text(network, vocabulary, PREFIX, length=10**12)
+    assert len("".join(islice(text, 300))) == 300
+    assert len(made) == 1
+    assert freed == []
+    del text
+    assert freed == made
+    list(sample_texts(network, vocabulary, PREFIX, num_samples=NATIVE_ROWS + 1, length=10))
+    assert len(made) == 3
+    assert freed == made
