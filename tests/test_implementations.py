@@ -198,3 +198,22 @@ def test_a_model_trained_with_kernels_writes_and_is_measured_without(
     assert (native_type, other_type) == (NativeStack, torch.nn.LSTM)
     assert other_text == text
     assert other_bits == pytest.approx(bits, abs=1e-5)
+
+
+@has_kernels
+def test_a_library_that_lacks_a_function_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    open_library = ctypes.CDLL
+
+    class Older:
+        def __init__(self, path: str) -> None:
+            self.library = open_library(path)
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("charlm_linear"):
+                raise AttributeError(f"undefined symbol: {name}")
+            return getattr(self.library, name)
+
+    monkeypatch.setattr(library.ctypes, "CDLL", Older)
+    said = load_kernels_for(INSTRUCTION_SETS[torch.backends.cpu.get_cpu_capability()])
+    assert isinstance(said, str)
+    assert said.endswith("belongs to another version of charlm; install charlm again")

@@ -43,12 +43,12 @@ def run_driver(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_kernels_equal_plain_loops_and_touch_nothing_that_is_not_theirs(tmp_path: Path) -> None:
-    result = run_driver(tmp_path, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    result = run_driver(tmp_path, "-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     assert (result.returncode, result.stderr) == (0, ""), result.stdout
     assert result.stdout.startswith("213 cases")
 
 
 @pytest.mark.slow
 def test_no_two_threads_of_the_kernels_race(tmp_path: Path) -> None:
-    result = run_driver(tmp_path, "-O1", "-g", "-fsanitize=thread")
+    result = run_driver(tmp_path, "-O1", "-g1", "-fsanitize=thread")
     assert (result.returncode, result.stderr) == (0, ""), result.stdout

@@ -155,7 +155,7 @@ def test_the_number_of_threads_changes_no_character_and_no_bit_of_the_state(name
             assert all(map(torch.equal, other_state, state))
 
 
-@pytest.mark.parametrize("case", ["plain rnn", "calm old gru", "plain lstm"])
+@pytest.mark.parametrize("case", ["plain rnn", "nucleus of the old gru", "plain lstm", "lstm, all filters"])
 def test_torchs_number_of_threads_changes_no_character(case: str, set_threads: Callable[[int], None]) -> None:
     network, vocabulary, filters = case_network(case)
     texts = {}

@@ -19,7 +19,13 @@ CPU = torch.device("cpu")
 V = 19
 
 
-pytestmark = pytest.mark.usefixtures("set_threads")
+pytestmark = pytest.mark.usefixtures("set_threads", "hurry")
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure for a moment: which number wins is no matter here."""
+    monkeypatch.setattr(threads, "SECONDS", 0.02)
 
 
 @pytest.fixture

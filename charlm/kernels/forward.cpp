@@ -132,6 +132,8 @@ using namespace charlm;
 int64_t charlm_gates_size(int32_t cell, int64_t hidden_size) { return (cell < 2 ? 1 : 4) * padded(hidden_size) + ROW_PAD; }
 
 int32_t charlm_forward(const CharlmLayer* layer) {
+    for (Index place = 0; layer->ids && place < layer->seq_len * layer->batch_size; ++place)
+        if (layer->ids[place] < 0 || layer->ids[place] >= layer->input_size) return 2;
     return run_layer(*layer, [&](auto cell) { forward<decltype(cell)>(*layer); });
 }
 

@@ -26,7 +26,7 @@ struct CharlmLayer {
 };
 
 int64_t charlm_gates_size(int32_t cell, int64_t hidden_size);  // floats of one row of gates
-int32_t charlm_forward(const struct CharlmLayer*);             // 0, or 1 where memory ran out
+int32_t charlm_forward(const struct CharlmLayer*);             // 0, or 1 where memory ran out, 2 for an id out of range
 int32_t charlm_backward(const struct CharlmLayer*);            // after forward with gates; they are overwritten
 // The output layer: out (rows, columns) = x (rows, depth) weight^T + bias, weight (columns, depth); and back.
 int32_t charlm_linear_forward(int32_t threads, int64_t rows, int64_t depth, int64_t columns, const float* x, const float* weight,

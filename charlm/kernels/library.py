@@ -16,6 +16,7 @@ from torch import Tensor
 # Only what the tests have run on such a processor; torch's name for it, and ours.
 INSTRUCTION_SETS = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}
 CELL_NUMBERS = {"rnn_tanh": 0, "rnn_relu": 1, "gru_reset_after": 2, "gru_reset_before": 3, "lstm": 4}
+OUT_OF_MEMORY, ID_OUT_OF_RANGE = 1, 2
 
 _FLOATS = (
     *("weight_ih", "weight_hh", "bias_ih", "bias_hh", "hidden", "cells", "gates"),
@@ -116,9 +117,11 @@ class Kernels:
         return self.library.charlm_num_calls()
 
     @staticmethod
-    def _check(is_out_of_memory: int) -> None:
-        if is_out_of_memory:
+    def _check(outcome: int) -> None:
+        if outcome == OUT_OF_MEMORY:
             raise MemoryError("the kernels could not allocate their working memory")
+        if outcome == ID_OUT_OF_RANGE:
+            raise IndexError("an id is not of the vocabulary")
 
 
 @cache
@@ -140,17 +143,15 @@ def load_kernels_for(instruction_set: str) -> Kernels | str:
     if path is None:
         return "the native kernels were not compiled when charlm was installed"
     library = ctypes.CDLL(str(path))
-    _declare(library)
-    sizes = [library.charlm_layer_size(), library.charlm_network_size(), library.charlm_writing_size()]
-    if sizes != [ctypes.sizeof(struct) for struct in (Layer, NetworkWeights, Writing)]:
+    if not _declare(library):
         return f"{path} belongs to another version of charlm; install charlm again"
     entry = _parallel_entry()
     library.charlm_share_threads(entry)
     return Kernels(library, instruction_set, entry is not None)
 
 
-def _declare(library: ctypes.CDLL) -> None:
-    """Tell ctypes the signatures of layers.h and writing.h; what is not named returns a C int."""
+def _declare(library: ctypes.CDLL) -> bool:
+    """Tell ctypes the signatures of layers.h and writing.h; return whether the library has them and these structures."""
     count, size, array = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
     for name, arguments, result in (
         ("gates_size", [count, size], size),
@@ -165,8 +166,12 @@ def _declare(library: ctypes.CDLL) -> None:
         ("share_threads", [array], None),
         *((f"{struct}_size", [], size) for struct in ("layer", "network", "writing")),
     ):
-        function = getattr(library, f"charlm_{name}")
+        function = getattr(library, f"charlm_{name}", None)
+        if function is None:
+            return False
         function.argtypes, function.restype = arguments, result
+    sizes = [library.charlm_layer_size(), library.charlm_network_size(), library.charlm_writing_size()]
+    return sizes == [ctypes.sizeof(struct) for struct in (Layer, NetworkWeights, Writing)]
 
 
 def openmp_runtimes() -> list[Path]:

@@ -39,6 +39,7 @@ inline void multiply_by_rows(const float* left, Index left_step, const float* ri
                       Slice slice, float* grad) {
     const Index width = padded(columns), num_panels = width / PANEL, count = slice.end - slice.begin;
     Floats panels(width * DEPTH_AT_ONCE), sums(count * width);
+    if (num_rows == 0) std::memset(sums, 0, count * width * sizeof(float));
     for (Index begin = 0; begin < num_rows; begin += DEPTH_AT_ONCE) {
         const Index depth = std::min(num_rows - begin, DEPTH_AT_ONCE);
         for (Index p = 0; p < num_panels; ++p)

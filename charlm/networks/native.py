@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.autograd.graph import increment_version
 from torch.nn.functional import dropout
 
@@ -54,6 +55,7 @@ class NativeLayer(torch.autograd.Function):
         return outputs, hidden[-1].clone(), None if cells is None else cells[-1].clone()
 
     @staticmethod
+    @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, grad_outputs: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None
     ) -> Gradients:
@@ -93,6 +95,7 @@ class NativeLinear(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> Gradients:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the gradients of x, weight and bias."""
         x, weight = ctx.saved_tensors
@@ -141,6 +144,13 @@ def fits_kernels(tensor: Tensor) -> bool:
     return tensor.dtype == torch.float32 and tensor.device.type == "cpu"
 
 
+def _misfit(stack: nn.Module, inputs: Tensor, state: State) -> str | None:
+    """Name what of a stack, its inputs or its state the kernels cannot compute with, or return None."""
+    numbers = [*state, *stack.parameters(), *([inputs] if inputs.is_floating_point() else [])]
+    misfits = (f"{each.dtype} on {each.device}" for each in numbers if not fits_kernels(each))
+    return next(misfits, None)
+
+
 class NativeStack(nn.Module):
     """The kernels over depth and time, in float32 on the CPU; moved elsewhere, our cells run instead and say so."""
 
@@ -151,11 +161,10 @@ class NativeStack(nn.Module):
 
     def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Run the stack over a window; see `run_cells`."""
-        like = state[0]
-        if not fits_kernels(like):
+        if misfit := _misfit(self, inputs, state):
             warnings.warn(
-                f"the native kernels compute in float32 on the CPU: {like.dtype} on {like.device} runs in the "
-                "reference implementation, which is slower",
+                f"the native kernels compute in float32 on the CPU: {misfit} runs in the reference "
+                "implementation, which is slower",
                 stacklevel=2,
             )
             return run_cells(self, self.shape, inputs, state)
@@ -163,10 +172,24 @@ class NativeStack(nn.Module):
 
 
 def run_kernels(stack: nn.Module, shape: StackShape, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-    """Run the kernels over a window; arguments and results as those of `run_cells`."""
+    """Run the kernels over a window; arguments and results as those of `run_cells`.
+
+    Raises:
+        IndexError: for an id that is not of the vocabulary.
+        ValueError: for numbers that are not float32 on the CPU, or of another size than the stack's.
+    """
     kernels = load_kernels()
     assert isinstance(kernels, Kernels)
+    # The kernels see addresses alone: what does not fit would be misread.
+    if misfit := _misfit(stack, inputs, state):
+        raise ValueError(f"the native kernels compute in float32 on the CPU, got {misfit}")
+    state_size = (shape.num_layers, inputs.shape[1], shape.hidden_size)
+    has_other_inputs = inputs.is_floating_point() and inputs.shape[2] != shape.input_size
+    if has_other_inputs or any(part.shape != state_size for part in state):
+        raise ValueError(f"a state must be of size {state_size}, and features {shape.input_size} wide")
     cell = CELL_NUMBERS[kernel_name(shape)]
+    if not inputs.is_floating_point():
+        inputs = inputs.long()
     layer_states: list[State] = []
     for layer in range(shape.num_layers):
         if layer > 0:
