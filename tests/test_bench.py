@@ -137,27 +137,41 @@ def test_the_classic_network_is_ours_with_one_hot_inputs(cell: Cell) -> None:
     torch.testing.assert_close(ours(ids, ours.zero_state(3))[0], classic(ids)[0])
 
 
+@pytest.fixture
+def kernel_writes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return what grows by one with each call of the kernels that write."""
+    calls: list[object] = []
+    write = Kernels.write
+
+    def counted(*arguments: Any) -> None:
+        calls.append(None)
+        write(*arguments)
+
+    monkeypatch.setattr(Kernels, "write", counted)
+    return calls
+
+
 @needs_kernels
 @pytest.mark.parametrize("make", [layer_steps, training_steps, stream, single_texts, joint_texts])
 def test_native_work_runs_the_kernels_and_torch_work_does_not(
-    make: Callable[..., Iterator[object]], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Iterator[object]], kernel_writes: list[object]
 ) -> None:
-    kernels, write = load_kernels(), Kernels.write
+    kernels = load_kernels()
     assert isinstance(kernels, Kernels)
-    num_written = 0
-
-    def counting_write(*arguments: Any) -> None:
-        nonlocal num_written
-        num_written += 1
-        write(*arguments)
-
-    monkeypatch.setattr(Kernels, "write", counting_write)
     for name, runs_kernels in (("native", True), ("torch", False), ("native", True)):
         work = make(name, "gru", TINY, CPU)
-        before = kernels.num_calls + num_written
         for _ in range(2):
+            before = kernels.num_calls + len(kernel_writes)
             next(work)
-        assert (kernels.num_calls + num_written > before) == runs_kernels
+            assert (kernels.num_calls + len(kernel_writes) > before) == runs_kernels
+
+
+@needs_kernels
+def test_each_item_of_a_native_stream_is_one_call_of_the_kernels(kernel_writes: list[object]) -> None:
+    work = stream("native", "gru", TINY, CPU)
+    for num_items in range(1, 5):
+        next(work)
+        assert len(kernel_writes) == num_items
 
 
 @pytest.mark.parametrize("subject", ["classic", *default_implementations(CPU), "reference"])
@@ -173,7 +187,7 @@ def test_a_training_step_moves_the_parameters_and_a_layer_step_leaves_them(
 
 
 @pytest.mark.parametrize("subject", ["classic", *default_implementations(CPU)])
-def test_a_stream_writes_as_many_characters_as_are_counted(subject: str) -> None:
+def test_a_streamkernel_writes_as_many_characters_as_are_counted(subject: str) -> None:
     work = stream(subject, "rnn", TINY, CPU)  # type: ignore[arg-type]
     pieces = [next(work), next(work)]
     assert [len(str(piece)) for piece in pieces] == [STREAM_CHARS] * 2

@@ -46,12 +46,11 @@ def measure_in_turn(works: Mapping[str, Work], *, rounds: int, device: torch.dev
 
 def _items_a_turn(work: Work, device: torch.device) -> int:
     """Warm up: allocate, wake threads, choose kernels; then count how many items fill a turn."""
-    began = time.perf_counter()
     _seconds(work, 1, device)
-    fastest = _seconds(work, 1, device)
-    while time.perf_counter() - began < SECONDS_TO_WARM_UP:
-        fastest = min(fastest, _seconds(work, 1, device))
-    return max(1, round(SECONDS_A_TURN / fastest))
+    seconds, num_items = _seconds(work, 1, device), 1
+    while seconds < SECONDS_TO_WARM_UP:
+        seconds, num_items = seconds + _seconds(work, 1, device), num_items + 1
+    return max(1, round(SECONDS_A_TURN / seconds * num_items))
 
 
 def _seconds(work: Work, num_items: int, device: torch.device) -> float:

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from charlm.benchmarks.classic import ClassicLM, classic_stream, classic_training_steps
 from charlm.benchmarks.sizes import ProductShape, Sizes
+from charlm.generation.native import CHARS_AT_ONCE
 from charlm.generation.sampling import sample_text, sample_texts
 from charlm.networks.building import build_model
 from charlm.networks.implementations import Chosen
@@ -27,8 +28,8 @@ from charlm.training.step import as_tensor, take_step
 Subject = Literal["classic"] | Chosen
 Work = Iterator[object]
 
-# A multiple of what the kernels write at once, so that each item is equally much work.
-STREAM_CHARS = 128
+# What the kernels write at once, so that each item is equally much work.
+STREAM_CHARS = CHARS_AT_ONCE
 NUM_TEXTS = 64
 TEXT_CHARS = 200
 PREFIX = np.zeros(1, dtype=np.uint8)

@@ -151,7 +151,7 @@ def load_kernels_for(instruction_set: str) -> Kernels | str:
 
 
 def _declare(library: ctypes.CDLL) -> bool:
-    """Tell ctypes the signatures of layers.h and writing.h; return whether the library has them and these structures."""
+    """Tell ctypes the signatures of layers.h and writing.h, and return whether it has them, with these structures."""
     count, size, array = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
     for name, arguments, result in (
         ("gates_size", [count, size], size),
