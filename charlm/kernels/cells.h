@@ -17,19 +17,30 @@ inline void store_units(float* p, Vec v, Index n) {
         store_first(p, v, n);
 }
 
+// Where the products of a row's gates lie: two by two, and how far a last one without a partner is from its place.
+struct Products {
+    const float* first;
+    Index pair_step, gate_step, last_shift;
+
+    template <Index COUNT> Vec of(Index gate) const {
+        const bool is_single = COUNT % 2 == 1 && gate == COUNT - 1;
+        return load(first + gate / 2 * pair_step + gate % 2 * gate_step + (is_single ? last_shift : 0));
+    }
+};
+
 // One row and one vector of units, n of them real. All pointers are at this row and unit.
 struct ForwardAt {
     const float* x;           // blocks of the input's share
-    const float* product;     // of the state with W_hh, the phase's gates product_step apart
+    Products products;        // of the state with W_hh, of the phase's gates
     const float* bias;        // b_hh of what is not part of x, blocks
     const float* h_before;    // padded
     const float* c_before;    // not padded, nor are c and out
     float *h, *reset_h;       // padded
     float *c, *out, *gates;   // gates may be null: nothing is kept
-    Index x_block, block, product_step, n;  // x_block: from one block of x to the next
+    Index x_block, block, n;  // x_block: from one block of x to the next
 
     Vec input(Index b) const { return load(x + b * x_block); }
-    Vec recurrent(Index gate) const { return load(product + gate * product_step); }
+    template <Index COUNT> Vec recurrent(Index gate) const { return products.of<COUNT>(gate); }
     void keep(Index b, Vec v) const {
         if (gates) store(gates + b * block, v);
     }
@@ -66,7 +77,7 @@ template <bool IS_RELU> struct SimpleRnn {
     static constexpr bool HAS_CELLS = false, KEEPS_GATES = false;
 
     template <Index> static void forward(const ForwardAt& at) {
-        const Vec sum = at.input(0) + at.recurrent(0);
+        const Vec sum = at.input(0) + at.recurrent<1>(0);
         at.finish(IS_RELU ? where_positive(sum, sum) : tanh(sum));
     }
     template <Index> static void backward(const BackwardAt& at) {
@@ -82,8 +93,8 @@ struct Lstm {
     static constexpr bool HAS_CELLS = true, KEEPS_GATES = true;
 
     template <Index> static void forward(const ForwardAt& at) {
-        const Vec i = sigmoid(at.input(0) + at.recurrent(0)), f = sigmoid(at.input(1) + at.recurrent(1));
-        const Vec g = tanh(at.input(2) + at.recurrent(2)), o = sigmoid(at.input(3) + at.recurrent(3));
+        const Vec i = sigmoid(at.input(0) + at.recurrent<4>(0)), f = sigmoid(at.input(1) + at.recurrent<4>(1));
+        const Vec g = tanh(at.input(2) + at.recurrent<4>(2)), o = sigmoid(at.input(3) + at.recurrent<4>(3));
         const Vec c = fma(f, load_units(at.c_before, at.n), i * g);
         store_units(at.c, c, at.n);
         at.finish(o * tanh(c));
@@ -112,8 +123,8 @@ struct GruResetAfter {
     static constexpr bool HAS_CELLS = false, KEEPS_GATES = true;
 
     template <Index> static void forward(const ForwardAt& at) {
-        const Vec r = sigmoid(at.input(1) + at.recurrent(0)), z = sigmoid(at.input(2) + at.recurrent(1));
-        const Vec hn = at.recurrent(2) + load(at.bias + 3 * at.block);
+        const Vec r = sigmoid(at.input(1) + at.recurrent<3>(0)), z = sigmoid(at.input(2) + at.recurrent<3>(1));
+        const Vec hn = at.recurrent<3>(2) + load(at.bias + 3 * at.block);
         const Vec n = tanh(fma(r, hn, at.input(0)));
         at.finish(fma(one_minus(z), n, z * load(at.h_before)));
         at.keep(0, n);
@@ -141,7 +152,7 @@ struct GruResetBefore {
 
     template <Index PHASE> static void forward(const ForwardAt& at) {
         if constexpr (PHASE == 0) {
-            const Vec r = sigmoid(at.input(1) + at.recurrent(0)), z = sigmoid(at.input(2) + at.recurrent(1));
+            const Vec r = sigmoid(at.input(1) + at.recurrent<2>(0)), z = sigmoid(at.input(2) + at.recurrent<2>(1));
             const Vec reset_h = r * load(at.h_before);
             store(at.reset_h, reset_h);
             store(at.h, z);  // until the second phase
@@ -149,7 +160,7 @@ struct GruResetBefore {
             at.keep(2, z);
             at.keep(3, reset_h);
         } else {
-            const Vec n = tanh(at.input(0) + at.recurrent(0)), z = load(at.h);
+            const Vec n = tanh(at.input(0) + at.recurrent<1>(0)), z = load(at.h);
             at.finish(fma(one_minus(z), n, z * load(at.h_before)));
             at.keep(0, n);
         }

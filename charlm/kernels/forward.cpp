@@ -52,8 +52,7 @@ void forward_phase(const Layer& layer, Slice rows, Slice panels, Index t, const 
                 at.out = layer.hidden + B * H + unpadded;
                 at.gates = Cell::KEEPS_GATES && gates ? gates + v : nullptr;
                 at.x_block = at.block = Hp;
-                at.product_step = weights.gate_step(count);
-                at.product = products + weights.template product_place<PHASE>(count, row, first_gate<Cell>(PHASE), v / WIDTH);
+                at.products = weights.template products_of<PHASE>(products, count, row, v / WIDTH);
                 at.n = H - u - v;
                 Cell::template forward<PHASE>(at);
             }

@@ -10,6 +10,7 @@ namespace charlm {
 using Layer = CharlmLayer;
 
 constexpr Index ROW_PAD = 16;  // rows a power of two apart would share one set of the first-level cache
+constexpr bool HAS_PAIRS = WIDTH == 16;  // registers for two gates at once
 constexpr Index FEW_ROWS = 3;  // up to so many, all gates are computed at once: the weights pass through only once
 
 template <class Cell> Index row_size(const Layer& layer) { return Cell::BLOCKS * padded(layer.hidden_size) + ROW_PAD; }
@@ -51,21 +52,29 @@ template <class Cell> class GateWeights {
     // The products of a phase's gates for one panel of units.
     template <Index PHASE> void multiply_gates(Rows rows, Index count, Index p, float* products) const {
         constexpr Index FIRST = first_gate<Cell>(PHASE), COUNT = end_gate<Cell>(PHASE) - FIRST, STEP = Cell::GATES * WIDTH;
-        if (has_few_rows_)
+        if (has_few_rows_) {
             multiply<2 * COUNT>(rows, count, panel(p, FIRST), STEP, depth_ * STEP, depth_, products + FIRST * PANEL,
                                 Cell::GATES * PANEL, false);
-        else
-            for (Index gate = FIRST; gate < FIRST + COUNT; ++gate)
-                multiply_panel(rows, count, panel(p, gate), depth_, products + gate * count * PANEL, PANEL, false);
+            return;
+        }
+        // Two gates at once where there are registers for it: half as many passes over the rows.
+        Index gate = FIRST;
+        for (; HAS_PAIRS && gate + 2 <= FIRST + COUNT; gate += 2)
+            multiply<4>(rows, count, panel(p, gate), PANEL, depth_ * PANEL, depth_, products + (gate - FIRST) * count * PANEL,
+                        2 * PANEL, false);
+        for (; gate < FIRST + COUNT; ++gate)
+            multiply_panel(rows, count, panel(p, gate), depth_, products + (gate - FIRST) * count * PANEL, PANEL, false);
     }
 
-    // Where multiply_gates left the product of a row, a phase's gate and a half of the panel.
-    template <Index PHASE> Index product_place(Index count, Index row, Index gate, Index half) const {
+    // Where multiply_gates left the product of a row, of a phase's gate (counted from its first) and of a half of the panel.
+    template <Index PHASE> Products products_of(const float* products, Index count, Index row, Index half) const {
         constexpr Index FIRST = first_gate<Cell>(PHASE), COUNT = end_gate<Cell>(PHASE) - FIRST;
-        return has_few_rows_ ? row * Cell::GATES * PANEL + FIRST * PANEL + (half * COUNT + gate - FIRST) * WIDTH
-                             : gate * count * PANEL + row * PANEL + half * WIDTH;
+        if (has_few_rows_)
+            return {products + row * Cell::GATES * PANEL + FIRST * PANEL + half * COUNT * WIDTH, 2 * WIDTH, WIDTH, 0};
+        if (!HAS_PAIRS) return {products + row * PANEL + half * WIDTH, 2 * count * PANEL, count * PANEL, 0};
+        // A last gate without a partner has rows of its own width.
+        return {products + 2 * row * PANEL + half * WIDTH, 2 * count * PANEL, PANEL, COUNT % 2 ? -row * PANEL : 0};
     }
-    Index gate_step(Index count) const { return has_few_rows_ ? WIDTH : count * PANEL; }
 
   private:
     float* place(Index p, Index gate, Index half) const {

@@ -159,6 +159,7 @@ template <class Cell> class CellWriter : public Writer {
     template <Index PHASE>
     void advance(Index l, const Desk& desk, Tools& tools, Share share, const float* below, const float* before, float* after,
                  const float* cells_before, float* cells_after) const {
+        constexpr Index FIRST = first_gate<Cell>(PHASE), COUNT = end_gate<Cell>(PHASE) - FIRST;
         const Index Hp = padded(H_), count = desk.count;
         const GateWeights<Cell>& weights = *state_weights_[l];
         const float* bias = *biases_[l];
@@ -170,16 +171,15 @@ template <class Cell> class CellWriter : public Writer {
                 for (Index v = 0; v < PANEL; v += WIDTH) {
                     const Index u = p * PANEL + v, place = row * desk.step + u;
                     float x[Cell::X_BLOCKS * WIDTH];
-                    for (Index gate = first_gate<Cell>(PHASE); l > 0 && gate < end_gate<Cell>(PHASE); ++gate) {
-                        const float* product = tools.inputs + weights.template product_place<PHASE>(count, row, gate, v / WIDTH);
-                        const Index block = Cell::X_BLOCK[gate];
-                        store(x + block * WIDTH, load(bias + block * Hp + u) + load(product));
+                    for (Index gate = 0; l > 0 && gate < COUNT; ++gate) {
+                        const Index block = Cell::X_BLOCK[FIRST + gate];
+                        const Products inputs = weights.template products_of<PHASE>(tools.inputs, count, row, v / WIDTH);
+                        store(x + block * WIDTH, load(bias + block * Hp + u) + inputs.of<COUNT>(gate));
                     }
                     ForwardAt at{};
                     at.x = l > 0 ? x : table_ + tools.ids[row] * Cell::X_BLOCKS * Hp + u;
                     at.x_block = l > 0 ? WIDTH : Hp;
-                    at.product = tools.products + weights.template product_place<PHASE>(count, row, first_gate<Cell>(PHASE), v / WIDTH);
-                    at.product_step = weights.gate_step(count);
+                    at.products = weights.template products_of<PHASE>(tools.products, count, row, v / WIDTH);
                     at.bias = bias + u;
                     at.h_before = before + place;
                     at.h = at.out = after + place;
