@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from charlm.networks.implementations import Chosen
 from charlm.networks.language_model import CharLM
@@ -62,8 +61,8 @@ class BidirectionalLM(nn.Module):
         behind, new_backward_state = self.backward_half.read(targets.flip(0), backward_state)
         # behind[t] has read targets[t..]; behind[T] nothing of the window.
         behind = torch.cat([backward_state[0][-1:], behind]).flip(0)  # (T + 1, B, H)
-        from_ahead = linear(ahead, self.forward_half.decoder.weight)  # (T, B, V)
-        from_behind = linear(behind, self.backward_half.decoder.weight)  # (T + 1, B, V)
+        from_ahead = self.forward_half.decode(ahead, has_bias=False)  # (T, B, V)
+        from_behind = self.backward_half.decode(behind, has_bias=False)  # (T + 1, B, V)
         readouts = Readouts(
             forward=from_ahead + self.forward_half.decoder.bias,
             state=state,

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from charlm.errors import ConfigError
 from charlm.kernels.library import load_kernels
@@ -96,11 +97,12 @@ def run_stack(stack: nn.Module, shape: StackShape, inputs: Tensor, state: State)
     return hidden, new_state if shape.cell == "lstm" else (new_state,)
 
 
-def run_decoder(stack: nn.Module, decoder: nn.Linear, hidden: Tensor) -> Tensor:
+def run_decoder(stack: nn.Module, decoder: nn.Linear, hidden: Tensor, *, has_bias: bool = True) -> Tensor:
     """Return the output layer's logits (..., V) of hidden states (..., H), computed as the stack below is."""
-    if isinstance(stack, NativeStack) and fits_kernels(hidden):
-        return run_linear(hidden, decoder.weight, decoder.bias)
-    return decoder(hidden)
+    bias = decoder.bias if has_bias else None
+    if isinstance(stack, NativeStack) and fits_kernels(hidden) and fits_kernels(decoder.weight):
+        return run_linear(hidden, decoder.weight, hidden.new_zeros(len(decoder.weight)) if bias is None else bias)
+    return linear(hidden, decoder.weight, bias)
 
 
 def describe_kernels() -> str:

@@ -51,7 +51,11 @@ class CharLM(nn.Module):
             Logits (T, B, V), those at t for the character after ids[t], and the state after the window.
         """
         hidden, state = self.read(ids, state)
-        return run_decoder(self.recurrent, self.decoder, hidden), state  # (T, B, V)
+        return self.decode(hidden), state  # (T, B, V)
+
+    def decode(self, hidden: Tensor, *, has_bias: bool = True) -> Tensor:
+        """Return the output layer's logits, (..., V), of hidden states (..., H)."""
+        return run_decoder(self.recurrent, self.decoder, hidden, has_bias=has_bias)
 
     def read_window(self, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State) -> Readouts:  # noqa: ARG002
         """Read a training window; a causal model looks at its inputs alone."""
