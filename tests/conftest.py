@@ -39,7 +39,7 @@ TINY = (
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs the kernels where there are none; test_kernels.py fails where there should be some."""
+    """Skip what needs the kernels where there are none; test_implementations.py fails where there should be some."""
     kernels = load_kernels()
     if item.get_closest_marker("kernels") and isinstance(kernels, str):
         pytest.skip(kernels)

@@ -40,7 +40,7 @@ Charlm = Callable[..., Result]
 CPU = torch.device("cpu")
 TINY = Sizes(hidden_size=4, num_layers=2, batch_size=3, seq_len=2, vocab_size=5)
 TINY_OPTIONS = ("--hidden-size=4", "--num-layers=2", "--batch-size=3", "--seq-len=2", "--vocab-size=5", "--rounds=2")
-needs_kernels = pytest.mark.skipif(isinstance(load_kernels(), str), reason="no kernels here")
+needs_kernels = pytest.mark.kernels
 
 
 @pytest.fixture

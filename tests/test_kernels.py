@@ -445,7 +445,7 @@ def test_memory_that_is_not_there_is_an_error() -> None:
     inputs, _ = draw_inputs(shape, 2, 3)
     hidden = torch.zeros(3, 3, 7)
     weights = tuple(getattr(stack, f"{kind}_l0").detach() for kind in native.PARAMETERS)
-    call = native._layer_call(CELL_NUMBERS["gru_reset_after"], inputs, weights, hidden, None, None)
+    call = native._layer_call(kernels, CELL_NUMBERS["gru_reset_after"], inputs, weights, hidden, None, None)
     # A table of 2^45 rows is refused before a single one of them is read.
     call.input_size = 2**45
     for threads in (1, 2):
@@ -675,3 +675,17 @@ def test_a_second_derivative_of_the_output_layer_is_refused() -> None:
     gradients = torch.autograd.grad(loss, leaves, create_graph=True)
     with pytest.raises(RuntimeError):
         torch.autograd.grad(positive_sum(gradients), leaves)
+
+
+@has_kernels
+def test_the_default_dtype_of_torch_is_no_matter() -> None:
+    shape = shape_of("lstm", 7)
+    stack = build_stack(shape)
+    inputs, state = draw_inputs(shape, 5, 3)
+    expected = run_kernels(stack, shape, inputs, state)[0]
+    torch.set_default_dtype(torch.float64)
+    try:
+        outputs = run_kernels(stack, shape, inputs, state)[0]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(outputs, expected)

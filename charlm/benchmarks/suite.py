@@ -25,7 +25,7 @@ from charlm.benchmarks.subjects import (
     training_steps,
 )
 from charlm.errors import ConfigError
-from charlm.networks.implementations import Chosen, describe_kernels, missing_in_kernels
+from charlm.networks.implementations import Chosen, missing_in_kernels
 from charlm.networks.recurrent import StackShape
 from charlm.settings.schema import Cell
 from charlm.training.experiment import machine_facts
@@ -98,7 +98,7 @@ def run_benchmark(plan: Plan, progress: Progress) -> Findings:
     # All implementations of a cell were measured beside the same product.
     sgemms: dict[Cell, Rounds] = {each.cell: each.sgemm_gflops for each in comparisons if each.sgemm_gflops}
     return Findings(
-        machine={**machine_facts(), "kernels": describe_kernels(), "device": str(plan.device)},
+        machine={**machine_facts(), "device": str(plan.device)},
         sizes=plan.sizes,
         rounds=plan.rounds,
         sgemms=tuple(Sgemm(cell, sgemm_shape(cell, plan.sizes), gflops) for cell, gflops in sgemms.items()),

@@ -19,8 +19,6 @@ from charlm.networks.native import NativeStack, fits_kernels, kernel_name
 from charlm.networks.recurrent import PARAMETERS, State
 
 CHARS_AT_ONCE = 256
-# Up to so many texts side by side the kernels read each weight once for all of them.
-FEW_ROWS = 3
 
 
 class NativeWriter:
@@ -49,7 +47,7 @@ class NativeWriter:
             decoder_weight=decoder_weight.data_ptr(),
             decoder_bias=decoder_bias.data_ptr(),
         )
-        self._writer = kernels.new_writer(description, has_few_rows=num_texts <= FEW_ROWS)
+        self._writer = kernels.new_writer(description, num_texts)
         weakref.finalize(self, kernels.free_writer, self._writer)
 
     def write(
@@ -115,7 +113,7 @@ def write_natively(
         filters: what the draws are taken from.
     """
     writer = NativeWriter(network, num_characters, len(generators))
-    pace = _Pace(torch.get_num_threads())
+    pace = _Pace(writer.kernels.num_threads)
     for start in range(0, length, CHARS_AT_ONCE):
         num_chars = min(CHARS_AT_ONCE, length - start)
         draws = np.stack([generator.random(num_chars) for generator in generators], axis=1)

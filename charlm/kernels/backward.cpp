@@ -21,7 +21,8 @@ void pack_backward(const Layer& layer, const float* weight, const Index* blocks,
 }
 
 template <class Cell, Index PHASE>
-void backward_phase(const Layer& layer, Slice rows, Index t, const float* panels, float* products, float* carry, float* carry_c) {
+void backward_phase(const Layer& layer, Slice rows, Index t, const float* panels, float* products, float* carry,
+                    float* carry_c) {
     const Index H = layer.hidden_size, Hp = padded(H), B = layer.batch_size, step = row_size<Cell>(layer);
     const Index count = rows.end - rows.begin, depth = (end_gate<Cell>(PHASE) - first_gate<Cell>(PHASE)) * Hp;
     // The first phase reads what the later step left behind, the second what the first has just written.
@@ -145,7 +146,8 @@ template <class Cell> void feature_gradients(const Layer& layer) {
     const Index Hp = padded(layer.hidden_size), E = layer.input_size, step = row_size<Cell>(layer), depth = Cell::X_BLOCKS * Hp;
     Floats panels(padded(E) * depth);
     pack_backward(layer, layer.weight_ih, Cell::X_BLOCK, Cell::GATES, E, panels);
-    multiply_tall(layer.threads, layer.gates, step, layer.seq_len * layer.batch_size, panels, depth, E, nullptr, layer.grad_features);
+    multiply_tall(layer.threads, layer.gates, step, layer.seq_len * layer.batch_size, panels, depth, E, nullptr,
+                  layer.grad_features);
 }
 
 template <class Cell> void backward(const Layer& layer) {
@@ -156,7 +158,8 @@ template <class Cell> void backward(const Layer& layer) {
     if (Cell::PHASES == 2)
         pack_backward(layer, layer.weight_hh + (Cell::GATES - 1) * H * H, IN_ORDER, 1, H, second_panels);
     const int parts = parts_of(layer.batch_size, layer.threads);
-    in_parallel(parts, [&](int part) { backward_slice<Cell>(layer, Slice(layer.batch_size, part, parts), panels, second_panels); });
+    in_parallel(parts,
+                [&](int part) { backward_slice<Cell>(layer, Slice(layer.batch_size, part, parts), panels, second_panels); });
     weight_gradients<Cell>(layer);
     column_gradients<Cell>(layer);
     if (layer.grad_features) feature_gradients<Cell>(layer);

@@ -26,8 +26,8 @@ template <class Cell> void project_features(const Layer& layer, const float* bia
 }
 
 template <class Cell, Index PHASE>
-void forward_phase(const Layer& layer, Slice rows, Slice panels, Index t, const GateWeights<Cell>& weights, const float* table, const float* bias,
-                   float* products, float* before, float* after, float* reset) {
+void forward_phase(const Layer& layer, Slice rows, Slice panels, Index t, const GateWeights<Cell>& weights, const float* table,
+                   const float* bias, float* products, float* before, float* after, float* reset) {
     const Index H = layer.hidden_size, Hp = padded(H), B = layer.batch_size, state_step = Hp + ROW_PAD;
     const Index count = rows.end - rows.begin, gates_step = row_size<Cell>(layer);
     const float* operand = PHASE == 0 ? before : reset;
@@ -69,7 +69,8 @@ struct States {
         : count(rows.end - rows.begin), step(padded(layer.hidden_size) + ROW_PAD), memory(3 * count * step) {
         std::memset(memory, 0, 3 * count * step * sizeof(float));
         for (Index row = 0; row < count; ++row)
-            std::memcpy(memory + row * step, layer.hidden + (rows.begin + row) * layer.hidden_size, layer.hidden_size * sizeof(float));
+            std::memcpy(memory + row * step, layer.hidden + (rows.begin + row) * layer.hidden_size,
+                        layer.hidden_size * sizeof(float));
     }
     float* part(Index number) const { return memory + number * count * step; }
 };
@@ -118,8 +119,8 @@ template <class Cell> void forward(const Layer& layer) {
     on_each_thread(layer.threads, [&] {
         const int number = team.join();
         if (number < 0) return;
-        forward_slice<Cell>(layer, rows, Slice(num_panels, number, team.size()), &team, states, products + number * products_size,
-                            weights, table, bias);
+        forward_slice<Cell>(layer, rows, Slice(num_panels, number, team.size()), &team, states,
+                            products + number * products_size, weights, table, bias);
     });
 }
 

@@ -1,4 +1,5 @@
-// The C interface: one recurrent layer over a window, and the output layer, forward and backward. Arrays in, arrays out; row-major, float32.
+// The C interface: one recurrent layer over a window, and the output layer, forward and backward. Arrays in, arrays out;
+// row-major, float32.
 #pragma once
 
 #include <cstdint>
@@ -29,13 +30,13 @@ int64_t charlm_gates_size(int32_t cell, int64_t hidden_size);  // floats of one 
 int32_t charlm_forward(const struct CharlmLayer*);             // 0, or 1 where memory ran out, 2 for an id out of range
 int32_t charlm_backward(const struct CharlmLayer*);            // after forward with gates; they are overwritten
 // The output layer: out (rows, columns) = x (rows, depth) weight^T + bias, weight (columns, depth); and back.
-int32_t charlm_linear_forward(int32_t threads, int64_t rows, int64_t depth, int64_t columns, const float* x, const float* weight,
-                              const float* bias, float* out);
-int32_t charlm_linear_backward(int32_t threads, int64_t rows, int64_t depth, int64_t columns, const float* x, const float* weight,
-                               const float* grad_out, float* grad_x, float* grad_weight);
+int32_t charlm_linear_forward(int32_t threads, int64_t rows, int64_t depth, int64_t columns, const float* x,
+                              const float* weight, const float* bias, float* out);
+int32_t charlm_linear_backward(int32_t threads, int64_t rows, int64_t depth, int64_t columns, const float* x,
+                               const float* weight, const float* grad_out, float* grad_x, float* grad_weight);
 
 int64_t charlm_layer_size(void);                               // of this struct: whether caller and library agree
-int64_t charlm_num_calls(void);                                // forward and backward calls so far
+int64_t charlm_num_calls(void);                                // of layers, forward and backward
 void charlm_share_threads(void* parallel_entry);               // GOMP_parallel of the process' OpenMP, or null
 }
 #pragma GCC visibility pop

@@ -87,18 +87,18 @@ class Kernels:
 
     def linear_forward(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
         """Write x W^T + b to out: x (rows, depth), W (columns, depth), out (rows, columns)."""
-        sizes = (torch.get_num_threads(), len(x), x.shape[-1], len(weight))
+        sizes = (self.num_threads, len(x), x.shape[-1], len(weight))
         self._check(self.library.charlm_linear_forward(*sizes, *map(address, (x, weight, bias, out))))
 
     def linear_backward(self, x: Tensor, weight: Tensor, grad_out: Tensor, grad_x: Tensor, grad_weight: Tensor) -> None:
         """Write the gradients of x and W."""
-        sizes = (torch.get_num_threads(), len(x), x.shape[-1], len(weight))
+        sizes = (self.num_threads, len(x), x.shape[-1], len(weight))
         arrays = map(address, (x, weight, grad_out, grad_x, grad_weight))
         self._check(self.library.charlm_linear_backward(*sizes, *arrays))
 
-    def new_writer(self, network: NetworkWeights, *, has_few_rows: bool) -> int:
-        """Return the address of a network's copy, laid out for writing; `free_writer` takes it back."""
-        writer = self.library.charlm_writer_new(ctypes.byref(network), has_few_rows)
+    def new_writer(self, network: NetworkWeights, num_texts: int) -> int:
+        """Return the address of a network's copy, laid out to write so many texts at once; `free_writer` frees it."""
+        writer = self.library.charlm_writer_new(ctypes.byref(network), num_texts)
         if not writer:
             raise MemoryError("the kernels could not allocate their copy of the weights")
         return writer
@@ -112,8 +112,13 @@ class Kernels:
         self.library.charlm_writer_free(writer)
 
     @property
+    def num_threads(self) -> int:
+        """How many threads a call may use: torch's, where they can be shared."""
+        return torch.get_num_threads() if self.has_threads else 1
+
+    @property
     def num_calls(self) -> int:
-        """How often the kernels have run in this process."""
+        """How often a recurrent layer has run in this process, forward or back."""
         return self.library.charlm_num_calls()
 
     @staticmethod
@@ -159,7 +164,7 @@ def _declare(library: ctypes.CDLL) -> bool:
         ("backward", [array], count),
         ("linear_forward", [count, *[size] * 3, *[array] * 4], count),
         ("linear_backward", [count, *[size] * 3, *[array] * 5], count),
-        ("writer_new", [array, count], array),
+        ("writer_new", [array, size], array),
         ("write", [array, array], count),
         ("writer_free", [array], None),
         ("num_calls", [], size),

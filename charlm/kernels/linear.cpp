@@ -17,19 +17,20 @@ template <class Run> int32_t run_linear(const Run& run) {
 
 }  // namespace
 
-int32_t charlm_linear_forward(int32_t threads, int64_t rows, int64_t depth, int64_t columns, const float* x, const float* weight,
-                              const float* bias, float* out) {
+int32_t charlm_linear_forward(int32_t threads, int64_t rows, int64_t depth, int64_t columns, const float* x,
+                              const float* weight, const float* bias, float* out) {
     return run_linear([&] {
         Floats panels(padded(columns) * depth);
         if (columns % PANEL) std::memset(panels, 0, padded(columns) * depth * sizeof(float));
         for (Index column = 0; column < columns; column += PANEL)
-            transpose(weight + column * depth, depth, std::min<Index>(columns - column, PANEL), depth, panels + column * depth, PANEL);
+            transpose(weight + column * depth, depth, std::min<Index>(columns - column, PANEL), depth, panels + column * depth,
+                      PANEL);
         multiply_tall(threads, x, depth, rows, panels, depth, columns, bias, out);
     });
 }
 
-int32_t charlm_linear_backward(int32_t threads, int64_t rows, int64_t depth, int64_t columns, const float* x, const float* weight,
-                               const float* grad_out, float* grad_x, float* grad_weight) {
+int32_t charlm_linear_backward(int32_t threads, int64_t rows, int64_t depth, int64_t columns, const float* x,
+                               const float* weight, const float* grad_out, float* grad_x, float* grad_weight) {
     return run_linear([&] {
         Floats panels(padded(depth) * columns);
         for (Index column = 0; column < depth; column += PANEL)

@@ -44,8 +44,8 @@ struct Rows {
 // out[m][0 .. N vectors) = (add ? out : 0) + sum over k of rows(m, k) columns[k][0 .. N vectors); the second half of the
 // vectors of each k lies second_half floats after the first.
 template <Index M, Index N, bool IS_TRANSPOSED>
-void multiply_tile(Rows rows, const float* columns, Index columns_step, Index second_half, Index depth, float* out, Index out_step,
-                   bool add) {
+void multiply_tile(Rows rows, const float* columns, Index columns_step, Index second_half, Index depth, float* out,
+                   Index out_step, bool add) {
     // Of the two steps one is 1, and the compiler should know which.
     const Index row_step = IS_TRANSPOSED ? 1 : rows.row_step, depth_step = IS_TRANSPOSED ? rows.depth_step : 1;
     Vec sum[M][N];
@@ -105,8 +105,8 @@ void multiply(Rows rows, Index count, const float* columns, Index columns_step, 
             const Tile tile =
                 rows.depth_step == 1 ? choose_tile<N, false>(end - begin, sizes) : choose_tile<N, true>(end - begin, sizes);
             tile(Rows{rows.data + begin * rows.row_step + k * rows.depth_step, rows.row_step, rows.depth_step},
-                 columns + k * columns_step, columns_step, second_half, depth - k < CHAIN ? depth - k : CHAIN, out + begin * out_step, out_step,
-                 add || k > 0);
+                 columns + k * columns_step, columns_step, second_half, depth - k < CHAIN ? depth - k : CHAIN,
+                 out + begin * out_step, out_step, add || k > 0);
         }
 }
 

@@ -23,7 +23,8 @@ inline void multiply_tall(int32_t threads, const float* left, Index left_step, I
         for (Index begin = slice.begin; begin < slice.end; begin += ROWS_AT_ONCE) {
             const Index count = std::min(slice.end - begin, ROWS_AT_ONCE);
             for (Index column = 0; column < columns; column += PANEL) {
-                multiply_panel(Rows{left + begin * left_step, left_step, 1}, count, panels + column * depth, depth, tile, PANEL, false);
+                multiply_panel(Rows{left + begin * left_step, left_step, 1}, count, panels + column * depth, depth, tile, PANEL,
+                               false);
                 const Index real = std::min(columns - column, PANEL);
                 for (Index row = 0; row < count; ++row) {
                     float* place = out + (begin + row) * columns + column;
@@ -35,8 +36,8 @@ inline void multiply_tall(int32_t threads, const float* left, Index left_step, I
 }
 
 // grad (columns of left x columns of right) = sum over the rows of left^T right; a weight's gradient.
-inline void multiply_by_rows(const float* left, Index left_step, const float* right, Index right_step, Index columns, Index num_rows,
-                      Slice slice, float* grad) {
+inline void multiply_by_rows(const float* left, Index left_step, const float* right, Index right_step, Index columns,
+                             Index num_rows, Slice slice, float* grad) {
     const Index width = padded(columns), num_panels = width / PANEL, count = slice.end - slice.begin;
     Floats panels(width * DEPTH_AT_ONCE), sums(count * width);
     if (num_rows == 0) std::memset(sums, 0, count * width * sizeof(float));

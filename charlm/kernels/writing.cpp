@@ -23,8 +23,13 @@ class Writer {
 template <class Cell> class CellWriter : public Writer {
   public:
     CellWriter(const CharlmNetwork& network, bool has_few_rows)
-        : H_(network.hidden_size), V_(network.vocab_size), num_layers_(network.num_layers), num_characters_(network.num_characters),
-          table_(V_ * Cell::X_BLOCKS * padded(H_)), decoder_(padded(V_) * H_), decoder_bias_(padded(V_)) {
+        : H_(network.hidden_size),
+          V_(network.vocab_size),
+          num_layers_(network.num_layers),
+          num_characters_(network.num_characters),
+          table_(V_ * Cell::X_BLOCKS * padded(H_)),
+          decoder_(padded(V_) * H_),
+          decoder_bias_(padded(V_)) {
         for (Index l = 0; l < num_layers_; ++l) {
             const float* const* weights = network.weights + 4 * l;
             Layer layer{};
@@ -81,7 +86,8 @@ template <class Cell> class CellWriter : public Writer {
               before(writer.num_layers_ * count * step), after(writer.num_layers_ * count * step), reset(count * step),
               cells(2 * writer.num_layers_ * count * step), logits(2 * count * padded(writer.V_)) {
             const Index H = writer.H_, floats = writer.num_layers_ * count * step;
-            for (float* part : {(float*)before, (float*)after, (float*)cells, cells + floats}) std::memset(part, 0, floats * sizeof(float));
+            for (float* part : {(float*)before, (float*)after, (float*)cells, cells + floats})
+                std::memset(part, 0, floats * sizeof(float));
             std::memset(reset, 0, count * step * sizeof(float));
             each_row(writer, writing, [&](Index mine, Index theirs) {
                 std::memcpy(before + mine, writing.h + theirs, H * sizeof(float));
@@ -165,7 +171,8 @@ template <class Cell> class CellWriter : public Writer {
         const float* bias = *biases_[l];
         const Slice panels = share.panels(Hp / PANEL);
         for (Index p = panels.begin; p < panels.end; ++p) {
-            weights.template multiply_gates<PHASE>(Rows{PHASE == 0 ? before : desk.reset, desk.step, 1}, count, p, tools.products);
+            weights.template multiply_gates<PHASE>(Rows{PHASE == 0 ? before : desk.reset, desk.step, 1}, count, p,
+                                                   tools.products);
             if (l > 0) input_weights_[l - 1]->template multiply_gates<PHASE>(Rows{below, desk.step, 1}, count, p, tools.inputs);
             for (Index row = 0; row < count; ++row)
                 for (Index v = 0; v < PANEL; v += WIDTH) {
@@ -212,9 +219,10 @@ int64_t charlm_network_size(void) { return sizeof(CharlmNetwork); }
 
 int64_t charlm_writing_size(void) { return sizeof(CharlmWriting); }
 
-void* charlm_writer_new(const CharlmNetwork* network, int32_t has_few_rows) {
+void* charlm_writer_new(const CharlmNetwork* network, int64_t num_texts) {
     try {
-        return with_cell(network->cell, [&](auto cell) -> void* { return new_writer<decltype(cell)>(*network, has_few_rows); });
+        return with_cell(network->cell,
+                         [&](auto cell) -> void* { return new_writer<decltype(cell)>(*network, num_texts <= FEW_ROWS); });
     } catch (const std::bad_alloc&) {
         return nullptr;
     }

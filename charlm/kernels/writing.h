@@ -27,7 +27,7 @@ struct CharlmWriting {
 
 int64_t charlm_network_size(void);
 int64_t charlm_writing_size(void);
-void* charlm_writer_new(const struct CharlmNetwork*, int32_t has_few_rows);  // null where memory ran out
+void* charlm_writer_new(const struct CharlmNetwork*, int64_t num_texts);  // null where memory ran out
 int32_t charlm_write(const void* writer, const struct CharlmWriting*);       // 0, or 1 where memory ran out
 void charlm_writer_free(void* writer);
 }

@@ -39,15 +39,15 @@ class NativeLayer(torch.autograd.Function):
         """Run the layer, and keep what its way back needs where gradients are wanted."""
         T, B, H = *inputs.shape[:2], h.shape[-1]
         inputs, weights = inputs.contiguous(), tuple(weight.contiguous() for weight in weights)
-        hidden = torch.empty(T + 1, B, H)
+        hidden = h.new_empty(T + 1, B, H)
         hidden[0] = h
         cells = None
         if c is not None:
-            cells = torch.empty(T + 1, B, H)
+            cells = h.new_empty(T + 1, B, H)
             cells[0] = c
         # Without gradients only features need the buffer, to have their share in.
-        gates = torch.empty(T, B, kernels.gates_size(cell, H)) if has_gradient or inputs.is_floating_point() else None
-        kernels.forward(_layer_call(cell, inputs, weights, hidden, cells, gates))
+        gates = h.new_empty(T, B, kernels.gates_size(cell, H)) if has_gradient or inputs.is_floating_point() else None
+        kernels.forward(_layer_call(kernels, cell, inputs, weights, hidden, cells, gates))
         outputs = hidden[1:]
         if has_gradient:
             ctx.kernels, ctx.cell, ctx.has_cells = kernels, cell, cells is not None
@@ -67,7 +67,7 @@ class NativeLayer(torch.autograd.Function):
         grad_initial_h = torch.empty_like(hidden[0])
         grad_initial_c = None if cells is None else torch.empty_like(cells[0])
         grad_inputs = torch.empty_like(inputs) if ctx.needs_input_grad[3] else None
-        call = _layer_call(ctx.cell, inputs, tuple(weights), hidden, cells, gates)
+        call = _layer_call(ctx.kernels, ctx.cell, inputs, tuple(weights), hidden, cells, gates)
         given = [None if grad is None else grad.contiguous() for grad in (grad_outputs, grad_h, grad_c)]
         call.grad_outputs, call.grad_hidden, call.grad_cells = (address(grad) for grad in given)
         call.grad_weight_ih, call.grad_weight_hh, call.grad_bias_ih, call.grad_bias_hh = map(address, grads)
@@ -114,12 +114,18 @@ def run_linear(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _layer_call(
-    cell: int, inputs: Tensor, weights: tuple[Tensor, ...], hidden: Tensor, cells: Tensor | None, gates: Tensor | None
+    kernels: Kernels,
+    cell: int,
+    inputs: Tensor,
+    weights: tuple[Tensor, ...],
+    hidden: Tensor,
+    cells: Tensor | None,
+    gates: Tensor | None,
 ) -> Layer:
     weight_ih, weight_hh, bias_ih, bias_hh = weights
     call = Layer(
         cell=cell,
-        threads=torch.get_num_threads(),
+        threads=kernels.num_threads,
         seq_len=inputs.shape[0],
         batch_size=inputs.shape[1],
         hidden_size=hidden.shape[-1],
@@ -160,29 +166,29 @@ class NativeStack(nn.Module):
         register_weights(self, shape)
 
     def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run the stack over a window; see `run_cells`."""
-        if misfit := _misfit(self, inputs, state):
-            warnings.warn(
-                f"the native kernels compute in float32 on the CPU: {misfit} runs in the reference "
-                "implementation, which is slower",
-                stacklevel=2,
-            )
-            return run_cells(self, self.shape, inputs, state)
+        """Run the stack over a window; see `run_kernels`."""
         return run_kernels(self, self.shape, inputs, state)
 
 
 def run_kernels(stack: nn.Module, shape: StackShape, inputs: Tensor, state: State) -> tuple[Tensor, State]:
     """Run the kernels over a window; arguments and results as those of `run_cells`.
 
+    Numbers that are not float32 on the CPU go to our cells, with a warning.
+
     Raises:
         IndexError: for an id that is not of the vocabulary.
-        ValueError: for numbers that are not float32 on the CPU, or of another size than the stack's.
+        ValueError: for a state or features of another size than the stack's.
     """
     kernels = load_kernels()
     assert isinstance(kernels, Kernels)
-    # The kernels see addresses alone: what does not fit would be misread.
     if misfit := _misfit(stack, inputs, state):
-        raise ValueError(f"the native kernels compute in float32 on the CPU, got {misfit}")
+        warnings.warn(
+            f"the native kernels compute in float32 on the CPU: {misfit} runs in the reference implementation, "
+            "which is slower",
+            stacklevel=2,
+        )
+        return run_cells(stack, shape, inputs, state)
+    # The kernels see addresses alone: another size would be misread.
     state_size = (shape.num_layers, inputs.shape[1], shape.hidden_size)
     has_other_inputs = inputs.is_floating_point() and inputs.shape[2] != shape.input_size
     if has_other_inputs or any(part.shape != state_size for part in state):

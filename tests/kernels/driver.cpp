@@ -244,7 +244,7 @@ void check_writing(int cell, int H, int V, int rows, int filter, Parallel parall
                               filter == 2 ? 0.9 : 1.0, filter == 2 ? 0.05 : 0.0, nullptr, nullptr, nullptr};
     std::vector<std::vector<int64_t>> texts;
     std::vector<Singles> states;
-    void* writer = charlm_writer_new(&network, rows <= 2);
+    void* writer = charlm_writer_new(&network, rows);
     check(writer != nullptr, "new writer", 0, 1);
     for (Parallel entry : {Parallel(nullptr), parallel}) {
         std::vector<int64_t> ids(length * rows, -1);
