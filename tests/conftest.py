@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -36,6 +37,58 @@ TINY = (
     "sample.prefixes=['the ']",
     "sample.length=8",
 )
+
+
+@dataclass(frozen=True)
+class Endurance:
+    """How long the reliability tests go on, from which seed, and what they found.
+
+    Args:
+        is_long: whether the full lengths were asked for, with --endurance.
+        seed: of whatever a test draws at random.
+        figures: what each test found, by its name.
+    """
+
+    is_long: bool
+    seed: int
+    figures: dict[str, str] = field(default_factory=dict)
+
+    def times(self, short: int, long: int) -> int:
+        """Return how often to try: a few times in the suite, as often as promised with --endurance."""
+        return long if self.is_long else short
+
+    def tell(self, name: str, figure: str) -> None:
+        """Keep a figure for the table at the end."""
+        self.figures[name] = figure
+
+
+ENDURANCE = pytest.StashKey[Endurance]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what the reliability tests ask for."""
+    parser.addoption("--endurance", action="store_true", help="run the reliability tests at their full length")
+    parser.addoption("--seed", type=int, default=0, help="of the reliability tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read it."""
+    config.stash[ENDURANCE] = Endurance(config.getoption("--endurance"), config.getoption("--seed"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what the reliability tests found."""
+    endurance = config.stash[ENDURANCE]
+    if endurance.is_long:
+        terminalreporter.section(f"reliability, seed {endurance.seed}")
+        for name, figure in endurance.figures.items():
+            terminalreporter.line(f"{name}: {figure}")
+
+
+@pytest.fixture(scope="session")
+def endurance(pytestconfig: pytest.Config) -> Endurance:
+    """Return how long the reliability tests go on."""
+    return pytestconfig.stash[ENDURANCE]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

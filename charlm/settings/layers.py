@@ -17,7 +17,12 @@ from charlm.settings.schema import Settings
 from charlm.settings.shipped import shipped_folder
 
 QUICKSTART = "quickstart"
-PERIODS = (("train", "eval_every"), ("sample", "every"), ("optimizer", "schedule", "every"))
+PERIODS = (
+    ("train", "eval_every"),
+    ("sample", "every"),
+    ("optimizer", "schedule", "every"),
+    ("checkpoint", "keep_every"),
+)
 # A later layer that sets one of a pair removes what an earlier layer said of the other.
 EXCLUSIVE = (
     (("corpus", "name"), ("corpus", "path")),

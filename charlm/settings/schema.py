@@ -204,6 +204,12 @@ class TrainSettings(Section):
     early_stopping: PositiveInt | None = Field(
         default=None, description="stop after so many evaluations without improvement"
     )
+    on_divergence: Literal["stop", "skip", "rollback"] = Field(
+        default="stop",
+        description="a loss or gradient that is not a number: stop; skip the step; or go back to the last checkpoint "
+        "with half the learning rate",
+    )
+    max_rollbacks: PositiveInt = Field(default=3, description="rollback: how often at most")
     device: Annotated[str, Field(pattern=DEVICES)] = Field(
         default="auto", description="auto, cpu, cuda, cuda:N, or mps (untested)"
     )
@@ -215,6 +221,16 @@ class TrainSettings(Section):
     @classmethod
     def _fill_default_epochs(cls, value: Any) -> Any:
         return _filled(value, ("epochs", "max_steps", "minutes"), {"epochs": DEFAULT_EPOCHS})
+
+
+class CheckpointSettings(Section):
+    """When checkpoints are saved beside those of evaluations, and which are kept beside the best."""
+
+    minutes: PositiveFloat = Field(default=10.0, description="save between evaluations too, so often")
+    keep_last: Annotated[int, Field(ge=2)] = Field(default=2, description="the newest so many are kept")
+    keep_every: Period | None = Field(
+        default=None, description="those whose step is a multiple of this are kept as well; null keeps none of them"
+    )
 
 
 class EvalSettings(Section):
@@ -243,6 +259,7 @@ class Settings(Section):
     model: ModelSettings = Field(default=ModelSettings(), description="the network")
     optimizer: OptimizerSettings = Field(default=OptimizerSettings(), description="the optimiser")
     train: TrainSettings = Field(default=TrainSettings(), description="budget, seed and device")
+    checkpoint: CheckpointSettings = Field(default=CheckpointSettings(), description="checkpoints")
     eval: EvalSettings = Field(default=EvalSettings(), description="evaluations during training")
     sample: SampleSettings = Field(default=SampleSettings(), description="samples during training")
 
