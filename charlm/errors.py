@@ -3,6 +3,21 @@
 0 is success and 1 a bug of ours; 130 and 143 are an interrupted and a terminated run, 141 a closed pipe.
 """
 
+# What ends a run from outside, with its exit code.
+STOP_CODES = {"interrupt": 130, "terminate": 143}
+
+
+def printable(text: str, limit: int = 60) -> str:
+    """Return a text that may come from anybody, fit for a message: control characters escaped, its middle left out.
+
+    Args:
+        limit: how many characters are left, about.
+    """
+    if len(text) > limit:
+        text = f"{text[: 2 * limit // 3]}...{text[len(text) - limit // 3 :]}"
+    escaped = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return "".join(escaped) or "''"
+
 
 class CharlmError(Exception):
     """Tell the user in one sentence what is wrong, where, and what to do; the base of all such errors."""
@@ -40,14 +55,24 @@ class StorageError(CharlmError):
     exit_code = 6
 
 
+class RunInUseError(CharlmError):
+    """Report a run folder that another process owns, or has taken over."""
+
+    exit_code = 7
+
+
 class StoppedError(CharlmError):
-    """Report a run ended by a signal after its checkpoint was saved.
+    """Report a run ended by a signal, or one that a signal came before.
 
     Args:
         message: what was saved, and where.
-        exit_code: 130 for an interrupt, 143 for a termination.
+        word: interrupt or terminate.
     """
 
-    def __init__(self, message: str, exit_code: int) -> None:
+    def __init__(self, message: str, word: str) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = STOP_CODES[word]
+
+
+class CharlmWarning(UserWarning):
+    """Tell the user in one sentence what was done differently than asked for."""

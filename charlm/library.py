@@ -20,17 +20,16 @@ from charlm.networks.building import Network
 from charlm.networks.language_model import CharLM
 from charlm.networks.leaky import WARNING
 from charlm.runs.checkpoints import Checkpoint, Choice, load_checkpoint, restore_model
-from charlm.runs.folder import Run, check_run_name, create_run, find_run, runs_folder
+from charlm.runs.folder import Run, find_run, runs_folder
 from charlm.settings.layers import load_settings
-from charlm.settings.schema import Direction, Settings
+from charlm.settings.schema import Direction
 from charlm.text.cleaning import clean_prefix
 from charlm.text.corpus import hash_files, locate_corpus
 from charlm.text.encoding import encode_text, load_corpus, read_cleaned
 from charlm.text.splits import split_corpus
 from charlm.text.vocabulary import Ids
-from charlm.training.experiment import choose_device, prepare
-from charlm.training.loop import run_training
-from charlm.training.reports import Report
+from charlm.training.experiment import choose_device
+from charlm.training.launch import train, train_reports
 
 __all__ = ["Model", "evaluate", "generate", "load_settings", "open_run", "score_gaps", "train", "train_reports"]
 
@@ -106,51 +105,6 @@ class Model:
             f"the model of run {self.run.name} reads one way only ({self.direction}) and cannot fill a gap: train one "
             "with model.direction bidirectional"
         )
-
-
-def train_reports(
-    settings: Settings,
-    *,
-    name: str | None = None,
-    runs_dir: Path | None = None,
-    should_stop: Callable[[], str | None] = lambda: None,
-) -> Iterator[Report]:
-    """Train a new run, yielding its reports; the first holds the run's folder, the last its closing figures.
-
-    Args:
-        settings: from `load_settings`.
-        name: of the run; None takes the time and the model.
-        runs_dir: where it lies; None takes CHARLM_RUNS_DIR or ./runs.
-        should_stop: asked after each step; a word saves a checkpoint and ends the run.
-    Raises:
-        CharlmError: each kind with a sentence and an exit code of its own.
-    """
-    folder = runs_folder(runs_dir)
-    if name is not None:
-        check_run_name(name, folder)
-    experiment = prepare(settings)
-    run = create_run(experiment.settings, experiment.facts, folder=folder, name=name)
-    yield from run_training(experiment, run, should_stop=should_stop)
-
-
-def train(
-    settings: Settings,
-    *,
-    name: str | None = None,
-    runs_dir: Path | None = None,
-    observe: Callable[[Report], None] | None = None,
-) -> Run:
-    """Train a new run to its end and return it; see `train_reports`.
-
-    Args:
-        observe: called with each report.
-    """
-    path = Path()
-    for report in train_reports(settings, name=name, runs_dir=runs_dir):
-        path = getattr(report, "run", path)
-        if observe:
-            observe(report)
-    return Run(path)
 
 
 def open_run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from charlm.errors import (
     ConfigError,
     DivergedError,
     RunError,
+    RunInUseError,
     StoppedError,
     StorageError,
     TextError,
@@ -45,10 +47,10 @@ def refused(tmp_path: Path, charlm_command: Charlm, monkeypatch: pytest.MonkeyPa
 
 
 def test_each_kind_of_error_has_its_exit_code() -> None:
-    codes = {kind: kind.exit_code for kind in (ConfigError, TextError, RunError, DivergedError, StorageError)}
-    assert list(codes.values()) == [2, 3, 4, 5, 6]
+    kinds = (ConfigError, TextError, RunError, DivergedError, StorageError, RunInUseError)
+    assert [kind.exit_code for kind in kinds] == [2, 3, 4, 5, 6, 7]
     assert CharlmError.exit_code == 1
-    assert [StoppedError("stopped", code).exit_code for code in (130, 143)] == [130, 143]
+    assert [StoppedError("stopped", word).exit_code for word in ("interrupt", "terminate")] == [130, 143]
 
 
 # A corpus.
@@ -260,7 +262,8 @@ def test_an_existing_run_is_2_and_stays_as_it_is(charlm_command: Charlm, trained
     result = charlm_command("train", *tiny_options, "--run=trained", f"--runs-dir={trained.path.parent}")
     assert result.exit_code == 2
     assert result.stderr == (
-        f"charlm: the run {trained.path} exists already and is never overwritten: choose another name\n"
+        f"charlm: the run {trained.path} exists already and is never overwritten: choose another name, or go "
+        "on with it by --resume\n"
     )
     assert {file: file.read_bytes() for file in trained.path.rglob("*") if file.is_file()} == before
 
@@ -279,7 +282,7 @@ def test_a_run_that_does_not_exist_is_4(refused: Callable[..., str], command: li
     [
         ("flip", "model.safetensors is damaged: its bytes are not those that were saved"),
         ("truncate", "model.safetensors is damaged: its bytes are not those that were saved"),
-        ("remove", "is not a whole checkpoint"),
+        ("remove", "has no whole checkpoint: cannot read "),
         ("empty", "has no checkpoint yet"),
     ],
 )
@@ -420,14 +423,15 @@ def test_a_disk_full_from_the_first_byte_is_6(
 
     monkeypatch.setattr(os, "fsync", full)
     said = refused(6, "train", *tiny_options, "--quiet", "--run=run")
-    assert said.endswith("no space left on device")
+    sentence = r"cannot write .*/runs/run/environment\.json: no space left on device: [\d,]+ bytes are needed and "
+    assert re.fullmatch(sentence + r"[\d,]+ are free", said)
 
 
 def test_a_disk_that_fills_up_in_training_is_6_and_keeps_what_was_saved(
     tmp_path: Path, charlm_command: Charlm, tiny_options: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Two files of the run, seven syncs for each file and folder of the first checkpoint, one more.
-    remaining = iter([None] * 14)
+    # Twice a file of the run and its folder; six files and two folders of the checkpoint before the first step.
+    remaining = iter([None] * 12)
 
     def fill_up(descriptor: int) -> None:
         del descriptor
@@ -437,9 +441,12 @@ def test_a_disk_that_fills_up_in_training_is_6_and_keeps_what_was_saved(
     monkeypatch.setattr(os, "fsync", fill_up)
     result = charlm_command("train", *tiny_options, "--quiet", f"--runs-dir={tmp_path}", "--run=run")
     assert (result.exit_code, result.stdout) == (6, "")
-    assert result.stderr.startswith("charlm: cannot write ")
-    assert result.stderr.endswith(": no space left on device\n")
-    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000006"]
+    where = tmp_path / "run" / "checkpoints"
+    assert result.stderr.startswith(
+        f"charlm: cannot write {tmp_path / 'run' / 'metrics.jsonl'}: no space left on device: "
+    )
+    assert re.search(r": [\d,]+ bytes are needed and [\d,]+ are free\n$", result.stderr)
+    assert [path.name for path in where.iterdir()] == ["step-00000000"]
     assert charlm_command("generate", f"--run={tmp_path / 'run'}", "--prefix=a ").exit_code == 0
 
 
@@ -447,14 +454,14 @@ def test_a_runs_folder_that_is_a_file_is_6(tmp_path: Path, charlm_command: Charl
     (tmp_path / "file").write_text("")
     result = charlm_command("train", *tiny_options, "--quiet", f"--runs-dir={tmp_path / 'file'}", "--run=run")
     assert (result.exit_code, result.stdout) == (6, "")
-    assert result.stderr == f"charlm: cannot write {tmp_path / 'file' / 'run'}: not a directory\n"
+    assert result.stderr == f"charlm: cannot write {tmp_path / 'file'}: not a directory\n"
 
 
 def test_a_run_that_diverges_is_5(tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]) -> None:
     steep = ("--set=optimizer.method=sgd", "--set=optimizer.learning_rate=1e30")
     result = charlm_command("train", *tiny_options, *steep, "--quiet", f"--runs-dir={tmp_path}", "--run=run")
     assert (result.exit_code, result.stdout) == (5, "")
-    assert result.stderr == (
-        "charlm: the loss is no longer finite at step 2 with learning rate 1e+30: lower optimizer.learning_rate or "
-        "optimizer.clip_norm; there is no checkpoint yet\n"
-    )
+    last_good = tmp_path / "run" / "checkpoints" / "step-00000000"
+    assert result.stderr.startswith("charlm: the loss is no longer finite at step 2 with learning rate 1e+30 and ")
+    advice = "; lower optimizer.learning_rate or optimizer.clip_norm; the last good checkpoint is "
+    assert result.stderr.endswith(f"{advice}{last_good}\n")

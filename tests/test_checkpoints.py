@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
 import os
 import stat
+import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,73 +15,117 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from charlm.errors import RunError
+from charlm.errors import CharlmWarning, RunError
 from charlm.networks.implementations import choose_implementation
 from charlm.runs.checkpoints import (
+    FILES,
     Checkpoint,
-    checkpoint_path,
+    best_first,
     load_checkpoint,
     read_checkpoint,
     restore_model,
-    save_checkpoint,
+    step_of,
+    write_checkpoint,
 )
-from charlm.runs.durable import read_folder, write_folder
+from charlm.runs.durable import ASIDE, write_folder
 from charlm.runs.folder import Run
-from charlm.settings.schema import Settings
-from charlm.text.vocabulary import Vocabulary
+from charlm.runs.ownership import take_ownership
+from charlm.runs.reading import open_folder
+from charlm.runs.writer import RunWriter, removable
+from charlm.settings.schema import CheckpointSettings, Settings
+from charlm.settings.values import Period
+from charlm.training.launch import train
 
-TENSORS = {
-    "weight": torch.arange(6.0).reshape(2, 3),
-    "transposed": torch.arange(6.0).reshape(2, 3).t(),
-    "scalar": torch.tensor(0.1, dtype=torch.float64),
-    "empty": torch.empty(0, 4),
-    "half": torch.tensor([1.5, -0.0], dtype=torch.bfloat16),
-    "count": torch.tensor(2**40),
-    "odd": torch.tensor([math.nan, math.inf, -math.inf, 5e-324], dtype=torch.float64),
-}
+Make = Callable[..., Checkpoint]
 
 
-def checkpoint(step: int, *, val: float | None = None) -> Checkpoint:
-    """Return a checkpoint with every kind of content."""
-    return Checkpoint(
-        step=step,
-        settings=Settings(),
-        vocabulary=Vocabulary("\n a分😀", has_unknown=True),
-        model={name: tensor + step for name, tensor in TENSORS.items()},
-        training=dict(TENSORS),
-        state={"val_nats_per_char": val, "progress": {"step": step, "last_epoch": None, "nats": 0.1 + 0.2}},
-    )
+@pytest.fixture(scope="session")
+def checkpoint(trained: Run) -> Make:
+    """Return what makes a checkpoint of a real run as if it were of another step, with another figure."""
+    saved = load_checkpoint(trained, "last")
+
+    def make(step: int, *, val: float | None = None) -> Checkpoint:
+        counts = {name: torch.tensor(float(step)) for name in saved.training if name.endswith(".step")}
+        state = {**saved.state, "val_nats_per_char": val, "step": step}
+        return replace(saved, step=step, training={**saved.training, **counts}, state=state)
+
+    return make
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Return a run without any checkpoint."""
-    return Run(tmp_path / "run")
+    run = Run(tmp_path / "run")
+    run.checkpoints_folder.mkdir(parents=True)
+    return run
+
+
+@pytest.fixture
+def writer(run: Run) -> Iterator[RunWriter]:
+    """Yield the run's writer."""
+    writer = RunWriter(run, take_ownership(run.path))
+    yield writer
+    writer.close()
 
 
 def steps(run: Run) -> list[int]:
     """Return the steps of the checkpoints a run keeps."""
-    return [int(path.name.removeprefix("step-")) for path in run.checkpoint_paths()]
+    return [step_of(path) for path in run.checkpoint_paths()]
 
 
-def test_everything_saved_comes_back_bit_for_bit(run: Run) -> None:
-    saved = checkpoint(7, val=1.25)
-    loaded = read_checkpoint(save_checkpoint(run, saved))
-    assert (loaded.step, loaded.settings, loaded.vocabulary) == (7, saved.settings, saved.vocabulary)
-    assert loaded.state == {**saved.state, "step": 7}
+def content(path: Path) -> dict[str, bytes]:
+    """Return a checkpoint's files."""
+    folder = open_folder(path, FILES)
+    return {name: folder.read(name, at_most=1 << 20) for name in FILES}
+
+
+def damage(path: Path) -> None:
+    """Flip the last bit of a file."""
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize(
+    ("method", "momentum"),
+    [("adam", None), ("adamw", None), ("sgd", None), ("sgd", 0.9), ("rmsprop", None), ("rmsprop", 0.9)],
+)
+def test_everything_saved_comes_back_bit_for_bit(
+    tmp_path: Path, tiny_settings: Callable[..., Settings], cell: str, method: str, momentum: float | None
+) -> None:
+    settings = tiny_settings(
+        f"model.cell={cell}",
+        f"optimizer.method={method}",
+        "optimizer.momentum=null" if momentum is None else f"optimizer.momentum={momentum}",
+        "train.max_steps=2",
+    )
+    saved = load_checkpoint(train(settings, name="run", runs_dir=tmp_path), "last")
+    (tmp_path / "again" / "checkpoints").mkdir(parents=True)
+    loaded = read_checkpoint(write_checkpoint(Run(tmp_path / "again"), saved))
+    assert (loaded.step, loaded.settings, loaded.vocabulary) == (2, saved.settings, saved.vocabulary)
+    assert loaded.state == saved.state
     for before, after in ((saved.model, loaded.model), (saved.training, loaded.training)):
         assert set(after) == set(before)
         for name, tensor in before.items():
-            assert_close(after[name], tensor, rtol=0, atol=0, equal_nan=True)
+            assert_close(after[name], tensor, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("tensor", [TENSORS["weight"].clone().requires_grad_(), torch.zeros(3)[1:]])
-def test_parameters_and_views_are_saved_as_plain_tensors(run: Run, tensor: torch.Tensor) -> None:
-    content = checkpoint(1)
-    save_checkpoint(run, Checkpoint(**{**vars(content), "model": {"weight": tensor}}))
-    loaded = load_checkpoint(run).model["weight"]
+def test_parameters_and_views_are_saved_as_plain_tensors(run: Run, checkpoint: Make) -> None:
+    saved = checkpoint(1)
+    name, weight = next((name, tensor) for name, tensor in saved.model.items() if tensor.dim() == 2)
+    transposed = weight.t().contiguous().t().requires_grad_()
+    write_checkpoint(run, replace(saved, model={**saved.model, name: transposed}))
+    loaded = load_checkpoint(run).model[name]
     assert not loaded.requires_grad
-    assert_close(loaded, tensor.detach(), rtol=0, atol=0)
+    assert_close(loaded, weight, rtol=0, atol=0)
+
+
+def test_tensors_that_share_memory_are_saved_each_on_its_own(run: Run, checkpoint: Make) -> None:
+    saved = checkpoint(1)
+    zeros = torch.zeros_like(saved.training["state.0"])
+    write_checkpoint(run, replace(saved, training={**saved.training, "state.0": zeros, "state.1": zeros}))
+    assert not load_checkpoint(run).training["state.1"].any()
 
 
 @pytest.mark.parametrize(
@@ -93,109 +137,92 @@ def test_parameters_and_views_are_saved_as_plain_tensors(run: Run, tensor: torch
         ([None, 2.0, 2.5], 2),
         ([1.0, 2.0, None], 1),
         ([None, None, None], 3),
+        ([0, 2.0, None], 1),
     ],
 )
 def test_best_is_the_lowest_validation_figure_and_without_any_the_last(
-    run: Run, values: list[float | None], best: int
+    run: Run, checkpoint: Make, values: list[float | None], best: int
 ) -> None:
     for step, value in enumerate(values, start=1):
-        save_checkpoint(run, checkpoint(step, val=value))
+        write_checkpoint(run, checkpoint(step, val=value))
     assert load_checkpoint(run, "best").step == best
+    assert step_of(best_first(run.checkpoint_paths())[0]) == best
     assert load_checkpoint(run, "last").step == 3
     assert load_checkpoint(run, 3).step == 3
 
 
-def test_rotation_keeps_the_last_two_and_the_best(run: Run) -> None:
+def test_saving_keeps_the_last_two_and_the_best(run: Run, writer: RunWriter, checkpoint: Make) -> None:
     kept = []
     for step, value in enumerate([3.0, 1.0, 2.0, 2.5, 0.5, 0.6, 0.7], start=1):
-        save_checkpoint(run, checkpoint(step, val=value))
+        writer.save(checkpoint(step, val=value))
         kept.append(steps(run))
     assert kept == [[1], [1, 2], [2, 3], [2, 3, 4], [4, 5], [5, 6], [5, 6, 7]]
 
 
-class PowerCut(BaseException):
-    """The machine stops: nothing that comes after is done."""
+def test_rotation_keeps_what_the_settings_say(run: Run, checkpoint: Make) -> None:
+    for step, value in enumerate([3.0, 1.0, 2.0, 2.5, 1.5, 1.6, 1.7, 1.8]):
+        write_checkpoint(run, checkpoint(step, val=value))
+    kept, paths = CheckpointSettings(keep_last=3, keep_every=Period(steps=2)), run.checkpoint_paths()
+    assert [step_of(path) for path in removable(paths, kept, keep_every=None)] == [0, 2, 3, 4]
+    # Of step 0 there is always a multiple; nobody asked for it.
+    assert [step_of(path) for path in removable(paths, kept, keep_every=2)] == [0, 3]
 
 
-def cut_power(patch: pytest.MonkeyPatch, *, at: int) -> Callable[[], int]:
-    """Let file operation `at`, counted from 0, and all after it fail; return what tells how many there were."""
-    numbers = itertools.count()
-    done = 0
-
-    def wrapped(operation: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            nonlocal done
-            done = next(numbers)
-            if done >= at:
-                raise PowerCut
-            return operation(*args, **kwargs)
-
-        return counted
-
-    for name in ("mkdir", "open", "fsync", "rename", "unlink", "rmdir"):
-        patch.setattr(os, name, wrapped(getattr(os, name)))
-    return lambda: done + 1
+def test_what_was_replaced_and_is_still_there_is_the_second_choice_and_goes_first(
+    run: Run, writer: RunWriter, checkpoint: Make
+) -> None:
+    for step in (1, 2):
+        writer.save(checkpoint(step, val=2.0))
+    path = run.checkpoints_folder / "step-00000002"
+    path.rename(path.with_name(path.name + ASIDE))
+    assert steps(run) == [1, 2]
+    assert load_checkpoint(run, "last").state["val_nats_per_char"] == 2.0
+    write_folder(path.with_name("new"), content(path.with_name(path.name + ASIDE)))
+    path.with_name("new").rename(path)
+    damage(path / "state.json")
+    with pytest.warns(CharlmWarning, match=r"step-00000002/state\.json is damaged.*; step 2 is taken instead"):
+        assert load_checkpoint(run, "last").step == 2
+    writer.save(checkpoint(3, val=1.0))
+    assert [path.name for path in run.checkpoint_paths()] == ["step-00000002", "step-00000003"]
 
 
-def test_a_power_cut_at_any_moment_of_saving_and_rotating_leaves_best_and_last_to_be_found(tmp_path: Path) -> None:
-    def prepare(name: str) -> Run:
-        run = Run(tmp_path / name)
-        for step, value in ((1, 3.0), (2, 2.0), (3, 2.5)):
-            save_checkpoint(run, checkpoint(step, val=value))
-        return run
-
-    with pytest.MonkeyPatch.context() as patch:
-        run = prepare("whole")
-        count = cut_power(patch, at=1_000)
-        save_checkpoint(run, checkpoint(4, val=1.0))
-    num_operations = count()
-    assert num_operations > 20
-    for at in range(num_operations):
-        run = prepare(str(at))
-        with pytest.MonkeyPatch.context() as patch:
-            cut_power(patch, at=at)
-            with pytest.raises(PowerCut):
-                save_checkpoint(run, checkpoint(4, val=1.0))
-        last = load_checkpoint(run, "last").step
-        assert last in (3, 4)
-        assert load_checkpoint(run, "best").step == (4 if last == 4 else 2)
-        assert [read_checkpoint(path).step for path in run.checkpoint_paths()] == steps(run)
-        save_checkpoint(run, checkpoint(5, val=9.0))
-        assert steps(run) == ([4, 5] if last == 4 else [2, 3, 5])
-
-
-def test_steps_are_in_the_order_of_numbers_also_beyond_eight_digits(run: Run) -> None:
+def test_steps_are_in_the_order_of_numbers_also_beyond_eight_digits(
+    run: Run, writer: RunWriter, checkpoint: Make
+) -> None:
     for step in (99_999_999, 100_000_000, 1_000_000_000):
-        save_checkpoint(run, checkpoint(step))
+        writer.save(checkpoint(step))
     assert load_checkpoint(run, "last").step == 1_000_000_000
     assert steps(run) == [100_000_000, 1_000_000_000]
 
 
-def test_a_step_that_is_not_kept_is_refused_with_those_that_are(run: Run) -> None:
+def test_a_step_that_is_not_kept_is_refused_with_those_that_are(run: Run, checkpoint: Make) -> None:
     for step in (1, 2):
-        save_checkpoint(run, checkpoint(step))
+        write_checkpoint(run, checkpoint(step))
     with pytest.raises(RunError, match=r"keeps no checkpoint of step 3; it has steps 1, 2$"):
-        checkpoint_path(run, 3)
+        load_checkpoint(run, 3)
 
 
 @pytest.mark.parametrize("choice", ["best", "last", 0])
-def test_a_run_without_a_checkpoint_says_so(run: Run, choice: str | int) -> None:
+def test_a_run_without_a_checkpoint_says_so(run: Run, choice: Any) -> None:
     with pytest.raises(RunError, match="has no checkpoint yet"):
-        load_checkpoint(run, choice)  # pyright: ignore[reportArgumentType]
+        load_checkpoint(run, choice)
 
 
-def test_a_draft_and_a_users_own_folder_are_neither_found_nor_removed(run: Run) -> None:
+def test_a_draft_and_a_users_own_folder_are_neither_found_nor_removed(
+    run: Run, writer: RunWriter, checkpoint: Make
+) -> None:
     strangers = [run.checkpoints_folder / name for name in (".tmp-step-00000009-1-ab", "step-9", "my notes")]
     for stranger in strangers:
         stranger.mkdir(parents=True)
     for step in (1, 2, 3):
-        save_checkpoint(run, checkpoint(step))
+        writer.save(checkpoint(step))
     assert steps(run) == [2, 3]
     assert all(stranger.is_dir() for stranger in strangers)
 
 
-def test_a_checkpoint_is_safetensors_json_and_yaml_and_no_pickle(run: Run) -> None:
-    files = {file.name: file.read_bytes() for file in save_checkpoint(run, checkpoint(1)).iterdir()}
+def test_a_checkpoint_is_safetensors_json_and_yaml_and_no_pickle(run: Run, checkpoint: Make) -> None:
+    saved = checkpoint(1)
+    files = {file.name: file.read_bytes() for file in write_checkpoint(run, saved).iterdir()}
     assert sorted(files) == [
         "config.yaml",
         "manifest.json",
@@ -204,12 +231,13 @@ def test_a_checkpoint_is_safetensors_json_and_yaml_and_no_pickle(run: Run) -> No
         "training.safetensors",
         "vocabulary.json",
     ]
-    for name, content in files.items():
-        if name.endswith(".safetensors"):
-            length = int.from_bytes(content[:8], "little")
-            assert set(json.loads(content[8 : 8 + length])) == set(TENSORS)
-        elif name.endswith(".json"):
-            assert isinstance(json.loads(content), dict)
+    for name, expected in (("model", saved.model), ("training", saved.training)):
+        file = files[f"{name}.safetensors"]
+        length = int.from_bytes(file[:8], "little")
+        header = json.loads(file[8 : 8 + length])
+        assert {key: entry["dtype"] for key, entry in header.items()} == dict.fromkeys(expected, "F32")
+    for name in ("manifest.json", "state.json", "vocabulary.json"):
+        assert isinstance(json.loads(files[name]), dict)
 
 
 @pytest.fixture
@@ -221,17 +249,17 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077, 0o002], ids=oct, indirect=True)
-def test_modes_honour_the_umask(run: Run, umask: int) -> None:
-    folder = save_checkpoint(run, checkpoint(1))
+def test_modes_honour_the_umask(run: Run, checkpoint: Make, umask: int) -> None:
+    folder = write_checkpoint(run, checkpoint(1))
     assert stat.S_IMODE(folder.stat().st_mode) == 0o777 & ~umask
     assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o666 & ~umask}
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "changed"),
     [
         ("config.yaml", b"model: {cell: transformer}\n"),
-        ("config.yaml", b"from_the_future: true\n"),
+        ("config.yaml", b"from_the_future: true\nanother: 1\n"),
         ("config.yaml", b"\xff"),
         ("state.json", b"[]"),
         ("state.json", b"{}"),
@@ -242,30 +270,105 @@ def test_modes_honour_the_umask(run: Run, umask: int) -> None:
         ("training.safetensors", b""),
     ],
 )
-def test_a_checkpoint_this_version_does_not_understand_is_a_run_error(run: Run, name: str, content: bytes) -> None:
-    files = read_folder(save_checkpoint(run, checkpoint(1)))
+def test_a_checkpoint_this_version_does_not_understand_is_a_run_error(
+    run: Run, checkpoint: Make, name: str, changed: bytes
+) -> None:
+    files = content(write_checkpoint(run, checkpoint(1)))
     # Written whole, so that the manifest agrees: the content itself is what is wrong.
-    write_folder(run.checkpoints_folder / "step-00000002", {**files, name: content})
-    with pytest.raises(RunError, match="step-00000002"):
-        load_checkpoint(run, "last")
+    write_folder(run.checkpoints_folder / "step-00000002", {**files, name: changed})
+    with pytest.raises(RunError, match="step-00000002") as caught:
+        load_checkpoint(run, 2)
+    assert "\n" not in str(caught.value)
 
 
-def test_a_checkpoint_without_one_of_its_files_is_a_run_error(run: Run) -> None:
-    files = read_folder(save_checkpoint(run, checkpoint(1)))
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("step", True),
+        ("step", 1.0),
+        ("val_nats_per_char", "low"),
+        ("val_nats_per_char", -1.0),
+        ("progress", []),
+        ("recorded_until", -1),
+        ("seconds", None),
+        ("fingerprint", []),
+        ("fingerprint", {"torch": {"deep": 1}}),
+        ("fingerprint", {"torch": "\x1b[31m"}),
+        ("fingerprint", {"\x1b": 1}),
+        ("fingerprint", {f"key_{number}": 1 for number in range(41)}),
+        ("corpus_sha256", "no hash"),
+        ("split", {"train": {"chars": 1}}),
+        ("split", {"dev": {"chars": 1, "sha256": "0" * 64}}),
+        ("split", []),
+    ],
+)
+def test_a_state_is_checked_key_by_key(run: Run, checkpoint: Make, key: str, value: Any) -> None:
+    files = content(write_checkpoint(run, checkpoint(1)))
+    state = json.dumps(json.loads(files["state.json"]) | {key: value}).encode()
+    write_folder(run.checkpoints_folder / "step-00000001", {**files, "state.json": state})
+    with pytest.raises(RunError, match=f"its {key} is not what it should be"):
+        load_checkpoint(run, 1)
+
+
+def test_a_checkpoint_without_one_of_its_files_is_a_run_error(run: Run, checkpoint: Make) -> None:
+    files = content(write_checkpoint(run, checkpoint(1)))
     for step, name in enumerate(files, start=2):
         path = run.checkpoints_folder / f"step-{step:08d}"
-        write_folder(path, {kept: content for kept, content in files.items() if kept != name})
-        with pytest.raises(RunError, match=rf"{path.name} is not a whole checkpoint: .*{name}"):
+        write_folder(path, {kept: file for kept, file in files.items() if kept != name})
+        with pytest.raises(RunError, match=rf"{path.name}/manifest.json does not name a checkpoint's files: .*{name}"):
             read_checkpoint(path)
 
 
-def test_a_damaged_checkpoint_is_refused_by_name(run: Run) -> None:
-    path = save_checkpoint(run, checkpoint(1)) / "model.safetensors"
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(RunError, match=r"model\.safetensors is damaged"):
+def test_a_checkpoint_under_another_ones_name_is_refused(run: Run, checkpoint: Make) -> None:
+    write_checkpoint(run, checkpoint(1)).rename(run.checkpoints_folder / "step-00000003")
+    with pytest.raises(RunError, match="step-00000003 holds the checkpoint of step 1"):
         load_checkpoint(run)
+
+
+@pytest.mark.parametrize("choice", ["best", "last"])
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+def test_a_damaged_checkpoint_is_passed_over_and_named(run: Run, checkpoint: Make, choice: Any, name: str) -> None:
+    for step, value in ((1, 2.0), (2, 1.0)):
+        write_checkpoint(run, checkpoint(step, val=value))
+    path = run.checkpoints_folder / "step-00000002" / name
+    if name == "manifest.json":
+        path.write_bytes(path.read_bytes()[:-3])
+    else:
+        damage(path)
+    with pytest.warns(CharlmWarning, match=rf"step-00000002/{name} .*; step 1 is taken instead$") as caught:
+        assert load_checkpoint(run, choice).step == 1
+    assert len(caught) == 1
+    with pytest.raises(RunError, match=rf"step-00000002/{name}"):
+        load_checkpoint(run, 2)
+
+
+def test_a_damaged_checkpoint_that_nobody_asked_for_is_no_matter(run: Run, checkpoint: Make) -> None:
+    for step, value in ((1, 2.0), (2, 1.0)):
+        write_checkpoint(run, checkpoint(step, val=value))
+    damage(run.checkpoints_folder / "step-00000001" / "model.safetensors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_checkpoint(run, "best").step == load_checkpoint(run, "last").step == 2
+
+
+def test_without_any_whole_checkpoint_each_damage_is_told(run: Run, checkpoint: Make) -> None:
+    for step in (1, 2):
+        damage(write_checkpoint(run, checkpoint(step)) / "model.safetensors")
+    with pytest.raises(RunError, match=r"has no whole checkpoint: .*step-00000002.*; .*step-00000001"):
+        load_checkpoint(run, "last")
+
+
+def test_what_the_disk_gives_back_is_read_before_a_save_is_believed(
+    run: Run, checkpoint: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forget_a_bit(path: Path, target: Path) -> Path:
+        damage(path / "training.safetensors")
+        return rename(path, target)
+
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", forget_a_bit)
+    with pytest.raises(RunError, match=r"training\.safetensors is damaged"):
+        write_checkpoint(run, checkpoint(1))
 
 
 def test_a_restored_model_has_the_saved_weights_and_is_ready_to_evaluate(trained: Run) -> None:
@@ -276,17 +379,73 @@ def test_a_restored_model_has_the_saved_weights_and_is_ready_to_evaluate(trained
         assert_close(tensor, loaded.model[name], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("change", ["missing", "misshapen"])
-def test_weights_that_do_not_fit_their_configuration_are_refused(trained: Run, change: str) -> None:
-    loaded = load_checkpoint(trained)
-    weights = dict(loaded.model)
-    name = next(iter(weights))
-    if change == "missing":
-        del weights[name]
-    else:
-        weights[name] = torch.zeros(1, 2)
-    with pytest.raises(RunError, match=f"do not fit their configuration.*{name}"):
-        restore_model(Checkpoint(**{**vars(loaded), "model": weights}))
+def changed(tensors: dict[str, torch.Tensor], how: str) -> dict[str, torch.Tensor]:
+    """Return tensors with the first changed."""
+    name, tensor = next(iter(tensors.items()))
+    if how == "missing":
+        return {other: value for other, value in tensors.items() if other != name}
+    if how == "extra":
+        return {**tensors, "more": torch.zeros(1)}
+    others = {
+        "misshapen": torch.zeros(1, 2),
+        "transposed": tensor.reshape(-1, 1),
+        "double": tensor.double(),
+        "half": tensor.half(),
+    }
+    return {**tensors, name: others[how]}
+
+
+@pytest.mark.parametrize("part", ["model", "training"])
+@pytest.mark.parametrize("how", ["missing", "extra", "misshapen", "transposed", "double", "half"])
+def test_tensors_that_do_not_fit_their_configuration_are_refused(
+    run: Run, checkpoint: Make, part: str, how: str
+) -> None:
+    saved = checkpoint(1)
+    write_checkpoint(run, replace(saved, **{part: changed(dict(getattr(saved, part)), how)}))
+    with pytest.raises(RunError, match=rf"{part}\.safetensors"):
+        load_checkpoint(run)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_numbers_are_refused(run: Run, checkpoint: Make, number: float) -> None:
+    saved = checkpoint(1)
+    name, weight = next(iter(saved.model.items()))
+    weight = weight.clone()
+    weight.view(-1)[-1] = number
+    write_checkpoint(run, replace(saved, model={**saved.model, name: weight}))
+    with pytest.raises(RunError, match=r"model\.safetensors has weights that are not numbers"):
+        load_checkpoint(run)
+
+
+@pytest.mark.parametrize("kinds", [("step",), ("step", "exp_avg"), ("exp_avg", "exp_avg_sq"), ("momentum_buffer",)])
+def test_moments_that_the_optimiser_does_not_have_are_refused(
+    run: Run, checkpoint: Make, kinds: tuple[str, ...]
+) -> None:
+    saved = checkpoint(1)
+    states = {name: value for name, value in saved.training.items() if name.startswith("state.")}
+    moments = {
+        f"optimizer.{index}.{kind}": torch.tensor(1.0) if kind == "step" else weight
+        for index, weight in enumerate(saved.model.values())
+        for kind in kinds
+    }
+    write_checkpoint(run, replace(saved, training={**states, **moments}))
+    with pytest.raises(RunError, match=r"training\.safetensors are not those of optimizer\.method adam"):
+        load_checkpoint(run)
+
+
+def test_a_checkpoint_without_moments_is_one_from_before_the_first_step(run: Run, checkpoint: Make) -> None:
+    saved = checkpoint(0)
+    states = {name: value for name, value in saved.training.items() if name.startswith("state.")}
+    write_checkpoint(run, replace(saved, training=states))
+    assert set(load_checkpoint(run).training) == set(states)
+
+
+@pytest.mark.parametrize("count", [0.0, -1.0, 1.5, 8.0, float("nan"), float("inf")])
+def test_a_count_of_steps_that_is_not_the_checkpoints_is_refused(run: Run, checkpoint: Make, count: float) -> None:
+    saved = checkpoint(7)
+    write_checkpoint(run, replace(saved, training={**saved.training, "optimizer.0.step": torch.tensor(count)}))
+    with pytest.raises(RunError, match="counts other steps than its checkpoint's 7"):
+        load_checkpoint(run)
 
 
 def test_a_run_trained_is_read_by_its_own_settings(trained: Run, tiny_settings: Callable[..., Settings]) -> None:

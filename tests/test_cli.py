@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import json
@@ -9,7 +10,6 @@ import math
 import os
 import pty
 import re
-import signal
 import struct
 import subprocess
 import sys
@@ -22,12 +22,12 @@ import pytest
 from typer.testing import Result
 
 import charlm
-from charlm.cli.train import StopRequest
+from charlm.cli.signals import Signals
 from charlm.console.terminal import console_for, is_live
-from charlm.library import train
-from charlm.runs.checkpoints import load_checkpoint
+from charlm.library import train, train_reports
 from charlm.runs.folder import Run
 from charlm.settings.schema import Settings
+from charlm.training.reports import Step
 
 Charlm = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]
@@ -170,52 +170,142 @@ def test_later_options_win_over_configurations_and_those_over_earlier_ones(
     assert sizes == [4, 5]
 
 
-# Train: how it ends.
+# Train: going on.
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143)],
-    ids=lambda value: getattr(value, "name", None),
-)
-def test_a_signal_ends_training_with_a_checkpoint_that_loads(
-    tmp_path: Path, charlm_process: Process, tiny_options: list[str], number: signal.Signals, code: int
+@pytest.fixture
+def cut(tmp_path: Path, tiny_settings: Callable[..., Settings]) -> Callable[[str], Run]:
+    """Return what makes a run of a name that was stopped after 8 of its 12 steps."""
+
+    def make(name: str) -> Run:
+        request = Signals()
+        for report in train_reports(tiny_settings(), name=name, runs_dir=tmp_path, should_stop=request.requested):
+            if isinstance(report, Step) and report.step == 8:
+                request.received = "interrupt"
+        return Run(tmp_path / name)
+
+    return make
+
+
+def without_clocks(record: dict[str, object]) -> dict[str, object]:
+    """Return a closing record without what depends on the machine's speed."""
+    return {key: value for key, value in record.items() if key not in ("seconds", "chars_per_second", "run")}
+
+
+@pytest.mark.parametrize("with_configuration", [False, True])
+def test_a_resumed_run_ends_with_the_figures_of_the_uncut_one(
+    tmp_path: Path, charlm_command: Charlm, tiny_options: list[str], cut: Callable[[str], Run], with_configuration: bool
 ) -> None:
-    endless = ("--set=train.max_steps=10000000", "--set=train.eval_every=20")
-    process = charlm_process("train", *tiny_options, *endless, f"--runs-dir={tmp_path}", "--run=run")
-    assert process.stderr is not None
-    while not process.stderr.readline().startswith(b"epoch"):
-        assert process.poll() is None
-    process.send_signal(number)
-    returncode, stdout, stderr = finish(process)
-    assert (returncode, stdout) == (code, "")
-    assert "Traceback" not in stderr
-    run = Run(tmp_path / "run")
-    last = load_checkpoint(run, "last")
-    assert stderr.splitlines()[-1] == (
-        f"charlm: stopped at step {last.step:,}; its checkpoint is saved in {tmp_path / 'run'}"
+    run = cut("run")
+    assert (run.summary(), run.overview()["state"], run.overview()["steps"]) == (None, "unfinished", 6)
+    options = tiny_options if with_configuration else []
+    where = (f"--runs-dir={tmp_path}", "--json", "--quiet")
+    resumed = charlm_command("train", "--resume", "--run=run", *where, *options)
+    assert (resumed.exit_code, resumed.stderr, resumed.stdout.count("\n")) == (0, "", 1)
+    whole = charlm_command("train", "--run=whole", *where, *tiny_options)
+    assert without_clocks(json.loads(resumed.stdout)) == without_clocks(json.loads(whole.stdout))
+    assert json.loads(resumed.stdout) == run.summary()
+    assert run.overview()["state"] == "max_steps"
+
+
+def test_resume_says_from_which_step_it_goes_on(
+    tmp_path: Path, charlm_command: Charlm, cut: Callable[[str], Run]
+) -> None:
+    cut("run")
+    result = charlm_command("train", "--resume", "--run=run", f"--runs-dir={tmp_path}")
+    assert result.exit_code == 0
+    assert f"run {tmp_path / 'run'}, from step 8 on\n" in result.stderr
+
+
+def test_resume_alone_takes_the_newest_unfinished_run(
+    tmp_path: Path, charlm_command: Charlm, tiny_options: list[str], cut: Callable[[str], Run]
+) -> None:
+    where = ("--quiet", "--json", f"--runs-dir={tmp_path}")
+    runs = [cut(name) for name in ("newer", "older")]
+    for run, age in zip(runs, (200, 100), strict=True):
+        for path in run.checkpoint_paths():
+            os.utime(path, (age, age))
+    assert charlm_command("train", *tiny_options, "--run=done", *where).exit_code == 0
+    for name in ("newer", "older"):
+        assert json.loads(charlm_command("train", "--resume", *where).stdout)["run"] == name
+    nothing = charlm_command("train", "--resume", *where)
+    assert (nothing.exit_code, nothing.stdout) == (4, "")
+    assert nothing.stderr == (
+        f"charlm: there is no unfinished run in {tmp_path}: name one with --run, or start one without --resume\n"
     )
-    end = run.summary()
-    assert end is not None
-    assert (end["steps"], end["stopped_by"]) == (last.step, "terminate" if code == 143 else "interrupt")
-    (text,) = charlm.generate(charlm.open_run(run, checkpoint="last"), "the ", length=5)
-    assert len(text) == 9
 
 
-@pytest.mark.parametrize(
-    ("number", "word"),
-    [(signal.SIGINT, "interrupt"), (signal.SIGTERM, "terminate"), (signal.SIGUSR1, "terminate")],
-    ids=lambda value: getattr(value, "name", None),
-)
-def test_a_signal_is_a_request_and_a_second_interrupt_an_order(number: signal.Signals, word: str) -> None:
-    request, before = StopRequest(), signal.getsignal(number)
-    with request.listening():
-        assert request.word() is None
-        signal.raise_signal(number)
-        assert request.word() == word
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(number) == before
+def test_resume_starts_a_run_that_is_not_there(tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]) -> None:
+    result = charlm_command("train", *tiny_options, "--resume", "--run=run", f"--runs-dir={tmp_path}", "--json")
+    assert json.loads(result.stdout)["steps"] == 12
+    assert not (tmp_path / "run" / "resumes.jsonl").exists()
+
+
+@pytest.mark.parametrize("option", [None, "--quiet", "--json"])
+def test_resuming_a_run_that_is_done_prints_its_closing_figures(
+    tmp_path: Path, charlm_command: Charlm, tiny_options: list[str], option: str | None
+) -> None:
+    where = ("--run=run", f"--runs-dir={tmp_path}", *([option] if option else []))
+    first = charlm_command("train", *tiny_options, *where)
+    files = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    again = charlm_command("train", "--resume", *where)
+    assert (again.exit_code, again.stdout) == (0, first.stdout)
+    done = f"charlm: the run {tmp_path / 'run'} is done: nothing was left to do\n"
+    assert again.stderr == ("" if option == "--quiet" else done)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == files
+
+
+def test_a_run_that_is_done_goes_on_with_a_larger_budget(
+    tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]
+) -> None:
+    where = (f"--runs-dir={tmp_path}", "--quiet", "--json")
+    charlm_command("train", *tiny_options, "--run=run", *where)
+    more = charlm_command("train", "--resume", "--run=run", *where, "--set=train.max_steps=18")
+    whole = charlm_command("train", *tiny_options, "--run=whole", *where, "--set=train.max_steps=18")
+    assert without_clocks(json.loads(more.stdout)) == without_clocks(json.loads(whole.stdout))
+
+
+def test_a_setting_that_a_resumed_run_must_keep_is_4_with_both_values(
+    tmp_path: Path, charlm_command: Charlm, cut: Callable[[str], Run]
+) -> None:
+    cut("run")
+    where = ("--resume", "--run=run", f"--runs-dir={tmp_path}")
+    result = charlm_command("train", *where, "--set=model.hidden_size=9")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr == (
+        "charlm: a run that goes on keeps its settings: model.hidden_size was 8 and is 9; start another run for that, "
+        "without --resume\n"
+    )
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_one_line(
+    tmp_path: Path, charlm_command: Charlm, cut: Callable[[str], Run]
+) -> None:
+    last = cut("run").checkpoint_paths()[-1]
+    (last / "model.safetensors").write_bytes(b"damaged")
+    result = charlm_command("train", "--resume", "--run=run", f"--runs-dir={tmp_path}", "--quiet")
+    assert result.exit_code == 0
+    assert result.stderr == (
+        f"charlm: {last / 'model.safetensors'} is damaged: its bytes are not those that were saved; step 6 is taken "
+        "instead\n"
+    )
+
+
+@pytest.mark.parametrize("command", [["info"], ["verify", "run"], ["generate", "--run=run", "--prefix=a "]])
+def test_a_file_the_system_does_not_give_is_6_in_one_sentence(
+    trained: Run, charlm_command: Charlm, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    # Permissions do not stop root, so the refusal is made up.
+    def refuse(path: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    result = charlm_command(*command, f"--runs-dir={trained.path.parent}")
+    assert (result.exit_code, result.stdout) == (6, "")
+    assert re.fullmatch(r"charlm: cannot use \S+: permission denied\n", result.stderr)
+
+
+# Train: how it ends.
 
 
 def test_a_closed_pipe_ends_silently_with_141(trained: Run, charlm_process: Process) -> None:

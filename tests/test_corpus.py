@@ -140,6 +140,16 @@ def test_the_byte_order_mark_of_each_file_is_removed(tmp_path: Path) -> None:
     assert read(file, file) == "aa"
 
 
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+def test_each_file_is_decoded_anew(order: str, tmp_path: Path) -> None:
+    first = put(tmp_path / "a.txt", "\ufeffa字".encode(order))
+    second = put(tmp_path / "b.txt", "b😀".encode("utf-16"))
+    assert read(first, second, first, encoding="utf-16") == "a字b😀a字"
+    half = put(tmp_path / "c.txt", "é".encode()[:1])
+    rest = put(tmp_path / "d.txt", "é".encode()[1:])
+    assert f"{half} is not utf-8: byte 0xc3 at offset 0" in problem(TextError, lambda: read(half, rest))
+
+
 @given(text=st.text(st.characters(exclude_characters="\0\ufeff", codec="utf-8")), block=st.integers(1, 7))
 @hypothesis_settings(deadline=None)
 def test_where_blocks_are_cut_changes_nothing(text: str, block: int, tmp_path_factory: pytest.TempPathFactory) -> None:

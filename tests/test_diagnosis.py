@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from charlm.errors import ConfigError
 from charlm.settings.diagnosis import known_keys, nearest_key
-from charlm.settings.layers import check_layer, text_layer
+from charlm.settings.layers import check_layer, load_settings, text_layer
 from charlm.settings.schema import Settings
 
 
@@ -90,6 +93,51 @@ def problems(text: str) -> list[str]:
 )
 def test_a_bad_value_says_what_is_allowed(text: str, problem: str) -> None:
     assert problems(text) == [f"{problem} (a.yaml:1)"]
+
+
+@pytest.mark.parametrize(
+    ("key", "most"),
+    [
+        ("model.hidden_size", 65_536),
+        ("model.num_layers", 256),
+        ("model.embedding_size", 65_536),
+        ("model.lookahead", 1_000_000),
+        ("sampling.batch_size", 1_000_000),
+        ("sampling.seq_len", 1_000_000),
+        ("optimizer.accumulation", 1_000_000),
+        ("sample.length", 1_000_000),
+        ("train.threads", 1_024),
+        ("train.epochs", 1_000_000),
+        ("train.max_steps", 10**12),
+        ("train.eval_every.steps", 10**12),
+        ("train.eval_every.epochs", 1_000_000),
+        ("checkpoint.keep_last", 10**12),
+        ("eval.max_chars", 10**12),
+        ("vocabulary.max_size", 10**12),
+        ("optimizer.schedule.warmup_steps", 10**12),
+    ],
+)
+def test_no_count_is_without_a_bound(key: str, most: int) -> None:
+    direction = ["model.direction=bidirectional"] * (key == "model.lookahead")
+    assert load_settings(overrides=[*direction, f"{key}={most}"])
+    for value in (most + 1, 10**15, 10**30):
+        with pytest.raises(ConfigError) as caught:
+            load_settings(overrides=[*direction, f"{key}={value}"])
+        assert str(caught.value).startswith(f"{key} must be at most {most}, got {value} (--set {key}=")
+
+
+def unbounded(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the numbers of a JSON schema that have no upper bound."""
+    if schema.get("type") in ("integer", "number") and not schema.keys() & {"maximum", "exclusiveMaximum"}:
+        yield schema
+    for part in schema.values():
+        for inner in part if isinstance(part, list) else [part]:
+            if isinstance(inner, dict):
+                yield from unbounded(inner)
+
+
+def test_every_number_of_the_schema_has_an_upper_bound() -> None:
+    assert list(unbounded(Settings.model_json_schema())) == []
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,28 @@ import torch
 
 from charlm.errors import ConfigError, RunError, StorageError
 from charlm.library import open_run, train
-from charlm.runs.checkpoints import Checkpoint, save_checkpoint
-from charlm.runs.folder import Run, check_run_name, create_run, find_run, list_runs, runs_folder
+from charlm.runs.checkpoints import Checkpoint, write_checkpoint
+from charlm.runs.creation import check_new_name, check_run_name, create_run
+from charlm.runs.durable import append_lines
+from charlm.runs.folder import Run, find_run, find_unfinished, list_runs, runs_folder
+from charlm.runs.ownership import take_ownership
+from charlm.runs.writer import RunWriter
 from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Vocabulary
 
-FACTS = {"corpus": "stories", "num_parameters": 10}
+FACTS = {"corpus": "stories", "corpus_sha256": "0" * 64, "num_parameters": 10}
+
+
+def new_run(folder: Path, name: str | None = None, settings: Settings | None = None) -> Run:
+    """Create a run that nobody owns."""
+    run, ownership = create_run(settings or Settings(), FACTS, folder=folder, name=name)
+    ownership.release()
+    return run
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Return whatever lies in a folder, with the contents of its files."""
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def add_checkpoint(run: Run, step: int, *, modified: int) -> None:
@@ -26,51 +42,63 @@ def add_checkpoint(run: Run, step: int, *, modified: int) -> None:
     empty = {"none": torch.zeros(0)}
     settings, vocabulary = run.settings(), Vocabulary("ab")
     state = {"val_nats_per_char": None}
-    path = save_checkpoint(run, Checkpoint(step, settings, vocabulary, empty, empty, state))
+    path = write_checkpoint(run, Checkpoint(step, settings, vocabulary, empty, empty, state))
     os.utime(path, (modified, modified))
 
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", ".hidden", "-run", "a/b", "../a", "/tmp/a", "a\\b", "a b", "a\n", "a\0b", "é", "C:", "a" * 101],
-    ids=repr,
+    [
+        *("", ".", "..", ".hidden", "-run", "_a", "a/b", "../a", "/tmp/a", "a\\b", "a b", "a\n", "a\0b", "é", "C:"),
+        *("a" * 101, "~", "~root", "a\u202eb", "a\x1b[31m", "*", "$HOME", "١"),
+    ],
+    ids=ascii,
 )
 def test_a_name_that_is_not_one_plain_word_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot name a run"):
-        check_run_name(name, tmp_path)
+        check_run_name(name)
+    with pytest.raises(ConfigError, match="cannot name a run"):
+        check_new_name(name, tmp_path)
     with pytest.raises(ConfigError, match="cannot name a run"):
         create_run(Settings(), FACTS, folder=tmp_path, name=name)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["a", "_a", "3", "a.b-c_d", "20250101-120000-lstm-256", "a" * 100])
+@pytest.mark.parametrize("name", ["a", "3", "a.b-c_d", "a..b", "con.", "20250101-120000-lstm-256", "a" * 100])
 def test_a_plain_word_names_a_run(tmp_path: Path, name: str) -> None:
-    assert create_run(Settings(), FACTS, folder=tmp_path, name=name).path == tmp_path / name
+    assert new_run(tmp_path, name).path == tmp_path / name
 
 
-@pytest.mark.parametrize("kind", ["run", "folder", "file"])
+@pytest.mark.parametrize("kind", ["run", "folder", "file", "link", "dangling link"])
 def test_whatever_exists_is_never_overwritten(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "mine"
     if kind == "run":
-        create_run(Settings(), FACTS, folder=tmp_path, name="mine")
+        new_run(tmp_path, "mine")
     elif kind == "folder":
-        (tmp_path / "mine").mkdir()
+        path.mkdir()
+    elif kind == "file":
+        path.write_text("mine")
     else:
-        (tmp_path / "mine").write_text("mine")
-    before = sorted(tmp_path.rglob("*"))
+        path.symlink_to(tmp_path / "elsewhere")
+    if kind == "link":
+        (tmp_path / "elsewhere").mkdir()
+    before = tree(tmp_path)
+    with pytest.raises(ConfigError, match="exists already and is never overwritten"):
+        check_new_name("mine", tmp_path)
     with pytest.raises(ConfigError, match="exists already and is never overwritten"):
         create_run(Settings(), FACTS, folder=tmp_path, name="mine")
-    assert sorted(tmp_path.rglob("*")) == before
+    assert tree(tmp_path) == before
 
 
 def test_runs_without_a_name_get_different_ones(tmp_path: Path) -> None:
-    names = {create_run(Settings(), FACTS, folder=tmp_path).name for _ in range(5)}
+    names = {new_run(tmp_path).name for _ in range(5)}
     assert len(names) == 5
     assert all("-lstm-256" in name for name in names)
 
 
 def test_a_run_is_its_configuration_and_environment(tmp_path: Path, tiny_settings: Callable[..., Settings]) -> None:
     settings = tiny_settings("model.cell=gru")
-    run = create_run(settings, FACTS, folder=tmp_path, name="run")
+    run = new_run(tmp_path, "run", settings)
     assert run.settings() == settings
     assert run.environment() == FACTS
 
@@ -119,7 +147,7 @@ def test_a_run_trained_under_charlm_runs_dir_is_opened_from_there(
 
 
 def test_a_run_is_found_by_name_and_by_path_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = create_run(Settings(), FACTS, folder=tmp_path / "runs", name="run")
+    run = new_run(tmp_path / "runs", "run")
     monkeypatch.chdir(tmp_path)
     assert find_run("run", folder=tmp_path / "runs") == run
     assert find_run(str(run.path), folder=Path("nowhere")) == run
@@ -131,13 +159,13 @@ def test_a_run_that_is_not_there_is_refused_with_the_newest_that_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    create_run(Settings(), FACTS, folder=tmp_path, name="present")
+    new_run(tmp_path, "present")
     with pytest.raises(RunError, match=r"there is no run .*; the newest there: present$"):
         find_run(name, folder=tmp_path)
 
 
 def test_without_a_name_the_run_with_the_newest_checkpoint_is_taken(tmp_path: Path) -> None:
-    runs = [create_run(Settings(), FACTS, folder=tmp_path, name=name) for name in ("b", "a", "c", "newest")]
+    runs = [new_run(tmp_path, name) for name in ("b", "a", "c", "newest")]
     add_checkpoint(runs[0], 1, modified=100)
     add_checkpoint(runs[1], 1, modified=300)
     add_checkpoint(runs[2], 9, modified=200)
@@ -149,14 +177,14 @@ def test_without_a_name_the_run_with_the_newest_checkpoint_is_taken(tmp_path: Pa
 @pytest.mark.parametrize("exists", [True, False])
 def test_without_any_checkpoint_the_way_to_one_is_told(tmp_path: Path, exists: bool) -> None:
     if exists:
-        create_run(Settings(), FACTS, folder=tmp_path, name="begun")
+        new_run(tmp_path, "begun")
     with pytest.raises(RunError, match=r"no run with a checkpoint in .*: `charlm train` makes one"):
         find_run(None, folder=tmp_path if exists else tmp_path / "absent")
 
 
 def test_runs_are_listed_in_the_order_of_their_age(tmp_path: Path) -> None:
     for age, name in enumerate(["c", "a", "b"]):
-        run = create_run(Settings(), FACTS, folder=tmp_path, name=name)
+        run = new_run(tmp_path, name)
         os.utime(run.path / "config.yaml", (1000 + age, 1000 + age))
     (tmp_path / "stranger").mkdir()
     (tmp_path / "file").write_text("")
@@ -167,9 +195,13 @@ def test_runs_are_listed_in_the_order_of_their_age(tmp_path: Path) -> None:
 def test_records_come_back_as_they_were_and_one_torn_at_any_byte_is_left_out(tmp_path: Path, text: str) -> None:
     run = Run(tmp_path)
     records = [{"step": step, "samples": [text]} for step in range(3)]
+    writer = RunWriter(run, take_ownership(tmp_path))
     for record in records:
-        run.record_samples(record)
-        run.record_metrics(record)
+        writer.record_samples(record)
+        writer.record_metrics(record)
+    assert run.samples() == run.metrics() == []
+    writer.flush()
+    writer.close()
     assert run.samples() == run.metrics() == records
     path = tmp_path / "metrics.jsonl"
     content = path.read_bytes()
@@ -184,11 +216,11 @@ def test_a_run_without_records_has_none(tmp_path: Path) -> None:
     assert (run.metrics(), run.samples(), run.summary()) == ([], [], None)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe", b"[]", b"{}", b"[" * 9_000])
 def test_a_missing_or_damaged_environment_is_a_run_error(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "environment.json").write_bytes(content)
-    with pytest.raises(RunError, match=r"environment\.json cannot be read"):
+    with pytest.raises(RunError, match=r"environment\.json"):
         Run(tmp_path).environment()
 
 
@@ -203,14 +235,49 @@ def test_the_overview_tells_a_runs_closing_figures(trained: Run) -> None:
     assert overview["corpus"].endswith("corpus.txt")
 
 
-def test_the_overview_of_a_run_cut_short_says_so(tmp_path: Path) -> None:
-    run = create_run(Settings(), FACTS, folder=tmp_path, name="run")
-    assert run.overview()["state"] == "no checkpoint"
+def test_the_overview_tells_whether_a_run_is_running_or_unfinished(tmp_path: Path) -> None:
+    run, ownership = create_run(Settings(), FACTS, folder=tmp_path, name="run")
+    assert run.overview()["state"] == "running"
+    ownership.release()
+    assert run.overview()["state"] == "unfinished"
     assert (run.overview()["steps"], run.overview()["best_val_bpc"]) == (0, None)
     add_checkpoint(run, 5, modified=100)
     record = {"kind": "evaluation", "step": 5, "val_bpc": 2.5, "chars_per_second": 10.0}
     for value in (record, record | {"step": 6, "val_bpc": 2.75}, record | {"step": 7, "val_bpc": None}):
-        run.record_metrics(value)
+        append_lines(run.path / "metrics.jsonl", [json.dumps(value)])
     overview = run.overview()
-    assert (overview["state"], overview["steps"], overview["best_val_bpc"]) == ("running or cut", 7, 2.5)
+    assert (overview["state"], overview["steps"], overview["best_val_bpc"]) == ("unfinished", 7, 2.5)
     assert json.dumps(overview)
+
+
+def test_a_run_whose_lease_tells_no_owner_is_running_too(tmp_path: Path) -> None:
+    run = new_run(tmp_path, "run")
+    (run.path / ".lease-000001").write_bytes(b"")
+    assert run.overview()["state"] == "running"
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
+def test_records_that_are_no_regular_file_are_a_run_error(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "link":
+        (tmp_path / "other").write_text("{}\n")
+        path.symlink_to(tmp_path / "other")
+    else:
+        os.mkfifo(path)
+    with pytest.raises(RunError, match=r"metrics\.jsonl"):
+        Run(tmp_path).metrics()
+
+
+def test_the_newest_run_that_has_not_ended_is_the_one_to_go_on_with(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="there is no unfinished run in "):
+        find_unfinished(tmp_path)
+    runs = [new_run(tmp_path, name) for name in ("ended", "older", "newer", "begun")]
+    os.utime(runs[3].path / "config.yaml", (50, 50))
+    for run, age in zip(runs, (400, 100, 200), strict=False):
+        add_checkpoint(run, 1, modified=age)
+    append_lines(runs[0].path / "metrics.jsonl", ['{"kind": "end", "stopped_by": "max_steps"}'])
+    assert find_unfinished(tmp_path) == runs[2]
+    append_lines(runs[2].path / "metrics.jsonl", ['{"kind": "end", "stopped_by": "epochs"}'])
+    assert find_unfinished(tmp_path) == runs[1]

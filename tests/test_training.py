@@ -257,18 +257,20 @@ def test_what_needs_validation_is_refused_without_it(fit: Callable[..., Training
 
 
 @pytest.mark.parametrize("word", ["interrupt", "terminate"])
-@pytest.mark.parametrize("after", [1, 6, 7])
+@pytest.mark.parametrize("after", [0, 1, 6, 7])
 def test_a_request_to_stop_saves_a_checkpoint_and_ends(fit: Callable[..., Training], word: str, after: int) -> None:
-    answers = iter([*[None] * (after - 1), word])
+    # Asked once before the run is created, before each step, and in the evaluation after step 6.
+    answers = iter([None, *[None] * (after + (after > 6)), word])
     training = fit(should_stop=lambda: next(answers))
     assert training.end.stopped_by == word
     assert len(training.losses) == after
     loaded = load_checkpoint(training.run, "last")
     assert (loaded.step, loaded.settings) == (after, training.run.settings())
-    # Whoever interrupts does not want to wait: nothing is measured or sampled that was not due.
-    assert [evaluation.step for evaluation in training.of(Evaluation)] == ([6] if after >= 6 else [])
-    assert training.end.record["val_bpc"] is training.end.record["best_step"] is None
-    assert training.run.summary() == training.end.record
+    # Whoever interrupts does not want to wait: nothing is measured, and what was due is when the run goes on.
+    assert [evaluation.step for evaluation in training.of(Evaluation)] == ([6] if after > 6 else [])
+    assert training.of(Samples) == []
+    assert training.end.record == {"stopped_by": word, "steps": after}
+    assert training.run.summary() is None
     assert "".join(charlm.generate(charlm.open_run(training.run, checkpoint="last"), "the ", length=5))
 
 
@@ -439,10 +441,12 @@ def test_a_diverged_run_names_step_rate_and_the_last_good_checkpoint(
         f"optimizer.clip_norm={clip_norm}",
         f"corpus.split={split}",
     )
-    with pytest.raises(DivergedError, match=r"at step 2 with learning rate 1e\+30: .*; there is no checkpoint") as e:
+    with pytest.raises(DivergedError, match=r"at step 2 with learning rate 1e\+30 and ") as raised:
         fit(*overrides, "train.eval_every=100")
-    assert e.value.exit_code == 5
-    assert list((tmp_path / "runs" / "run0" / "checkpoints").iterdir()) == []
+    (first,) = (tmp_path / "runs" / "run0" / "checkpoints").iterdir()
+    assert first.name == "step-00000000"
+    assert str(raised.value).endswith(f"the last good checkpoint is {first}")
+    assert raised.value.exit_code == 5
 
 
 @pytest.mark.parametrize(

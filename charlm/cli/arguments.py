@@ -9,6 +9,10 @@ import typer
 
 from charlm.errors import ConfigError
 
+# No count here has more, and Python refuses to read an integer of thousands.
+MAX_DIGITS = 18
+MAX_SHOWN = 60
+
 RunOption = Annotated[
     str | None,
     typer.Option("--run", help="A run's name or path; without it, the newest run with a checkpoint."),
@@ -38,6 +42,11 @@ def read_checkpoint_choice(text: str) -> Literal["best", "last"] | int:
     """
     if text == "best" or text == "last":
         return text
-    if text.isdecimal():
+    if text.isdecimal() and len(text) <= MAX_DIGITS:
         return int(text)
-    raise ConfigError(f"--checkpoint must be best, last or a step's number, got {text!r}")
+    raise ConfigError(f"--checkpoint must be best, last or a step's number, got {shown(text)}")
+
+
+def shown(text: str) -> str:
+    """Return what was given, quoted as Python would, for a message: cut where it is long."""
+    return repr(text) if len(text) <= MAX_SHOWN else repr(text[:MAX_SHOWN]) + "..."

@@ -40,10 +40,11 @@ def check(
 
         charlm config check my.yaml
     """
-    from charlm.settings.layers import load_settings
+    from charlm.errors import printable
+    from charlm.settings.layers import MAX_NAME, load_settings
 
     load_settings(*files, overrides=set_ or [])
-    typer.echo(f"{', '.join(files)}: good")
+    typer.echo(f"{', '.join(printable(file, MAX_NAME) for file in files)}: good")
 
 
 @config_app.command("schema")

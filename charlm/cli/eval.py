@@ -8,12 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from charlm.cli.arguments import (
+    MAX_DIGITS,
     CheckpointOption,
     DeviceOption,
     JsonOption,
     RunOption,
     RunsDirOption,
     read_checkpoint_choice,
+    shown,
 )
 from charlm.errors import ConfigError
 
@@ -32,7 +34,7 @@ def evaluate(
         str | None,
         typer.Option(help="Score the filling of gaps instead: 5/25 is 5 characters out of every 25.", metavar="G/N"),
     ] = None,
-    passes: Annotated[int, typer.Option(min=1, help="Gibbs passes for each gap.")] = 20,
+    passes: Annotated[int, typer.Option(min=1, max=1_000_000, help="Gibbs passes for each gap.")] = 20,
     checkpoint: CheckpointOption = "best",
     json_: JsonOption = False,
     device: DeviceOption = "auto",
@@ -82,6 +84,7 @@ def evaluate(
 def _gap_sizes(text: str) -> tuple[int, int]:
     """Read `5/25`: the gap, and the characters from one gap to the next."""
     gap, slash, every = text.partition("/")
-    if not (slash and gap.isdecimal() and every.isdecimal() and 1 <= int(gap) < int(every)):
-        raise ConfigError(f"--gaps must look like 5/25, 5 characters out of every 25, got {text!r}")
+    are_numbers = all(part.isdecimal() and len(part) <= MAX_DIGITS for part in (gap, every))
+    if not (slash and are_numbers and 1 <= int(gap) < int(every)):
+        raise ConfigError(f"--gaps must look like 5/25, 5 characters out of every 25, got {shown(text)}")
     return int(gap), int(every)

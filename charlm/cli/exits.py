@@ -5,18 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from functools import wraps
-from typing import ParamSpec, TextIO
+from typing import Any, ParamSpec, TextIO
 
 import typer
 
-from charlm.errors import CharlmError
+from charlm.errors import CharlmError, CharlmWarning, printable
 
 CLOSED_PIPE = 141
 FAILED_OUTPUT = 6
 INTERRUPTED = 130
+MAX_LINE = 2_000
 Arguments = ParamSpec("Arguments")
 
 
@@ -25,19 +27,44 @@ def clean_exit(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
 
     @wraps(command)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        with clean_output():
+        with clean_output(), _plain_warnings():
             try:
                 command(*args, **kwargs)
                 sys.stdout.flush()
             except CharlmError as error:
-                for line in str(error).splitlines():
-                    typer.echo(f"charlm: {line}", err=True)
+                _say(str(error))
                 raise typer.Exit(error.exit_code) from error
+            except OSError as error:
+                # One without a file's name is of the output.
+                if error.filename is None:
+                    raise
+                _say(f"cannot use {error.filename}: {(error.strerror or str(error)).lower()}")
+                raise typer.Exit(FAILED_OUTPUT) from error
             except KeyboardInterrupt as error:
                 typer.echo("charlm: interrupted", err=True)
                 raise typer.Exit(INTERRUPTED) from error
 
     return run
+
+
+def _say(sentences: str) -> None:
+    """Print sentences on standard error, one a line; no terminal obeys a name or a text within them."""
+    for line in sentences.split("\n"):
+        typer.echo(f"charlm: {printable(line, MAX_LINE)}", err=True)
+
+
+@contextmanager
+def _plain_warnings() -> Generator[None]:
+    """Print our own warnings as sentences, without the line of code they come from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CharlmWarning)
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+            _say(str(message)) if issubclass(category, CharlmWarning) else shown(message, category, *rest)
+
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager

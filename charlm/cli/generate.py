@@ -16,7 +16,7 @@ from charlm.cli.arguments import (
     RunsDirOption,
     read_checkpoint_choice,
 )
-from charlm.errors import ConfigError, TextError
+from charlm.errors import ConfigError, TextError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 DEFAULT_LENGTH = 200
 DEFAULT_PASSES = 20
+MAX_LENGTH = 1_000_000_000
+# A text that is not streamed is held in memory, with those that are drawn beside it.
+MAX_WHOLE_LENGTH = 1_000_000
+MAX_SHOWN_NAME = 1_000
+MAX_PREFIX_BYTES = 10_000_000
+PassesOption = Annotated[
+    int | None, typer.Option("--passes", min=0, max=1_000_000, help="Gibbs passes over a gap.", show_default="20")
+]
 
 
 def generate(
@@ -38,17 +46,19 @@ def generate(
     suffix: Annotated[str | None, typer.Option(help="The text to write towards; with a prefix, a gap to fill.")] = None,
     length: Annotated[
         int | None,
-        typer.Option(min=0, help="Characters written, at most; exactly so many in a gap.", show_default="200"),
+        typer.Option(
+            min=0, max=MAX_LENGTH, help="Characters written, at most; exactly so many in a gap.", show_default="200"
+        ),
     ] = None,
-    passes: Annotated[int | None, typer.Option(min=0, help="Gibbs passes over a gap.", show_default="20")] = None,
+    passes: PassesOption = None,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest character each time.")] = 0.8,
     top_k: Annotated[int | None, typer.Option(help="Draw from the K likeliest characters.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest that make up probability P.")] = None,
     min_p: Annotated[
         float | None, typer.Option(help="Draw from those at least P times as likely as the likeliest.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
-    num_samples: Annotated[int, typer.Option(min=1, help="How many texts.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the draws.")] = 0,
+    num_samples: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many texts.")] = 1,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")] = None,
     stop_at_newline: Annotated[bool, typer.Option("--stop-at-newline", help="End at the end of a line.")] = False,
     json_: JsonOption = False,
@@ -68,22 +78,23 @@ def generate(
     choice = read_checkpoint_choice(checkpoint)
     text = _prefix(prefix, prefix_file, suffix)
     stops = [*(stop or []), *(["\n"] if stop_at_newline else [])]
+    is_streamed = num_samples == 1 and not json_ and suffix is None
     _check(text, suffix, stops, length, passes)
+    written = _length(length, is_streamed=is_streamed)
     from charlm.generation.filters import Filters
     from charlm.library import generate as generate_texts
     from charlm.library import open_run
 
     filters = Filters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device)
-    written = DEFAULT_LENGTH if length is None else length
     options: dict[str, Any] = {"filters": filters, "seed": seed, "length": written, "stops": stops}
-    if num_samples == 1 and not json_ and suffix is None:
+    if is_streamed:
         _stream(model, text or "", **options)
         return
     passes = DEFAULT_PASSES if passes is None else passes
     texts = generate_texts(model, text, suffix=suffix, num_samples=num_samples, passes=passes, **options)
-    facts: dict[str, Any] = {"run": model.run.name, "step": model.checkpoint.step, "seed": seed}
-    _print_whole(texts, facts | {"prefix": text, "suffix": suffix}, as_json=json_)
+    facts = {"run": model.run.name, "step": model.checkpoint.step, "seed": seed, "prefix": text, "suffix": suffix}
+    _print_whole(texts, facts, as_json=json_)
 
 
 def _check(prefix: str | None, suffix: str | None, stops: list[str], length: int | None, passes: int | None) -> None:
@@ -99,6 +110,17 @@ def _check(prefix: str | None, suffix: str | None, stops: list[str], length: int
         raise ConfigError("--passes belongs to a gap: give --prefix and --suffix")
 
 
+def _length(given: int | None, *, is_streamed: bool) -> int:
+    """Return how many characters are written; refuse what is too much to hold at once."""
+    length = DEFAULT_LENGTH if given is None else given
+    if length > MAX_WHOLE_LENGTH and not is_streamed:
+        raise ConfigError(
+            f"--length must be at most {MAX_WHOLE_LENGTH:,}, got {length:,}: only a single text without --suffix and "
+            "--json is written as it is drawn, and may be longer"
+        )
+    return length
+
+
 def _prefix(prefix: str | None, file: str | None, suffix: str | None) -> str | None:
     if prefix is not None and file is not None:
         raise ConfigError("give either --prefix or --prefix-file")
@@ -106,13 +128,26 @@ def _prefix(prefix: str | None, file: str | None, suffix: str | None) -> str | N
         raise ConfigError('give --prefix TEXT, --prefix-file FILE or --suffix TEXT, such as --prefix "The "')
     if file is None:
         return prefix
+    name = printable(file, MAX_SHOWN_NAME)
     try:
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        return content.decode("utf-8-sig")
+        return _content(file).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise TextError(f"the prefix file {file} is not UTF-8: byte at offset {error.start:,}") from error
-    except OSError as error:
-        raise TextError(f"cannot read the prefix file {file}: {(error.strerror or '').lower()}") from error
+        raise TextError(f"the prefix file {name} is not UTF-8: byte at offset {error.start:,}") from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise TextError(f"cannot read the prefix file {name}: {reason.lower()}") from error
+
+
+def _content(file: str) -> bytes:
+    """Read a prefix's bytes; a pipe or a device may be without end."""
+    if file == "-":
+        content = sys.stdin.buffer.read(MAX_PREFIX_BYTES + 1)
+    else:
+        with Path(file).open("rb") as stream:
+            content = stream.read(MAX_PREFIX_BYTES + 1)
+    if len(content) > MAX_PREFIX_BYTES:
+        raise TextError(f"the prefix file {printable(file, MAX_SHOWN_NAME)} is longer than {MAX_PREFIX_BYTES:,} bytes")
+    return content
 
 
 def _stream(model: Model, prefix: str, *, filters: Filters, seed: int, length: int, stops: list[str]) -> None:

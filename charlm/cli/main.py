@@ -16,7 +16,9 @@ from charlm.cli.eval import evaluate
 from charlm.cli.exits import clean_exit, clean_output
 from charlm.cli.generate import generate
 from charlm.cli.info import info
+from charlm.cli.signals import Signals
 from charlm.cli.train import train
+from charlm.cli.verify import verify
 
 app = typer.Typer(
     name="charlm",
@@ -30,6 +32,7 @@ app.command("train")(clean_exit(train))
 app.command("generate")(clean_exit(generate))
 app.command("eval")(clean_exit(evaluate))
 app.command("info")(clean_exit(info))
+app.command("verify")(clean_exit(verify))
 app.command("bench")(clean_exit(bench))
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(config_app, name="config")
@@ -51,8 +54,12 @@ def options(
     """Hold the options that stand before a command."""
 
 
-def main() -> None:
-    """Run the command line; text and consoles are UTF-8 on every system."""
+def run(signals: Signals) -> None:
+    """Run the command line; text and consoles are UTF-8 on every system.
+
+    Args:
+        signals: what the signals that ask a process to end do; `charlm train` makes requests of them.
+    """
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(
@@ -60,4 +67,4 @@ def main() -> None:
             )
     # Commands see to their own output; help and the version are written by Typer.
     with clean_output():
-        app()
+        app(obj=signals)

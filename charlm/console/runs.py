@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
+from rich.text import Text
 
 from charlm.console.terminal import console_for, is_live
+from charlm.errors import printable
 from charlm.runs.folder import Run
 from charlm.settings.layers import dump_settings
+from charlm.training.verification import Verdict
 
 COLUMNS = {
     "name": "run",
@@ -44,6 +47,8 @@ BY_NEED = (
     "chars_per_second",
 )
 GAP = 2
+MAX_PATH = 500
+MAX_DAMAGE = 1_000
 
 
 def show_runs(overviews: Sequence[Mapping[str, Any]], folder: Path) -> None:
@@ -73,6 +78,16 @@ def show_run(run: Run, overview: Mapping[str, Any]) -> None:
     for title, value in rows.items():
         console.print(f"{title:<14}{value}", markup=False)
     console.print(f"\n{dump_settings(run.settings())}", markup=False, end="")
+
+
+def show_verdicts(run: Run, verdicts: Sequence[Verdict]) -> None:
+    """Print one line for each checkpoint: its step, its size, and whether it is whole."""
+    console = console_for(sys.stdout)
+    console.print(printable(str(run.path), MAX_PATH), markup=False)
+    for verdict in verdicts:
+        val = "" if verdict.val_nats_per_char is None else f"  validation {verdict.val_nats_per_char:.3f} nats"
+        found = Text(printable(verdict.damage, MAX_DAMAGE), "red") if verdict.damage else Text(f"good{val}", "green")
+        console.print(Text(f"step {verdict.step:>9,}  {verdict.num_bytes:>13,} bytes  ") + found)
 
 
 def _columns(overviews: Sequence[Mapping[str, Any]]) -> dict[str, str]:

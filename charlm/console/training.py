@@ -17,7 +17,7 @@ from rich.text import Text
 from charlm.console.terminal import console_for, is_live
 from charlm.evaluation.figure import Figures
 from charlm.networks.leaky import WARNING
-from charlm.training.reports import End, Evaluation, Report, Samples, Start, Step
+from charlm.training.reports import Divergence, End, Evaluation, Report, Samples, Start, Step, Unsaved
 
 
 class TrainingView:
@@ -63,6 +63,10 @@ class TrainingView:
                 self._show_evaluation(report)
             case Samples():
                 self._show_samples(report)
+            case Divergence():
+                self._warn(f"{report.sentence}; {report.went_on}")
+            case Unsaved():
+                self._warn(f"the checkpoint of step {report.step:,} is not saved: {report.sentence}; training goes on")
             case End():
                 pass
 
@@ -72,8 +76,13 @@ class TrainingView:
             self.warning = f"  ({WARNING})"
         for line in start_lines(report):
             self.console.print(line)
+        if report.note:
+            self._warn(report.note)
         total = 1.0 if report.planned_steps is None else float(report.planned_steps)
         self.progress.add_task("training", total=total, figures="")
+
+    def _warn(self, sentence: str) -> None:
+        self.console.print(Text(f"warning: {visible(sentence)}", style="yellow"))
 
     def _advance(self, report: Step) -> None:
         if not self.is_live or self.start is None:
@@ -136,7 +145,8 @@ def start_lines(report: Start) -> list[str]:
         f"{facts['dropped_chars']:,} characters at window ends are left out of each epoch",
         f"{facts['num_parameters']:,} parameters on {facts['device']}, CPU threads: {facts['threads']}, "
         f"implementation {facts['implementation']}{_kernels(facts)}",
-        f"run {escape(str(report.run))}",
+        f"run {escape(str(report.run))}"
+        + ("" if report.resumed_at is None else f", from step {report.resumed_at:,} on"),
     ]
 
 
@@ -152,7 +162,7 @@ def evaluation_line(report: Evaluation) -> str:
     parts = [
         f"epoch {report.epoch:,}",
         f"step {report.step:,}",
-        f"training perplexity {report.train.main.perplexity:.2f}",
+        f"training perplexity {_perplexity(report.train)}",
     ]
     if report.val is not None:
         val = report.val.main
@@ -170,6 +180,10 @@ def evaluation_line(report: Evaluation) -> str:
     return "  ".join(parts)
 
 
+def _perplexity(figures: Figures | None) -> str:
+    return "-" if figures is None else f"{figures.main.perplexity:.2f}"
+
+
 def evaluation_columns(report: Evaluation) -> list[tuple[str, str, int]]:
     """Return an evaluation as (name, value, width) columns that fit a terminal of 80 characters.
 
@@ -178,7 +192,7 @@ def evaluation_columns(report: Evaluation) -> list[tuple[str, str, int]]:
     columns = [
         ("epoch", f"{report.epoch:,}", 6),
         ("step", f"{report.step:,}", 7),
-        ("train ppl", f"{report.train.main.perplexity:.2f}", 10),
+        ("train ppl", _perplexity(report.train), 10),
     ]
     if report.val is not None:
         star = "*" if report.is_partial else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import re
 import sysconfig
 from dataclasses import dataclass
@@ -67,11 +68,13 @@ class Kernels:
     Args:
         instruction_set: it was compiled for.
         has_threads: whether torch's OpenMP threads could be shared; without them everything runs on one.
+        build: the beginning of the library file's SHA-256.
     """
 
     library: Any
     instruction_set: str
     has_threads: bool
+    build: str
 
     def forward(self, layer: Layer) -> None:
         """Run a layer over a window."""
@@ -152,7 +155,8 @@ def load_kernels_for(instruction_set: str) -> Kernels | str:
         return f"{path} belongs to another version of charlm; install charlm again"
     entry = _parallel_entry()
     library.charlm_share_threads(entry)
-    return Kernels(library, instruction_set, entry is not None)
+    build = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    return Kernels(library, instruction_set, entry is not None, build)
 
 
 def _declare(library: ctypes.CDLL) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.implementations import choose_implementation
@@ -39,6 +42,33 @@ def build_model(model: ModelSettings, vocab_size: int, *, seed: int, device: str
     causal = CharLM(model, vocab_size, implementation)
     initialise_model(causal, model, generator)
     return causal
+
+
+def build_outline(model: ModelSettings, vocab_size: int) -> Network:
+    """Return the network on torch's meta device: names and shapes, without memory for any number.
+
+    They do not depend on the implementation, so that none is asked for that this machine may not have.
+    """
+    # What decides how a cell computes, and not on how much, could ask torch.nn for what it does not have.
+    plain = model.model_copy(update={"activation": None, "reset_after": None, "dropout": 0.0})
+    with torch.device("meta"), _WithoutFilling():
+        if model.direction == "bidirectional":
+            return BidirectionalLM(plain, vocab_size, "reference")
+        if model.direction == "leaky":
+            return LeakyLM(plain, vocab_size)
+        return CharLM(plain, vocab_size, "reference")
+
+
+def parameter_shapes(model: ModelSettings, vocab_size: int) -> dict[str, torch.Size]:
+    """Return the name and shape of every parameter `build_model` would make."""
+    return {name: parameter.shape for name, parameter in build_outline(model, vocab_size).state_dict().items()}
+
+
+class _WithoutFilling(TorchFunctionMode):
+    """Leave out what torch.nn fills a new embedding with: on the meta device that alone loads a second of modules."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return None if func is nn.init.normal_ else func(*args, **(kwargs or {}))
 
 
 def num_parameters(network: nn.Module) -> int:

@@ -113,3 +113,9 @@ def describe_kernels() -> str:
     if kernels.has_threads:
         return kernels.instruction_set
     return f"{kernels.instruction_set}, on one thread: torch's OpenMP threads cannot be shared here"
+
+
+def kernel_build() -> str | None:
+    """Return what tells this build of the kernels from others, or None where there are none."""
+    kernels = load_kernels()
+    return None if isinstance(kernels, str) else f"{kernels.instruction_set} {kernels.build}"

@@ -1,27 +1,33 @@
-"""Checkpoints: a model with all that goes on from it, saved durably, checked against a manifest when read."""
+"""Checkpoints: a model with all that goes on from it, saved durably, read as data and checked."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
-from charlm.errors import ConfigError, RunError
+from charlm.errors import CharlmWarning, ConfigError, RunError
 from charlm.networks.building import Network, build_model
-from charlm.runs.durable import read_folder, remove_folder, to_json, write_folder
+from charlm.runs.durable import ASIDE, to_json, write_folder
 from charlm.runs.folder import Run
+from charlm.runs.formats import migrate_state, wrong_key
+from charlm.runs.reading import Folder, as_object, open_folder, parse_json
+from charlm.runs.tensors import MODEL_FILE, TRAINING_FILE, read_tensors, save_tensors
 from charlm.settings.layers import check_layer, dump_settings, text_layer
 from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Vocabulary
 
-KEPT_LAST = 2
+FILES = (MODEL_FILE, TRAINING_FILE, "state.json", "vocabulary.json", "config.yaml")
+MAX_STATE_BYTES = 1 << 20
+MAX_CONFIG_BYTES = 1 << 18
+# All code points there are, as UTF-8.
+MAX_VOCABULARY_BYTES = 5 << 20
 Choice = Literal["best", "last"] | int
 
 
@@ -46,124 +52,160 @@ class Checkpoint:
     state: Mapping[str, Any]
 
 
-def save_checkpoint(run: Run, checkpoint: Checkpoint) -> Path:
-    """Save a checkpoint, then remove those that are neither among the last two nor the best.
+def write_checkpoint(run: Run, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint and read it back; another of that step is replaced.
 
     Raises:
         StorageError: where it cannot be written; earlier checkpoints stay.
+        RunError: where the disk gives back something else.
     """
     target = run.checkpoints_folder / f"step-{checkpoint.step:08d}"
     vocabulary = checkpoint.vocabulary
     write_folder(
         target,
         {
-            "model.safetensors": save(_contiguous(checkpoint.model)),
-            "training.safetensors": save(_contiguous(checkpoint.training)),
+            MODEL_FILE: save_tensors(checkpoint.model),
+            TRAINING_FILE: save_tensors(checkpoint.training),
             "state.json": to_json({**checkpoint.state, "step": checkpoint.step}),
             "vocabulary.json": to_json({"characters": vocabulary.characters, "has_unknown": vocabulary.has_unknown}),
             "config.yaml": dump_settings(checkpoint.settings).encode("utf-8"),
         },
     )
-    _rotate(run)
+    folder = open_folder(target, FILES)
+    for name, entry in folder.entries.items():
+        folder.read(name, at_most=entry.num_bytes)
     return target
 
 
 def load_checkpoint(run: Run, choice: Choice = "best") -> Checkpoint:
     """Load the best or last checkpoint of a run, or that of a step.
 
-    Raises:
-        RunError: where there is none, or it is damaged.
-    """
-    return read_checkpoint(checkpoint_path(run, choice))
-
-
-def checkpoint_path(run: Run, choice: Choice = "best") -> Path:
-    """Return where a checkpoint lies; the best has the lowest validation figure, without any it is the last.
+    Best is the lowest validation figure, the earliest of equals; without any it is the last. A damaged one is passed
+    over with a `CharlmWarning` that says which and why; one chosen by its step is not.
 
     Raises:
-        RunError: where there is none.
+        RunError: where there is none, or no whole one.
     """
     paths = run.checkpoint_paths()
     if not paths:
         raise RunError(f"the run {run.path} has no checkpoint yet")
+    if isinstance(choice, int):
+        return read_checkpoint(_of_step(run, paths, choice))
+    damages: list[str] = []
     if choice == "last":
-        return paths[-1]
-    if choice == "best":
-        return best_checkpoint(paths)
-    for path in paths:
-        if _step(path) == choice:
-            return path
-    steps = ", ".join(str(_step(path)) for path in paths)
-    raise RunError(f"the run {run.path} keeps no checkpoint of step {choice}; it has steps {steps}")
+        ordered = paths[::-1]
+    else:
+        known, unknown = _by_figure(paths)
+        # Any of these may have been the best: whoever asked for it is told of each.
+        ordered = unknown + known
+    for path in ordered:
+        try:
+            checkpoint = read_checkpoint(path)
+        except RunError as error:
+            damages.append(str(error))
+            continue
+        for damage in damages:
+            warnings.warn(f"{damage}; step {checkpoint.step:,} is taken instead", CharlmWarning, stacklevel=2)
+        return checkpoint
+    raise RunError(f"the run {run.path} has no whole checkpoint: {'; '.join(damages)}")
 
 
-def best_checkpoint(paths: list[Path]) -> Path:
-    """Return the path whose checkpoint has the lowest validation figure, the earliest of equals, else the last."""
-    figures = [(_validation(path), path) for path in paths]
-    measured = [(figure, path) for figure, path in figures if figure is not None]
-    return min(measured, key=lambda pair: pair[0])[1] if measured else paths[-1]
+def best_first(paths: Sequence[Path]) -> list[Path]:
+    """Return checkpoints by their validation figures, lowest first; then those without any, newest first."""
+    known, unknown = _by_figure(paths)
+    return known + unknown
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint's folder.
 
     Raises:
-        RunError: where it is missing, damaged or too new.
+        RunError: where it is missing, damaged, not what its configuration says, or too new.
     """
-    files = read_folder(path)
-    try:
-        state = json.loads(files["state.json"])
-        symbols = json.loads(files["vocabulary.json"])
-        return Checkpoint(
-            step=state["step"],
-            settings=check_layer(text_layer(files["config.yaml"].decode("utf-8"), str(path / "config.yaml"))),
-            vocabulary=Vocabulary(symbols["characters"], symbols["has_unknown"]),
-            model=load(files["model.safetensors"]),
-            training=load(files["training.safetensors"]),
-            state=state,
-        )
-    except ConfigError as error:
-        raise RunError(f"this charlm does not know the checkpoint's configuration: {error}") from error
-    except (KeyError, ValueError, TypeError, SafetensorError) as error:
-        raise RunError(f"{path} is not a whole checkpoint: {error}") from error
+    folder = open_folder(path, FILES)
+    settings = _read_settings(folder)
+    vocabulary = _read_vocabulary(folder)
+    state = _read_state(folder)
+    if path.name.removesuffix(ASIDE) != f"step-{state['step']:08d}":
+        raise RunError(f"{path} holds the checkpoint of step {state['step']}")
+    model, training = read_tensors(folder, settings, len(vocabulary), step=state["step"])
+    return Checkpoint(state["step"], settings, vocabulary, model, training, state)
 
 
 def restore_model(checkpoint: Checkpoint, *, device: torch.device | str = "cpu") -> Network:
-    """Build a checkpoint's network on a device, with its weights, ready to write or evaluate.
-
-    Raises:
-        RunError: where the weights do not fit the configuration.
-    """
+    """Build a checkpoint's network on a device, with its weights, ready to write or evaluate."""
     # Which implementation trained it is no matter here: this machine takes what it has.
     model = checkpoint.settings.model
     if model.implementation == "native":
         model = model.model_copy(update={"implementation": "auto"})
     network = build_model(model, len(checkpoint.vocabulary), seed=0, device=str(device))
-    try:
-        network.load_state_dict(dict(checkpoint.model))
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise RunError(f"the weights of step {checkpoint.step} do not fit their configuration: {reason}") from error
+    network.load_state_dict(dict(checkpoint.model))
     return network.to(device).eval()
 
 
-def _rotate(run: Run) -> None:
-    paths = run.checkpoint_paths()
-    kept = {*paths[-KEPT_LAST:], best_checkpoint(paths)}
-    for path in set(paths) - kept:
-        remove_folder(path)
+def step_of(path: Path) -> int:
+    """Return the step of a checkpoint's folder."""
+    return int(path.name.removeprefix("step-").removesuffix(ASIDE))
 
 
-def _validation(path: Path) -> float | None:
+def _of_step(run: Run, paths: Sequence[Path], step: int) -> Path:
+    for path in paths[::-1]:
+        if step_of(path) == step:
+            return path
+    steps = ", ".join(str(step_of(path)) for path in paths)
+    raise RunError(f"the run {run.path} keeps no checkpoint of step {step}; it has steps {steps}")
+
+
+def _by_figure(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the checkpoints whose state can be read, best first, and the others."""
+    measured: list[tuple[float, Path]] = []
+    unmeasured: list[Path] = []
+    unknown: list[Path] = []
+    for path in paths:
+        try:
+            figure = _read_state(open_folder(path, FILES))["val_nats_per_char"]
+        except RunError:
+            unknown.append(path)
+            continue
+        if figure is None:
+            unmeasured.append(path)
+        else:
+            measured.append((figure, path))
+    return [path for _, path in sorted(measured, key=lambda pair: pair[0])] + unmeasured[::-1], unknown[::-1]
+
+
+def _read_settings(folder: Folder) -> Settings:
+    content = folder.read("config.yaml", at_most=MAX_CONFIG_BYTES)
+    path = folder.path / "config.yaml"
     try:
-        return json.loads((path / "state.json").read_bytes())["val_nats_per_char"]
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{path / 'state.json'} cannot be read: {error}") from error
+        return check_layer(text_layer(content.decode("utf-8"), str(path)))
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path} is not UTF-8 text") from error
+    except ConfigError as error:
+        problems = "; ".join(str(error).split("\n"))
+        raise RunError(f"this charlm does not know the checkpoint's configuration: {problems}") from error
 
 
-def _step(path: Path) -> int:
-    return int(path.name.removeprefix("step-"))
+def _read_vocabulary(folder: Folder) -> Vocabulary:
+    path = folder.path / "vocabulary.json"
+    symbols = as_object(parse_json(folder.read("vocabulary.json", at_most=MAX_VOCABULARY_BYTES), path))
+    characters, has_unknown = symbols.get("characters"), symbols.get("has_unknown")
+    if not isinstance(characters, str) or not isinstance(has_unknown, bool):
+        raise RunError(f"{path} is not a vocabulary")
+    if any(first >= second for first, second in pairwise(characters)) or len(characters) + has_unknown < 2:
+        raise RunError(f"{path} is not a vocabulary: its characters must be two or more, each once and in order")
+    if any("\ud800" <= character <= "\udfff" for character in characters):
+        raise RunError(f"{path} is not a vocabulary: half of a surrogate pair is no character")
+    return Vocabulary(characters, has_unknown)
 
 
-def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def _read_state(folder: Folder) -> Mapping[str, Any]:
+    path = folder.path / "state.json"
+    state = as_object(parse_json(folder.read("state.json", at_most=MAX_STATE_BYTES), path))
+    try:
+        state = migrate_state(state, folder.format)
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{path} is not a checkpoint's state of format {folder.format}: {error} is missing") from error
+    if key := wrong_key(state):
+        raise RunError(f"{path} is not a checkpoint's state: its {key} is not what it should be")
+    return state

@@ -1,58 +1,86 @@
-"""Writing files that are whole or not there, also when the machine stops in between."""
+"""Writing files that are whole or not there, also when the machine stops in between.
+
+The order is that of every careful writer: a draft beside the target, each file on the disk before the manifest that
+vouches for it, the draft's folder, a rename, the parent. Nothing here follows or makes a link.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Mapping
+import stat
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from charlm.errors import RunError, StorageError
+from charlm import __version__
+from charlm.errors import StorageError
+from charlm.runs.formats import FORMAT
 
 MANIFEST = "manifest.json"
-MANIFEST_FORMAT = 1
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Create a file that must not exist, with its bytes on the disk before this returns.
-
-    Raises:
-        StorageError: for a full disk, a read-only folder, or an existing file.
-    """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise storage_error(path, error) from error
+DRAFT_NAME = re.compile(r"\.tmp-(step-\d{8,}(\.old)?|config\.yaml|environment\.json)-\d+-[0-9a-f]{8}")
+# A folder on its way out, while another takes its name; until that has happened it is whole and found.
+ASIDE = ".old"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
     """Create a folder with its files and a manifest of their SHA-256, whole or not at all.
 
+    One of that name is replaced: it steps aside under a name by which it is still found, until the new one is there.
+
     Raises:
-        StorageError: where it cannot be written, or not be known to be on the disk; it is whole or absent then.
+        StorageError: where it cannot be written, or not be known to be on the disk.
     """
-    draft = _draft_name(target)
+    draft, aside = _draft_name(target), target.with_name(target.name + ASIDE)
+    num_bytes = sum(map(len, files.values()))
     try:
-        draft.mkdir(parents=True)
+        draft.mkdir()
         for name, content in files.items():
-            write_file(draft / name, content)
-        entries = {name: {"bytes": len(content), "sha256": _sha256(content)} for name, content in files.items()}
-        write_file(draft / MANIFEST, to_json({"format": MANIFEST_FORMAT, "files": entries}))
+            _write_file(draft / name, content)
+        entries = {name: {"bytes": len(content), "sha256": sha256(content)} for name, content in files.items()}
+        _write_file(draft / MANIFEST, to_json({"format": FORMAT, "charlm": __version__, "files": entries}))
         sync_folder(draft)
+        if os.path.lexists(target):
+            if os.path.lexists(aside):
+                remove_folder(aside)
+            target.rename(aside)
         draft.rename(target)
         sync_folder(target.parent)
+        if os.path.lexists(aside):
+            remove_folder(aside)
     except OSError as error:
-        raise storage_error(target, error) from error
+        raise storage_error(target, error, num_bytes=num_bytes) from error
     finally:
+        if os.path.lexists(aside) and not os.path.lexists(target):
+            with suppress(OSError):
+                aside.rename(target)
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file, or another in its place, whole or not at all.
+
+    Raises:
+        StorageError: where it cannot be written; what was there stays.
+    """
+    draft = _draft_name(path)
+    try:
+        try:
+            _write_file(draft, content)
+            draft.replace(path)
+            sync_folder(path.parent)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(path, error, num_bytes=len(content)) from error
 
 
 def remove_folder(folder: Path) -> None:
@@ -64,69 +92,140 @@ def remove_folder(folder: Path) -> None:
     draft = _draft_name(folder)
     try:
         folder.rename(draft)
-        shutil.rmtree(draft)
+        # Else a power cut could bring the name back without all of its files.
+        sync_folder(folder.parent)
+        _remove(draft)
     except OSError as error:
         raise storage_error(folder, error, "remove") from error
 
 
-def read_folder(folder: Path) -> dict[str, bytes]:
-    """Read the files of a folder that `write_folder` made, each held against the manifest.
+def sweep_drafts(folder: Path) -> None:
+    """Remove the drafts that a killed writer has left in a folder; nothing that only looks like one."""
+    for path in list(folder.iterdir()) if folder.is_dir() else []:
+        if DRAFT_NAME.fullmatch(path.name) and not path.is_symlink():
+            _remove(path)
+
+
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Append lines to a file, all of them or none.
 
     Raises:
-        RunError: for a missing, damaged or too new folder, naming the file.
+        StorageError: where they cannot be written.
     """
+    content = "".join(f"{line}\n" for line in lines).encode("utf-8")
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        if manifest["format"] != MANIFEST_FORMAT:
-            raise RunError(
-                f"{folder} has format {manifest['format']} and this charlm reads {MANIFEST_FORMAT}: "
-                "a newer one wrote it, or it is damaged"
-            )
-        entries = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
-        files = {name: (folder / name).read_bytes() for name in entries}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{folder} is not a whole checkpoint: {error}") from error
-    for name, content in files.items():
-        if (len(content), _sha256(content)) != entries[name]:
-            raise RunError(f"{folder / name} is damaged: its bytes are not those that were saved")
-    return files
+        with _opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as descriptor:
+            before = os.fstat(descriptor).st_size
+            try:
+                _write_all(descriptor, content)
+            except BaseException:
+                os.ftruncate(descriptor, before)
+                raise
+    except OSError as error:
+        raise storage_error(path, error, num_bytes=len(content)) from error
 
 
-def append_line(path: Path, record: Mapping[str, Any]) -> None:
-    """Append one JSON object as a line.
+def cut_file(path: Path, num_bytes: int) -> None:
+    """Cut a file off after so many bytes.
 
     Raises:
         StorageError: where it cannot be written.
     """
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        with _opened(path, os.O_WRONLY) as descriptor:
+            os.ftruncate(descriptor, num_bytes)
     except OSError as error:
         raise storage_error(path, error) from error
 
 
-def to_json(value: Any) -> bytes:
-    """Return a JSON text for people and programs, as bytes."""
-    return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
+def sync_file(path: Path) -> None:
+    """Put what was appended to a file on the disk, and its name; nothing where there is none.
+
+    Raises:
+        StorageError: where the disk does not take it.
+    """
+    num_bytes: int | None = None
+    try:
+        with _opened(path, os.O_RDONLY) as descriptor:
+            # How much of it is new is not known here.
+            num_bytes = os.fstat(descriptor).st_size
+            os.fsync(descriptor)
+        sync_folder(path.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage_error(path, error, num_bytes=num_bytes) from error
 
 
 def sync_folder(folder: Path) -> None:
-    """Put a folder's own entries on the disk."""
+    """Put the names in a folder on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems, such as shares, cannot; their servers see to it.
+        if error.errno not in UNSYNCED:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def storage_error(path: Path, error: OSError, action: str = "write", *, num_bytes: int | None = None) -> StorageError:
+    """Turn an operating system's error into a sentence; of a full disk it tells the bytes needed and free."""
+    sentence = f"cannot {action} {path}: {(error.strerror or str(error)).lower()}"
+    if error.errno in FULL and num_bytes is not None:
+        sentence += f": {num_bytes:,} bytes are needed and {_free_bytes(path):,} are free"
+    return StorageError(sentence)
+
+
+def to_json(value: Any) -> bytes:
+    """Return a JSON text for people and programs, as bytes."""
+    return (json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode("utf-8")
+
+
+def sha256(content: bytes) -> str:
+    """Return the SHA-256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        _write_all(descriptor, content)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def storage_error(path: Path, error: OSError, action: str = "write") -> StorageError:
-    """Turn an operating system's error into a sentence."""
-    return StorageError(f"cannot {action} {path}: {(error.strerror or str(error)).lower()}")
+def _write_all(descriptor: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Generator[int]:
+    """Open a regular file, through no link, and without waiting for a pipe's other end."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder with all that is in it, a file, or a link but not what it leads to."""
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _free_bytes(path: Path) -> int:
+    """Return what is free where a path lies, or 0 where even that cannot be told."""
+    with suppress(OSError):
+        return shutil.disk_usage(next(parent for parent in path.absolute().parents if parent.exists())).free
+    return 0
 
 
 def _draft_name(target: Path) -> Path:
     return target.with_name(f".tmp-{target.name}-{os.getpid()}-{secrets.token_hex(4)}")
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

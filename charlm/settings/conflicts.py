@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from charlm.errors import printable
 from charlm.settings.values import LossWeights
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _split_conflicts(parts: tuple[float | int, ...]) -> Iterator[tuple[str, str]
     sizes = all(isinstance(part, int) for part in parts)
     fractions = all(isinstance(part, float) for part in parts)
     if len(parts) not in (2, 3) or min(parts) < 0 or not (sizes or fractions) or parts[0] == 0:
-        yield "corpus.split", f"needs two or three fractions, or two or three sizes, not {list(parts)}"
+        yield "corpus.split", f"needs two or three fractions, or two or three sizes, not {printable(str(list(parts)))}"
     elif fractions and (total := sum(Fraction(str(part)) for part in parts)) != 1:
         yield "corpus.split", f"fractions must sum to 1, these sum to {float(total)}"
 

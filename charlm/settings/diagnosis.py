@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from charlm.errors import printable
 from charlm.settings.loading import KeyPath, Place
 from charlm.settings.schema import Settings
 
+MAX_PROBLEMS = 20
+# A longer key is no misspelling of one of ours.
+MAX_KEY = 100
 COMPARISONS = {
     "greater_than": "greater than {gt}",
     "greater_than_equal": "at least {ge}",
@@ -31,24 +36,27 @@ KINDS = {
 
 
 def explain(error: ValidationError, places: dict[KeyPath, Place]) -> list[str]:
-    """Return one sentence for each problem, in the order of their places."""
-    problems: dict[KeyPath, tuple[Place | None, str]] = {}
-    for detail in error.errors():
+    """Return one sentence for each problem, in the order of their places; of very many only the first."""
+    problems: dict[KeyPath, tuple[Place | None, Callable[[], str]]] = {}
+    for detail in error.errors(include_url=False):
         for path, sentence in _sentences(cast("dict[str, Any]", detail)):
             # A union reports each of its members; the first says enough.
             problems.setdefault(path, (_place(path, places), sentence))
     ordered = sorted(problems.values(), key=lambda problem: (str(problem[0] and problem[0].source), _line(problem[0])))
-    return [f"{sentence} ({place})" if place else sentence for place, sentence in ordered]
+    shown = [f"{sentence()} ({place})" if place else sentence() for place, sentence in ordered[:MAX_PROBLEMS]]
+    return [*shown, f"and {len(ordered) - MAX_PROBLEMS:,} more problems"] if len(ordered) > MAX_PROBLEMS else shown
 
 
 def known_keys() -> list[str]:
     """Return every dotted key of the configuration, sections included."""
-    return sorted(_keys(Settings, ""))
+    return list(_known_keys())
 
 
 def nearest_key(dotted: str) -> str | None:
     """Return the known key most like a misspelt one, or None where nothing is like it."""
     keys = known_keys()
+    if len(dotted) > MAX_KEY:
+        return None
     section = dotted.rpartition(".")[0]
     siblings = [key for key in keys if key.rpartition(".")[0] == section]
     for candidates in (siblings, keys):
@@ -59,6 +67,11 @@ def nearest_key(dotted: str) -> str | None:
     return names[found[0]] if found else None
 
 
+@cache
+def _known_keys() -> tuple[str, ...]:
+    return tuple(sorted(_keys(Settings, "")))
+
+
 def _keys(model: type[BaseModel], prefix: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
         yield prefix + name
@@ -67,19 +80,21 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[str]:
                 yield from _keys(candidate, f"{prefix}{name}.")
 
 
-def _sentences(detail: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
-    context = detail.get("ctx", {})
+def _sentences(detail: dict[str, Any]) -> Iterator[tuple[KeyPath, Callable[[], str]]]:
+    """Yield where each problem of a report lies and what makes its sentence: of 10,000, most are never written."""
     if detail["type"] == "conflict":
-        for key, reason in context["problems"]:
-            yield tuple(key.split(".")), f"{key} {reason}"
-        return
-    if detail["type"] == "extra_forbidden":
-        yield detail["loc"], _unknown_key(detail["loc"])
-        return
-    path = _key_path(detail["loc"])
-    dotted = ".".join(str(key) for key in path)
-    subject = dotted or "the configuration"
-    yield path, f"{subject} {_requirement(detail, context)}, got {_shown(detail['input'])}"
+        for key, reason in detail["ctx"]["problems"]:
+            yield tuple(key.split(".")), partial(str.format, "{} {}", key, reason)
+    elif detail["type"] == "extra_forbidden":
+        yield detail["loc"], partial(_unknown_key, detail["loc"])
+    else:
+        path = _key_path(detail["loc"])
+        yield path, partial(_bad_value, path, detail)
+
+
+def _bad_value(path: KeyPath, detail: dict[str, Any]) -> str:
+    subject = printable(".".join(str(key) for key in path), MAX_KEY) if path else "the configuration"
+    return f"{subject} {_requirement(detail, detail.get('ctx', {}))}, got {_shown(detail['input'])}"
 
 
 def _unknown_key(path: KeyPath) -> str:
@@ -88,7 +103,7 @@ def _unknown_key(path: KeyPath) -> str:
     if near == dotted:
         section, _, name = dotted.rpartition(".")
         return f"unknown key {dotted}; keys are nested: {section}: {{{name}: ...}}"
-    return f"unknown key {dotted}" + (f"; did you mean {near}?" if near else "")
+    return f"unknown key {printable(dotted, MAX_KEY)}" + (f"; did you mean {near}?" if near else "")
 
 
 def _requirement(detail: dict[str, Any], context: dict[str, Any]) -> str:

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import ValidationError
 
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, printable
 from charlm.settings.diagnosis import explain
-from charlm.settings.loading import Document, KeyPath, Place, dump_yaml, parse_yaml
+from charlm.settings.loading import (
+    MAX_CHARS,
+    MAX_DEPTH,
+    SURROGATES,
+    Document,
+    KeyPath,
+    Place,
+    dump_yaml,
+    parse_yaml,
+)
 from charlm.settings.schema import Settings
 from charlm.settings.shipped import shipped_folder
 
 QUICKSTART = "quickstart"
+# As many bytes as the reader's limit in characters can have.
+MAX_BYTES = 4 * MAX_CHARS
+MAX_NAME = 1_000
 PERIODS = (
     ("train", "eval_every"),
     ("sample", "every"),
@@ -65,15 +80,18 @@ def file_layer(file: str | Path) -> Layer:
     path = Path(file)
     if str(file) in shipped_names() and not path.exists():
         return shipped_layer(str(file))
+    name = printable(str(file), MAX_NAME)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = _content(path, name).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: not UTF-8 text (byte {error.start})") from error
-    except OSError as error:
+        raise ConfigError(f"{name}: not UTF-8 text (byte {error.start})") from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         shipped = ", ".join(shipped_names())
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError(f"cannot read the configuration {file}: {reason}; shipped ones by name: {shipped}") from error
-    return _layer(parse_yaml(text, str(file)), base=path.parent)
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise ConfigError(
+            f"cannot read the configuration {name}: {reason.lower()}; shipped ones by name: {shipped}"
+        ) from error
+    return _layer(parse_yaml(text, name), base=path.parent)
 
 
 def text_layer(text: str, source: str) -> Layer:
@@ -96,13 +114,22 @@ def override_layer(text: str) -> Layer:
     """Read one `section.key=value`; the value goes through the YAML parser."""
     key, equals, value = text.partition("=")
     path = tuple(key.strip().split("."))
+    source = f"--set {printable(text)}"
     if not equals or not all(path):
-        raise ConfigError(f"--set {text}: must look like section.key=value, such as model.hidden_size=128")
-    return keyed_layer(path, parse_yaml(value, f"--set {text}").value, f"--set {text}")
+        raise ConfigError(f"{source}: must look like section.key=value, such as model.hidden_size=128")
+    if len(path) > MAX_DEPTH or SURROGATES.search(key):
+        raise ConfigError(f"unknown key {printable(key.strip())} ({source})")
+    return keyed_layer(path, parse_yaml(value, source).value, source)
 
 
 def keyed_layer(path: Sequence[str], value: Any, source: str) -> Layer:
-    """Wrap one value at a path of keys; `source` names it in messages, relative paths start from here."""
+    """Wrap one value at a path of keys; `source` names it in messages, relative paths start from here.
+
+    Raises:
+        ConfigError: for a text that UTF-8 cannot hold, such as a file name that is not UTF-8.
+    """
+    if found := next(_torn_texts(value), None):
+        raise ConfigError(f"{source}: {printable(found)} is not UTF-8 and cannot stand in a configuration; rename it")
     values: Any = value
     for key in reversed(path):
         values = {key: values}
@@ -137,7 +164,26 @@ def check_layer(layer: Layer) -> Settings:
 
 def dump_settings(settings: Settings) -> str:
     """Write settings as YAML, every default spelled out; loading it gives equal settings."""
-    return dump_yaml(settings.model_dump(mode="json"))
+    return _yaml_of(settings.model_dump_json())
+
+
+@lru_cache(maxsize=2)
+def _yaml_of(values: str) -> str:
+    # Each checkpoint of a run holds the same settings, and PyYAML takes milliseconds for them.
+    return dump_yaml(json.loads(values))
+
+
+def dotted_values(settings: Settings) -> dict[str, Any]:
+    """Return every setting by its dotted key, as plain values."""
+    return dict(_dotted(settings.model_dump(mode="json"), ""))
+
+
+def _dotted(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _dotted(cast("dict[str, Any]", value), f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def _layer(document: Document, base: Path) -> Layer:
@@ -160,8 +206,31 @@ def _with_absolute_paths(values: dict[str, Any], base: Path) -> dict[str, Any]:
 
 
 def _absolute(entry: str, base: Path) -> str:
-    # Unlike Path.expanduser this leaves a file called ~draft.txt alone.
-    return str((base / os.path.expanduser(entry)).absolute())  # noqa: PTH111
+    # Unlike Path.expanduser this leaves a file called ~draft.txt alone. A name with a zero byte is nobody's home:
+    # whoever opens it says so.
+    expanded = entry if "\0" in entry else os.path.expanduser(entry)  # noqa: PTH111
+    return str((base / expanded).absolute())
+
+
+def _content(path: Path, name: str) -> bytes:
+    """Read a configuration file, never more of it than a configuration has."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ConfigError(f"the configuration {name} is a pipe or a device: name a file")
+    with path.open("rb") as stream:
+        content = stream.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{name}: longer than {MAX_BYTES:,} bytes, too long for a configuration")
+    return content
+
+
+def _torn_texts(value: Any) -> Iterator[str]:
+    """Yield the texts of a value that UTF-8 cannot hold."""
+    if isinstance(value, str) and SURROGATES.search(value):
+        yield value
+    elif isinstance(value, list):
+        for entry in cast("list[Any]", value):
+            yield from _torn_texts(entry)
 
 
 def _names_corpus(layer: Layer) -> bool:
@@ -192,8 +261,13 @@ def _overlay(below: dict[str, Any], above: dict[str, Any]) -> None:
 
 def _placed_anew(below: dict[KeyPath, Place], above: dict[KeyPath, Place]) -> dict[KeyPath, Place]:
     """Lay places over one another: what an option sets as a whole has its place, whatever stood inside before."""
-    leaves = [path for path in above if not any(other[: len(path)] == path != other for other in above)]
-    kept = {path: place for path, place in below.items() if not any(path[: len(leaf)] == leaf for leaf in leaves)}
+    parents = {path[:depth] for path in above for depth in range(len(path))}
+    leaves = above.keys() - parents
+    kept = {
+        path: place
+        for path, place in below.items()
+        if not any(path[:depth] in leaves for depth in range(len(path) + 1))
+    }
     return kept | above
 
 

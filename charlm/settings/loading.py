@@ -15,10 +15,13 @@ from typing import Any, cast
 import yaml
 from yaml.reader import ReaderError
 
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, printable
 
 MAX_CHARS = 1_000_000
 MAX_DEPTH = 16
+MAX_VALUES = 20_000
+
+SURROGATES = re.compile("[\ud800-\udfff]")
 
 SCALARS = {
     "null": re.compile(r"^(~|null|Null|NULL|)$"),
@@ -69,7 +72,7 @@ def parse_yaml(text: str, source: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
-        raise ConfigError(f"{where}: not valid YAML: {error.problem or error.context}") from error
+        raise ConfigError(f"{where}: not valid YAML: {printable(error.problem or error.context or '', 200)}") from error
     except ReaderError as error:
         # The only error without a line: a character that YAML forbids.
         before = text[: error.position].split("\n")
@@ -85,6 +88,7 @@ class _Reader:
     places: dict[KeyPath, Place]
 
     def fail(self, event: Any, message: str) -> ConfigError:
+        """Return the error that says where an event stands and what is wrong with it."""
         mark = event.start_mark
         return ConfigError(f"{self.source}:{mark.line + 1}:{mark.column + 1}: {message}")
 
@@ -105,18 +109,22 @@ def _document(reader: _Reader) -> Any:
 def _node(reader: _Reader, event: Any, path: KeyPath) -> Any:
     if len(path) > MAX_DEPTH:
         raise reader.fail(event, f"nested deeper than {MAX_DEPTH} levels")
-    _refuse_anchor_and_tag(reader, event)
+    if len(reader.places) > MAX_VALUES:
+        raise reader.fail(event, f"more than {MAX_VALUES:,} values, too many for a configuration")
+    _refuse_what_is_not_plain(reader, event)
     reader.places[path] = Place(reader.source, event.start_mark.line + 1)
     if isinstance(event, yaml.ScalarEvent):
         return _scalar(event.value) if event.implicit[0] else event.value
     return _mapping(reader, path) if isinstance(event, yaml.MappingStartEvent) else _sequence(reader, path)
 
 
-def _refuse_anchor_and_tag(reader: _Reader, event: Any) -> None:
+def _refuse_what_is_not_plain(reader: _Reader, event: Any) -> None:
     if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
         raise reader.fail(event, "anchors and aliases are not allowed; write the value out")
     if event.tag is not None:
-        raise reader.fail(event, f"the tag {event.tag} is not allowed")
+        raise reader.fail(event, f"the tag {printable(event.tag)} is not allowed")
+    if isinstance(event, yaml.ScalarEvent) and (found := SURROGATES.search(event.value)):
+        raise reader.fail(event, f"U+{ord(found[0]):04X} is half of a character and cannot be written to a file")
 
 
 def _mapping(reader: _Reader, path: KeyPath) -> dict[str, Any]:
@@ -126,10 +134,10 @@ def _mapping(reader: _Reader, path: KeyPath) -> dict[str, Any]:
             break
         if not isinstance(event, yaml.ScalarEvent):
             raise reader.fail(event, "a key must be a plain word")
-        _refuse_anchor_and_tag(reader, event)
+        _refuse_what_is_not_plain(reader, event)
         key = event.value
         if key in values:
-            raise reader.fail(event, f"the key {key} stands here twice")
+            raise reader.fail(event, f"the key {printable(key)} stands here twice")
         values[key] = _node(reader, next(reader.events), (*path, key))
         # The key's own line is where a reader looks, also when the value is a block below it.
         reader.places[(*path, key)] = Place(reader.source, event.start_mark.line + 1)

@@ -10,7 +10,11 @@ from pydantic_core import PydanticCustomError
 from charlm.settings.conflicts import conflicts
 from charlm.settings.values import (
     DEVICES,
+    AtLeastTwo,
+    Epochs,
     LossWeights,
+    Natural,
+    NaturalFloat,
     Period,
     PositiveFloat,
     PositiveInt,
@@ -29,6 +33,9 @@ UnknownPolicy = Literal["error", "skip", "replace"]
 
 DEFAULT_CORPUS = "stories"
 DEFAULT_EPOCHS = 20
+# Generous beyond any sense, and small enough that the sizes of a network can be told without its memory.
+MAX_UNITS = 65_536
+MAX_WINDOW = 1_000_000
 
 
 class Clean(Section):
@@ -99,7 +106,7 @@ class VocabularySettings(Section):
     """Which characters become symbols."""
 
     min_count: PositiveInt = Field(default=1, description="characters seen less often become the unknown symbol")
-    max_size: Annotated[int, Field(ge=2)] | None = Field(
+    max_size: AtLeastTwo | None = Field(
         default=None,
         description="at most so many symbols, the unknown symbol included; the most frequent stay",
     )
@@ -111,8 +118,10 @@ class SamplingSettings(Section):
     method: Literal["consecutive", "random"] = Field(
         default="consecutive", description="consecutive carries the recurrent state, random starts it at zero"
     )
-    batch_size: PositiveInt = Field(default=32, description="windows side by side")
-    seq_len: PositiveInt = Field(default=64, description="characters in a window, the length of truncated BPTT")
+    batch_size: Annotated[int, Field(ge=1, le=MAX_WINDOW)] = Field(default=32, description="windows side by side")
+    seq_len: Annotated[int, Field(ge=1, le=MAX_WINDOW)] = Field(
+        default=64, description="characters in a window, the length of truncated BPTT"
+    )
 
 
 class ModelSettings(Section):
@@ -123,16 +132,16 @@ class ModelSettings(Section):
         description="forward; backward reads the text from its end; bidirectional has a stack for each and predicts a "
         "character from both sides of it; leaky is torch.nn's own joined layers, which read their own target",
     )
-    lookahead: Annotated[int, Field(ge=0)] = Field(
+    lookahead: Annotated[int, Field(ge=0, le=MAX_WINDOW)] = Field(
         default=0, description="bidirectional: characters beyond a window that the backward stack reads first, unscored"
     )
     loss_weights: LossWeights = Field(default=LossWeights(), description="bidirectional: what its three losses count")
 
     cell: Cell = Field(default="lstm", description="the recurrent cell")
-    hidden_size: PositiveInt = Field(default=256, description="units of each layer")
-    num_layers: PositiveInt = Field(default=1, description="layers on top of each other")
+    hidden_size: Annotated[int, Field(ge=1, le=MAX_UNITS)] = Field(default=256, description="units of each layer")
+    num_layers: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="layers on top of each other")
     dropout: UnitInterval = Field(default=0.0, description="probability of dropping a unit between layers")
-    embedding_size: PositiveInt | None = Field(
+    embedding_size: Annotated[int, Field(ge=1, le=MAX_UNITS)] | None = Field(
         default=None, description="units of a learned embedding; null feeds one-hot vectors"
     )
     activation: Activation | None = Field(default=None, description="of the rnn cell; null is tanh")
@@ -145,7 +154,9 @@ class ModelSettings(Section):
         description="torch's default; normal(0, 0.01) with zero biases; Xavier; He; orthogonal or identity "
         "recurrent matrices (identity for relu rnn)",
     )
-    forget_bias: float | None = Field(default=None, description="lstm: the forget gate's bias at the start")
+    forget_bias: Annotated[float, Field(ge=-1000.0, le=1000.0)] | None = Field(
+        default=None, description="lstm: the forget gate's bias at the start"
+    )
     implementation: Implementation = Field(
         default="auto",
         description="a choice of speed, not of model; auto is native on a CPU that has kernels, else torch",
@@ -159,7 +170,7 @@ class ScheduleSettings(Section):
         default="constant",
         description="step and exponential multiply by factor every `every`; plateau on validation",
     )
-    warmup_steps: Annotated[int, Field(ge=0)] = Field(default=0, description="steps of linear rise from zero")
+    warmup_steps: Natural = Field(default=0, description="steps of linear rise from zero")
     total_steps: PositiveInt | None = Field(
         default=None, description="cosine: steps until the end; null takes it from epochs or max_steps"
     )
@@ -172,7 +183,7 @@ class ScheduleSettings(Section):
     patience: PositiveInt | None = Field(
         default=None, description="plateau: evaluations without improvement; null is 3"
     )
-    min_learning_rate: Annotated[float, Field(ge=0.0)] = Field(default=0.0, description="the rate never falls below")
+    min_learning_rate: NaturalFloat = Field(default=0.0, description="the rate never falls below")
 
 
 class OptimizerSettings(Section):
@@ -181,19 +192,21 @@ class OptimizerSettings(Section):
     method: Literal["adam", "adamw", "sgd", "rmsprop"] = Field(default="adam", description="the optimiser")
     learning_rate: PositiveFloat = Field(default=5e-3, description="at its peak")
     momentum: UnitInterval | None = Field(default=None, description="sgd, rmsprop; null is 0")
-    weight_decay: Annotated[float, Field(ge=0.0)] = Field(default=0.0, description="L2, or decoupled for adamw")
+    weight_decay: NaturalFloat = Field(default=0.0, description="L2, or decoupled for adamw")
     clip_norm: PositiveFloat | None = Field(
         default=1.0, description="largest global norm of the gradient; null is none"
     )
     clip_value: PositiveFloat | None = Field(default=None, description="largest absolute value of each gradient entry")
-    accumulation: PositiveInt = Field(default=1, description="windows whose gradients are averaged for one step")
+    accumulation: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=1, description="windows whose gradients are averaged for one step"
+    )
     schedule: ScheduleSettings = Field(default=ScheduleSettings(), description="the learning rate over time")
 
 
 class TrainSettings(Section):
     """How long, from which seed, on what; the first budget reached ends the run."""
 
-    epochs: PositiveInt | None = Field(
+    epochs: Epochs | None = Field(
         default=None,
         description=f"passes over the training part; null is {DEFAULT_EPOCHS} if neither max_steps nor minutes is set",
     )
@@ -213,7 +226,7 @@ class TrainSettings(Section):
     device: Annotated[str, Field(pattern=DEVICES)] = Field(
         default="auto", description="auto, cpu, cuda, cuda:N, or mps (untested)"
     )
-    threads: PositiveInt | None = Field(
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=None, description="CPU threads; null measures how many are fastest when the run is created"
     )
 
@@ -227,7 +240,7 @@ class CheckpointSettings(Section):
     """When checkpoints are saved beside those of evaluations, and which are kept beside the best."""
 
     minutes: PositiveFloat = Field(default=10.0, description="save between evaluations too, so often")
-    keep_last: Annotated[int, Field(ge=2)] = Field(default=2, description="the newest so many are kept")
+    keep_last: AtLeastTwo = Field(default=2, description="the newest so many are kept")
     keep_every: Period | None = Field(
         default=None, description="those whose step is a multiple of this are kept as well; null keeps none of them"
     )
@@ -236,7 +249,7 @@ class CheckpointSettings(Section):
 class EvalSettings(Section):
     """Evaluations during training; the end always reads everything."""
 
-    max_chars: Annotated[int, Field(ge=2)] = Field(default=20_000, description="characters read at most")
+    max_chars: AtLeastTwo = Field(default=20_000, description="characters read at most")
 
 
 class SampleSettings(Section):
@@ -245,8 +258,12 @@ class SampleSettings(Section):
     prefixes: TextList | None = Field(
         default=None, description="one continuation each; null takes two beginnings of lines from the corpus"
     )
-    length: PositiveInt = Field(default=80, description="characters written after the prefix")
-    temperature: Annotated[float, Field(ge=0.0)] = Field(default=0.8, description="0 takes the likeliest character")
+    length: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=80, description="characters written after the prefix"
+    )
+    temperature: Annotated[float, Field(ge=0.0, le=1000.0)] = Field(
+        default=0.8, description="0 takes the likeliest character"
+    )
     every: Period = Field(default=Period(epochs=5), description="how often samples are written")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Annotated, Any, Literal, cast, get_args
@@ -21,11 +21,21 @@ from pydantic_core import PydanticCustomError
 
 SplitName = Literal["default", "nanogpt", "torch-rnn", "none", "standard"]
 
-DEVICES = r"^(auto|cpu|mps|cuda(:\d+)?)$"
+DEVICES = r"^(auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?)$"
+
+# Beyond what any run counts; with it and the bounds below no product of two settings passes 2^63.
+MAX_COUNT = 1_000_000_000_000
+MAX_EPOCHS = 1_000_000
+# Beyond what any rate or norm is; float32 holds it.
+MAX_NUMBER = 1e30
 
 UnitInterval = Annotated[float, Field(ge=0.0, lt=1.0)]
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0.0)]
+Natural = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+PositiveInt = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+AtLeastTwo = Annotated[int, Field(ge=2, le=MAX_COUNT)]
+Epochs = Annotated[int, Field(ge=1, le=MAX_EPOCHS)]
+NaturalFloat = Annotated[float, Field(ge=0.0, le=MAX_NUMBER)]
+PositiveFloat = Annotated[float, Field(gt=0.0, le=MAX_NUMBER)]
 
 
 class Section(BaseModel):
@@ -48,10 +58,10 @@ def also(*shapes: JsonDict) -> ConfigDict:
 class Period(Section):
     """A period counted in steps (written `500`) or in epochs (written `{epochs: 40}`)."""
 
-    model_config = also({"type": "integer", "minimum": 1})
+    model_config = also({"type": "integer", "minimum": 1, "maximum": MAX_COUNT})
 
     steps: PositiveInt | None = Field(default=None, description="optimiser steps")
-    epochs: PositiveInt | None = Field(default=None, description="epochs")
+    epochs: Epochs | None = Field(default=None, description="epochs")
 
     @model_validator(mode="before")
     @classmethod
@@ -97,11 +107,11 @@ def _split_shape(value: Any) -> Any:
         parts = value.split("/")
         if value in get_args(SplitName):
             return value
-        if len(parts) in (2, 3) and all(part.strip().isdecimal() for part in parts):
+        if len(parts) in (2, 3) and all(re.fullmatch(" *[0-9]{1,3} *", part) for part in parts):
             return tuple(float(Fraction(int(part), 100)) for part in parts)
     if isinstance(value, list | tuple):
         numbers = tuple(cast("Iterable[Any]", value))
-        if all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+        if all(type(number) in (int, float) and abs(number) <= MAX_COUNT for number in numbers):
             return numbers
     raise PydanticCustomError(
         "split",
@@ -118,8 +128,8 @@ SplitSetting = Annotated[
         {
             "anyOf": [
                 {"enum": list(get_args(SplitName))},
-                {"type": "string", "pattern": "^[0-9]+/[0-9]+(/[0-9]+)?$"},
-                {"type": "array", "items": {"type": "number", "minimum": 0}},
+                {"type": "string", "pattern": "^ *[0-9]{1,3} *(/ *[0-9]{1,3} *){1,2}$"},
+                {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": MAX_COUNT}},
             ]
         }
     ),
@@ -129,6 +139,6 @@ SplitSetting = Annotated[
 class LossWeights(Section):
     """What each of a bidirectional model's three losses counts in training."""
 
-    forward: Annotated[float, Field(ge=0.0)] = Field(default=1.0, description="of the forward half alone")
-    backward: Annotated[float, Field(ge=0.0)] = Field(default=1.0, description="of the backward half alone")
-    both: Annotated[float, Field(ge=0.0)] = Field(default=1.0, description="of both halves together, the cloze loss")
+    forward: NaturalFloat = Field(default=1.0, description="of the forward half alone")
+    backward: NaturalFloat = Field(default=1.0, description="of the backward half alone")
+    both: NaturalFloat = Field(default=1.0, description="of both halves together, the cloze loss")

@@ -6,14 +6,15 @@ import codecs
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from charlm.errors import StorageError, TextError
+from charlm.errors import StorageError, TextError, printable
 from charlm.settings.schema import CorpusSettings
 from charlm.text.known import corpus_file, data_folder
 
 CHUNK_BYTES = 1 << 20
+MAX_NAME = 1_000
 # Tried in this order for a suggestion; latin-1 decodes anything and so comes last.
 LIKELY_ENCODINGS = ("utf-8", "utf-16", "gb18030", "shift_jis", "cp1252", "latin-1")
 
@@ -22,11 +23,16 @@ def locate_corpus(corpus: CorpusSettings) -> tuple[Path, ...]:
     """Return the files of a corpus in their order; standard input is first kept in the cache.
 
     Raises:
-        TextError: for a missing file, a folder without .txt files, an unknown or absent named corpus.
+        TextError: for a missing file, a folder without .txt files, a name that is not UTF-8, an unknown or absent
+            named corpus.
     """
     if corpus.name is not None:
         return (corpus_file(corpus.name),)
-    return tuple(file for entry in corpus.path or () for file in _files_of(entry))
+    files = tuple(file for entry in corpus.path or () for file in _files_of(entry))
+    for file in files:
+        if not _is_utf8(str(file)):
+            raise TextError(f"the name of {shown_path(file)} is not UTF-8 and cannot be recorded: rename it")
+    return files
 
 
 def read_files(files: Iterable[Path], encoding: str = "utf-8") -> Iterator[str]:
@@ -38,13 +44,39 @@ def read_files(files: Iterable[Path], encoding: str = "utf-8") -> Iterator[str]:
     Raises:
         TextError: for an unreadable file, and for a byte that does not decode, with file, offset and line.
     """
+    return decode_blocks(file_blocks(files), encoding)
+
+
+def file_blocks(files: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
+    """Yield the bytes of some files, block by block, each with its file; an empty block ends a file.
+
+    Raises:
+        TextError: for an unreadable file.
+    """
+    for file in files:
+        yield from ((file, block) for block in _blocks(file))
+        yield file, b""
+
+
+def decode_blocks(blocks: Iterable[tuple[Path, bytes]], encoding: str) -> Iterator[str]:
+    """Stream the characters of blocks such as those of `file_blocks`; see `read_files`."""
     try:
         # Unlike codecs.lookup this refuses codecs that do not decode bytes to text, such as base64.
         "".encode(encoding)
     except (LookupError, ValueError) as error:
         raise TextError(f"corpus.encoding {encoding!r} is not a text encoding Python knows") from error
-    for file in files:
-        yield from _read_file(file, encoding)
+    decoder = codecs.getincrementaldecoder(encoding)()
+    offset, is_start = 0, True
+    for file, block in blocks:
+        held = len(decoder.getstate()[0])
+        text = _decode(decoder, block, file=file, encoding=encoding, offset=offset - held)
+        if text and is_start:
+            text, is_start = text.removeprefix("\N{BYTE ORDER MARK}"), False
+        yield text
+        offset += len(block)
+        if not block:
+            decoder.reset()
+            offset, is_start = 0, True
 
 
 def hash_files(files: Sequence[Path]) -> tuple[str, int]:
@@ -55,6 +87,11 @@ def hash_files(files: Sequence[Path]) -> tuple[str, int]:
             digest.update(block)
             size += len(block)
     return digest.hexdigest(), size
+
+
+def shown_path(path: Path | str) -> str:
+    """Return a path as a sentence shows it, on one line and of bearable length."""
+    return printable(str(path), MAX_NAME)
 
 
 def with_kept_input(corpus: CorpusSettings) -> CorpusSettings:
@@ -73,18 +110,29 @@ def _files_of(entry: str) -> list[Path]:
         if path.is_dir():
             return _text_files(path)
         if not path.exists():
-            raise TextError(f"there is no corpus file {entry}; `charlm corpus list` shows corpora known by name")
+            raise TextError(
+                f"there is no corpus file {shown_path(entry)}; `charlm corpus list` shows corpora known by name"
+            )
         if not path.is_file():
-            raise TextError(f"{entry} is a pipe or a device: give a file, or - to read standard input")
+            raise TextError(f"{shown_path(entry)} is a pipe or a device: give a file, or - to read standard input")
     except OSError as error:
-        raise TextError(f"cannot read {entry}: {(error.strerror or str(error)).lower()}") from error
+        raise TextError(f"cannot read {shown_path(entry)}: {(error.strerror or str(error)).lower()}") from error
     return [path]
+
+
+def _is_utf8(name: str) -> bool:
+    """Say whether a name can be written down; bytes that are no UTF-8 are surrogates in Python's names."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text_files(folder: Path) -> list[Path]:
     files = sorted(file for file in folder.iterdir() if file.suffix == ".txt" and file.is_file())
     if not files:
-        raise TextError(f"the folder {folder} has no .txt files (folders inside it are not searched)")
+        raise TextError(f"the folder {shown_path(folder)} has no .txt files (folders inside it are not searched)")
     return files
 
 
@@ -113,42 +161,22 @@ def _blocks(file: Path) -> Iterator[bytes]:
             while block := stream.read(CHUNK_BYTES):
                 yield block
     except OSError as error:
-        raise TextError(f"cannot read {file}: {(error.strerror or str(error)).lower()}") from error
+        raise TextError(f"cannot read {shown_path(file)}: {(error.strerror or str(error)).lower()}") from error
 
 
-def _read_file(file: Path, encoding: str) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder(encoding)()
-    offset, is_start = 0, True
-    pending: Callable[[], int] = lambda: len(decoder.getstate()[0])  # noqa: E731
-    for block in _blocks(file):
-        held = pending()
-        text = _decode(decoder, block, file=file, encoding=encoding, offset=offset - held, is_final=False)
-        offset += len(block)
-        if text and is_start:
-            text, is_start = text.removeprefix("\N{BYTE ORDER MARK}"), False
-        yield text
-    _decode(decoder, b"", file=file, encoding=encoding, offset=offset - pending(), is_final=True)
-
-
-def _decode(
-    decoder: codecs.IncrementalDecoder,
-    block: bytes,
-    *,
-    file: Path,
-    encoding: str,
-    offset: int,
-    is_final: bool,
-) -> str:
+def _decode(decoder: codecs.IncrementalDecoder, block: bytes, *, file: Path, encoding: str, offset: int) -> str:
     try:
-        text = decoder.decode(block, is_final)
+        text = decoder.decode(block, final=not block)
     except UnicodeDecodeError as error:
         raise TextError(_bad_byte(file, encoding, offset + error.start)) from error
     except UnicodeError as error:
         # Some codecs name no byte: UTF-16 without a byte order mark, for one.
-        raise TextError(f"{file} is not {encoding}: {error}{_suggestion(file, encoding)}") from error
+        raise TextError(f"{shown_path(file)} is not {encoding}: {error}{_suggestion(file, encoding)}") from error
     if "\0" in text:
         hint = _suggestion(file, encoding)
-        raise TextError(f"{file} holds zero bytes: it is a binary file or another encoding than {encoding}{hint}")
+        raise TextError(
+            f"{shown_path(file)} holds zero bytes: it is a binary file or another encoding than {encoding}{hint}"
+        )
     return text
 
 
@@ -162,7 +190,7 @@ def _bad_byte(file: Path, encoding: str, position: int) -> str:
         line += block.count(b"\n")
         seen += len(block)
     return (
-        f"{file} is not {encoding}: byte 0x{value.hex()} at offset {position:,}, line {line:,}"
+        f"{shown_path(file)} is not {encoding}: byte 0x{value.hex()} at offset {position:,}, line {line:,}"
         f"{_suggestion(file, encoding)}"
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from charlm.errors import StorageError, TextError
 from charlm.settings.schema import CorpusSettings, UnknownPolicy, VocabularySettings
 from charlm.text.cleaning import clean_text
-from charlm.text.corpus import hash_files, locate_corpus, read_files
+from charlm.text.corpus import decode_blocks, file_blocks, hash_files, locate_corpus, read_files, shown_path
 from charlm.text.known import data_folder
 from charlm.text.vocabulary import (
     NUM_CODE_POINTS,
@@ -29,6 +30,8 @@ from charlm.text.vocabulary import (
 CACHED_BYTES = 8 << 20
 CACHE_VERSION = 2
 DIGEST_BYTES = 32
+# The first and the last; they stand for no character, and no UTF-8 can write them.
+SURROGATES = ("\ud800", "\udfff")
 
 
 @dataclass(frozen=True)
@@ -48,35 +51,85 @@ class Corpus:
     sha256: str
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A corpus before it is encoded: its files and, as they were hashed, their bytes."""
+
+    settings: CorpusSettings
+    files: tuple[Path, ...]
+    sha256: str
+    num_bytes: int
+
+    @property
+    def name(self) -> str:
+        return self.settings.name or ", ".join(map(shown_path, self.files))
+
+    @property
+    def cache_key(self) -> list[object]:
+        settings = self.settings
+        return [CACHE_VERSION, self.sha256, settings.encoding, settings.clean.model_dump(), settings.max_chars]
+
+
 def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings) -> Corpus:
     """Read, clean, count and encode a corpus.
 
     Raises:
-        TextError: for a corpus that is missing, not decodable, empty, or of one symbol only.
+        TextError: for a corpus that is missing, not decodable, empty, of one symbol only, or changing.
     """
     files = locate_corpus(corpus)
-    sha256, num_bytes = hash_files(files)
-    key = [CACHE_VERSION, sha256, corpus.encoding, corpus.clean.model_dump(), corpus.max_chars]
-    is_large = num_bytes >= CACHED_BYTES
-    counts = _cached_counts(key, files, corpus) if is_large else count_characters(read_cleaned(files, corpus))
-    name = corpus.name or ", ".join(str(file) for file in files)
+    source = _Source(corpus, files, *hash_files(files))
+    is_large = source.num_bytes >= CACHED_BYTES
+    counts = _cached_counts(source) if is_large else count_characters(_read_unchanged(source))
     if not counts:
-        raise TextError(f"the corpus {name} is empty" + (" after cleaning" if num_bytes else ""))
+        raise TextError(f"the corpus {source.name} is empty" + (" after cleaning" if source.num_bytes else ""))
+    if any(SURROGATES[0] <= character <= SURROGATES[1] for character in counts):
+        raise TextError(f"the corpus {source.name} is not {corpus.encoding}: it has halves of surrogate pairs")
     symbols = build_vocabulary(counts, min_count=vocabulary.min_count, max_size=vocabulary.max_size)
     if len(symbols) < 2:
-        raise TextError(f"the corpus {name} has only one symbol: there is nothing to predict")
-    if is_large:
-        ids = _cached_ids([*key, symbols.characters, symbols.has_unknown], files, corpus, symbols)
-    else:
-        ids = encode_text(read_cleaned(files, corpus), symbols, unknown="replace")
-        ids.setflags(write=False)
-    return Corpus(ids, symbols, files, sha256)
+        raise TextError(f"the corpus {source.name} has only one symbol: there is nothing to predict")
+    ids = _cached_ids(source, symbols) if is_large else np.concatenate(list(_encode_source(source, symbols)))
+    ids.setflags(write=False)
+    assert len(ids) == sum(counts.values())
+    return Corpus(ids, symbols, files, source.sha256)
 
 
 def read_cleaned(files: Iterable[Path], corpus: CorpusSettings) -> Iterator[str]:
     """Stream the cleaned characters of some files, max_chars of them at most."""
-    chunks = clean_text(read_files(files, corpus.encoding), corpus.clean)
+    return _cleaned(read_files(files, corpus.encoding), corpus)
+
+
+def _cleaned(chunks: Iterator[str], corpus: CorpusSettings) -> Iterator[str]:
+    chunks = clean_text(chunks, corpus.clean)
     return chunks if corpus.max_chars is None else _first(chunks, corpus.max_chars)
+
+
+def _read_unchanged(source: _Source) -> Iterator[str]:
+    """Stream the cleaned characters of a corpus, and see at their end that its bytes are those that were hashed."""
+    digest, problem = hashlib.sha256(), None
+    blocks = _seen_by(digest.update, source)
+    try:
+        yield from _cleaned(decode_blocks(blocks, source.settings.encoding), source.settings)
+    except TextError as error:
+        problem = error
+    # What max_chars or a bad byte left out was hashed too.
+    deque(blocks, maxlen=0)
+    if digest.hexdigest() != source.sha256:
+        raise TextError(
+            f"the corpus {source.name} changed while it was read: start again when nothing writes to it"
+        ) from problem
+    if problem:
+        raise problem
+
+
+def _seen_by(update: Callable[[bytes], None], source: _Source) -> Iterator[tuple[Path, bytes]]:
+    """Yield the blocks of a corpus, each shown to `update`; files that grow are left at their first new one."""
+    num_bytes = 0
+    for file, block in file_blocks(source.files):
+        update(block)
+        num_bytes += len(block)
+        if num_bytes > source.num_bytes:
+            return
+        yield file, block
 
 
 def count_characters(chunks: Iterable[str]) -> dict[str, int]:
@@ -126,20 +179,24 @@ def _first(chunks: Iterator[str], num_chars: int) -> Iterator[str]:
             return
 
 
-def _cached_counts(key: Sequence[object], files: tuple[Path, ...], corpus: CorpusSettings) -> dict[str, int]:
-    path = _cache_path(key, ".counts")
+def _encode_source(source: _Source, vocabulary: Vocabulary) -> Iterator[Ids]:
+    # A character that was not counted can only be of a changed text: the reading says so at its end.
+    unknown = "replace" if vocabulary.has_unknown else "skip"
+    return encoded_chunks(_read_unchanged(source), vocabulary, unknown=unknown, what="the corpus")
+
+
+def _cached_counts(source: _Source) -> dict[str, int]:
+    path = _cache_path(source.cache_key, ".counts")
     if not _is_intact(path):
-        counts = count_characters(read_cleaned(files, corpus))
+        counts = count_characters(_read_unchanged(source))
         _write(path, [json.dumps(counts).encode("ascii")])
     return json.loads(path.read_bytes()[:-DIGEST_BYTES])
 
 
-def _cached_ids(key: Sequence[object], files: tuple[Path, ...], corpus: CorpusSettings, vocabulary: Vocabulary) -> Ids:
-    path = _cache_path(key, ".ids")
+def _cached_ids(source: _Source, vocabulary: Vocabulary) -> Ids:
+    path = _cache_path([*source.cache_key, vocabulary.characters, vocabulary.has_unknown], ".ids")
     if not _is_intact(path):
-        chunks = read_cleaned(files, corpus)
-        encoded = encoded_chunks(chunks, vocabulary, unknown="replace", what="the corpus")
-        _write(path, (ids.tobytes() for ids in encoded))
+        _write(path, (ids.tobytes() for ids in _encode_source(source, vocabulary)))
     num_ids = (path.stat().st_size - DIGEST_BYTES) // np.dtype(vocabulary.dtype).itemsize
     return np.memmap(path, dtype=vocabulary.dtype, mode="r", shape=(num_ids,))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,29 +62,53 @@ def num_dropped(num_chars: int, sampling: SamplingSettings, lookahead: int = 0) 
     return num_chars - 1 - num_windows(num_chars, sampling, lookahead) * sampling.batch_size * sampling.seq_len
 
 
-def window_starts(num_chars: int, sampling: SamplingSettings, *, seed: int, epoch: int, lookahead: int = 0) -> Starts:
-    """Return where each window's streams start in the text, (windows, B).
+def read_windows(
+    ids: Ids, sampling: SamplingSettings, *, seed: int, epoch: int, lookahead: int = 0, start: int = 0
+) -> Iterator[Window]:
+    """Yield an epoch's windows from number `start` on, a pure function of (seed, epoch, start).
 
     Consecutive: B contiguous streams side by side, so that a stream's window goes on where its last one ended. Random:
     non-overlapping windows from a random offset, shuffled by (seed, epoch).
+
+    Args:
+        ids: the text, (N,); a mapped one is read a window at a time.
+        sampling: how it is cut.
+        seed: of the random order.
+        epoch: from 0.
+        lookahead: characters that must follow each window.
+        start: how many windows to leave out at the epoch's beginning.
+    Raises:
+        TextError: for a text too short for one window.
     """
+    rows = _window_starts(len(ids), sampling, seed=seed, epoch=epoch, lookahead=lookahead, start=start)
+    yield from cut_windows(ids, rows, sampling.seq_len, lookahead)
+
+
+def _window_starts(
+    num_chars: int, sampling: SamplingSettings, *, seed: int, epoch: int, lookahead: int = 0, start: int = 0
+) -> Iterator[Starts]:
+    """Yield where each window's streams start in the text, (B,); see `read_windows`."""
     batch_size, seq_len = sampling.batch_size, sampling.seq_len
     count = num_windows(num_chars, sampling, lookahead)
     num_targets = num_chars - 1 - lookahead
     if sampling.method == "consecutive":
         stream_starts = np.arange(batch_size, dtype=np.int64) * (num_targets // batch_size)
-        return stream_starts + seq_len * np.arange(count, dtype=np.int64)[:, None]
+        yield from (stream_starts + seq_len * number for number in range(start, count))
+        return
     generator = np.random.default_rng([seed, epoch])
     # The offset takes nothing from the number of whole batches, so that every epoch has equally many.
     slack = num_targets - count * batch_size * seq_len
     offset = int(generator.integers(min(seq_len, slack + 1)))
     available = (num_targets - offset) // seq_len
-    chosen = generator.permutation(available)[: count * batch_size]
-    return (offset + seq_len * chosen).reshape(count, batch_size)
+    # The one array over a whole epoch: of the narrowest type, whose order is that of any other.
+    order = np.arange(available, dtype=np.min_scalar_type(available))
+    generator.shuffle(order)
+    for number in range(start, count):
+        yield offset + seq_len * order[number * batch_size :][:batch_size].astype(np.int64)
 
 
-def cut_windows(ids: Ids, starts: Starts, seq_len: int, lookahead: int = 0) -> Iterator[Window]:
-    """Yield the windows that start at `starts`, (windows, B)."""
+def cut_windows(ids: Ids, starts: Iterable[Starts], seq_len: int, lookahead: int = 0) -> Iterator[Window]:
+    """Yield the windows that start at `starts`, (B,) each."""
     steps = np.arange(seq_len + 1 + lookahead, dtype=np.int64)[:, None]
     for row in starts:
         text = ids[steps + row]  # (T + 1 + lookahead, B)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from charlm.evaluation.figure import Figures, figures_record
+from charlm.evaluation.figure import figures_record
 from charlm.evaluation.reading import evaluate
 from charlm.networks.leaky import WARNING
 from charlm.runs.checkpoints import load_checkpoint
 from charlm.runs.folder import Run
 from charlm.training.experiment import Experiment
 from charlm.training.progress import Progress
-from charlm.training.reports import End, Samples
+from charlm.training.recording import leave_if
 
 
 def close_run(
@@ -19,46 +20,47 @@ def close_run(
     run: Run,
     progress: Progress,
     stopped_by: str,
-    samples: Samples | None,
-    seconds: float,
-) -> End:
-    """Measure the best checkpoint and record the closing figures.
+    *,
+    seconds: Callable[[], float],
+    should_stop: Callable[[], str | None],
+) -> dict[str, Any]:
+    """Measure the best checkpoint and return the closing record; the network has that checkpoint's weights afterwards.
 
-    A run ended by a signal is not measured: whoever ends it does not want to wait. The network has the best
-    checkpoint's weights afterwards.
+    Args:
+        stopped_by: what ended the run.
+        seconds: asked at the end: how long the run has taken.
+        should_stop: asked between chunks of the texts.
+    Raises:
+        StopRequestedError: where it answers.
     """
-    val: Figures | None = None
-    test: Figures | None = None
-    best_step: int | None = None
-    if stopped_by not in ("interrupt", "terminate"):
-        best = load_checkpoint(run, "best")
-        best_step = best.step
-        experiment.network.load_state_dict(dict(best.model))
-        split = experiment.split
-        val = evaluate(experiment.network, split.val.ids) if split.val else None
-        test = evaluate(experiment.network, split.test.ids) if split.test else None
-    train = (progress.last_epoch or progress.whole).figures
+    best = load_checkpoint(run, "best")
+    experiment.network.load_state_dict(dict(best.model))
+    leave = leave_if(should_stop)
+    parts = (experiment.split.val, experiment.split.test)
+    val, test = (part and evaluate(experiment.network, part.ids, report=leave) for part in parts)
+    facts, whole = experiment.facts, progress.whole
     record: dict[str, Any] = {
         "kind": "end",
         "run": run.name,
         "stopped_by": stopped_by,
         "steps": progress.step,
         "epochs": progress.epoch,
-        "best_step": best_step,
-        "seconds": round(seconds, 3),
-        "chars_seen": progress.whole.chars,
-        "chars_per_second": round(progress.whole.chars / progress.whole.seconds, 1),
-        "num_parameters": experiment.facts["num_parameters"],
-        "direction": experiment.facts["direction"],
-        "implementation": experiment.facts["implementation"],
-        "device": experiment.facts["device"],
-        "corpus_sha256": experiment.facts["corpus_sha256"],
-        "split": experiment.facts["split"],
-        **figures_record(train, "train_"),
+        "best_step": best.step,
+        "seconds": round(seconds(), 3),
+        "chars_seen": whole.chars,
+        "chars_per_second": round(whole.chars / whole.seconds, 1) if whole.seconds > 0 else 0.0,
+        "num_skipped_steps": progress.num_skipped,
+        "num_rollbacks": progress.num_rollbacks,
+        "num_parameters": facts["num_parameters"],
+        "direction": facts["direction"],
+        "implementation": facts["implementation"],
+        "device": facts["device"],
+        "corpus_sha256": facts["corpus_sha256"],
+        "split": facts["split"],
+        **figures_record((progress.last_epoch or whole).figures, "train_"),
         **figures_record(val, "val_"),
         **figures_record(test, "test_"),
     }
     if experiment.settings.model.direction == "leaky":
         record["warning"] = WARNING
-    run.record_metrics(record)
-    return End(run.path, stopped_by, record, samples)
+    return record

@@ -15,7 +15,7 @@ import torch
 from charlm import __version__
 from charlm.errors import ConfigError
 from charlm.networks.building import Network, build_model, num_parameters
-from charlm.networks.implementations import choose_implementation, describe_kernels
+from charlm.networks.implementations import choose_implementation, describe_kernels, kernel_build
 from charlm.settings.schema import Settings
 from charlm.settings.values import DEVICES
 from charlm.text.cleaning import clean_prefix
@@ -26,6 +26,7 @@ from charlm.text.vocabulary import Ids, Vocabulary
 from charlm.text.windows import num_dropped, num_windows
 from charlm.training.optimizer import build_optimizer
 from charlm.training.schedule import fix_schedule_length
+from charlm.training.sizes import require_memory
 from charlm.training.threads import fix_threads
 
 PREFIX_CHARS = 12
@@ -55,6 +56,22 @@ class Experiment:
     prefixes: tuple[tuple[str, Ids], ...]
     facts: Mapping[str, Any]
 
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """All that bits depend on beside configuration and text; for the same one a resumed run repeats them."""
+        facts = self.facts
+        return {
+            "charlm": facts["versions"]["charlm"],
+            "torch": facts["versions"]["torch"],
+            "dtype": str(next(self.network.parameters()).dtype).removeprefix("torch."),
+            "device": ", ".join([facts["device"], *facts["gpus"]]) if facts["device"] != "cpu" else "cpu",
+            "cpu_capability": facts["cpu_capability"],
+            "threads": facts["threads"],
+            "implementation": facts["implementation"],
+            "kernels": facts["kernel_build"] if facts["implementation"] == "native" else None,
+            "world_size": 1,
+        }
+
 
 def prepare(settings: Settings) -> Experiment:
     """Load the corpus, cut it, build the network; nothing is written.
@@ -73,6 +90,7 @@ def prepare(settings: Settings) -> Experiment:
     steps_per_epoch = -(-windows // settings.optimizer.accumulation)
     settings = fix_schedule_length(settings, steps_per_epoch)
     prefixes = _encode_prefixes(settings, corpus.vocabulary, split)
+    require_memory(settings, len(corpus.vocabulary), device=device)
     settings = fix_threads(settings, len(corpus.vocabulary), device)
     network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed, device=device.type).to(
         device
@@ -185,6 +203,7 @@ def machine_facts() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "kernels": describe_kernels(),
+        "kernel_build": kernel_build(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "platform": platform.platform(),

@@ -14,9 +14,11 @@ class Sum:
     figures: Figures | None = None
     seconds: float = 0.0
 
-    def plus(self, figures: Figures, seconds: float) -> Sum:
-        """Return the sum with one more step."""
-        return Sum(figures if self.figures is None else self.figures + figures, self.seconds + seconds)
+    def plus(self, figures: Figures | None, seconds: float) -> Sum:
+        """Return the sum with one more step, which has no figures where it was skipped."""
+        if self.figures is None or figures is None:
+            return Sum(self.figures or figures, self.seconds + seconds)
+        return Sum(self.figures + figures, self.seconds + seconds)
 
     @property
     def chars(self) -> int:
@@ -39,6 +41,11 @@ class Progress:
         best_val: lowest validation nats per character so far.
         num_without_improvement: evaluations since then.
         num_plateaus: how often the plateau schedule has lowered the rate.
+        learning_rate: of the last step.
+        gradient_norm: of the last step, before clipping.
+        num_skipped: steps left out because their loss or gradient was not a number.
+        num_skipped_in_a_row: of these, since the last step that was taken.
+        num_rollbacks: how often the run went back to a checkpoint for such a step; each halves the learning rate.
     """
 
     step: int = 0
@@ -51,12 +58,34 @@ class Progress:
     best_val: float | None = None
     num_without_improvement: int = 0
     num_plateaus: int = 0
+    learning_rate: float = 0.0
+    gradient_norm: float = 0.0
+    num_skipped: int = 0
+    num_skipped_in_a_row: int = 0
+    num_rollbacks: int = 0
 
-    def after_step(self, figures: Figures, seconds: float, steps_per_epoch: int) -> Progress:
-        """Return the progress with one more step; an epoch's last step closes it."""
+    @property
+    def epochs_begun(self) -> int:
+        """Whole epochs, and the one in hand."""
+        return self.epoch + (self.epoch_step > 0)
+
+    def after_step(
+        self,
+        figures: Figures | None,
+        *,
+        steps_per_epoch: int,
+        seconds: float,
+        learning_rate: float,
+        gradient_norm: float,
+    ) -> Progress:
+        """Return the progress with one more step; an epoch's last step closes it.
+
+        Args:
+            figures: of the step; None where it was skipped.
+        """
         this_epoch = self.this_epoch.plus(figures, seconds)
         is_last = self.epoch_step + 1 == steps_per_epoch
-        return replace(
+        done = replace(
             self,
             step=self.step + 1,
             epoch=self.epoch + is_last,
@@ -66,6 +95,10 @@ class Progress:
             last_epoch=this_epoch if is_last else self.last_epoch,
             since_report=self.since_report.plus(figures, seconds),
         )
+        if figures is None:
+            in_a_row = self.num_skipped_in_a_row + 1
+            return replace(done, num_skipped=self.num_skipped + 1, num_skipped_in_a_row=in_a_row)
+        return replace(done, num_skipped_in_a_row=0, learning_rate=learning_rate, gradient_norm=gradient_norm)
 
     def after_evaluation(self, val: Figure | None, patience: int) -> Progress:
         """Return the progress with one more evaluation."""

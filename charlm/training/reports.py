@@ -19,12 +19,16 @@ class Start:
         facts: what it runs on: corpus, sizes, parameters, device, implementation; as in environment.json.
         planned_steps: steps until the end, None where minutes alone end it.
         minutes: the budget in minutes, if there is one.
+        resumed_at: the step that the run goes on from; None for a new run.
+        note: what a person should know of going on here, such as another version of torch; None for nothing.
     """
 
     run: Path
     facts: Mapping[str, Any]
     planned_steps: int | None
     minutes: float | None
+    resumed_at: int | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,34 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Divergence:
+    """A loss or gradient was not a number, and the run goes on all the same.
+
+    Args:
+        step: that was not taken.
+        went_on: how: `skipped`, or `rolled back to step N, learning rate times F`.
+        sentence: what happened: step, learning rate, gradient norm, and the text that did it.
+    """
+
+    step: int
+    went_on: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Unsaved:
+    """A checkpoint could not be saved; training goes on and tries again.
+
+    Args:
+        step: steps taken so far.
+        sentence: why: the path, and for a full disk the bytes needed and free.
+    """
+
+    step: int
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The model was evaluated and saved.
 
@@ -59,7 +91,7 @@ class Evaluation:
         epoch: epochs begun so far.
         seconds: since the run began.
         chars_seen: training characters so far, repeated ones counted again.
-        train: of the training windows since the last evaluation, while the weights moved.
+        train: of the training windows since the last evaluation, while the weights moved; None where all were skipped.
         val: of at most eval.max_chars of the validation part, or None without one.
         is_partial: whether val read less than the whole part.
         is_best: whether val is the lowest so far.
@@ -67,13 +99,14 @@ class Evaluation:
         gradient_norm: of the last step, before clipping.
         chars_per_second: of training steps alone.
         epoch_seconds: of the last whole epoch's steps, None before there is one.
+        is_closing: whether it stands at the run's end and outside its schedule: a run that goes on takes it back.
     """
 
     step: int
     epoch: int
     seconds: float
     chars_seen: int
-    train: Figures
+    train: Figures | None
     val: Figures | None
     is_partial: bool
     is_best: bool
@@ -81,6 +114,7 @@ class Evaluation:
     gradient_norm: float
     chars_per_second: float
     epoch_seconds: float | None
+    is_closing: bool = False
 
     def as_record(self) -> dict[str, Any]:
         """Return a JSON object with units in its names."""
@@ -95,7 +129,8 @@ class Evaluation:
             "chars_per_second": round(self.chars_per_second, 1),
             "epoch_seconds": None if self.epoch_seconds is None else round(self.epoch_seconds, 3),
         }
-        return record | figures_record(self.train, "train_") | figures_record(self.val, "val_")
+        closing = {"is_closing": True} if self.is_closing else {}
+        return record | figures_record(self.train, "train_") | figures_record(self.val, "val_") | closing
 
 
 @dataclass(frozen=True)
@@ -108,6 +143,7 @@ class Samples:
         prefixes: what was given; to a backward model, the texts' ends.
         continuations: what was written, after the prefixes or before the ends.
         is_backward: which of the two.
+        is_closing: whether they stand at the run's end and outside its schedule: a run that goes on takes them back.
     """
 
     step: int
@@ -115,13 +151,15 @@ class Samples:
     prefixes: tuple[str, ...]
     continuations: tuple[str, ...]
     is_backward: bool = False
+    is_closing: bool = False
 
     def as_record(self) -> dict[str, Any]:
         """Return a JSON object."""
         given = "suffix" if self.is_backward else "prefix"
         pairs = zip(self.prefixes, self.continuations, strict=True)
         texts = [{given: prefix, "continuation": text} for prefix, text in pairs]
-        return {"step": self.step, "epoch": self.epoch, "samples": texts}
+        closing = {"is_closing": True} if self.is_closing else {}
+        return {"step": self.step, "epoch": self.epoch, "samples": texts, **closing}
 
 
 @dataclass(frozen=True)
@@ -131,14 +169,15 @@ class End:
     Args:
         run: its folder.
         stopped_by: epochs, max_steps, minutes, early_stopping, or interrupt and terminate (saved, not evaluated).
-        record: the closing figures: those of the last line of metrics.jsonl and of `--json`.
-        samples: the last sample table.
+        record: the closing figures: those of the last line of metrics.jsonl and of `--json`; of a run stopped from
+            outside only `stopped_by` and `steps`.
+        prefix: one that the model can write on from; None where the settings give none.
     """
 
     run: Path
     stopped_by: str
     record: Mapping[str, Any]
-    samples: Samples | None
+    prefix: str | None
 
 
-Report = Start | Step | Evaluation | Samples | End
+Report = Start | Step | Divergence | Unsaved | Evaluation | Samples | End

@@ -1,0 +1,46 @@
+"""`charlm verify`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from charlm.cli.arguments import JsonOption, RunsDirOption
+from charlm.errors import RunError
+
+
+def verify(
+    run: Annotated[str | None, typer.Argument(help="A run's name or path.", show_default="the newest")] = None,
+    json_: JsonOption = False,
+    runs_dir: RunsDirOption = None,
+) -> None:
+    """Check every checkpoint of a run: each byte against its manifest, each tensor against the configuration.
+
+    Example:
+
+        charlm verify my-lyrics
+    """
+    from charlm.console.runs import show_verdicts
+    from charlm.console.terminal import print_json
+    from charlm.runs.folder import find_run, runs_folder
+    from charlm.training.verification import verify_run
+
+    found = find_run(run, folder=runs_folder(runs_dir))
+    verdicts = list(verify_run(found))
+    if json_:
+        print_json(
+            {
+                "run": found.name,
+                "checkpoints": [
+                    {"step": verdict.step, "bytes": verdict.num_bytes, "damage": verdict.damage} for verdict in verdicts
+                ],
+            }
+        )
+    else:
+        show_verdicts(found, verdicts)
+    damaged = [verdict for verdict in verdicts if verdict.damage]
+    if not verdicts:
+        raise RunError(f"the run {found.path} has no checkpoint yet")
+    if damaged:
+        raise RunError(f"{len(damaged)} of {len(verdicts)} checkpoints of the run {found.name} cannot be used")

@@ -1,0 +1,139 @@
+"""Making a run folder: its name, its owner, its configuration."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from charlm.errors import ConfigError
+from charlm.runs.durable import DRAFT_NAME, replace_file, storage_error, sync_folder, to_json
+from charlm.runs.folder import CONFIG, ENVIRONMENT, Run
+from charlm.runs.ownership import LEASE_NAME, LOCK_NAME, Ownership, take_ownership
+from charlm.settings.layers import dump_settings
+from charlm.settings.schema import Settings
+
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def check_run_name(name: str) -> None:
+    """Refuse what cannot name a run.
+
+    Raises:
+        ConfigError: for a path, and any character that could make one.
+    """
+    if not RUN_NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name[:120]!r} cannot name a run: at most 100 letters, digits, '.', '_' and '-', the first a letter or a "
+            "digit (--runs-dir says where it lies)"
+        )
+
+
+def check_new_name(name: str, folder: Path) -> None:
+    """Refuse a name that a new run in this folder cannot have.
+
+    Raises:
+        ConfigError: for a bad name or one that exists.
+    """
+    check_run_name(name)
+    if os.path.lexists(folder / name):
+        raise _exists(folder / name)
+
+
+def create_run(
+    settings: Settings, environment: Mapping[str, Any], *, folder: Path, name: str | None = None, goes_on: bool = False
+) -> tuple[Run, Ownership]:
+    """Create a run folder with its configuration and environment, and own it.
+
+    Args:
+        settings: resolved.
+        environment: what stands in environment.json.
+        folder: where runs lie.
+        name: of the run; None takes the time and the model, and a number where that is taken.
+        goes_on: whether a folder may be there that a killed process has begun and not finished.
+    Raises:
+        ConfigError: for a bad or existing name.
+        RunInUseError: where another process is just creating it.
+        StorageError: where it cannot be written.
+    """
+    if name is not None:
+        check_run_name(name)
+    run = Run(_made_folder(folder, settings, name, goes_on=goes_on))
+    ownership = take_ownership(run.path)
+    if run.exists:
+        # Another process was quicker, and is through with it.
+        ownership.release()
+        raise _exists(run.path)
+    try:
+        try:
+            # By its lock a folder that a power cut leaves is known as ours.
+            sync_folder(run.path)
+            run.checkpoints_folder.mkdir(exist_ok=goes_on)
+        except OSError as error:
+            raise storage_error(run.checkpoints_folder, error) from error
+        replace_file(run.path / ENVIRONMENT, to_json(environment))
+        # The configuration comes last: a folder that has one is a whole run.
+        replace_file(run.path / CONFIG, dump_settings(settings).encode("utf-8"))
+    except BaseException:
+        if not run.exists:
+            shutil.rmtree(run.path, ignore_errors=True)
+        ownership.release()
+        raise
+    return run, ownership
+
+
+def _made_folder(folder: Path, settings: Settings, name: str | None, *, goes_on: bool) -> Path:
+    """Make a new folder for a run; fifty processes that do it at once get fifty."""
+    model = settings.model
+    stem = name or f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{model.cell}-{model.hidden_size}"
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise storage_error(folder, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in missing:
+            sync_folder(each.parent)
+        for number in count(1):
+            path = folder / (stem if number == 1 else f"{stem}-{number}")
+            try:
+                path.mkdir()
+            except FileExistsError as error:
+                if name is not None:
+                    if goes_on and _is_begun_run(path):
+                        return path
+                    raise _exists(path) from error
+                continue
+            sync_folder(folder)
+            return path
+    except OSError as error:
+        raise storage_error(folder / stem, error) from error
+    raise AssertionError
+
+
+def _is_begun_run(path: Path) -> bool:
+    """Say whether a folder holds nothing but what a run's creation leaves when it is killed, or has become a run."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    if Run(path).exists:
+        return True
+    ours = {"checkpoints", ENVIRONMENT, LOCK_NAME}
+    names = {entry.name for entry in path.iterdir()}
+    if not all(name in ours or LEASE_NAME.fullmatch(name) or DRAFT_NAME.fullmatch(name) for name in names):
+        return False
+    # The lock comes first, and checkpoints after the configuration: otherwise it is somebody else's folder.
+    has_checkpoints = "checkpoints" in names and any(Run(path).checkpoints_folder.iterdir())
+    return not names or (LOCK_NAME in names and not has_checkpoints)
+
+
+def _exists(path: Path) -> ConfigError:
+    if not Run(path).exists and not _is_begun_run(path):
+        return ConfigError(f"{path} exists already and is never overwritten, and it is no run: choose another name")
+    return ConfigError(
+        f"the run {path} exists already and is never overwritten: choose another name, or go on with it by --resume"
+    )

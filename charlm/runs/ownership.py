@@ -1,0 +1,264 @@
+"""One owner for each run folder: a lock on one machine, and across machines a lease that must be renewed.
+
+The lock is flock's and ends with its process, however that ends. File systems that several machines share do not always
+pass it on, so an owner also holds a lease: a file of its own generation, made exclusively, renewed every ten seconds
+and void after sixty. Whoever finds a void one makes the next generation; the former owner sees it, and writes no more.
+Generations begin anew where an owner has released the last one, so that a lease also holds a mark of its owner's own.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import platform
+import re
+import secrets
+import threading
+import time
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from charlm.errors import RunError, RunInUseError
+from charlm.runs.durable import storage_error
+from charlm.runs.reading import as_object, open_regular, parse_json
+
+try:
+    import fcntl
+except ImportError:  # Windows has none; the lease remains.
+    fcntl = None
+
+RENEWED_EVERY_SECONDS = 10.0
+VOID_AFTER_SECONDS = 60.0
+LOCK_NAME = ".lock"
+LEASE_NAME = re.compile(r"\.lease-([0-9]{6,})")
+MAX_LEASE_BYTES = 4096
+MAX_PID = 1 << 31
+# What a file system says that does not lock.
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+class Ownership:
+    """The right to write a run folder, from `take_ownership` until `release`."""
+
+    def __init__(self, folder: Path, lease: Path, content: bytes, lock: int | None) -> None:
+        self.folder, self._lease, self._content, self._lock = folder, lease, content, lock
+        self._released = threading.Event()
+        self._renewed_at = time.time()
+        threading.Thread(target=self._renew, name="charlm lease", daemon=True).start()
+
+    def check(self) -> None:
+        """Make sure that this process still owns the folder; called before each write.
+
+        Raises:
+            RunInUseError: where another process has taken it over.
+            StorageError: where that cannot be told.
+        """
+        try:
+            leases = _leases(self.folder)
+            if leases[-1:] != [self._lease] or not self._is_mine():
+                by = f" by {_named(_owner(leases[-1]))}" if leases else ""
+                raise RunInUseError(
+                    f"the run {self.folder} has been taken over{by} while this process did not answer: nothing more "
+                    "is written there"
+                )
+        except FileNotFoundError:
+            return  # A vanished folder has no other owner; the write itself will say what is wrong.
+        except OSError as error:
+            raise storage_error(self.folder, error, "read") from error
+        if time.time() - self._renewed_at > RENEWED_EVERY_SECONDS:
+            # The machine slept, or this process was stopped; nobody has taken the folder meanwhile.
+            self._renew_once()
+
+    def release(self) -> None:
+        """Give the folder free; once more does nothing."""
+        if self._released.is_set():
+            return
+        self._released.set()
+        with suppress(OSError):
+            # The folder may have been removed and made anew by another process.
+            if self._is_mine():
+                self._lease.unlink()
+        if self._lock is not None:
+            os.close(self._lock)
+
+    def _is_mine(self) -> bool:
+        try:
+            return self._lease.read_bytes() == self._content
+        except FileNotFoundError:
+            return False
+
+    def _renew(self) -> None:
+        while not self._released.wait(RENEWED_EVERY_SECONDS):
+            self._renew_once()
+
+    def _renew_once(self) -> None:
+        # Where it fails the lease may run out, and `check` finds whether someone else has taken the folder.
+        with suppress(OSError):
+            if self._is_mine():
+                os.utime(self._lease)
+                self._renewed_at = time.time()
+
+
+def take_ownership(folder: Path) -> Ownership:
+    """Become the one process that writes a run folder.
+
+    Raises:
+        RunInUseError: where another process is, naming it.
+        StorageError: where the folder cannot be written.
+    """
+    try:
+        lock = _lock(folder)
+        try:
+            return _take_lease(folder, lock)
+        except BaseException:
+            if lock is not None:
+                os.close(lock)
+            raise
+    except OSError as error:
+        raise storage_error(folder, error) from error
+
+
+def owner_of(folder: Path) -> dict[str, Any] | None:
+    """Return what the live owner of a run folder tells of itself, or None where there is none."""
+    try:
+        leases = _leases(folder)
+        if not leases or _age_seconds(leases[-1]) > VOID_AFTER_SECONDS:
+            return None
+    except OSError:
+        return None
+    owner = _owner(leases[-1])
+    return None if _is_dead(owner) else owner
+
+
+def _lock(folder: Path) -> int | None:
+    """Return the lock's descriptor, or None where the file system has no locks."""
+    descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    if fcntl is None:
+        os.close(descriptor)
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in NO_LOCKS:
+            return None
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            leases = _leases(folder)
+            raise _in_use(folder, _owner(leases[-1]) if leases else {}) from error
+        raise
+    return descriptor
+
+
+def _take_lease(folder: Path, lock: int | None) -> Ownership:
+    leases = _leases(folder)
+    if leases and (left := VOID_AFTER_SECONDS - _age_seconds(leases[-1])) >= 0:
+        owner = _owner(leases[-1])
+        # With the lock in hand, a lease of this machine is a dead process' own, and so is one it had no time to sign.
+        is_left_over = owner.get("machine", _machine()) == _machine() if lock is not None else _is_dead(owner)
+        if not is_left_over:
+            raise _in_use(folder, owner, f"; if that one is gone, its lease ends in {max(1, round(left))} s")
+    lease = folder / f".lease-{_generation(leases[-1]) + 1 if leases else 1:06d}"
+    content = json.dumps(_myself()).encode("utf-8")
+    try:
+        descriptor = os.open(lease, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError as error:
+        raise _in_use(folder, _owner(lease)) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except OSError:
+        lease.unlink()
+        raise
+    for former in leases:
+        with suppress(OSError):
+            former.unlink()
+    return Ownership(folder, lease, content, lock)
+
+
+def _leases(folder: Path) -> list[Path]:
+    """Return the leases of a folder, the newest generation last."""
+    return sorted((path for path in folder.iterdir() if LEASE_NAME.fullmatch(path.name)), key=_generation)
+
+
+def _generation(lease: Path) -> int:
+    return int(lease.name.removeprefix(".lease-"))
+
+
+def _owner(lease: Path) -> dict[str, Any]:
+    """Return what the owner wrote of itself; nothing where that cannot be read."""
+    try:
+        with open_regular(lease) as file:
+            return as_object(parse_json(file.read(MAX_LEASE_BYTES), lease))
+    except RunError:
+        return {}
+
+
+def _age_seconds(lease: Path) -> float:
+    """Return how long ago a lease was renewed; none that is gone is young."""
+    # By the clock that stamps the folder's files, where it can be asked: machines' own clocks may differ.
+    now, clock = time.time(), lease.with_name(LOCK_NAME)
+    with suppress(OSError):
+        os.utime(clock, follow_symlinks=False)
+        now = clock.lstat().st_mtime
+    try:
+        return now - lease.lstat().st_mtime
+    except FileNotFoundError:
+        return math.inf
+
+
+def _in_use(folder: Path, owner: dict[str, Any], more: str = "") -> RunInUseError:
+    return RunInUseError(f"the run {folder} is in use by {_named(owner)}{more}")
+
+
+def _named(owner: dict[str, Any]) -> str:
+    if not owner:
+        return "another process"
+    return f"process {owner.get('pid')} on {owner.get('host')}, since {owner.get('since')}"
+
+
+def _myself() -> dict[str, Any]:
+    return {
+        "host": platform.node(),
+        "machine": _machine(),
+        "processes": _process_table(),
+        "pid": os.getpid(),
+        "since": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "mark": secrets.token_hex(8),
+    }
+
+
+def _machine() -> str:
+    """Return what tells this machine, since it was started, from all others: processes elsewhere cannot be asked."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return platform.node()
+
+
+def _process_table() -> str:
+    """Return what tells this container from others on the machine, each of which counts its processes from 1."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _is_dead(owner: dict[str, Any]) -> bool:
+    """Say whether an owner is known to be gone: only the processes that this one can see can be asked."""
+    pid = owner.get("pid")
+    if (owner.get("machine"), owner.get("processes")) != (_machine(), _process_table()):
+        return False
+    if type(pid) is not int or not 0 < pid < MAX_PID:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        # It is another user's.
+        return False
+    return False

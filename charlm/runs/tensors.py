@@ -1,0 +1,135 @@
+"""The tensors of a checkpoint, held against its configuration before any memory is taken for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from charlm.errors import RunError, printable
+from charlm.networks.building import build_outline
+from charlm.runs.reading import SMALL, Folder, as_object, open_regular, parse_json
+from charlm.settings.schema import OptimizerSettings, Settings
+
+Shapes = Mapping[str, tuple[int, ...]]
+MODEL_FILE = "model.safetensors"
+TRAINING_FILE = "training.safetensors"
+MAX_HEADER_BYTES = 4 << 20
+# What each optimiser keeps of a parameter, in its shape, and its count of steps; with momentum a buffer beside it.
+MOMENTS = {
+    "adam": {"step", "exp_avg", "exp_avg_sq"},
+    "adamw": {"step", "exp_avg", "exp_avg_sq"},
+    "sgd": set[str](),
+    "rmsprop": {"step", "square_avg"},
+}
+MOMENT_NAME = re.compile(r"optimizer\.(\d{1,6})\.([a-z_]+)", re.ASCII)
+
+
+def save_tensors(tensors: Mapping[str, Tensor]) -> bytes:
+    """Return tensors as the bytes of a safetensors file."""
+    # Copies: safetensors refuses tensors that share memory, as the zeros of a first state do.
+    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+
+
+def read_tensors(
+    folder: Folder, settings: Settings, vocab_size: int, *, step: int
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return a checkpoint's weights, and what training goes on from.
+
+    Args:
+        folder: of the checkpoint.
+        settings: its configuration.
+        vocab_size: of its vocabulary.
+        step: until which it was trained.
+    Raises:
+        RunError: for names, shapes or types that are not those of the configuration, for weights that are no numbers,
+            and for damaged files.
+    """
+    network = build_outline(settings.model, vocab_size)
+    weights = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    state = {
+        f"state.{number}": tuple(part.shape)
+        for number, part in enumerate(network.zero_state(settings.sampling.batch_size))
+    }
+    for name in (MODEL_FILE, TRAINING_FILE):
+        if folder.entries[name].num_bytes <= SMALL:
+            # Before anything is made of its header: damage is called damage.
+            folder.read(name, at_most=SMALL)
+    model = _read(folder, MODEL_FILE, weights)
+    if not all(tensor.isfinite().all() for tensor in model.values()):
+        raise RunError(f"{folder.path / MODEL_FILE} has weights that are not numbers")
+    parameters = [tuple(parameter.shape) for parameter in network.parameters()]
+    path = folder.path / TRAINING_FILE
+    moments = _moment_shapes(_header_shapes(path), parameters, settings.optimizer)
+    if moments is None:
+        raise RunError(f"the moments in {path} are not those of optimizer.method {settings.optimizer.method}")
+    training = _read(folder, TRAINING_FILE, {**state, **moments})
+    if not all(_is_count(tensor, step) for name, tensor in training.items() if name.endswith(".step")):
+        raise RunError(f"{path} counts other steps than its checkpoint's {step:,}")
+    return model, training
+
+
+def _moment_shapes(found: Shapes, parameters: Sequence[tuple[int, ...]], optimizer: OptimizerSettings) -> Shapes | None:
+    """Return the shapes that a file's moments must have: of all parameters alike, or none; None for other moments."""
+    kinds = {match[2] for match in map(MOMENT_NAME.fullmatch, found) if match}
+    if kinds and kinds != MOMENTS[optimizer.method] | ({"momentum_buffer"} if optimizer.momentum else set()):
+        return None
+    return {
+        f"optimizer.{index}.{kind}": () if kind == "step" else shape
+        for index, shape in enumerate(parameters)
+        for kind in kinds
+    }
+
+
+def _is_count(tensor: Tensor, limit: int) -> bool:
+    """Say whether an optimiser's count is a whole number from 1 to a limit: it divides by what it makes of it."""
+    number = tensor.item()
+    return 1 <= number <= limit and number == int(number)
+
+
+def _read(folder: Folder, name: str, expected: Shapes) -> dict[str, Tensor]:
+    path = folder.path / name
+    found = _header_shapes(path)
+    if found != expected:
+        raise RunError(f"{path} does not fit its configuration: {_difference(found, expected)}")
+    num_bytes = 4 * sum(torch.Size(shape).numel() for shape in expected.values())
+    try:
+        tensors = load(folder.read(name, at_most=num_bytes + MAX_HEADER_BYTES))
+    except SafetensorError as error:
+        raise RunError(f"{path} is not a safetensors file: {printable(str(error), 200)}") from error
+    if {key: tuple(tensor.shape) for key, tensor in tensors.items()} != expected:
+        raise RunError(f"{path} says different things of its tensors")
+    return tensors
+
+
+def _header_shapes(path: Path) -> Shapes:
+    """Return the shapes that a safetensors file tells of its tensors, each float32."""
+    with open_regular(path) as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > MAX_HEADER_BYTES:
+            raise RunError(f"{path} is not a safetensors file of a checkpoint: its header has {length:,} bytes")
+        content = file.read(length)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, entry in as_object(parse_json(content, path)).items():
+        if name == "__metadata__":
+            continue
+        shape = as_object(entry).get("shape")
+        if as_object(entry).get("dtype") != "F32" or not isinstance(shape, list):
+            raise RunError(f"{path}: its tensor {printable(name)!r} is not one of float32 numbers")
+        shapes[name] = tuple(cast("list[Any]", shape))
+    return shapes
+
+
+def _difference(found: Shapes, expected: Shapes) -> str:
+    """Name one tensor in which two files differ."""
+    for name in (*expected, *found):
+        if found.get(name) != expected.get(name):
+            has, wants = (str(list(shapes[name]))[:60] if name in shapes else "absent" for shapes in (found, expected))
+            return f"{printable(name)!r} is {has} and should be {wants}"
+    return "its tensors are others"

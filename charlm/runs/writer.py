@@ -1,0 +1,134 @@
+"""The one writer of a run folder.
+
+Before each write it makes sure that it still owns the folder. What a full disk refuses it keeps, and tries again with
+the next checkpoint, so that a checkpoint never stands without the records that lead to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from charlm.runs.checkpoints import Checkpoint, best_first, step_of, write_checkpoint
+from charlm.runs.durable import (
+    append_lines,
+    cut_file,
+    remove_folder,
+    replace_file,
+    storage_error,
+    sweep_drafts,
+    sync_file,
+)
+from charlm.runs.folder import CONFIG, METRICS, RESUMES, SAMPLES, Run, read_lines
+from charlm.runs.ownership import Ownership
+from charlm.settings.layers import dump_settings
+from charlm.settings.schema import CheckpointSettings, Settings
+
+
+class RunWriter:
+    """Write a run's records and checkpoints.
+
+    Args:
+        run: the folder.
+        ownership: of it; released by `close`.
+    """
+
+    def __init__(self, run: Run, ownership: Ownership) -> None:
+        self.run, self._ownership = run, ownership
+        self._pending: dict[str, list[str]] = {METRICS: [], SAMPLES: []}
+        try:
+            sweep_drafts(run.path)
+            sweep_drafts(run.checkpoints_folder)
+        except OSError as error:
+            raise storage_error(run.path, error, "clear") from error
+
+    def close(self) -> None:
+        """Give the folder free."""
+        self._ownership.release()
+
+    def record_metrics(self, record: Mapping[str, Any]) -> None:
+        """Add a line to metrics.jsonl, at the latest with the next checkpoint."""
+        self._pending[METRICS].append(_line(record))
+
+    def record_samples(self, record: Mapping[str, Any]) -> None:
+        """Add a line to samples.jsonl, at the latest with the next checkpoint."""
+        self._pending[SAMPLES].append(_line(record))
+
+    def record_resume(self, record: Mapping[str, Any]) -> None:
+        """Append a line to resumes.jsonl at once."""
+        self._ownership.check()
+        append_lines(self.run.path / RESUMES, [_line(record)])
+
+    def flush(self) -> None:
+        """Write the lines that wait.
+
+        Raises:
+            StorageError: where the disk does not take them; they wait on.
+            RunInUseError: where another process has taken the folder over.
+        """
+        self._ownership.check()
+        for name, lines in self._pending.items():
+            if lines:
+                append_lines(self.run.path / name, lines)
+                lines.clear()
+
+    def save(self, checkpoint: Checkpoint, *, keep_every: int | None = None, eval_every: int = 1) -> None:
+        """Write the lines that wait and a checkpoint, then remove the checkpoints that need not be kept.
+
+        Args:
+            checkpoint: to save.
+            keep_every: those whose step is a multiple of it are kept; None keeps none of them.
+            eval_every: the newest whose step is a multiple of it is kept: a diverged run goes back to that one.
+        Raises:
+            StorageError: where the disk does not take it; what was saved before stays.
+            RunInUseError: where another process has taken the folder over.
+        """
+        self.flush()
+        for name in self._pending:
+            sync_file(self.run.path / name)
+        write_checkpoint(self.run, checkpoint)
+        paths = self.run.checkpoint_paths()
+        for path in removable(paths, checkpoint.settings.checkpoint, keep_every=keep_every, eval_every=eval_every):
+            remove_folder(path)
+
+    def change_settings(self, settings: Settings) -> None:
+        """Write another configuration in the place of the run's."""
+        self._ownership.check()
+        replace_file(self.run.path / CONFIG, dump_settings(settings).encode("utf-8"))
+
+    def cut_records(self, until: int) -> None:
+        """Remove the records after a step, and what a closing run wrote off its schedule, so that curves never double.
+
+        Raises:
+            StorageError: where a file cannot be cut.
+        """
+        self._ownership.check()
+        for name, lines in self._pending.items():
+            lines.clear()
+            path, kept = self.run.path / name, 0
+            for end, record in read_lines(path):
+                if record.get("kind") == "end" or record.get("is_closing") or record.get("step", until + 1) > until:
+                    break
+                kept = end
+            if path.exists() and path.stat().st_size > kept:
+                cut_file(path, kept)
+
+
+def removable(
+    paths: Sequence[Path], kept: CheckpointSettings, *, keep_every: int | None, eval_every: int = 1
+) -> list[Path]:
+    """Return the checkpoints that are neither among the newest, nor the best, nor kept for their step."""
+    replaced = [path for path, newer in pairwise(paths) if step_of(path) == step_of(newer)]
+    paths = [path for path in paths if path not in replaced]
+    scheduled = [path for path in paths if step_of(path) % eval_every == 0]
+    keep = {*paths[-kept.keep_last :], *best_first(paths)[:1], *scheduled[-1:]}
+    if keep_every is not None:
+        keep |= {path for path in paths if step_of(path) > 0 and step_of(path) % keep_every == 0}
+    return replaced + [path for path in paths if path not in keep]
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False)

@@ -1,0 +1,151 @@
+"""Starting a run, and going on with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from charlm.errors import StoppedError
+from charlm.runs.checkpoints import Checkpoint, load_checkpoint
+from charlm.runs.creation import check_new_name, check_run_name, create_run
+from charlm.runs.folder import CONFIG, Run, find_unfinished, runs_folder
+from charlm.runs.ownership import Ownership, take_ownership
+from charlm.runs.writer import RunWriter
+from charlm.settings.layers import load_settings
+from charlm.settings.schema import Settings
+from charlm.training.experiment import prepare
+from charlm.training.loop import ended_by, run_training
+from charlm.training.position import first_position, read_position, restore_position
+from charlm.training.reports import End, Report
+from charlm.training.resume import available_here, check_same_text, combine_settings, describe_change
+
+
+def train_reports(
+    settings: Settings | None = None,
+    *,
+    name: str | None = None,
+    runs_dir: Path | None = None,
+    resume: bool = False,
+    overrides: Sequence[str] = (),
+    should_stop: Callable[[], str | None] = lambda: None,
+) -> Iterator[Report]:
+    """Train a run, yielding its reports; the first holds the run's folder, the last its closing figures.
+
+    Args:
+        settings: from `load_settings`; None takes the quick start's, or those of the run that is resumed.
+        name: of the run; None takes the time and the model, or the newest unfinished run to resume.
+        runs_dir: where it lies; None takes CHARLM_RUNS_DIR or ./runs.
+        resume: start the run if it is absent, go on with it if it is unfinished or its budget has grown; of one that is
+            done, only the closing figures come.
+        overrides: texts `section.key=value`, laid over the settings that None takes.
+        should_stop: asked before the run is created, after each step and within long readings; a word, interrupt or
+            terminate, saves a checkpoint and ends the run.
+    Raises:
+        CharlmError: each kind with a sentence and an exit code of its own.
+    """
+    folder = runs_folder(runs_dir)
+    if resume:
+        run = find_unfinished(folder) if name is None else _named(name, folder)
+        if run.exists:
+            yield from _go_on(run, settings, overrides, should_stop)
+            return
+    elif name is not None:
+        check_new_name(name, folder)
+    experiment = prepare(settings or load_settings(overrides=overrides))
+    _leave_before_writing(should_stop)
+    run, ownership = create_run(experiment.settings, experiment.facts, folder=folder, name=name, goes_on=resume)
+    try:
+        writer = RunWriter(run, ownership)
+        yield from run_training(experiment, writer, first_position(experiment), should_stop=should_stop)
+    finally:
+        ownership.release()
+
+
+def train(
+    settings: Settings | None = None,
+    *,
+    name: str | None = None,
+    runs_dir: Path | None = None,
+    resume: bool = False,
+    overrides: Sequence[str] = (),
+    observe: Callable[[Report], None] | None = None,
+) -> Run:
+    """Train a run to its end and return it; see `train_reports`.
+
+    Args:
+        observe: called with each report.
+    """
+    path = Path()
+    for report in train_reports(settings, name=name, runs_dir=runs_dir, resume=resume, overrides=overrides):
+        path = getattr(report, "run", path)
+        if observe:
+            observe(report)
+    return Run(path)
+
+
+def _named(name: str, folder: Path) -> Run:
+    check_run_name(name)
+    return Run(folder / name)
+
+
+def _go_on(
+    run: Run, asked: Settings | None, overrides: Sequence[str], should_stop: Callable[[], str | None]
+) -> Iterator[Report]:
+    ownership = take_ownership(run.path)
+    try:
+        stored = run.settings()
+        settings = combine_settings(stored, asked or load_settings(run.path / CONFIG, overrides=overrides))
+        checkpoint = load_checkpoint(run, "last") if run.checkpoint_paths() else None
+        if checkpoint is not None and (summary := _closing_summary(run, settings, checkpoint)):
+            yield End(run.path, summary["stopped_by"], summary, _written_prefix(run))
+            return
+        yield from _train_on(run, ownership, stored, settings, checkpoint, should_stop)
+    finally:
+        ownership.release()
+
+
+def _train_on(
+    run: Run,
+    ownership: Ownership,
+    stored: Settings,
+    settings: Settings,
+    checkpoint: Checkpoint | None,
+    should_stop: Callable[[], str | None],
+) -> Iterator[Report]:
+    """Bring everything back to where the checkpoint was saved, and train on from there."""
+    experiment = prepare(available_here(settings))
+    check_same_text(run, checkpoint, experiment)
+    _leave_before_writing(should_stop)
+    writer = RunWriter(run, ownership)
+    note = None
+    position = first_position(experiment)
+    if checkpoint is not None:
+        position = restore_position(experiment, checkpoint)
+        note = describe_change(checkpoint.state["fingerprint"], experiment.fingerprint)
+    writer.cut_records(position.recorded_until)
+    if experiment.settings != stored:
+        writer.change_settings(experiment.settings)
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    step = position.progress.step
+    writer.record_resume({"step": step, "time": now, "fingerprint": experiment.fingerprint, "note": note})
+    yield from run_training(experiment, writer, position, should_stop=should_stop, note=note)
+
+
+def _closing_summary(run: Run, settings: Settings, checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Return the closing record of a run that has nothing left to do under these settings, else None."""
+    summary, position = run.summary(), read_position(checkpoint)
+    is_done = summary is not None and summary.get("steps") == position.progress.step
+    return summary if is_done and ended_by(settings, position.progress, position.seconds) else None
+
+
+def _written_prefix(run: Run) -> str | None:
+    """Return the first prefix of the run's last sample table."""
+    samples = [sample for table in run.samples() for sample in table["samples"][:1]]
+    return (samples[-1].get("prefix") or samples[-1].get("suffix")) if samples else None
+
+
+def _leave_before_writing(should_stop: Callable[[], str | None]) -> None:
+    if word := should_stop():
+        raise StoppedError("stopped before anything was written", word)

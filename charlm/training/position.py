@@ -1,0 +1,133 @@
+"""Where a run stands, with all that it goes on from: what a checkpoint holds, and what it gives back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+
+from charlm.errors import RunError
+from charlm.networks.recurrent import State
+from charlm.runs.checkpoints import Checkpoint
+from charlm.training.experiment import Experiment
+from charlm.training.progress import Progress
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run stands.
+
+    Everything else a step depends on is a function of the configuration and of the step: the order of the windows of
+    (seed, epoch), dropout of (seed, step), the learning rate of the step, the draws of samples of (seed, step). There
+    is no state of a random generator to lose.
+
+    Args:
+        progress: the counts.
+        state: the recurrent state that the next window starts from.
+        recorded_until: the step until which evaluations and samples that were due have been recorded.
+        seconds: trained so far, evaluations included, over all its processes.
+        val_nats_per_char: what validation says of these very weights, where it was asked.
+    """
+
+    progress: Progress
+    state: State
+    recorded_until: int = 0
+    seconds: float = 0.0
+    val_nats_per_char: float | None = None
+
+
+def first_position(experiment: Experiment) -> Position:
+    """Return where a new run stands."""
+    return Position(Progress(), experiment.network.zero_state(experiment.settings.sampling.batch_size))
+
+
+def to_checkpoint(experiment: Experiment, position: Position) -> Checkpoint:
+    """Return what must be saved to go on from a position."""
+    moments = experiment.optimizer.state_dict()["state"]
+    training = {
+        f"optimizer.{index}.{name}": value
+        for index, slot in moments.items()
+        for name, value in slot.items()
+        if isinstance(value, Tensor)
+    }
+    training |= {f"state.{number}": part for number, part in enumerate(position.state)}
+    return Checkpoint(
+        step=position.progress.step,
+        settings=experiment.settings,
+        vocabulary=experiment.vocabulary,
+        model=experiment.network.state_dict(),
+        training=training,
+        state={
+            "val_nats_per_char": position.val_nats_per_char,
+            "progress": asdict(position.progress),
+            "recorded_until": position.recorded_until,
+            "seconds": position.seconds,
+            "fingerprint": experiment.fingerprint,
+            "corpus_sha256": experiment.facts["corpus_sha256"],
+            "split": experiment.facts["split"],
+        },
+    )
+
+
+def restore_position(experiment: Experiment, checkpoint: Checkpoint) -> Position:
+    """Give a checkpoint's weights and moments to an experiment's network and optimiser, and return where it stood.
+
+    Raises:
+        RunError: for a checkpoint whose counts are not a run's.
+    """
+    position = read_position(checkpoint)
+    network, optimizer = experiment.network, experiment.optimizer
+    network.load_state_dict(dict(checkpoint.model))
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in checkpoint.training.items():
+        kind, _, name = key.partition(".")
+        if kind == "optimizer":
+            index, _, moment = name.partition(".")
+            moments.setdefault(int(index), {})[moment] = value.clone()
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    device = next(network.parameters()).device
+    # Clones, above too: a file's bytes lie where they lie, and torch's own memory is aligned as it was before.
+    return replace(position, state=tuple(part.to(device).clone() for part in position.state))
+
+
+def read_position(checkpoint: Checkpoint) -> Position:
+    """Return where a checkpoint's run stood.
+
+    Raises:
+        RunError: for counts that are not a run's.
+    """
+    saved = checkpoint.state
+    progress = _read_progress(saved.get("progress"))
+    until, seconds = saved.get("recorded_until"), saved.get("seconds")
+    if (
+        progress is None
+        or progress.step != checkpoint.step
+        or not (type(until) is int and 0 <= until <= progress.step)
+        or not (isinstance(seconds, int | float) and seconds >= 0)
+    ):
+        raise RunError(f"the checkpoint of step {checkpoint.step} does not tell where its run stood")
+    parts = [name for name in checkpoint.training if name.startswith("state.")]
+    state = tuple(checkpoint.training[f"state.{number}"] for number in range(len(parts)))
+    val = checkpoint.state["val_nats_per_char"]
+    return Position(progress, state, until, float(seconds), val)
+
+
+def are_weights_finite(experiment: Experiment) -> bool:
+    """Say whether every weight is a number."""
+    weights = [weight.detach() for weight in experiment.network.parameters()]
+    return bool(torch.stack([weight.isfinite().all() for weight in weights]).all())
+
+
+def _read_progress(value: Any) -> Progress | None:
+    """Return the counts, strictly typed, or None; none of them is negative."""
+    try:
+        progress = TypeAdapter(Progress).validate_json(json.dumps(value), strict=True)
+    except ValidationError:
+        return None
+    counts = cast("Mapping[str, Any]", asdict(progress))
+    return None if any(isinstance(count, int) and count < 0 for count in counts.values()) else progress

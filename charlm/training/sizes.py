@@ -1,0 +1,110 @@
+"""What training takes at the least, told from sizes alone, before any of it is taken."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from charlm.errors import ConfigError
+from charlm.networks.building import parameter_shapes
+from charlm.networks.recurrent import NUM_GATES, stack_shape
+from charlm.settings.schema import Settings
+
+FLOAT_BYTES = 4
+# What a container may use; the machine it runs on can have far more.
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+@dataclass(frozen=True)
+class TrainingSize:
+    """The numbers, in float32, that stand in memory at the worst moment of a step.
+
+    Args:
+        parameters: with their gradients and what the optimiser keeps of each.
+        window: what a window leaves for the way back: gates and states of every layer, inputs, logits.
+    """
+
+    parameters: int
+    window: int
+
+    @property
+    def num_bytes(self) -> int:
+        """Both, in bytes."""
+        return FLOAT_BYTES * (self.parameters + self.window)
+
+
+def require_memory(settings: Settings, vocab_size: int, *, device: torch.device | None = None) -> None:
+    """Refuse settings whose training cannot fit into memory; nothing is taken to find out.
+
+    The estimate is low, whatever the implementation: it is here to stop what is far too large before the system does.
+
+    Args:
+        device: whose memory it must fit into; None is the CPU.
+    Raises:
+        ConfigError: with what is needed, what there is, and which settings to lower.
+    """
+    size = training_size(settings, vocab_size)
+    where, available = "this machine", physical_memory()
+    if device is not None and device.type == "cuda":
+        where, available = f"the GPU {device}", torch.cuda.mem_get_info(device)[1]
+    if available is None or size.num_bytes <= available:
+        return
+    keys = ["model.hidden_size", "model.num_layers"]
+    if settings.model.embedding_size is not None:
+        keys.append("model.embedding_size")
+    if size.window > size.parameters:
+        keys = ["sampling.batch_size", "sampling.seq_len", *keys]
+    raise ConfigError(
+        f"training takes at least {_gigabytes(size.num_bytes)} of memory ({_gigabytes(FLOAT_BYTES * size.parameters)} "
+        f"for the parameters, {_gigabytes(FLOAT_BYTES * size.window)} for a window), and {where} has "
+        f"{_gigabytes(available)}: lower {', '.join(keys[:-1])} or {keys[-1]}"
+    )
+
+
+def training_size(settings: Settings, vocab_size: int) -> TrainingSize:
+    """Return how many numbers training keeps at the least."""
+    num_parameters = sum(shape.numel() for shape in parameter_shapes(settings.model, vocab_size).values())
+    return TrainingSize(
+        # Each parameter, its gradient, and what the optimiser keeps.
+        parameters=num_parameters * (2 + _kept_by_optimizer(settings)),
+        window=_window_size(settings, vocab_size),
+    )
+
+
+def physical_memory() -> int | None:
+    """Return the bytes this process can have at most, or None on a system that does not tell."""
+    try:
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+    try:
+        return min(machine, int(CONTAINER_LIMIT.read_text()))
+    except (OSError, ValueError):  # no container, or "max"
+        return machine
+
+
+def _kept_by_optimizer(settings: Settings) -> int:
+    has_momentum = bool(settings.optimizer.momentum)
+    return {"adam": 2, "adamw": 2, "sgd": 0, "rmsprop": 1}[settings.optimizer.method] + has_momentum
+
+
+def _window_size(settings: Settings, vocab_size: int) -> int:
+    model, sampling = settings.model, settings.sampling
+    shape = stack_shape(model, vocab_size)
+    num_stacks = 2 if model.direction in ("bidirectional", "leaky") else 1
+    num_readouts = 3 if model.direction == "bidirectional" else 1
+    # For each character: the gates' values, the hidden state, and the lstm's cell.
+    units = (NUM_GATES[model.cell] + (2 if model.cell == "lstm" else 1)) * shape.hidden_size * shape.num_layers
+    inputs = 0 if model.embedding_size is None else model.embedding_size
+    # Logits and their log probabilities.
+    logits = 2 * num_readouts * vocab_size
+    chars = sampling.batch_size * sampling.seq_len
+    beyond = sampling.batch_size * model.lookahead
+    return chars * (num_stacks * (units + inputs) + logits) + beyond * (units + inputs)
+
+
+def _gigabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:,.1f} GB"

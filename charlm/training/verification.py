@@ -1,0 +1,44 @@
+"""Checking every checkpoint of a run: that it is whole, what its configuration says, and could be gone on from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from charlm.errors import RunError
+from charlm.runs.checkpoints import read_checkpoint, step_of
+from charlm.runs.folder import Run
+from charlm.training.position import read_position
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of one checkpoint.
+
+    Args:
+        path: its folder.
+        step: its step, by its name.
+        num_bytes: of its files.
+        val_nats_per_char: its validation figure, where it has one.
+        damage: what is wrong with it; None for a whole one.
+    """
+
+    path: Path
+    step: int
+    num_bytes: int
+    val_nats_per_char: float | None
+    damage: str | None
+
+
+def verify_run(run: Run) -> Iterator[Verdict]:
+    """Yield a verdict on each checkpoint, oldest first; every byte of it is read and held against the manifest."""
+    for path in run.checkpoint_paths():
+        val, damage = None, None
+        try:
+            checkpoint = read_checkpoint(path)
+            val = read_position(checkpoint).val_nats_per_char
+        except RunError as error:
+            damage = str(error)
+        num_bytes = sum(file.lstat().st_size for file in path.iterdir()) if path.is_dir() else 0
+        yield Verdict(path, step_of(path), num_bytes, val, damage)

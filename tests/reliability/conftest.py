@@ -1,0 +1,180 @@
+"""Runs that are cut and go on, and what of a run must be the same however often that happens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+
+from charlm.library import train_reports
+from charlm.runs.checkpoints import step_of
+from charlm.runs.folder import Run
+from charlm.settings.schema import Settings
+from charlm.training.reports import End, Report, Start, Step
+
+# Seven windows an epoch, evaluations and samples on periods of their own, and every checkpoint kept.
+SMALL = (
+    "sampling.seq_len=96",
+    "train.max_steps=16",
+    "train.eval_every=4",
+    "sample.every=3",
+    "checkpoint.keep_every=1",
+)
+CLOCKED = ("seconds", "chars_per_second", "epoch_seconds")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The end of a process that trains a run.
+
+    Args:
+        step: after which it ends.
+        is_abrupt: as by a kill, with nothing saved; else by a request to stop.
+    """
+
+    step: int
+    is_abrupt: bool
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All of a run that its cuts must not change.
+
+    Args:
+        checkpoints: by step, what each file holds, clocks left out.
+        metrics: every line, clocks left out.
+        samples: every line.
+    """
+
+    checkpoints: dict[int, dict[str, Any]]
+    metrics: list[dict[str, Any]]
+    samples: list[dict[str, Any]]
+
+    def difference(self, whole: Trace) -> str | None:
+        """Say in what this run differs from the same one uncut, which may keep fewer checkpoints."""
+        for name in ("metrics", "samples"):
+            if getattr(self, name) != getattr(whole, name):
+                return f"{name}: {getattr(self, name)} is not {getattr(whole, name)}"
+        if missing := whole.checkpoints.keys() - self.checkpoints.keys():
+            return f"no checkpoints of steps {sorted(missing)}"
+        for step, files in whole.checkpoints.items():
+            for name, content in files.items():
+                if self.checkpoints[step][name] != content:
+                    return f"{name} of step {step}: {self.checkpoints[step][name]} is not {content}"
+        return None
+
+
+def trace(run: Run) -> Trace:
+    """Read a run."""
+    checkpoints = {
+        step_of(path): {
+            "state": _without_clocks(json.loads((path / "state.json").read_text(encoding="utf-8"))),
+            **{
+                name: sha256((path / name).read_bytes()).hexdigest()
+                for name in ("model.safetensors", "training.safetensors", "vocabulary.json")
+            },
+        }
+        for path in run.checkpoint_paths()
+    }
+    lines = {
+        name: [json.loads(line) for line in (run.path / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+        for name in ("metrics", "samples")
+        if (run.path / f"{name}.jsonl").exists()
+    }
+    return Trace(checkpoints, _without_clocks(lines.get("metrics", [])), lines.get("samples", []))
+
+
+def _without_clocks(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_clocks(part) for key, part in value.items() if key not in CLOCKED}
+    return [_without_clocks(part) for part in value] if isinstance(value, list) else value
+
+
+def session(
+    folder: Path, settings: Settings | None, *, cut: Cut | None = None, overrides: Sequence[str] = ()
+) -> list[Report]:
+    """Train the run of a folder as one process would, starting or going on with it; return its reports."""
+    seen: list[Report] = []
+
+    def should_stop() -> str | None:
+        has_come = cut and not cut.is_abrupt and _last_step(seen) >= cut.step
+        return "interrupt" if has_come else None
+
+    reports = train_reports(
+        settings, name="run", runs_dir=folder, resume=True, overrides=overrides, should_stop=should_stop
+    )
+    for report in reports:
+        seen.append(report)
+        if cut and cut.is_abrupt and isinstance(report, Step) and report.step >= cut.step:
+            reports.close()  # pyright: ignore[reportAttributeAccessIssue]
+    return seen
+
+
+def _last_step(reports: Sequence[Report]) -> int:
+    """Return where a process stands."""
+    for report in reversed(reports):
+        if isinstance(report, Step):
+            return report.step
+        if isinstance(report, Start):
+            return report.resumed_at or 0
+    return -1
+
+
+class Laboratory:
+    """Runs, whole and cut.
+
+    Args:
+        make: makes settings from overrides.
+        folders: a new folder each.
+    """
+
+    def __init__(self, make: Callable[..., Settings], folders: Iterator[Path]) -> None:
+        self.make, self._folders = make, folders
+        self._wholes: dict[tuple[str, ...], Run] = {}
+
+    def folder(self) -> Path:
+        """Return a folder for one more run."""
+        return next(self._folders)
+
+    def whole(self, *overrides: str) -> Run:
+        """Return the uncut run of some small settings; trained once, nobody may change it."""
+        if overrides not in self._wholes:
+            folder = self.folder()
+            assert isinstance(session(folder, self.make(*SMALL, *overrides))[-1], End)
+            self._wholes[overrides] = Run(folder / "run")
+        return self._wholes[overrides]
+
+    def cut(self, cuts: Sequence[Cut], *overrides: str) -> Run:
+        """Train the same run in one more process than there are cuts; the last goes to its end."""
+        folder, settings = self.folder(), self.make(*SMALL, *overrides)
+        for cut in (*cuts, None):
+            session(folder, settings, cut=cut)
+            # Another process' random generators stand anywhere.
+            torch.manual_seed(cut.step if cut else 0)
+        return Run(folder / "run")
+
+    def difference(self, cuts: Sequence[Cut], *overrides: str) -> str | None:
+        """Say in what the run with these cuts differs from the uncut one."""
+        return trace(self.cut(cuts, *overrides)).difference(trace(self.whole(*overrides)))
+
+    session = staticmethod(session)
+    trace = staticmethod(trace)
+
+    @staticmethod
+    def cuts(random: Random, *steps: int) -> list[Cut]:
+        """Return cuts at these steps, each of either kind."""
+        return [Cut(step, random.random() < 0.5) for step in steps]
+
+
+@pytest.fixture(scope="session")
+def laboratory(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
+    """Return what trains runs whole and cut."""
+    folders = (tmp_path_factory.mktemp("run") for _ in iter(int, 1))
+    return Laboratory(tiny_settings, folders)

@@ -1,0 +1,480 @@
+"""A run that is cut and goes on is the uncut run, to the last bit; what could make it another one is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count, product
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+
+from charlm.errors import RunError, StoppedError, TextError
+from charlm.library import train_reports
+from charlm.runs.checkpoints import load_checkpoint
+from charlm.runs.folder import Run
+from charlm.text.vocabulary import Vocabulary
+from charlm.training.experiment import prepare
+from charlm.training.progress import Progress
+from charlm.training.recording import measure, write_samples
+from charlm.training.reports import End, Evaluation, Samples, Start, Step
+from charlm.training.resume import check_same_text
+
+NUM_STEPS = 16
+WINDOWS_PER_EPOCH = 7
+
+
+def cut_steps(where: str, random: Random, steps_per_epoch: int) -> list[int]:
+    """Draw the steps after which a run is cut."""
+    if where == "inside":
+        return [random.choice([step for step in range(1, NUM_STEPS) if step % steps_per_epoch])]
+    if where == "end":
+        return [random.choice(range(steps_per_epoch, NUM_STEPS, steps_per_epoch))]
+    return sorted(random.sample(range(1, NUM_STEPS), {"twice": 2, "five times": 5}[where]))
+
+
+@pytest.fixture(scope="module")
+def tally(endurance: Any) -> Iterator[Counter[str]]:
+    """Yield what counts the cells of the matrix."""
+    counts: Counter[str] = Counter()
+    yield counts
+    endurance.tell("resume matrix", f"{counts['identical']} of {counts['cells']} cells identical")
+
+
+# The matrix.
+
+
+@pytest.mark.parametrize("where", ["inside", "end", "twice", "five times"])
+@pytest.mark.parametrize("accumulation", [1, 3])
+@pytest.mark.parametrize("dropout", [0, 0.3])
+@pytest.mark.parametrize("method", ["consecutive", "random"])
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_a_cut_run_is_the_uncut_run(
+    laboratory: Any,
+    endurance: Any,
+    tally: Counter[str],
+    cell: str,
+    method: str,
+    dropout: float,
+    accumulation: int,
+    where: str,
+) -> None:
+    overrides = (
+        f"model.cell={cell}",
+        f"sampling.method={method}",
+        f"model.num_layers={2 if dropout else 1}",
+        f"model.dropout={dropout}",
+        f"optimizer.accumulation={accumulation}",
+    )
+    random = Random(f"{endurance.seed} {overrides} {where}")
+    steps = cut_steps(where, random, -(-WINDOWS_PER_EPOCH // accumulation))
+    cuts = laboratory.cuts(random, *steps)
+    tally["cells"] += 1
+    difference = laboratory.difference(cuts, *overrides)
+    assert difference is None, (cuts, difference)
+    tally["identical"] += 1
+
+
+IMPLEMENTATIONS = [
+    (f"model.implementation={name}", f"model.cell={cell}", "model.num_layers=2", "model.dropout=0.3")
+    for name, cell in product(("reference", "torch"), ("rnn", "gru", "lstm"))
+]
+MODELS = [
+    ("model.direction=backward",),
+    ("model.direction=bidirectional", "model.cell=gru"),
+    ("model.direction=bidirectional", "model.lookahead=5", "model.num_layers=2", "model.dropout=0.3"),
+    ("model.direction=bidirectional", "model.lookahead=5", "sampling.method=random"),
+    ("model.direction=leaky", "model.cell=rnn"),
+    ("model.embedding_size=5", "model.init=orthogonal"),
+    ("model.cell=gru", "model.reset_after=false"),
+    ("model.cell=rnn", "model.activation=relu", "model.init=identity"),
+]
+OPTIMIZERS = [
+    ("optimizer.method=adamw", "optimizer.weight_decay=0.1"),
+    ("optimizer.method=sgd",),
+    ("optimizer.method=sgd", "optimizer.momentum=0.9", "optimizer.weight_decay=0.1"),
+    ("optimizer.method=rmsprop",),
+    ("optimizer.method=rmsprop", "optimizer.momentum=0.9"),
+    ("optimizer.clip_value=0.01", "optimizer.clip_norm=null"),
+]
+SCHEDULES = [
+    ("optimizer.schedule={method: step, every: 5, warmup_steps: 3}",),
+    ("optimizer.schedule={method: exponential, every: {epochs: 1}}",),
+    ("optimizer.schedule={method: cosine, warmup_steps: 6, min_learning_rate: 0.001}",),
+    ("optimizer.schedule={method: plateau, patience: 1}", "optimizer.learning_rate=1", "train.eval_every=2"),
+    ("optimizer.schedule={method: plateau, patience: 1}", "optimizer.learning_rate=1e-30", "train.eval_every=1"),
+]
+PERIODS = [
+    ("train.early_stopping=3", "optimizer.learning_rate=1e-30", "train.eval_every=4"),
+    ("corpus.split=none",),
+    ("corpus.split=none", "sample.every={epochs: 1}", "train.eval_every={epochs: 1}"),
+    ("train.eval_every=5", "sample.every=2", "eval.max_chars=50"),
+    ("train.epochs=2", "train.max_steps=null", "train.eval_every={epochs: 1}"),
+    ("train.eval_every=1000", "sample.every=1000"),
+    ("train.on_divergence=rollback", "checkpoint.keep_every=null", "checkpoint.minutes=1e-9"),
+]
+
+
+@pytest.mark.parametrize("overrides", [*IMPLEMENTATIONS, *MODELS, *OPTIMIZERS, *SCHEDULES, *PERIODS], ids=" ".join)
+def test_so_is_one_of_any_other_kind(laboratory: Any, endurance: Any, overrides: tuple[str, ...]) -> None:
+    random = Random(f"{endurance.seed} {overrides}")
+    for _ in range(endurance.times(1, 5)):
+        cuts = laboratory.cuts(random, *sorted(random.sample(range(1, 12), 2)))
+        difference = laboratory.difference(cuts, *overrides)
+        assert difference is None, (cuts, difference)
+
+
+def test_so_it_is_with_two_threads(laboratory: Any, set_threads: Callable[[int], None], endurance: Any) -> None:
+    set_threads(2)
+    overrides = ("train.threads=2", "model.hidden_size=64", "sampling.batch_size=20", "sampling.seq_len=24")
+    cuts = laboratory.cuts(Random(endurance.seed), 5, 9)
+    assert laboratory.difference(cuts, *overrides) is None
+
+
+# A small run that is cut everywhere: with scheduled and closing evaluations and samples.
+EVERYWHERE = ("train.max_steps=5", "train.eval_every=2", "sample.every=3", "sample.length=4")
+
+
+def test_a_request_to_stop_may_come_at_any_time_it_is_asked_for(laboratory: Any) -> None:
+    whole = laboratory.trace(laboratory.whole(*EVERYWHERE))
+    settings = laboratory.make("sampling.seq_len=96", "checkpoint.keep_every=1", *EVERYWHERE)
+    ended = Counter[str]()
+    for number in count(1):
+        folder, calls = laboratory.folder(), count(1)
+
+        def should_stop(calls: Iterator[int] = calls, number: int = number) -> str | None:
+            # Asked again it says nothing: once is enough.
+            return "terminate" if next(calls) == number else None
+
+        try:
+            *_, end = train_reports(settings, name="run", runs_dir=folder, should_stop=should_stop)
+        except StoppedError:
+            ended["before"] += 1
+            assert list(folder.iterdir()) == []
+            continue
+        assert isinstance(end, End)
+        if end.stopped_by == "max_steps":
+            break
+        assert end.stopped_by == "terminate"
+        assert Run(folder / "run").summary() is None
+        ended[str(end.record["steps"])] += 1
+        laboratory.session(folder, settings)
+        assert laboratory.trace(Run(folder / "run")).difference(whole) is None, number
+    # At the end there are a closing evaluation, closing samples and the closing reads to leave.
+    assert ended["before"] == 1
+    assert all(ended[str(step)] for step in range(6))
+    assert ended["5"] > 6
+
+
+def test_a_run_may_be_killed_after_any_report(laboratory: Any) -> None:
+    whole = laboratory.trace(laboratory.whole(*EVERYWHERE))
+    settings = laboratory.make("sampling.seq_len=96", "checkpoint.keep_every=1", *EVERYWHERE)
+    kinds: list[type] = []
+    for number in count(1):
+        folder = laboratory.folder()
+        reports = train_reports(settings, name="run", runs_dir=folder)
+        last = [next(reports) for _ in range(number)][-1]
+        kinds.append(type(last))
+        reports.close()  # pyright: ignore[reportAttributeAccessIssue]
+        before = digest(folder)
+        reports = laboratory.session(folder, settings)
+        assert laboratory.trace(Run(folder / "run")).difference(whole) is None, number
+        if isinstance(last, End):
+            assert digest(folder) == before
+            break
+    assert Counter(kinds) == {Start: 1, Step: 5, Evaluation: 3, Samples: 2, End: 1}
+
+
+def test_a_run_may_be_killed_before_its_first_checkpoint(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, settings = (
+        laboratory.folder(),
+        laboratory.make("sampling.seq_len=96", "checkpoint.keep_every=1", *EVERYWHERE),
+    )
+
+    def die(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("charlm.runs.writer.write_checkpoint", die)
+        with pytest.raises(KeyboardInterrupt):
+            laboratory.session(folder, settings)
+    assert Run(folder / "run").checkpoint_paths() == []
+    laboratory.session(folder, settings)
+    assert laboratory.trace(Run(folder / "run")).difference(laboratory.trace(laboratory.whole(*EVERYWHERE))) is None
+
+
+# What a run that goes on tells.
+
+
+def test_a_run_that_goes_on_says_from_where_and_keeps_a_line_of_it(laboratory: Any) -> None:
+    folder, settings = laboratory.folder(), laboratory.make("train.max_steps=8")
+    laboratory.session(folder, settings, cut=laboratory.cuts(Random(0), 5)[0])
+    stopped_at = load_checkpoint(Run(folder / "run"), "last").step
+    start = laboratory.session(folder, settings)[0]
+    assert (start.resumed_at, start.note) == (stopped_at, None)
+    (line,) = (folder / "run" / "resumes.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["step"] == stopped_at
+
+
+def test_sampling_and_evaluating_touch_nothing_that_training_goes_on_from(laboratory: Any) -> None:
+    experiment = prepare(laboratory.make("model.num_layers=2", "model.dropout=0.5"))
+    weights = {name: tensor.clone() for name, tensor in experiment.network.state_dict().items()}
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    for step in range(3):
+        progress = Progress(step=step)
+        measure(experiment, progress, 0.0, is_closing=False, should_stop=lambda: None)
+        write_samples(experiment, progress, is_closing=False, should_stop=lambda: None)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in experiment.network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert experiment.optimizer.state_dict()["state"] == {}
+
+
+# Budgets.
+
+
+def digest(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return every file of a folder, with the time it was written."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (("train.max_steps=8",), ("train.max_steps=16",)),
+        (("train.max_steps=10",), ("train.max_steps=16",)),  # ends off schedule
+        (("train.max_steps=1",), ("train.max_steps=16",)),
+        (("train.max_steps=10",), ("train.max_steps=11",)),  # off schedule twice
+        (("train.epochs=1", "train.max_steps=null"), ("train.epochs=2",)),
+        (("train.epochs=1", "train.max_steps=null"), ("train.epochs=2", "train.max_steps=13")),
+        (("train.minutes=1e-9",), ("train.minutes=1000",)),
+        (("train.minutes=1e-9",), ("train.minutes=null",)),
+        (
+            ("train.early_stopping=1", "optimizer.learning_rate=1e-30", "train.max_steps=16"),
+            ("train.early_stopping=2",),
+        ),
+        (
+            ("optimizer.schedule={method: cosine, total_steps: 16}", "train.max_steps=9"),
+            ("train.max_steps=16",),
+        ),
+    ],
+    ids=lambda texts: " ".join(texts),
+)
+def test_a_run_of_a_larger_budget_is_the_one_that_had_it_from_the_start(
+    laboratory: Any, first: tuple[str, ...], then: tuple[str, ...]
+) -> None:
+    folder = laboratory.folder()
+    settings = laboratory.make("sampling.seq_len=96", "train.eval_every=4", "sample.every=3", *first)
+    end = laboratory.session(folder, settings)[-1]
+    again = laboratory.session(folder, None, overrides=then)
+    assert again[0].resumed_at == end.record["steps"] < again[-1].record["steps"]
+    whole = laboratory.folder()
+    laboratory.session(
+        whole, laboratory.make("sampling.seq_len=96", "train.eval_every=4", "sample.every=3", *first, *then)
+    )
+    found, expected = laboratory.trace(Run(folder / "run")), laboratory.trace(Run(whole / "run"))
+    # The first end's checkpoint may stand in the place of another: those that both keep are compared.
+    steps = found.checkpoints.keys() & expected.checkpoints.keys()
+    assert max(expected.checkpoints) in steps
+    assert found.difference(replace(expected, checkpoints={step: expected.checkpoints[step] for step in steps})) is None
+    assert Run(folder / "run").settings() == Run(whole / "run").settings()
+
+
+def test_a_figure_off_the_schedule_chooses_no_checkpoint_once_the_run_goes_on(laboratory: Any) -> None:
+    # A rate that jumps from sensible to absurd: the first end's figure, at step 20, would be the best.
+    schedule = "{method: constant, warmup_steps: 1000}"
+    rising = f"optimizer={{method: sgd, learning_rate: 1000, clip_norm: 1, schedule: {schedule}}}"
+    worse = (rising, "train.eval_every=50")
+    folder = laboratory.folder()
+    laboratory.session(folder, laboratory.make(*worse, "train.max_steps=20"))
+    first = Run(folder / "run").summary()
+    assert first is not None
+    assert first["best_step"] == 20
+    laboratory.session(folder, None, overrides=["train.max_steps=60"])
+    whole = laboratory.folder()
+    laboratory.session(whole, laboratory.make(*worse, "train.max_steps=60"))
+    extended, expected = (laboratory.trace(Run(path / "run")).metrics for path in (folder, whole))
+    assert first["val_bpc"] < expected[-1]["val_bpc"]
+    assert extended == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "then"),
+    [
+        ("train.max_steps=6", ()),
+        ("train.max_steps=6", ("train.max_steps=3",)),
+        ("train.max_steps=7", ("train.max_steps=7",)),
+        ("train.epochs=2", ("train.epochs=1",)),
+        ("train.minutes=1e-9", ()),
+        ("train.minutes=1e-9", ("train.minutes=5e-10",)),
+    ],
+)
+def test_of_a_run_that_is_done_only_the_closing_figures_come_and_nothing_is_written(
+    laboratory: Any, settings: str, then: tuple[str, ...]
+) -> None:
+    folder = laboratory.folder()
+    # Evaluated at each step: the last checkpoint may have been saved before the time was up.
+    made = laboratory.make("sampling.seq_len=96", "train.max_steps=null", "train.eval_every=1", settings)
+    end = laboratory.session(folder, made)[-1]
+    before = digest(folder)
+    assert laboratory.session(folder, None, overrides=then) == [end]
+    assert digest(folder) == before
+
+
+def test_a_done_run_that_lost_its_last_line_is_closed_again(laboratory: Any) -> None:
+    folder = laboratory.folder()
+    shutil.copytree(laboratory.whole().path, folder / "run")
+    lines = (folder / "run" / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "run" / "metrics.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
+    assert not [report for report in laboratory.session(folder, None) if isinstance(report, Step)]
+    assert laboratory.trace(Run(folder / "run")).difference(laboratory.trace(laboratory.whole())) is None
+
+
+# What may change, and what must not.
+
+
+@pytest.mark.parametrize("then", ["train.eval_every=3", "eval.max_chars=40", "sample.every=1", "checkpoint.minutes=1"])
+def test_a_changed_period_changes_no_weight(laboratory: Any, then: str) -> None:
+    folder = laboratory.folder()
+    settings = laboratory.make("sampling.seq_len=96", "train.max_steps=16", "model.num_layers=2", "model.dropout=0.3")
+    laboratory.session(folder, settings, cut=laboratory.cuts(Random(0), 7)[0])
+    laboratory.session(folder, None, overrides=[then])
+    whole = laboratory.whole("model.num_layers=2", "model.dropout=0.3")
+    last = max(laboratory.trace(whole).checkpoints)
+    found, expected = (laboratory.trace(run).checkpoints[last] for run in (Run(folder / "run"), whole))
+    for name in ("model.safetensors", "training.safetensors"):
+        assert found[name] == expected[name]
+
+
+@pytest.mark.parametrize("listens", ["train.early_stopping=5", "optimizer.schedule.method=plateau"])
+@pytest.mark.parametrize(
+    ("then", "named"),
+    [
+        ("train.eval_every=3", "train.eval_every was 6 and is 3"),
+        ("eval.max_chars=40", "eval.max_chars was 20000 and is 40"),
+    ],
+)
+def test_what_decides_steps_through_validation_must_not_change(
+    laboratory: Any, listens: str, then: str, named: str
+) -> None:
+    folder = laboratory.folder()
+    laboratory.session(folder, laboratory.make(listens), cut=laboratory.cuts(Random(0), 2)[0])
+    before = digest(folder)
+    with pytest.raises(RunError, match=named):
+        laboratory.session(folder, None, overrides=[then])
+    assert digest(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("then", "named"),
+    [
+        (("model.hidden_size=9",), ["model.hidden_size was 8 and is 9"]),
+        (("optimizer.learning_rate=0.1",), ["optimizer.learning_rate was 0.005 and is 0.1"]),
+        (("train.seed=1", "model.cell=gru"), ["model.cell was 'lstm' and is 'gru'", "train.seed was 0 and is 1"]),
+        (("sampling.method=random",), ["sampling.method was 'consecutive' and is 'random'"]),
+        (("corpus.split=none",), ["corpus.split"]),
+        (("corpus.clean={lowercase: true}",), ["corpus.clean.lowercase was False and is True"]),
+        (("vocabulary.min_count=2",), ["vocabulary.min_count was 1 and is 2"]),
+        (("optimizer.schedule={method: cosine, total_steps: 5}",), ["optimizer.schedule.method was 'constant'"]),
+    ],
+    ids=lambda texts: " ".join(texts),
+)
+def test_a_setting_that_must_not_change_is_named_with_both_values(
+    laboratory: Any, then: tuple[str, ...], named: list[str]
+) -> None:
+    folder = laboratory.folder()
+    laboratory.session(folder, laboratory.make(), cut=laboratory.cuts(Random(0), 2)[0])
+    before = digest(folder)
+    with pytest.raises(RunError) as raised:
+        laboratory.session(folder, None, overrides=then)
+    assert raised.value.exit_code == 4
+    assert all(text in str(raised.value) for text in named), raised.value
+    assert digest(folder) == before
+
+
+# The text.
+
+
+def on_a_copy(laboratory: Any, folder: Path, text: str) -> Path:
+    """Begin a run on a text of its own, and return the text's file."""
+    path = folder / "corpus.txt"
+    path.write_text(text, encoding="utf-8")
+    settings = laboratory.make(f"corpus.path={path}", "checkpoint.keep_every=1")
+    laboratory.session(folder, settings, cut=laboratory.cuts(Random(0), 7)[0])
+    return path
+
+
+def test_a_corpus_of_which_one_byte_has_changed_is_refused(laboratory: Any, corpus_text: str) -> None:
+    folder = laboratory.folder()
+    path = on_a_copy(laboratory, folder, corpus_text)
+    path.write_text(corpus_text.replace("moon", "noon", 1), encoding="utf-8")
+    before = digest(folder)
+    with pytest.raises(RunError, match=r"corpus\.txt has changed since the run run began: its SHA-256 is") as raised:
+        laboratory.session(folder, None)
+    assert raised.value.exit_code == 4
+    assert digest(folder) == before
+
+
+def test_a_corpus_that_has_moved_goes_on_where_it_lies_now(
+    laboratory: Any, corpus_text: str, corpus_file: Path
+) -> None:
+    folder = laboratory.folder()
+    path = on_a_copy(laboratory, folder, corpus_text)
+    path.rename(folder / "moved.txt")
+    with pytest.raises(TextError):
+        laboratory.session(folder, None)
+    laboratory.session(folder, None, overrides=[f"corpus.path={folder / 'moved.txt'}"])
+    whole = laboratory.folder()
+    laboratory.session(whole, laboratory.make(f"corpus.path={corpus_file}", "checkpoint.keep_every=1"))
+    assert laboratory.trace(Run(folder / "run")).difference(laboratory.trace(Run(whole / "run"))) is None
+
+
+def test_parts_and_vocabulary_must_be_those_of_the_checkpoint(laboratory: Any) -> None:
+    run = laboratory.whole()
+    experiment, checkpoint = prepare(run.settings()), load_checkpoint(run, "last")
+    check_same_text(run, checkpoint, experiment)
+    with pytest.raises(RunError, match=r"the vocabulary has changed .*: 2 symbols then, .* now \(gone \['z'\], new "):
+        check_same_text(run, replace(checkpoint, vocabulary=Vocabulary("az")), experiment)
+    for part in ("train", "val", "test"):
+        split = {**checkpoint.state["split"], part: {"chars": 1, "sha256": "0"}}
+        with pytest.raises(RunError, match=f"the {part} part of the corpus"):
+            check_same_text(run, replace(checkpoint, state={**checkpoint.state, "split": split}), experiment)
+
+
+# What bits depend on beside the settings.
+
+
+def test_another_torch_goes_on_and_says_so_in_one_line(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, settings = laboratory.folder(), laboratory.make()
+    laboratory.session(folder, settings, cut=laboratory.cuts(Random(0), 7)[0])
+    version = torch.__version__
+    monkeypatch.setattr(torch, "__version__", "99.0")
+    reports = laboratory.session(folder, settings)
+    note = f"torch {version} then, 99.0 now: the bits of an uninterrupted run are not promised"
+    assert reports[0].note == note
+    assert reports[-1].stopped_by == "max_steps"
+    (line,) = (folder / "run" / "resumes.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["note"] == note
+
+
+@pytest.mark.parametrize(
+    ("then", "said"),
+    [("train.threads=2", "threads 1 then, 2 now"), ("model.implementation=reference", "now: the bits of")],
+)
+def test_other_threads_or_another_implementation_go_on_and_are_named(
+    laboratory: Any, set_threads: Callable[[int], None], then: str, said: str
+) -> None:
+    set_threads(1)
+    folder = laboratory.folder()
+    laboratory.session(folder, laboratory.make(), cut=laboratory.cuts(Random(0), 7)[0])
+    reports = laboratory.session(folder, None, overrides=[then])
+    assert said in reports[0].note
+    assert "\n" not in reports[0].note
+    assert reports[-1].stopped_by == "max_steps"

@@ -1,0 +1,129 @@
+"""Signals at random moments of real processes: a run ends with what it was, and goes on to what it would have been."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from charlm.runs.folder import Run
+
+Process = Callable[..., "subprocess.Popen[bytes]"]
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
+WORDS = {130: "interrupted", 143: "terminated"}
+# An evaluation and a sample table each take about as long as the steps between them, the closing readings longer.
+OPTIONS = (
+    "--set=train.max_steps=240",
+    "--set=train.eval_every=40",
+    "--set=sample.every=30",
+    "--set=sample.length=1500",
+    "--set=checkpoint.keep_every=40",
+)
+STOPPED = re.compile(r"charlm: stopped at step ([\d,]+) and saved in (\S+); go on with: (.+)\n")
+
+
+@pytest.fixture(scope="module")
+def corpus(corpus_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a text whose parts take a while to read."""
+    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
+    path.write_text(corpus_text * 100, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: Path, tiny_options: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, float]:
+    """Return the run that nobody cuts, and how long its process takes."""
+    folder = tmp_path_factory.mktemp("whole")
+    began = time.monotonic()
+    command = [sys.executable, "-P", "-m", "charlm", "train", *tiny_options, *OPTIONS, f"--corpus={corpus}"]
+    subprocess.run([*command, "--run=run", f"--runs-dir={folder}", "--quiet"], check=True, capture_output=True)
+    return Run(folder / "run"), time.monotonic() - began
+
+
+def wait_for_handlers(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process listens to signals; what comes before that is the interpreter's."""
+    last = signal.SIGUSR1
+    while process.poll() is None:
+        found = re.search(r"^SigCgt:\s*([0-9a-f]+)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+        if found and int(found[1], 16) >> (last - 1) & 1:
+            return
+        time.sleep(0.001)
+
+
+def phase(run: Run, stopped_at: int) -> str:
+    """Tell from what a stopped run has written what it was doing."""
+    evaluated = max((record["step"] for record in run.metrics()), default=0)
+    sampled = max((record["step"] for record in run.samples()), default=0)
+    if stopped_at == 240 and evaluated == 240:
+        return "closing"
+    if stopped_at % 40 == 0 and stopped_at > evaluated:
+        return "evaluation"
+    if stopped_at % 30 == 0 and stopped_at > sampled:
+        return "samples"
+    return "training" if stopped_at else "creation"
+
+
+def test_a_signal_at_any_moment_loses_nothing(
+    tmp_path: Path,
+    charlm_process: Process,
+    corpus: Path,
+    tiny_options: list[str],
+    whole: tuple[Run, float],
+    laboratory: Any,
+    endurance: Any,
+) -> None:
+    random = Random(endurance.seed)
+    expected, duration = laboratory.trace(whole[0]), whole[1]
+    delays: list[float] = []
+    phases: dict[str, int] = {}
+    times = endurance.times(8, 100)
+    for number in range(times):
+        folder = tmp_path / f"{number}"
+        chosen = random.choice(list(CODES))
+        where = (f"--corpus={corpus}", "--run=run", f"--runs-dir={folder}")
+        process = charlm_process("train", *tiny_options, *OPTIONS, *where, "--quiet")
+        wait_for_handlers(process)
+        # Even over the whole life of a process, imports included.
+        time.sleep((number + random.random()) / times * duration)
+        sent = time.monotonic()
+        process.send_signal(chosen)
+        stdout, stderr = process.communicate(timeout=60)
+        delay, said = time.monotonic() - sent, stderr.decode()
+        run = Run(folder / "run")
+        if process.returncode == 0:
+            # It was through before.
+            name = "done"
+            assert said == ""
+        elif said == f"charlm: {WORDS[CODES[chosen]]}\n":
+            name = "start-up"
+            assert (process.returncode, stdout) == (CODES[chosen], b"")
+            assert not folder.exists()
+        else:
+            stopped = STOPPED.fullmatch(said)
+            assert stopped, (process.returncode, said)
+            assert (process.returncode, stdout, Path(stopped[2])) == (CODES[chosen], b"", run.path)
+            at = int(stopped[1].replace(",", ""))
+            name = phase(run, at)
+            assert run.summary() is None
+            done = subprocess.run([*shlex.split(stopped[3]), "--json", "--quiet"], capture_output=True, check=False)
+            assert (done.returncode, done.stderr) == (0, b"")
+            assert json.loads(done.stdout)["steps"] == 240
+        if name != "start-up":
+            delays.append(delay)
+            difference = laboratory.trace(run).difference(expected)
+            assert difference is None, (number, name, difference)
+        phases[name] = phases.get(name, 0) + 1
+    assert phases.keys() >= {"start-up"}
+    assert phases.keys() - {"start-up", "done"}
+    told = ", ".join(f"{count} {name}" for name, count in sorted(phases.items()))
+    endurance.tell("signals", f"{times} of {times} lost nothing ({told}); longest until the end {max(delays):.2f} s")

@@ -1,0 +1,210 @@
+"""What SIGINT, SIGTERM and SIGUSR1 do to a process: before there is a run, during one, and the second time."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+import charlm
+from charlm.runs.checkpoints import load_checkpoint
+from charlm.runs.folder import Run
+
+Charlm = Callable[..., Result]
+Process = Callable[..., "subprocess.Popen[bytes]"]
+SIGNALS = [
+    (signal.SIGINT, 130, "interrupted"),
+    (signal.SIGTERM, 143, "terminated"),
+    (signal.SIGUSR1, 143, "terminated"),
+]
+ENDLESS = ("--set=train.max_steps=10000000", "--set=train.eval_every=20")
+
+
+def name_of(value: object) -> str | None:
+    """Return a signal's name; None for whatever else a test is given."""
+    return getattr(value, "name", None)
+
+
+def wait_for_handlers(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process listens to signals; what comes before that is the interpreter's."""
+    last = signal.SIGUSR1
+    while process.poll() is None:
+        found = re.search(r"^SigCgt:\s*([0-9a-f]+)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+        if found and int(found[1], 16) >> (last - 1) & 1:
+            return
+        time.sleep(0.001)
+
+
+def finish(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
+    """Wait for a process; return its exit code, standard output and standard error."""
+    stdout, stderr = process.communicate(timeout=60)
+    return process.returncode, (stdout or b"").decode(), (stderr or b"").decode()
+
+
+def script(*lines: str) -> tuple[int, str, str]:
+    """Run lines of Python in a process of its own."""
+    code = "\n".join(("import os, signal, sys", "from charlm.cli.signals import Signals", *lines))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+# Before there is a run.
+
+
+def test_signals_are_listened_to_before_anything_slow_is_imported() -> None:
+    slow = "{'torch', 'numpy', 'typer', 'rich', 'pydantic', 'yaml'}"
+    assert script("import charlm.__main__", f"print({slow} & set(sys.modules))") == (0, "set()\n", "")
+
+
+@pytest.mark.parametrize(("number", "code", "word"), SIGNALS, ids=name_of)
+def test_a_signal_while_the_program_starts_leaves_one_line_and_no_run(
+    tmp_path: Path, charlm_process: Process, tiny_options: list[str], number: signal.Signals, code: int, word: str
+) -> None:
+    process = charlm_process("train", *tiny_options, f"--runs-dir={tmp_path / 'runs'}")
+    wait_for_handlers(process)
+    process.send_signal(number)
+    assert finish(process) == (code, "", f"charlm: {word}\n")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_signal_ends_a_program_whose_messages_nobody_reads(charlm_process: Process) -> None:
+    process = charlm_process("info")
+    assert process.stderr is not None
+    process.stderr.close()
+    process.stderr = None
+    wait_for_handlers(process)
+    process.send_signal(signal.SIGTERM)
+    assert finish(process)[0] == 143
+
+
+@pytest.mark.parametrize("stream", ["sys.stdout", "sys.stderr"])
+def test_a_signal_ends_a_program_without_one_of_the_streams(stream: str) -> None:
+    code, _, said = script("Signals().listen()", f"{stream} = None", "signal.raise_signal(signal.SIGINT)")
+    assert (code, said) == (130, "charlm: interrupted\n")
+
+
+@pytest.mark.parametrize(("number", "code", "word"), SIGNALS, ids=name_of)
+def test_a_signal_ends_other_commands_at_once(
+    trained: Run, charlm_process: Process, number: signal.Signals, code: int, word: str
+) -> None:
+    process = charlm_process("generate", f"--run={trained.path}", "--prefix=the ", "--length=1000000")
+    assert process.stdout is not None
+    assert process.stdout.read(10).startswith(b"the ")
+    process.send_signal(number)
+    returncode, _, stderr = finish(process)
+    assert (returncode, stderr) == (code, f"charlm: {word}\n")
+
+
+# A request, and an order.
+
+
+@pytest.mark.parametrize(("number", "code", "word"), SIGNALS, ids=name_of)
+def test_the_first_signal_is_a_request_and_the_second_an_order(number: signal.Signals, code: int, word: str) -> None:
+    done = script(
+        "signals = Signals()",
+        "signals.listen()",
+        "print(signals.requested())",
+        f"signal.raise_signal({int(number)})",
+        "print(signals.requested(), signals.requested())",
+        "print('written before', end='')",
+        f"signal.raise_signal({int(number)})",
+        "print('never')",
+    )
+    asked = "interrupt" if code == 130 else "terminate"
+    said = f"charlm: {word} at once; what was saved stays\n"
+    assert done == (code, f"None\n{asked} {asked}\nwritten before", said)
+
+
+@pytest.mark.parametrize(("number", "code", "word"), SIGNALS, ids=name_of)
+def test_until_somebody_asks_a_signal_is_an_order(number: signal.Signals, code: int, word: str) -> None:
+    done = script("Signals().listen()", f"signal.raise_signal({int(number)})", "print('never')")
+    assert done == (code, "", f"charlm: {word}\n")
+
+
+def test_a_signal_no_longer_changes_how_a_process_ends_that_is_through() -> None:
+    # This class is among the last that Python takes down.
+    done = script(
+        "class Late:",
+        "    def __del__(self, kill=os.kill, pid=os.getpid()): [kill(pid, number) for number in (2, 15, 10)]",
+        "sys.late = Late()",
+        "sys.argv = ['charlm', '--version']",
+        "from charlm.__main__ import main",
+        "main()",
+    )
+    assert (done[0], done[2]) == (0, "")
+    assert done[1].startswith("charlm ")
+
+
+# During a run.
+
+
+@pytest.mark.parametrize(("number", "code"), [each[:2] for each in SIGNALS], ids=name_of)
+def test_a_signal_ends_training_with_a_checkpoint_that_loads_and_the_command_to_go_on(
+    tmp_path: Path, charlm_process: Process, tiny_options: list[str], number: signal.Signals, code: int
+) -> None:
+    process = charlm_process("train", *tiny_options, *ENDLESS, f"--runs-dir={tmp_path}", "--run=run", "--quiet")
+    run = Run(tmp_path / "run")
+    while len(run.checkpoint_paths()) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    returncode, stdout, stderr = finish(process)
+    assert (returncode, stdout) == (code, "")
+    last = load_checkpoint(run, "last")
+    assert run.summary() is None
+    (text,) = charlm.generate(charlm.open_run(run, checkpoint="last"), "the ", length=5)
+    assert len(text) == 9
+    stopped, _, command = stderr.partition("; go on with: ")
+    assert stopped == f"charlm: stopped at step {last.step:,} and saved in {run.path}"
+    # Where `charlm` is not to be found it is called as it was here.
+    enough = f"--set=train.max_steps={last.step + 3}"
+    done = subprocess.run([*shlex.split(command), "--quiet", "--json", enough], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert f'"steps": {last.step + 3}'.encode() in done.stdout
+    assert f'"step": {last.step}'.encode() in (run.path / "resumes.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("has_second", [False, True], ids=["one signal", "two signals"])
+def test_the_cursor_comes_back_and_what_was_saved_stays(
+    tmp_path: Path,
+    charlm_process: Process,
+    charlm_command: Charlm,
+    tiny_options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    has_second: bool,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    master, slave = pty.openpty()
+    options = (*tiny_options, *ENDLESS, f"--runs-dir={tmp_path}", "--run=run")
+    process = charlm_process("train", *options, stdout=slave, stderr=slave)
+    os.close(slave)
+    shown = b""
+    while b"\x1b[?25l" not in shown or b"val bpc" not in shown:
+        shown += os.read(master, 65536)
+    # Both are pending when it goes on, and the interrupt is handled first.
+    process.send_signal(signal.SIGSTOP)
+    process.send_signal(signal.SIGINT)
+    if has_second:
+        process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
+    with suppress(OSError):
+        while block := os.read(master, 65536):
+            shown += block
+    os.close(master)
+    assert process.wait(timeout=60) == (143 if has_second else 130)
+    assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l") >= 0
+    said = "charlm: terminated at once; what was saved stays" if has_second else "; go on with: "
+    assert said in shown.decode().splitlines()[-1]
+    assert charlm_command("verify", tmp_path / "run").exit_code == 0
+    assert Run(tmp_path / "run").summary() is None
