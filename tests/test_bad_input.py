@@ -417,11 +417,10 @@ def test_a_runs_corpus_that_is_gone_is_3(
 def test_a_disk_full_from_the_first_byte_is_6(
     refused: Callable[..., str], tiny_options: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(descriptor: int) -> None:
-        del descriptor
+    def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "write", full)
     said = refused(6, "train", *tiny_options, "--quiet", "--run=run")
     sentence = r"cannot write .*/runs/run/environment\.json: no space left on device: [\d,]+ bytes are needed and "
     assert re.fullmatch(sentence + r"[\d,]+ are free", said)
@@ -430,15 +429,14 @@ def test_a_disk_full_from_the_first_byte_is_6(
 def test_a_disk_that_fills_up_in_training_is_6_and_keeps_what_was_saved(
     tmp_path: Path, charlm_command: Charlm, tiny_options: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Twice a file of the run and its folder; six files and two folders of the checkpoint before the first step.
-    remaining = iter([None] * 12)
+    plain_write = os.write
 
-    def fill_up(descriptor: int) -> None:
-        del descriptor
-        if next(remaining, errno.ENOSPC) == errno.ENOSPC:
+    def write(descriptor: int, content: bytes) -> int:
+        if (tmp_path / "run" / "checkpoints" / "step-00000000").exists():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return plain_write(descriptor, content)
 
-    monkeypatch.setattr(os, "fsync", fill_up)
+    monkeypatch.setattr(os, "write", write)
     result = charlm_command("train", *tiny_options, "--quiet", f"--runs-dir={tmp_path}", "--run=run")
     assert (result.exit_code, result.stdout) == (6, "")
     where = tmp_path / "run" / "checkpoints"

@@ -104,6 +104,23 @@ def break_weights(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return break_them
 
 
+@pytest.fixture
+def break_evaluation(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return what makes the validation loss of a step no number, where the rate is above a limit."""
+    measure = loop.measure
+
+    def break_it(at: int, *, above: float = 0.0) -> None:
+        def broken(experiment: Any, progress: Any, *arguments: Any, **options: Any) -> Evaluation:
+            evaluation = measure(experiment, progress, *arguments, **options)
+            if progress.step != at or progress.learning_rate <= above or evaluation.val is None:
+                return evaluation
+            return replace(evaluation, val=replace(evaluation.val, main=replace(evaluation.val.main, nats=math.nan)))
+
+        monkeypatch.setattr(loop, "measure", broken)
+
+    return break_it
+
+
 def all_json(run: Run) -> Iterator[Any]:
     """Yield everything of a run that is JSON, strictly."""
 
@@ -230,6 +247,13 @@ def test_ten_skips_in_a_row_are_borne_and_one_more_ends_the_run(
     list(all_json(Run(runs_dir / "run")))
 
 
+def test_skips_with_steps_between_them_are_borne_however_many(fit: Fit, break_steps: Callable[..., None]) -> None:
+    break_steps(range(2, 26, 2))
+    end = fit("run", "train.on_divergence=skip", "train.max_steps=26")[-1]
+    assert isinstance(end, End)
+    assert end.record["num_skipped_steps"] == 12
+
+
 def test_ten_in_a_row_are_counted_over_a_stop(fit: Fit, break_steps: Callable[..., None]) -> None:
     break_steps(range(3, 14))
     reports: list[Report] = []
@@ -290,6 +314,18 @@ def test_a_run_that_has_no_evaluation_yet_goes_back_to_its_beginning(
     assert contents(Run(runs_dir / "back"))[16] == contents(Run(runs_dir / "half"))[16]
 
 
+def test_what_was_saved_on_the_way_to_a_divergence_is_gone_once_the_run_has_gone_back(
+    fit: Fit, break_steps: Callable[..., None], runs_dir: Path
+) -> None:
+    break_steps([7], above=0.003)
+    reports: list[Report] = []
+    options = ("train.on_divergence=rollback", "checkpoint.minutes=1e-9", "checkpoint.keep_last=5")
+    fit("run", *options, seen=reports, should_stop=lambda: "interrupt" if of(Divergence, reports) else None)
+    assert isinstance(reports[-1], End)
+    assert (reports[-1].stopped_by, reports[-1].record["steps"]) == ("interrupt", 4)
+    assert [step_of(path) for path in Run(runs_dir / "run").checkpoint_paths()] == [2, 3, 4]
+
+
 @pytest.mark.parametrize("kind", ["steps", "weights"])
 def test_a_rollback_is_the_same_with_kills_and_stops_in_between_and_saves_by_the_clock(
     fit: Fit,
@@ -332,6 +368,25 @@ def test_a_rollback_is_the_same_with_kills_and_stops_in_between_and_saves_by_the
             assert contents(run)[16] == contents(whole)[16], name
 
 
+def test_an_evaluation_that_diverges_goes_back_before_the_step_where_a_run_was_stopped(
+    fit: Fit, runs_dir: Path, break_evaluation: Callable[..., None]
+) -> None:
+    break_evaluation(8, above=0.003)
+    reports: list[Report] = []
+    fit("whole", "train.on_divergence=rollback")
+    fit(
+        "run",
+        "train.on_divergence=rollback",
+        seen=reports,
+        should_stop=lambda: "interrupt" if of(Step, reports[-1:]) and reports[-1].step == 8 else None,
+    )
+    run = Run(runs_dir / "run")
+    assert step_of(run.checkpoint_paths()[-1]) == 8
+    (divergence,) = of(Divergence, fit("run", "train.on_divergence=rollback"))
+    assert divergence.went_on == "rolled back to step 4, learning rate times 0.5"
+    assert untimed(run) == untimed(Run(runs_dir / "whole"))
+
+
 # Weights that a step itself has made no numbers.
 
 
@@ -352,6 +407,7 @@ def test_weights_that_are_no_numbers_are_never_saved(
     if policy == "rollback":
         fit(*arguments, seen=reports, **options)
         (divergence,) = of(Divergence, reports)
+        assert divergence.step == at
         assert "that step itself made the weights so" in divergence.sentence
         assert isinstance(reports[-1], End)
     else:
@@ -366,17 +422,9 @@ def test_weights_that_are_no_numbers_are_never_saved(
 
 
 def test_a_validation_loss_that_is_no_number_is_not_saved_either(
-    fit: Fit, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+    fit: Fit, runs_dir: Path, break_evaluation: Callable[..., None]
 ) -> None:
-    measure = loop.measure
-
-    def broken(experiment: Any, progress: Any, *arguments: Any, **options: Any) -> Evaluation:
-        evaluation = measure(experiment, progress, *arguments, **options)
-        if progress.step != 8 or evaluation.val is None:
-            return evaluation
-        return replace(evaluation, val=replace(evaluation.val, main=replace(evaluation.val.main, nats=math.nan)))
-
-    monkeypatch.setattr(loop, "measure", broken)
+    break_evaluation(8)
     with pytest.raises(DivergedError, match="at step 8 "):
         fit("run")
     run = Run(runs_dir / "run")

@@ -12,11 +12,11 @@ import pytest
 from typer.testing import Result
 
 import charlm
-from charlm.errors import ConfigError, RunError, TextError
+from charlm.errors import ConfigError, RunError, StoppedError, TextError
 from charlm.generation.filters import Filters
 from charlm.runs.folder import Run
 from charlm.settings.schema import Settings
-from charlm.training.reports import End, Report, Start
+from charlm.training.reports import End, Report, Start, Step
 
 Charlm = Callable[..., Result]
 
@@ -67,6 +67,50 @@ def test_reports_are_observed_in_order(tmp_path: Path, tiny_settings: Callable[.
     assert isinstance(reports[0], Start)
     assert isinstance(reports[-1], End)
     assert reports[0].run == reports[-1].run == run.path
+
+
+def test_a_run_goes_on_by_its_name_or_as_the_newest_unfinished_one(
+    tmp_path: Path, tiny_settings: Callable[..., Settings]
+) -> None:
+    for name in ("old", "new", "done"):
+        settings = tiny_settings(f"train.max_steps={2 if name == 'done' else 12}")
+        for report in charlm.train_reports(settings, name=name, runs_dir=tmp_path):
+            if isinstance(report, Step) and report.step == 3:
+                break
+    reports: list[Report] = []
+    run = charlm.train(runs_dir=tmp_path, resume=True, overrides=["train.max_steps=7"], observe=reports.append)
+    assert run.name == "new"
+    assert isinstance(reports[0], Start)
+    assert reports[0].resumed_at == 0
+    assert (run.settings().train.max_steps, run.summary()["steps"]) == (7, 7)
+    # Done now, it leaves its place to the one before.
+    assert charlm.train(runs_dir=tmp_path, resume=True).name == "old"
+    with pytest.raises(RunError, match="there is no unfinished run"):
+        charlm.train(runs_dir=tmp_path, resume=True)
+    assert charlm.train(name="done", runs_dir=tmp_path, resume=True).summary()["steps"] == 2
+    again = charlm.train(name="done", runs_dir=tmp_path, resume=True, overrides=["train.max_steps=4"])
+    assert again.summary()["steps"] == 4
+
+
+def test_a_run_that_is_not_there_is_begun_by_resuming_it(
+    tmp_path: Path, tiny_settings: Callable[..., Settings]
+) -> None:
+    run = charlm.train(tiny_settings(), name="fresh", runs_dir=tmp_path, resume=True)
+    plain = charlm.train(tiny_settings(), name="plain", runs_dir=tmp_path)
+    assert [path.name for path in run.checkpoint_paths()] == [path.name for path in plain.checkpoint_paths()]
+    assert not (run.path / "resumes.jsonl").exists()
+    with pytest.raises(ConfigError, match="exists already"):
+        charlm.train(tiny_settings(), name="fresh", runs_dir=tmp_path)
+
+
+@pytest.mark.parametrize(("word", "code"), [("interrupt", 130), ("terminate", 143)])
+def test_a_request_before_anything_is_written_leaves_nothing(
+    tmp_path: Path, tiny_settings: Callable[..., Settings], word: str, code: int
+) -> None:
+    with pytest.raises(StoppedError, match="stopped before anything was written") as raised:
+        list(charlm.train_reports(tiny_settings(), name="run", runs_dir=tmp_path, should_stop=lambda: word))
+    assert raised.value.exit_code == code
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_name_is_refused_before_the_corpus_is_read(tmp_path: Path) -> None:

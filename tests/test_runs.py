@@ -103,7 +103,7 @@ def test_a_run_is_its_configuration_and_environment(tmp_path: Path, tiny_setting
     assert run.environment() == FACTS
 
 
-@pytest.mark.parametrize("num_syncs", [0, 1])
+@pytest.mark.parametrize("num_syncs", range(7))
 def test_a_disk_that_is_full_when_a_run_is_created_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_syncs: int
 ) -> None:
@@ -194,7 +194,7 @@ def test_runs_are_listed_in_the_order_of_their_age(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["plain", "分开\u2028\u0085\u2029\x0b\x0c\x1c\r\n\t", "😀" * 3])
 def test_records_come_back_as_they_were_and_one_torn_at_any_byte_is_left_out(tmp_path: Path, text: str) -> None:
     run = Run(tmp_path)
-    records = [{"step": step, "samples": [text]} for step in range(3)]
+    records = [{"step": step, "samples": [{"prefix": text, "continuation": text}]} for step in range(3)]
     writer = RunWriter(run, take_ownership(tmp_path))
     for record in records:
         writer.record_samples(record)

@@ -55,7 +55,11 @@ def finish(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
 def script(*lines: str) -> tuple[int, str, str]:
     """Run lines of Python in a process of its own."""
     code = "\n".join(("import os, signal, sys", "from charlm.cli.signals import Signals", *lines))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    # Standard output has its buffer, whatever the environment says.
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60, env=environment
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -64,7 +68,12 @@ def script(*lines: str) -> tuple[int, str, str]:
 
 def test_signals_are_listened_to_before_anything_slow_is_imported() -> None:
     slow = "{'torch', 'numpy', 'typer', 'rich', 'pydantic', 'yaml'}"
-    assert script("import charlm.__main__", f"print({slow} & set(sys.modules))") == (0, "set()\n", "")
+    done = script(
+        f"Signals.listen = lambda _: (print({slow} & set(sys.modules), flush=True), os._exit(0))",
+        "from charlm.__main__ import main",
+        "main()",
+    )
+    assert done == (0, "set()\n", "")
 
 
 @pytest.mark.parametrize(("number", "code", "word"), SIGNALS, ids=name_of)

@@ -274,6 +274,28 @@ def test_a_request_to_stop_saves_a_checkpoint_and_ends(fit: Callable[..., Traini
     assert "".join(charlm.generate(charlm.open_run(training.run, checkpoint="last"), "the ", length=5))
 
 
+def test_a_run_is_saved_before_its_first_step(tiny_settings: MakeSettings, tmp_path: Path) -> None:
+    reports = train_reports(tiny_settings(), name="run", runs_dir=tmp_path)
+    run = Run(tmp_path / "run")
+    assert isinstance(next(reports), Start)
+    assert run.checkpoint_paths() == []
+    assert isinstance(next(reports), Step)
+    reports.close()  # pyright: ignore[reportAttributeAccessIssue]
+    assert [path.name for path in run.checkpoint_paths()] == ["step-00000000"]
+    assert "".join(charlm.generate(run, "the ", length=5))
+
+
+@pytest.mark.parametrize(("num_steps", "evaluation_is_closing", "samples_are"), [(12, 0, 0), (11, 1, 1), (6, 0, 1)])
+def test_what_stands_off_the_schedule_at_the_end_says_so(
+    fit: Callable[..., Training], num_steps: int, evaluation_is_closing: bool, samples_are: bool
+) -> None:
+    training = fit(f"train.max_steps={num_steps}", "train.eval_every=6", "sample.every=4")
+    *evaluations, _ = training.run.metrics()
+    for records, is_closing in ((evaluations, evaluation_is_closing), (training.run.samples(), samples_are)):
+        assert records[-1]["step"] == num_steps
+        assert [record.get("is_closing", False) for record in records] == [False] * (len(records) - 1) + [is_closing]
+
+
 # What a run tells.
 
 

@@ -247,7 +247,9 @@ def show_summary(record: Mapping[str, Any], next_command: str, path: Path) -> No
 def summary_rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the closing figures as (name, value) lines, each perplexity saying which text it is of."""
     batches = "the last epoch's own batches" if record["epochs"] else "the batches of its unfinished first epoch"
-    rows = figure_rows(record, "train", "training", f"over {batches}")
+    rows = [("training", "every step was skipped")]
+    if record["train_bpc"] is not None:
+        rows = figure_rows(record, "train", "training", f"over {batches}")
     for key, name in (("val", "validation"), ("test", "test")):
         if record[f"{key}_bpc"] is not None:
             rows += figure_rows(record, key, name, f"over all {record[f'{key}_chars']:,} predicted characters")

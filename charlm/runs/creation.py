@@ -7,12 +7,13 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, RunInUseError, StorageError
 from charlm.runs.durable import DRAFT_NAME, replace_file, storage_error, sync_folder, to_json
 from charlm.runs.folder import CONFIG, ENVIRONMENT, Run
 from charlm.runs.ownership import LEASE_NAME, LOCK_NAME, Ownership, take_ownership
@@ -65,7 +66,12 @@ def create_run(
     if name is not None:
         check_run_name(name)
     run = Run(_made_folder(folder, settings, name, goes_on=goes_on))
-    ownership = take_ownership(run.path)
+    try:
+        ownership = take_ownership(run.path)
+    except StorageError:
+        with suppress(OSError):
+            run.path.rmdir()
+        raise
     if run.exists:
         # Another process was quicker, and is through with it.
         ownership.release()
@@ -73,16 +79,20 @@ def create_run(
     try:
         try:
             # By its lock a folder that a power cut leaves is known as ours.
+            sync_folder(run.path.parent)
             sync_folder(run.path)
             run.checkpoints_folder.mkdir(exist_ok=goes_on)
         except OSError as error:
             raise storage_error(run.checkpoints_folder, error) from error
-        replace_file(run.path / ENVIRONMENT, to_json(environment))
         # The configuration comes last: a folder that has one is a whole run.
-        replace_file(run.path / CONFIG, dump_settings(settings).encode("utf-8"))
+        for name, content in ((ENVIRONMENT, to_json(environment)), (CONFIG, dump_settings(settings).encode("utf-8"))):
+            ownership.check()
+            replace_file(run.path / name, content)
+    except RunInUseError:
+        ownership.release()
+        raise
     except BaseException:
-        if not run.exists:
-            shutil.rmtree(run.path, ignore_errors=True)
+        shutil.rmtree(run.path, ignore_errors=True)
         ownership.release()
         raise
     return run, ownership
@@ -109,7 +119,6 @@ def _made_folder(folder: Path, settings: Settings, name: str | None, *, goes_on:
                         return path
                     raise _exists(path) from error
                 continue
-            sync_folder(folder)
             return path
     except OSError as error:
         raise storage_error(folder / stem, error) from error

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from charlm.errors import RunError
+from charlm.errors import RunError, printable
 from charlm.networks.leaky import WARNING
 from charlm.runs.durable import ASIDE
 from charlm.runs.ownership import owner_of
-from charlm.runs.reading import open_regular, parse_json
+from charlm.runs.reading import as_object, open_regular, parse_json
+from charlm.runs.records import read_lines
 from charlm.settings.layers import load_run_settings
 from charlm.settings.schema import Settings
 
@@ -26,6 +26,8 @@ METRICS = "metrics.jsonl"
 SAMPLES = "samples.jsonl"
 RESUMES = "resumes.jsonl"
 MAX_ENVIRONMENT_BYTES = 1 << 20
+MAX_PARAMETERS = 10**18
+MAX_SHOWN = 1_000
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,9 @@ class Run:
         path = self.path / ENVIRONMENT
         with open_regular(path) as file:
             facts = parse_json(file.read(MAX_ENVIRONMENT_BYTES), path)
-        if not isinstance(facts, dict) or not {"corpus", "corpus_sha256", "num_parameters"} <= set(
-            cast("dict[str, Any]", facts)
-        ):
+        if not _are_facts(as_object(facts)):
             raise RunError(f"{path} is not what a run was made with and on")
-        return cast("dict[str, Any]", facts)
+        return as_object(facts)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Read the evaluations and, last, the closing summary; a torn last line is left out."""
@@ -78,34 +78,34 @@ class Run:
 
     def summary(self) -> dict[str, Any] | None:
         """Return the closing summary, or None for a run that goes on or was cut."""
-        last = self.metrics()[-1:]
-        return last[0] if last and last[0].get("kind") == "end" else None
+        return _ending(self.metrics())
 
     def overview(self) -> dict[str, Any]:
         """Return what a table of runs shows: state, corpus, model, size and best figures."""
         settings, facts = self.settings(), self.environment()
-        evaluations = [record for record in self.metrics() if record.get("kind") == "evaluation"]
-        measured = [record for record in evaluations if record["val_bpc"] is not None]
+        records = self.metrics()
+        evaluations = [record for record in records if record.get("kind") == "evaluation"]
+        measured = [record for record in evaluations if record.get("val_bpc") is not None]
         nothing: dict[str, Any] = {}
         best = min(measured, key=lambda record: record["val_bpc"], default=nothing)
-        end = self.summary() or {}
+        end = _ending(records) or {}
         model = settings.model
         return {
             "name": self.name,
             "state": "running" if owner_of(self.path) is not None else end.get("stopped_by") or "unfinished",
-            "corpus": facts["corpus"] if isinstance(facts["corpus"], str) else ", ".join(facts["corpus"]),
+            "corpus": printable(", ".join(_corpus_names(facts)), MAX_SHOWN),
             "model": f"{model.cell} {model.num_layers}x{model.hidden_size}"
             + ("" if model.direction == "forward" else f" {model.direction}"),
             "direction": model.direction,
             "num_parameters": facts["num_parameters"],
-            "steps": evaluations[-1]["step"] if evaluations else 0,
+            "steps": evaluations[-1].get("step", 0) if evaluations else 0,
             "train_perplexity": end.get("train_perplexity"),
             "best_val_bpc": best.get("val_bpc"),
             "best_val_backward_bpc": best.get("val_backward_bpc"),
             "best_val_cloze_bpc": best.get("val_cloze_bpc"),
             "val_bpc": end.get("val_bpc"),
             "test_bpc": end.get("test_bpc"),
-            "chars_per_second": evaluations[-1]["chars_per_second"] if evaluations else None,
+            "chars_per_second": evaluations[-1].get("chars_per_second") if evaluations else None,
             "warning": WARNING if model.direction == "leaky" else None,
         }
 
@@ -114,7 +114,13 @@ class Run:
         return (self.checkpoint_paths() or [self.path / CONFIG])[-1].stat().st_mtime_ns
 
     def checkpoint_paths(self) -> list[Path]:
-        """Return the folders of all finished checkpoints, oldest first."""
+        """Return the folders of all finished checkpoints, oldest first.
+
+        Raises:
+            RunError: where they lie in another folder, which may have another owner.
+        """
+        if self.checkpoints_folder.is_symlink():
+            raise RunError(f"{self.checkpoints_folder} is a link, and a run's checkpoints lie in its own folder")
         if not self.checkpoints_folder.is_dir():
             return []
         found = ((CHECKPOINT_NAME.fullmatch(path.name), path) for path in self.checkpoints_folder.iterdir())
@@ -133,7 +139,7 @@ def find_run(name: str | None, *, folder: Path) -> Run:
         RunError: where there is none.
     """
     if name is None:
-        runs = [run for run in list_runs(folder) if run.checkpoint_paths()]
+        runs = [run for run in list_runs(folder) if _has_checkpoint(run)]
         if not runs:
             raise RunError(f"there is no run with a checkpoint in {folder}: `charlm train` makes one")
         return max(runs, key=Run.last_written)
@@ -158,32 +164,36 @@ def find_unfinished(folder: Path) -> Run:
     Raises:
         RunError: where there is none.
     """
-    unfinished = [run for run in list_runs(folder) if run.summary() is None]
+    unfinished = [run for run in list_runs(folder) if _is_unfinished(run)]
     if not unfinished:
         raise RunError(f"there is no unfinished run in {folder}: name one with --run, or start one without --resume")
     return max(unfinished, key=Run.last_written)
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield each record of a file of JSON lines, with the bytes from the file's start to its end.
+def _ending(records: list[dict[str, Any]]) -> dict[str, Any] | None:
+    return records[-1] if records and records[-1].get("kind") == "end" else None
 
-    A line torn by a crash ends it; whatever stands before it is whole.
 
-    Raises:
-        RunError: for what is no regular file.
-    """
-    if not path.exists():
-        return
-    with open_regular(path) as file:
-        content = file.read()
-    # Bytes: a text's splitlines() also cuts at U+2028 and its like, and a torn line may end within a character.
-    end = 0
-    for line in content.splitlines(keepends=True):
-        end += len(line)
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            return
-        if not isinstance(record, dict) or not line.endswith(b"\n"):
-            return
-        yield end, cast("dict[str, Any]", record)
+def _has_checkpoint(run: Run) -> bool:
+    with suppress(RunError):
+        return bool(run.checkpoint_paths())
+    return False
+
+
+def _is_unfinished(run: Run) -> bool:
+    """Say whether a run has not ended; one that cannot be read hides no other."""
+    with suppress(RunError):
+        run.checkpoint_paths()
+        return run.summary() is None
+    return False
+
+
+def _are_facts(facts: dict[str, Any]) -> bool:
+    names, count = _corpus_names(facts), facts.get("num_parameters")
+    are_texts = bool(names) and all(isinstance(text, str) for text in (*names, facts.get("corpus_sha256")))
+    return are_texts and type(count) is int and 0 <= count < MAX_PARAMETERS
+
+
+def _corpus_names(facts: dict[str, Any]) -> list[Any]:
+    corpus = facts.get("corpus")
+    return cast("list[Any]", corpus) if isinstance(corpus, list) else [corpus]

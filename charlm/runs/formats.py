@@ -56,7 +56,7 @@ def _is_sha256(value: Any) -> bool:
 
 def _is_split(value: Any) -> bool:
     parts = cast("dict[str, Any]", value) if isinstance(value, dict) else {"": None}
-    return set(parts) <= {"train", "val", "test"} and all(_is_part(part) for part in parts.values())
+    return {"train"} <= set(parts) <= {"train", "val", "test"} and all(_is_part(part) for part in parts.values())
 
 
 def _is_part(value: Any) -> bool:

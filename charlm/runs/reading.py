@@ -11,7 +11,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
@@ -135,7 +135,7 @@ def parse_json(content: bytes, path: Path) -> Any:
         value = json.loads(
             content.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite, parse_int=_bounded
         )
-        _check_depth(value, 0)
+        check_depth(value)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise RunError(f"{path} is not the JSON of a checkpoint: {reason}") from error
@@ -184,9 +184,19 @@ def _bounded(text: str) -> int:
     return int(text)
 
 
-def _check_depth(value: Any, depth: int) -> None:
-    if depth > MAX_JSON_DEPTH:
-        raise RecursionError
-    children: Any = as_object(value).values() if isinstance(value, dict) else value
-    for child in children if isinstance(value, dict | list) else ():
-        _check_depth(child, depth + 1)
+def check_depth(value: Any) -> None:
+    """Refuse values nested too deeply.
+
+    Raises:
+        RecursionError: for those.
+    """
+    level: list[Any] = [value]
+    for _ in range(MAX_JSON_DEPTH + 1):
+        level = [inner for each in level if isinstance(each, dict | list) for inner in _inside(each)]
+        if not level:
+            return
+    raise RecursionError
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return as_object(value).values() if isinstance(value, dict) else value

@@ -20,7 +20,7 @@ from charlm.settings.schema import OptimizerSettings, Settings
 Shapes = Mapping[str, tuple[int, ...]]
 MODEL_FILE = "model.safetensors"
 TRAINING_FILE = "training.safetensors"
-MAX_HEADER_BYTES = 4 << 20
+MAX_HEADER_BYTES = 1 << 20
 # What each optimiser keeps of a parameter, in its shape, and its count of steps; with momentum a buffer beside it.
 MOMENTS = {
     "adam": {"step", "exp_avg", "exp_avg_sq"},

@@ -22,8 +22,9 @@ from charlm.runs.durable import (
     sweep_drafts,
     sync_file,
 )
-from charlm.runs.folder import CONFIG, METRICS, RESUMES, SAMPLES, Run, read_lines
+from charlm.runs.folder import CONFIG, METRICS, RESUMES, SAMPLES, Run
 from charlm.runs.ownership import Ownership
+from charlm.runs.records import read_lines
 from charlm.settings.layers import dump_settings
 from charlm.settings.schema import CheckpointSettings, Settings
 
@@ -39,11 +40,7 @@ class RunWriter:
     def __init__(self, run: Run, ownership: Ownership) -> None:
         self.run, self._ownership = run, ownership
         self._pending: dict[str, list[str]] = {METRICS: [], SAMPLES: []}
-        try:
-            sweep_drafts(run.path)
-            sweep_drafts(run.checkpoints_folder)
-        except OSError as error:
-            raise storage_error(run.path, error, "clear") from error
+        self._sweep()
 
     def close(self) -> None:
         """Give the folder free."""
@@ -87,12 +84,26 @@ class RunWriter:
             RunInUseError: where another process has taken the folder over.
         """
         self.flush()
+        # A disk that refuses everything also keeps what was begun.
+        self._sweep()
         for name in self._pending:
             sync_file(self.run.path / name)
         write_checkpoint(self.run, checkpoint)
         paths = self.run.checkpoint_paths()
         for path in removable(paths, checkpoint.settings.checkpoint, keep_every=keep_every, eval_every=eval_every):
             remove_folder(path)
+
+    def remove_later(self, step: int) -> None:
+        """Remove the checkpoints after a step, newest first: the run has gone back to it.
+
+        Raises:
+            StorageError: where one cannot be removed.
+            RunInUseError: where another process has taken the folder over.
+        """
+        self._ownership.check()
+        for path in self.run.checkpoint_paths()[::-1]:
+            if step_of(path) > step:
+                remove_folder(path)
 
     def change_settings(self, settings: Settings) -> None:
         """Write another configuration in the place of the run's."""
@@ -115,6 +126,13 @@ class RunWriter:
                 kept = end
             if path.exists() and path.stat().st_size > kept:
                 cut_file(path, kept)
+
+    def _sweep(self) -> None:
+        try:
+            sweep_drafts(self.run.path)
+            sweep_drafts(self.run.checkpoints_folder)
+        except OSError as error:
+            raise storage_error(self.run.path, error, "clear") from error
 
 
 def removable(

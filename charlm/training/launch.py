@@ -12,6 +12,7 @@ from charlm.runs.checkpoints import Checkpoint, load_checkpoint
 from charlm.runs.creation import check_new_name, check_run_name, create_run
 from charlm.runs.folder import CONFIG, Run, find_unfinished, runs_folder
 from charlm.runs.ownership import Ownership, take_ownership
+from charlm.runs.records import is_summary
 from charlm.runs.writer import RunWriter
 from charlm.settings.layers import load_settings
 from charlm.settings.schema import Settings
@@ -55,6 +56,10 @@ def train_reports(
         check_new_name(name, folder)
     experiment = prepare(settings or load_settings(overrides=overrides))
     _leave_before_writing(should_stop)
+    if resume and name is not None and (begun := Run(folder / name)).exists:
+        # Another process has started it meanwhile.
+        yield from _go_on(begun, settings, overrides, should_stop)
+        return
     run, ownership = create_run(experiment.settings, experiment.facts, folder=folder, name=name, goes_on=resume)
     try:
         writer = RunWriter(run, ownership)
@@ -136,13 +141,14 @@ def _train_on(
 def _closing_summary(run: Run, settings: Settings, checkpoint: Checkpoint) -> dict[str, Any] | None:
     """Return the closing record of a run that has nothing left to do under these settings, else None."""
     summary, position = run.summary(), read_position(checkpoint)
-    is_done = summary is not None and summary.get("steps") == position.progress.step
-    return summary if is_done and ended_by(settings, position.progress, position.seconds) else None
+    if summary is None or not is_summary(summary) or summary["steps"] != position.progress.step:
+        return None
+    return summary if ended_by(settings, position.progress, position.seconds) else None
 
 
 def _written_prefix(run: Run) -> str | None:
     """Return the first prefix of the run's last sample table."""
-    samples = [sample for table in run.samples() for sample in table["samples"][:1]]
+    samples = [sample for table in run.samples() for sample in table.get("samples", [])[:1]]
     return (samples[-1].get("prefix") or samples[-1].get("suffix")) if samples else None
 
 

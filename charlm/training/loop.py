@@ -253,10 +253,12 @@ class _Training:
         if train.on_divergence == "rollback" and progress.num_rollbacks < train.max_rollbacks:
             back = restore_position(self.experiment, load_checkpoint(self.writer.run, self._good_step(error, progress)))
             num_rollbacks = progress.num_rollbacks + 1
+            # In this order: killed in between, the run finds more records than checkpoints, never fewer.
+            self.writer.remove_later(back.progress.step)
             self.writer.cut_records(back.recorded_until)
             went_on = f"rolled back to step {back.progress.step:,}, learning rate times {0.5**num_rollbacks:g}"
             back = replace(back, progress=replace(back.progress, num_rollbacks=num_rollbacks))
-            return back, Divergence(progress.step + 1, went_on, str(error))
+            return back, Divergence(progress.step + (not error.is_too_late), went_on, str(error))
         raise self._diverged(error) from error
 
     def _good_step(self, error: _NotANumberError, progress: Progress) -> int:

@@ -81,6 +81,9 @@ def restore_position(experiment: Experiment, checkpoint: Checkpoint) -> Position
         RunError: for a checkpoint whose counts are not a run's.
     """
     position = read_position(checkpoint)
+    progress = position.progress
+    if (progress.epoch, progress.epoch_step) != divmod(progress.step, experiment.steps_per_epoch):
+        raise RunError(f"the checkpoint of step {checkpoint.step} counts other epochs than its run has")
     network, optimizer = experiment.network, experiment.optimizer
     network.load_state_dict(dict(checkpoint.model))
     moments: dict[int, dict[str, Tensor]] = {}

@@ -56,10 +56,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Divergence:
-    """A loss or gradient was not a number, and the run goes on all the same.
+    """A loss, gradient or weight was not a number, and the run goes on all the same.
 
     Args:
-        step: that was not taken.
+        step: that was not taken, or whose weights were none.
         went_on: how: `skipped`, or `rolled back to step N, learning rate times F`.
         sentence: what happened: step, learning rate, gradient norm, and the text that did it.
     """

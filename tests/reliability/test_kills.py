@@ -18,8 +18,8 @@ from charlm.runs.checkpoints import load_checkpoint
 from charlm.runs.folder import Run
 
 SERVER = Path(__file__).with_name("kill_server.py")
-# Of all kills, so many are aimed at the inside of a save; others may find one too.
-AIMED = 0.5
+# Of all kills, so many fall inside a save; while there are fewer, the next is aimed at one.
+IN_SAVES = 0.3
 MAX_KILLS_A_RUN = 12
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -84,7 +84,7 @@ def test_a_run_killed_again_and_again_is_the_uncut_run(
         whole, uncut = wholes[cell + method]
         folder, last_saved = laboratory.folder(), -1
         for kill in count(1):
-            is_aimed = random.random() < AIMED
+            is_aimed = kills_in_saves <= IN_SAVES * kills
             outcome = attempt(
                 folder=str(folder),
                 delay=None
@@ -103,10 +103,9 @@ def test_a_run_killed_again_and_again_is_the_uncut_run(
                 break
         difference = laboratory.trace(Run(folder / "run")).difference(laboratory.trace(Run(whole / "run")))
         assert difference is None, (number, difference)
-        if kills >= wanted:
+        if kills >= wanted and kills_in_saves >= kills / 4:
             break
     endurance.tell(
         "kills", f"{kills}, {kills_in_saves} of them inside a save, {number + 1} runs, {lost} checkpoints lost"
     )
     assert lost == 0
-    assert kills_in_saves >= kills / 4

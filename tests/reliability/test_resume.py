@@ -328,6 +328,22 @@ def test_of_a_run_that_is_done_only_the_closing_figures_come_and_nothing_is_writ
     assert digest(folder) == before
 
 
+def test_a_run_whose_time_ran_out_after_its_last_save_is_done(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    folder, settings = laboratory.folder(), laboratory.make("train.eval_every=1", "train.minutes=1")
+    end = None
+    for end in train_reports(settings, name="run", runs_dir=folder):
+        if isinstance(end, Evaluation):
+            # Between the save and the next look at the clock.
+            now[0] += 31
+    assert isinstance(end, End)
+    assert (end.stopped_by, end.record["steps"]) == ("minutes", 2)
+    before = digest(folder)
+    assert laboratory.session(folder, settings) == [end]
+    assert digest(folder) == before
+
+
 def test_a_done_run_that_lost_its_last_line_is_closed_again(laboratory: Any) -> None:
     folder = laboratory.folder()
     shutil.copytree(laboratory.whole().path, folder / "run")
@@ -397,6 +413,24 @@ def test_a_setting_that_must_not_change_is_named_with_both_values(
     assert raised.value.exit_code == 4
     assert all(text in str(raised.value) for text in named), raised.value
     assert digest(folder) == before
+
+
+def test_what_is_left_open_stays_as_the_run_resolved_it(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> int:
+        raise AssertionError("measured again")
+
+    folder = laboratory.folder()
+    settings = laboratory.make("model.implementation=reference", "optimizer.schedule.method=cosine")
+    laboratory.session(folder, settings, cut=laboratory.cuts(Random(0), 7)[0])
+    stored = Run(folder / "run").settings()
+    monkeypatch.setattr("charlm.training.threads.thread_counts", lambda: [2, 1])
+    monkeypatch.setattr("charlm.training.threads._fastest", refuse)
+    left_open = ("train.threads=null", "model.implementation=auto", "train.device=auto")
+    asked = laboratory.make(*left_open, "optimizer.schedule.method=cosine", "train.max_steps=20")
+    laboratory.session(folder, asked)
+    found = Run(folder / "run").settings()
+    assert found.train == stored.train.model_copy(update={"max_steps": 20})
+    assert (found.model, found.optimizer) == (stored.model, stored.optimizer)
 
 
 # The text.

@@ -23,31 +23,15 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
 WORDS = {130: "interrupted", 143: "terminated"}
 # An evaluation and a sample table each take about as long as the steps between them, the closing readings longer.
 OPTIONS = (
+    "--set=model.hidden_size=128",
     "--set=train.max_steps=240",
     "--set=train.eval_every=40",
+    "--set=eval.max_chars=20000",
     "--set=sample.every=30",
-    "--set=sample.length=1500",
+    "--set=sample.length=2000",
     "--set=checkpoint.keep_every=40",
 )
 STOPPED = re.compile(r"charlm: stopped at step ([\d,]+) and saved in (\S+); go on with: (.+)\n")
-
-
-@pytest.fixture(scope="module")
-def corpus(corpus_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a text whose parts take a while to read."""
-    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
-    path.write_text(corpus_text * 100, encoding="utf-8")
-    return path
-
-
-@pytest.fixture(scope="module")
-def whole(corpus: Path, tiny_options: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, float]:
-    """Return the run that nobody cuts, and how long its process takes."""
-    folder = tmp_path_factory.mktemp("whole")
-    began = time.monotonic()
-    command = [sys.executable, "-P", "-m", "charlm", "train", *tiny_options, *OPTIONS, f"--corpus={corpus}"]
-    subprocess.run([*command, "--run=run", f"--runs-dir={folder}", "--quiet"], check=True, capture_output=True)
-    return Run(folder / "run"), time.monotonic() - began
 
 
 def wait_for_handlers(process: subprocess.Popen[bytes]) -> None:
@@ -58,6 +42,38 @@ def wait_for_handlers(process: subprocess.Popen[bytes]) -> None:
         if found and int(found[1], 16) >> (last - 1) & 1:
             return
         time.sleep(0.001)
+
+
+def wait_until_it_is_made(process: subprocess.Popen[bytes], run: Run) -> None:
+    """Wait until a run has its folder."""
+    while not run.path.exists():
+        assert process.poll() is None
+        time.sleep(0.001)
+
+
+@pytest.fixture(scope="module")
+def corpus(corpus_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a text whose parts take a while to read."""
+    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
+    path.write_text(corpus_text * 400, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: Path, tiny_options: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, float, float]:
+    """Return the run that nobody cuts, how long its process takes to make it, and how long from then on."""
+    folder = tmp_path_factory.mktemp("whole")
+    began = time.monotonic()
+    command = [sys.executable, "-P", "-m", "charlm", "train", *tiny_options, *OPTIONS, f"--corpus={corpus}"]
+    run = Run(folder / "run")
+    with subprocess.Popen(
+        [*command, "--run=run", f"--runs-dir={folder}", "--quiet"], stdout=subprocess.DEVNULL
+    ) as process:
+        wait_until_it_is_made(process, run)
+        made = time.monotonic()
+        assert process.wait(timeout=60) == 0
+    seconds = (run.summary() or {})["seconds"]
+    return run, made - began, seconds
 
 
 def phase(run: Run, stopped_at: int) -> str:
@@ -78,12 +94,13 @@ def test_a_signal_at_any_moment_loses_nothing(
     charlm_process: Process,
     corpus: Path,
     tiny_options: list[str],
-    whole: tuple[Run, float],
+    whole: tuple[Run, float, float],
     laboratory: Any,
     endurance: Any,
 ) -> None:
     random = Random(endurance.seed)
-    expected, duration = laboratory.trace(whole[0]), whole[1]
+    (run, to_start, to_train) = whole
+    expected = laboratory.trace(run)
     delays: list[float] = []
     phases: dict[str, int] = {}
     times = endurance.times(8, 100)
@@ -92,14 +109,18 @@ def test_a_signal_at_any_moment_loses_nothing(
         chosen = random.choice(list(CODES))
         where = (f"--corpus={corpus}", "--run=run", f"--runs-dir={folder}")
         process = charlm_process("train", *tiny_options, *OPTIONS, *where, "--quiet")
-        wait_for_handlers(process)
-        # Even over the whole life of a process, imports included.
-        time.sleep((number + random.random()) / times * duration)
+        run, share = Run(folder / "run"), (number + random.random()) / times
+        # A quarter while it starts, imports included; then evenly from the making of its folder to its end.
+        if share < 0.25:
+            wait_for_handlers(process)
+            time.sleep(4 * share * to_start)
+        else:
+            wait_until_it_is_made(process, run)
+            time.sleep((share - 0.25) / 0.75 * to_train)
         sent = time.monotonic()
         process.send_signal(chosen)
         stdout, stderr = process.communicate(timeout=60)
         delay, said = time.monotonic() - sent, stderr.decode()
-        run = Run(folder / "run")
         if process.returncode == 0:
             # It was through before.
             name = "done"
@@ -118,8 +139,9 @@ def test_a_signal_at_any_moment_loses_nothing(
             done = subprocess.run([*shlex.split(stopped[3]), "--json", "--quiet"], capture_output=True, check=False)
             assert (done.returncode, done.stderr) == (0, b"")
             assert json.loads(done.stdout)["steps"] == 240
-        if name != "start-up":
+        if name not in ("start-up", "done"):
             delays.append(delay)
+        if name != "start-up":
             difference = laboratory.trace(run).difference(expected)
             assert difference is None, (number, name, difference)
         phases[name] = phases.get(name, 0) + 1

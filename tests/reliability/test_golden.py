@@ -1,0 +1,284 @@
+"""A run kept from when its format was new: whatever this version becomes, it reads it, goes on with it, and agrees.
+
+`python tests/reliability/test_golden.py` makes it anew, for a new format or where the numbers were meant to change.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.testing import assert_close
+from typer.testing import Result
+
+from charlm.errors import RunError
+from charlm.library import evaluate, generate, open_run
+from charlm.runs.checkpoints import FILES, load_checkpoint
+from charlm.runs.durable import MANIFEST
+from charlm.runs.folder import Run
+from charlm.runs.formats import FORMAT
+from charlm.settings.layers import load_settings
+from charlm.training.experiment import prepare
+from charlm.training.launch import train, train_reports
+from charlm.training.reports import Start
+from charlm.training.verification import verify_run
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+CORPUS = GOLDEN / "corpus.txt"
+# Where the corpus lay, as the run tells it: nowhere, on any machine.
+NOWHERE = "/golden/corpus.txt"
+STOPPED_AT, LAST = 12, 20
+SETTINGS = (
+    *("model.cell=gru", "model.hidden_size=6", "model.num_layers=2", "model.dropout=0.25"),
+    *("model.implementation=reference", "train.threads=1", "train.device=cpu", "train.seed=0"),
+    *("sampling.method=consecutive", "sampling.batch_size=3", "sampling.seq_len=8"),
+    *(f"train.max_steps={LAST}", "train.eval_every=5", "sample.prefixes=['the ']", "sample.length=12"),
+)
+# What a clock, a machine or a version says; whoever makes it anew has another.
+OF_THE_MACHINE = ("versions", "cores", "kernels", "kernel_build", "cpu_capability", "gpus", "platform")
+# Another processor's float32 sums round otherwise. A gradient that is nearly nothing then changes its sign, and Adam
+# makes of that a step of up to the learning rate, 0.005; eight steps cannot be apart by more than eight of them.
+WEIGHTS = {"rtol": 0.0, "atol": 8 * 0.005}
+FIGURES = {"rtol": 1e-2, "atol": 0.0}
+Command = Callable[..., Result]
+
+
+def make(folder: Path) -> Run:
+    """Train the golden run until it is stopped."""
+    settings = load_settings(overrides=[f"corpus.path='{CORPUS}'", *SETTINGS])
+    steps = 0
+
+    def stop() -> str | None:
+        return "interrupt" if steps >= STOPPED_AT else None
+
+    for report in train_reports(settings, name="run", runs_dir=folder, should_stop=stop):
+        steps = getattr(report, "step", steps)
+    run = Run(folder / "run")
+    for path in (run.path, *run.checkpoint_paths()):
+        replace_text(path / "config.yaml", str(CORPUS), NOWHERE)
+    facts = json.loads((run.path / "environment.json").read_bytes())
+    kept = {key: value for key, value in facts.items() if key not in OF_THE_MACHINE}
+    (run.path / "environment.json").write_text(json.dumps(kept | {"corpus": [NOWHERE]}, indent=1) + "\n")
+    for path in run.checkpoint_paths():
+        agree(path, FORMAT)
+    (run.path / ".lock").unlink()
+    return run
+
+
+def agree(path: Path, number: int) -> None:
+    """Make a manifest agree with the files beside it."""
+    contents = {name: (path / name).read_bytes() for name in FILES}
+    entries = {name: {"bytes": len(each), "sha256": sha256(each).hexdigest()} for name, each in contents.items()}
+    # Format 1 did not tell who wrote it.
+    writer = {"charlm": json.loads((path / MANIFEST).read_bytes()).get("charlm")} if number > 1 else {}
+    (path / MANIFEST).write_text(json.dumps({"format": number, **writer, "files": entries}, indent=1) + "\n")
+
+
+def replace_text(path: Path, old: str, new: str) -> None:
+    """Replace a text in a file."""
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+
+def without_clock(value: Any) -> Any:
+    """Return JSON values without what a clock says."""
+    if isinstance(value, list):
+        return [without_clock(each) for each in value]
+    if isinstance(value, Mapping):
+        return {key: without_clock(each) for key, each in value.items() if "second" not in key}
+    return value
+
+
+def results(run: Run) -> dict[str, Any]:
+    """Return what is measured of a run's last checkpoint."""
+    model = open_run(run, checkpoint="last")
+    figure = evaluate(model, files=[CORPUS]).main
+    (text,) = generate(model, "the ", length=60, seed=0)
+    return {"step": model.checkpoint.step, "nats": figure.nats, "chars": figure.num_predicted, "text": text}
+
+
+def has_same_fingerprint() -> bool:
+    """Say whether this machine promises the bits of the one that the golden run was made on."""
+    settings = load_settings(overrides=[f"corpus.path='{CORPUS}'", *SETTINGS])
+    then = json.loads((GOLDEN / "results.json").read_bytes())["fingerprint"]
+    return without_version(prepare(settings).fingerprint) == without_version(then)
+
+
+def without_version(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a fingerprint without our own version: that today's agrees with it is what is tested here."""
+    return {key: value for key, value in fingerprint.items() if key != "charlm"}
+
+
+def assert_agree(found: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
+    """Check measurements: equal where bits are promised, else near."""
+    if has_same_fingerprint():
+        assert found == recorded
+        return
+    assert (found["step"], found["chars"]) == (recorded["step"], recorded["chars"])
+    assert_close(found["nats"], recorded["nats"], **FIGURES)
+
+
+def assert_weights_agree(run: Run) -> None:
+    """Check the weights at the end against those that were kept."""
+    model, kept = load_checkpoint(run, "last").model, load_file(GOLDEN / "after.safetensors")
+    assert set(model) == set(kept)
+    exact = {"rtol": 0.0, "atol": 0.0}
+    for name, tensor in kept.items():
+        assert_close(model[name], tensor, **(exact if has_same_fingerprint() else WEIGHTS))
+
+
+def recorded() -> dict[str, Any]:
+    """Return the results kept beside the run."""
+    return json.loads((GOLDEN / "results.json").read_bytes())
+
+
+def to_format_1(path: Path) -> None:
+    """Turn a checkpoint into what the first format was."""
+    later = ("learning_rate", "gradient_norm", "num_skipped", "num_skipped_in_a_row", "num_rollbacks")
+    state = json.loads((path / "state.json").read_bytes())
+    progress = {key: value for key, value in state["progress"].items() if key not in later}
+    first = {"val_nats_per_char": state["val_nats_per_char"], "progress": progress, "step": state["step"]}
+    (path / "state.json").write_text(json.dumps(first, indent=1) + "\n")
+    to_config_1(path / "config.yaml")
+    agree(path, 1)
+
+
+def to_config_1(path: Path) -> None:
+    """Remove the settings that came with the second format."""
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"^checkpoint:\n(  .*\n)+", "", text, flags=re.MULTILINE)
+    path.write_text(re.sub(r"^  (on_divergence|max_rollbacks): .*\n", "", text, flags=re.MULTILINE), encoding="utf-8")
+
+
+@pytest.fixture(params=[1, 2], ids=["format 1", "format 2"])
+def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    """Return a copy of the golden run, in its own format or in the first, that finds its corpus."""
+    run = Run(shutil.copytree(GOLDEN / "run", tmp_path / "runs" / "run"))
+    replace_text(run.path / "config.yaml", NOWHERE, str(CORPUS))
+    if request.param == 1:
+        to_config_1(run.path / "config.yaml")
+        # The first format saved evaluations only: what was stopped between two went back to the one before.
+        shutil.rmtree(run.checkpoint_paths()[-1])
+        for path in run.checkpoint_paths():
+            to_format_1(path)
+    return run
+
+
+def test_the_golden_run_is_of_todays_format_and_tells_no_machine() -> None:
+    for path in Run(GOLDEN / "run").checkpoint_paths():
+        assert json.loads((path / MANIFEST).read_bytes())["format"] == FORMAT == 2
+    files = [path for path in GOLDEN.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 64 * 1024
+    for path in files:
+        text = path.read_bytes()
+        assert not any(folder in text for folder in (b"/home/", b"/root/", b"/tmp/", b"/Users/"))
+
+
+def test_the_golden_run_is_whole(golden: Run, charlm_command: Command) -> None:
+    assert [verdict.damage for verdict in verify_run(golden)] == [None] * len(golden.checkpoint_paths())
+    assert charlm_command("verify", golden.path).exit_code == 0
+    assert charlm_command("info", golden.path).exit_code == 0
+
+
+def test_the_golden_run_says_what_it_said(golden: Run) -> None:
+    last = load_checkpoint(golden, "last").step
+    assert_agree(results(golden), recorded()["at"][str(last)])
+
+
+def test_the_golden_run_goes_on_to_where_it_went(golden: Run) -> None:
+    before = load_checkpoint(golden, "last")
+    starts: list[Start] = []
+    resumed = train(
+        name="run",
+        runs_dir=golden.path.parent,
+        resume=True,
+        observe=lambda r: starts.append(r) if type(r) is Start else None,
+    )
+    (start,) = starts
+    assert start.resumed_at == before.step
+    if before.step != STOPPED_AT:
+        assert start.note is not None
+        assert "older charlm did not write down what it ran on" in start.note
+    assert_agree(results(resumed), recorded()["at"][str(LAST)])
+    assert_weights_agree(resumed)
+    assert [record["step"] for record in resumed.metrics()[:-1]] == [5, 10, 15, 20]
+    # From now on it is one of today's.
+    assert json.loads((resumed.checkpoint_paths()[-1] / MANIFEST).read_bytes())["format"] == FORMAT
+
+
+def test_todays_code_writes_the_golden_run(tmp_path: Path) -> None:
+    if not has_same_fingerprint():
+        pytest.skip("made on another machine: its bits are not promised here")
+    run, golden = make(tmp_path), Run(GOLDEN / "run")
+    names = sorted(str(path.relative_to(golden.path)) for path in golden.path.rglob("*"))
+    assert sorted(str(path.relative_to(run.path)) for path in run.path.rglob("*")) == names
+    assert (run.path / "config.yaml").read_bytes() == (golden.path / "config.yaml").read_bytes()
+    assert (run.path / "environment.json").read_bytes() == (golden.path / "environment.json").read_bytes()
+    assert without_clock(run.metrics()) == without_clock(golden.metrics())
+    assert run.samples() == golden.samples()
+    for mine, kept in zip(run.checkpoint_paths(), golden.checkpoint_paths(), strict=True):
+        for name in ("config.yaml", "vocabulary.json"):
+            assert (mine / name).read_bytes() == (kept / name).read_bytes()
+        for name in ("model.safetensors", "training.safetensors"):
+            then, now = load_file(kept / name), load_file(mine / name)
+            assert set(now) == set(then)
+            assert all(torch.equal(now[key], then[key]) for key in then)
+        states = [without_clock(json.loads((path / "state.json").read_bytes())) for path in (mine, kept)]
+        for state in states:
+            state["fingerprint"] = without_version(state["fingerprint"])
+        assert states[0] == states[1]
+        manifests = [json.loads((path / MANIFEST).read_bytes()) for path in (mine, kept)]
+        assert manifests[0]["format"] == manifests[1]["format"]
+        assert list(manifests[0]["files"]) == list(manifests[1]["files"])
+
+
+def test_a_format_of_the_future_is_refused_with_the_version_to_install(tmp_path: Path, charlm_command: Command) -> None:
+    run = Run(shutil.copytree(GOLDEN / "run", tmp_path / "runs" / "run"))
+    for path in run.checkpoint_paths():
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        (path / MANIFEST).write_text(json.dumps({**manifest, "format": FORMAT + 1, "charlm": "7.0.1"}))
+    with pytest.raises(RunError, match=rf"has format {FORMAT + 1} and .* reads up to {FORMAT}: install charlm 7\.0\.1"):
+        load_checkpoint(run, STOPPED_AT)
+    for command in (
+        ("verify", "run"),
+        ("generate", "--run", "run", "--prefix", "the "),
+        ("train", "--resume", "--run", "run"),
+    ):
+        result = charlm_command(*command, "--runs-dir", run.path.parent)
+        assert result.exit_code == 4
+        assert "install charlm 7.0.1 or newer" in result.stdout + result.stderr
+
+
+def write_golden() -> None:  # pragma: no cover
+    """Make the golden run and its results anew."""
+    shutil.rmtree(GOLDEN / "run", ignore_errors=True)
+    run = make(GOLDEN)
+    at: dict[str, Any] = {}
+    folder = GOLDEN / "unfinished"
+    shutil.copytree(run.path, folder / "run")
+    copy = Run(folder / "run")
+    replace_text(copy.path / "config.yaml", NOWHERE, str(CORPUS))
+    at[str(STOPPED_AT)] = results(copy)
+    shutil.copytree(copy.path, folder / "earlier" / "run")
+    earlier = Run(folder / "earlier" / "run")
+    shutil.rmtree(earlier.checkpoint_paths()[-1])
+    before = results(earlier)
+    at[str(before["step"])] = before
+    ended = train(name="run", runs_dir=folder, resume=True)
+    at[str(LAST)] = results(ended)
+    last = load_checkpoint(ended, "last")
+    save_file(dict(last.model), GOLDEN / "after.safetensors")
+    told = {"fingerprint": last.state["fingerprint"], "at": at}
+    (GOLDEN / "results.json").write_text(json.dumps(told, indent=1) + "\n")
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":  # pragma: no cover
+    write_golden()

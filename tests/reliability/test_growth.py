@@ -1,0 +1,62 @@
+"""A long run takes no more memory than a short one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STATM = Path("/proc/self/statm")
+# Evaluations, samples, checkpoints and epochs come often, so that whatever they keep would show.
+SETTINGS = (
+    *("sampling.batch_size=4", "sampling.seq_len=16", "model.hidden_size=16", "train.device=cpu", "train.threads=1"),
+    *("train.eval_every=50", "sample.every=50", "sample.prefixes=['the ']", "sample.length=20"),
+    *("checkpoint.keep_every=null", "model.num_layers=2", "model.dropout=0.1"),
+)
+EVERY = 100
+# Of the process as a whole: what torch allocates outside Python counts too, which tracemalloc does not see.
+PROBE = f"""
+import os, sys
+from pathlib import Path
+from charlm.library import load_settings, train_reports
+from charlm.training.reports import Step
+
+if len(sys.argv) > 3:
+    os.fsync = lambda _: None
+for report in train_reports(load_settings(overrides=sys.argv[1].split("\\n")), runs_dir=Path(sys.argv[2])):
+    if isinstance(report, Step) and report.step % {EVERY} == 0:
+        print(int(Path("{STATM}").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"), flush=True)
+"""
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="this system does not tell a process its memory")
+def test_memory_grows_by_less_than_a_megabyte_in_a_thousand_steps(
+    endurance: Any, corpus_file: Path, tmp_path: Path
+) -> None:
+    num_steps = endurance.times(2_000, 10_000)
+    overrides = [f"corpus.path='{corpus_file}'", f"train.max_steps={num_steps}", *SETTINGS]
+    completed = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            PROBE,
+            "\n".join(overrides),
+            str(tmp_path),
+            *([] if endurance.is_long else ["unsynced"]),
+        ],
+        check=True,
+        capture_output=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    sizes = json.loads(f"[{','.join(completed.stdout.decode().split())}]")
+    assert len(sizes) == num_steps // EVERY
+    thousands = [sizes[-1 - number * 1_000 // EVERY] for number in range(num_steps // 1_000)][::-1]
+    growth = [(later - sooner) / 1e6 for sooner, later in pairwise(thousands)]
+    endurance.tell("memory", f"{', '.join(f'{each:+.2f}' for each in growth)} MB in each 1,000 steps after the first")
+    assert max(growth) < 1.0

@@ -1,0 +1,559 @@
+"""One owner for each run folder, whatever processes are killed, stopped or started at once, here and elsewhere."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from charlm.errors import ConfigError, RunError, RunInUseError, StorageError
+from charlm.library import train_reports
+from charlm.runs import creation, ownership
+from charlm.runs.creation import create_run
+from charlm.runs.folder import Run
+from charlm.runs.ownership import Ownership, owner_of, take_ownership
+from charlm.settings.schema import Settings
+from charlm.training.reports import Evaluation, Step
+
+Charlm = Callable[..., Result]
+Process = Callable[..., "subprocess.Popen[bytes]"]
+FACTS = {"corpus": "stories", "corpus_sha256": "0" * 64, "num_parameters": 10}
+ENDLESS = ("--set=train.max_steps=10000000", "--set=train.eval_every=20", "--quiet")
+ELSEWHERE = {"host": "elsewhere", "machine": "another", "pid": 7, "since": "2025-01-01T00:00:00+00:00"}
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """Return what lies in a folder, by the hashes of its files."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def add_lease(folder: Path, *, age: float = 0.0, owner: dict[str, Any] = ELSEWHERE, generation: int = 1) -> Path:
+    """Write a lease as another machine would, without a lock that this one sees."""
+    lease = folder / f".lease-{generation:06d}"
+    lease.write_text(json.dumps(owner), encoding="utf-8")
+    os.utime(lease, (time.time() - age,) * 2)
+    return lease
+
+
+def take(folder: Path) -> Ownership | None:
+    """Return the ownership of a folder, None where it is refused."""
+    try:
+        return take_ownership(folder)
+    except RunInUseError:
+        return None
+
+
+def wait_until_it_trains(process: subprocess.Popen[bytes], run: Run, *, num_checkpoints: int = 2) -> None:
+    """Wait until a process has saved some checkpoints."""
+    while len(run.checkpoint_paths()) < num_checkpoints:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make this a file system that does not lock."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.fixture
+def owned() -> Iterator[list[Ownership]]:
+    """Yield a list; what is in it is released at the end."""
+    owners: list[Ownership] = []
+    yield owners
+    for each in owners:
+        each.release()
+
+
+# The lock.
+
+
+def test_a_live_run_is_refused_with_7_and_its_owners_name_and_a_killed_one_goes_on_at_once(
+    tmp_path: Path, charlm_process: Process, charlm_command: Charlm, tiny_options: list[str]
+) -> None:
+    where = (f"--runs-dir={tmp_path}", "--run=run")
+    run = Run(tmp_path / "run")
+    first = charlm_process("train", *tiny_options, *ENDLESS, *where)
+    wait_until_it_trains(first, run)
+    second = charlm_command("train", "--resume", *where)
+    assert (second.exit_code, second.stdout) == (7, "")
+    assert second.stderr.startswith(
+        f"charlm: the run {run.path} is in use by process {first.pid} on {platform.node()}, since "
+    )
+    assert run.overview()["state"] == "running"
+    before = len(run.checkpoint_paths())
+    wait_until_it_trains(first, run, num_checkpoints=min(before + 1, 3))
+    first.kill()
+    first.wait()
+    assert run.overview()["state"] == "unfinished"
+    enough = f"--set=train.max_steps={max(int(path.name[5:]) for path in run.checkpoint_paths()) + 50}"
+    assert charlm_command("train", "--resume", *where, "--quiet", enough).exit_code == 0
+    assert charlm_command("verify", "run", f"--runs-dir={tmp_path}").exit_code == 0
+
+
+@pytest.mark.parametrize("has_locks", [True, False])
+def test_a_folder_has_one_owner_and_after_it_the_next(
+    tmp_path: Path, request: pytest.FixtureRequest, owned: list[Ownership], has_locks: bool
+) -> None:
+    if not has_locks:
+        request.getfixturevalue("without_locks")
+    for _ in range(3):
+        owned.append(take_ownership(tmp_path))
+        with pytest.raises(RunInUseError, match=f"is in use by process {os.getpid()} on {platform.node()}, since "):
+            take_ownership(tmp_path)
+        owned[-1].check()
+        assert (owner_of(tmp_path) or {})["pid"] == os.getpid()
+        owned[-1].release()
+        owned[-1].release()
+        assert owner_of(tmp_path) is None
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("has_locks", [True, False])
+def test_of_many_that_take_a_folder_at_once_one_gets_it(
+    tmp_path: Path, request: pytest.FixtureRequest, endurance: Any, has_locks: bool
+) -> None:
+    if not has_locks:
+        request.getfixturevalue("without_locks")
+    rounds = endurance.times(20, 500)
+    with ThreadPoolExecutor(16) as pool:
+        for number in range(rounds):
+            (folder := tmp_path / f"{number}").mkdir()
+            if number % 2:
+                add_lease(folder, age=100)
+            taken = [each for each in pool.map(take, [folder] * 16) if each is not None]
+            assert len(taken) == 1
+            taken[0].check()
+            taken[0].release()
+    endurance.tell(f"owners, {'locks' if has_locks else 'no locks'}", f"1 of 16 in each of {rounds} rounds")
+
+
+@pytest.mark.usefixtures("without_locks")
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_without_locks_a_lease_of_this_machine_lasts_as_long_as_its_process(
+    tmp_path: Path, owned: list[Ownership], is_alive: bool
+) -> None:
+    script = (
+        "import fcntl, sys, time\nfrom pathlib import Path\nfrom charlm.runs.ownership import take_ownership\n"
+        "def refuse(*_): raise OSError(95, 'not supported')\n"
+        "fcntl.flock = refuse\nkept = take_ownership(Path(sys.argv[1]))\nprint('taken', flush=True)\ntime.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"taken\n"
+        if not is_alive:
+            process.kill()
+            process.wait()
+        owner = take(tmp_path)
+        assert (owner is None) is is_alive
+        owned += [owner] if owner else []
+        process.kill()
+
+
+def test_a_container_does_not_take_anothers_processes_for_dead(
+    tmp_path: Path, request: pytest.FixtureRequest, owned: list[Ownership]
+) -> None:
+    dead = {**ownership._myself(), "pid": 2**22 + 1}
+    add_lease(tmp_path, owner={**dead, "processes": "pid:[1]"})
+    owned.append(take_ownership(tmp_path))  # the lock is the kernel's, and tells
+    owned[-1].release()
+    request.getfixturevalue("without_locks")
+    add_lease(tmp_path, owner={**dead, "processes": "pid:[1]"})
+    assert owner_of(tmp_path) is not None
+    assert take(tmp_path) is None
+    add_lease(tmp_path, owner=dead)
+    assert owner_of(tmp_path) is None
+    owned.append(take_ownership(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]"])
+def test_a_process_killed_before_it_signed_its_lease_does_not_hold_up_the_next(
+    tmp_path: Path, owned: list[Ownership], content: bytes
+) -> None:
+    (tmp_path / ".lease-000001").write_bytes(content)
+    owned.append(take_ownership(tmp_path))
+    owned[0].check()
+
+
+# The lease.
+
+
+@pytest.mark.parametrize(("age", "left"), [(0, 60), (25, 35), (59.4, 1)])
+def test_a_fresh_lease_of_another_machine_is_respected_and_its_end_told(tmp_path: Path, age: float, left: int) -> None:
+    add_lease(tmp_path, age=age)
+    with pytest.raises(RunInUseError) as caught:
+        take_ownership(tmp_path)
+    told = "process 7 on elsewhere, since 2025-01-01T00:00:00+00:00; if that one is gone, its lease ends in "
+    assert str(caught.value).startswith(f"the run {tmp_path} is in use by {told}")
+    assert int(str(caught.value).removesuffix(" s").rpartition(" ")[2]) in (left, left - 1)
+    assert (owner_of(tmp_path) or {})["host"] == "elsewhere"
+
+
+def test_a_void_lease_is_taken_over_by_the_next_generation(tmp_path: Path, owned: list[Ownership]) -> None:
+    add_lease(tmp_path, age=61, generation=41)
+    assert owner_of(tmp_path) is None
+    owned.append(take_ownership(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lease-000042", ".lock"]
+
+
+def test_a_clock_that_is_wrong_makes_no_lease_void(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_lease(tmp_path)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 3600)
+    assert take(tmp_path) is None
+
+
+def test_an_owner_renews_its_lease_for_as_long_as_it_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owned: list[Ownership]
+) -> None:
+    assert (ownership.RENEWED_EVERY_SECONDS, ownership.VOID_AFTER_SECONDS) == (10, 60)
+    monkeypatch.setattr(ownership, "RENEWED_EVERY_SECONDS", 0.01)
+    owned.append(take_ownership(tmp_path))
+    (lease,) = tmp_path.glob(".lease-*")
+    os.utime(lease, (1, 1))
+    until = time.monotonic() + 10
+    while lease.stat().st_mtime == 1:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    owned[0].release()
+    threads = [thread for thread in threading.enumerate() if thread.name == "charlm lease"]
+    for thread in threads:
+        thread.join(10)
+    assert not lease.exists()
+
+
+def test_an_owner_that_was_stopped_renews_before_it_writes_where_nobody_took_over(
+    tmp_path: Path, owned: list[Ownership]
+) -> None:
+    owned.append(take_ownership(tmp_path))
+    (lease,) = tmp_path.glob(".lease-*")
+    os.utime(lease, (1, 1))
+    owned[0]._renewed_at -= 100
+    owned[0].check()
+    assert time.time() - lease.stat().st_mtime < 10
+
+
+@pytest.mark.parametrize("then", ["is still there", "has gone", "has gone and a third is there", "made it anew"])
+@pytest.mark.usefixtures("without_locks")
+def test_an_owner_that_was_taken_over_notices_it_whatever_became_of_the_other(
+    tmp_path: Path, owned: list[Ownership], then: str
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    owned.append(take_ownership(folder))
+    if then == "made it anew":
+        folder.rename(tmp_path / "away")
+        folder.mkdir()
+    else:
+        os.utime(folder / ".lease-000001", (1, 1))
+    owned.append(take_ownership(folder))
+    if then.startswith("has gone"):
+        owned[-1].release()
+    if then.endswith("a third is there"):
+        owned.append(take_ownership(folder))
+        assert (folder / ".lease-000001").exists()
+    with pytest.raises(RunInUseError, match=r"has been taken over.*: nothing more is written there"):
+        owned[0].check()
+    owned[0].release()
+    if then != "has gone":
+        owned[-1].check()
+
+
+def test_a_vanished_folder_has_no_other_owner(tmp_path: Path, owned: list[Ownership]) -> None:
+    (folder := tmp_path / "run").mkdir()
+    owned.append(take_ownership(folder))
+    folder.rename(tmp_path / "away")
+    owned[0].check()
+    assert not folder.exists()
+
+
+def test_a_folder_that_cannot_be_looked_into_is_a_storage_error(
+    tmp_path: Path, owned: list[Ownership], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owned.append(take_ownership(tmp_path))
+
+    def refuse(path: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", refuse)
+        with pytest.raises(StorageError, match="permission denied"):
+            owned[0].check()
+        assert owner_of(tmp_path) is None
+
+
+@pytest.mark.parametrize("moment", ["a step", "an evaluation", "the end"])
+def test_a_lost_owner_writes_nothing_more_and_ends_with_7(
+    tmp_path: Path, tiny_settings: Callable[..., Settings], moment: str
+) -> None:
+    settings = tiny_settings("checkpoint.minutes=1e-9", "sample.every=4")
+    reports = train_reports(settings, name="run", runs_dir=tmp_path)
+    due = {"a step": Step, "an evaluation": Evaluation, "the end": Step}[moment]
+    for report in reports:
+        if isinstance(report, due) and report.step == {"a step": 3, "an evaluation": 6, "the end": 12}[moment]:
+            break
+    lease = add_lease(tmp_path / "run", generation=2)
+    before = digest(tmp_path / "run")
+    with pytest.raises(RunInUseError, match="has been taken over by process 7 on elsewhere, since ") as caught:
+        list(reports)
+    assert caught.value.exit_code == 7
+    after = digest(tmp_path / "run")
+    # It takes only its own lease away.
+    assert before.keys() - after.keys() == {str(tmp_path / "run" / ".lease-000001")}
+    assert after.items() <= before.items()
+    assert lease.exists()
+
+
+def test_a_stopped_process_that_was_taken_over_writes_nothing_when_it_goes_on(
+    tmp_path: Path, charlm_process: Process, tiny_options: list[str]
+) -> None:
+    run = Run(tmp_path / "run")
+    process = charlm_process("train", *tiny_options, *ENDLESS, f"--runs-dir={tmp_path}", "--run=run")
+    wait_until_it_trains(process, run)
+    process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
+    add_lease(run.path, generation=2)
+    before = digest(run.checkpoints_folder)
+    kept = {name: (run.path / name).read_bytes() for name in ("metrics.jsonl", "config.yaml")}
+    process.send_signal(signal.SIGCONT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (7, b"")
+    assert stderr.startswith(f"charlm: the run {run.path} has been taken over by process 7 on elsewhere".encode())
+    # What was being written when it stopped may still have been finished: at most one checkpoint and its lines.
+    after = digest(run.checkpoints_folder)
+    steps = [{Path(path).parent.name for path in paths if "step-" in path} for paths in (before, after)]
+    assert len(steps[1] - steps[0]) <= 1
+    assert all((run.path / name).read_bytes().startswith(content) for name, content in kept.items())
+
+
+def test_a_stopped_process_goes_on_where_nobody_took_over(
+    tmp_path: Path, charlm_process: Process, charlm_command: Charlm, tiny_options: list[str]
+) -> None:
+    run, where = Run(tmp_path / "run"), (f"--runs-dir={tmp_path}", "--run=run")
+    process = charlm_process("train", *tiny_options, *ENDLESS, *where)
+    wait_until_it_trains(process, run)
+    process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
+    os.utime(next(run.path.glob(".lease-*")), (1, 1))
+    # Its lease is void, and here the lock tells that it lives.
+    assert charlm_command("train", "--resume", *where).exit_code == 7
+    process.send_signal(signal.SIGCONT)
+    before = max(run.checkpoint_paths())
+    while max(run.checkpoint_paths()) == before:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+
+
+def test_asking_who_owns_a_folder_is_cheap(tmp_path: Path, owned: list[Ownership], endurance: Any) -> None:
+    owned.append(take_ownership(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("config.yaml", "environment.json", "metrics.jsonl", "samples.jsonl"):
+        (tmp_path / name).touch()
+    began = time.perf_counter()
+    for _ in range(1000):
+        owned[0].check()
+    cost = (time.perf_counter() - began) * 1000
+    endurance.tell("ownership check", f"{cost:.0f} microseconds")
+    assert cost < 10_000
+
+
+# Creation.
+
+
+def create(folder: Path, name: str | None) -> str | None:
+    """Create a run, and return its name; None where it is refused."""
+    try:
+        run, owner = create_run(Settings(), FACTS, folder=folder, name=name)
+    except (ConfigError, RunInUseError):
+        return None
+    owner.release()
+    assert run.settings() == Settings()
+    return run.name
+
+
+def test_fifty_creations_at_once_give_fifty_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Frozen(creation.datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Frozen:
+            del tz
+            return cls(2025, 1, 1)
+
+    monkeypatch.setattr(creation, "datetime", Frozen)
+    with ThreadPoolExecutor(50) as pool:
+        names = list(pool.map(create, [tmp_path] * 50, [None] * 50))
+    numbers = ["", *(f"-{number}" for number in range(2, 51))]
+    assert sorted(map(str, names)) == sorted(f"20250101-000000-lstm-256{number}" for number in numbers)
+    assert all(Run(tmp_path / str(name)).exists for name in names)
+
+
+def test_of_fifty_creations_of_one_name_one_is_made(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(50) as pool:
+        names = list(pool.map(create, [tmp_path] * 50, ["run"] * 50))
+    assert [name for name in names if name] == ["run"]
+
+
+def test_so_it_is_with_processes(tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom charlm.runs.creation import create_run\n"
+        "from charlm.settings.schema import Settings\n"
+        f"facts = {FACTS!r}\n"
+        "sys.stdin.read()\n"
+        "for _ in range(10):\n"
+        "    run, owner = create_run(Settings(), facts, folder=Path(sys.argv[1]))\n"
+        "    print(run.name)\n"
+    )
+    command = [sys.executable, "-c", script, tmp_path]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(5)]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.stdin = None
+    names = [name for process in processes for name in process.communicate(timeout=60)[0].split()]
+    assert len(names) == len(set(names)) == 50
+
+
+@pytest.mark.parametrize("begun", ["nothing", "the lock", "the lease", "the checkpoints", "the environment", "a draft"])
+def test_a_creation_that_was_killed_is_completed_by_resume_and_only_then(
+    tmp_path: Path, charlm_command: Charlm, tiny_options: list[str], begun: str
+) -> None:
+    stages = ["nothing", "the lock", "the lease", "the checkpoints", "the environment", "a draft"]
+    done = stages.index(begun)
+    (path := tmp_path / "run").mkdir()
+    for stage in stages[1 : done + 1]:
+        if stage == "the lock":
+            (path / ".lock").touch()
+        elif stage == "the lease":
+            add_lease(path, owner={**ownership._myself(), "pid": 2**22 + 1})
+        elif stage == "the checkpoints":
+            (path / "checkpoints").mkdir()
+        elif stage == "the environment":
+            (path / "environment.json").write_text("{}")
+        else:
+            (path / ".tmp-config.yaml-17-0123abcd").write_text("model:")
+    before = digest(path)
+    where = ("--run=run", f"--runs-dir={tmp_path}", "--quiet")
+    assert charlm_command("train", *tiny_options, *where).exit_code == 2
+    assert digest(path) == before
+    assert charlm_command("train", *tiny_options, *where, "--resume").exit_code == 0
+    assert (Run(path).summary() or {})["steps"] == 12
+    assert not list(path.glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("resume", [True, False])
+@pytest.mark.parametrize("kind", ["a text", "checkpoints", "environment.json", "a file", "a link", "a dangling link"])
+def test_a_foreign_folder_of_that_name_is_never_touched(
+    tmp_path: Path, charlm_command: Charlm, tiny_options: list[str], kind: str, resume: bool
+) -> None:
+    runs, away = tmp_path / "runs", tmp_path / "away"
+    runs.mkdir()
+    path = runs / "run"
+    if kind == "a file":
+        path.write_text("mine")
+    elif kind.endswith("link"):
+        path.symlink_to(away)
+    else:
+        path.mkdir()
+    if kind == "a text":
+        (path / "poem.txt").write_text("mine")
+    elif kind == "checkpoints":
+        (path / "checkpoints").mkdir()
+        (path / "checkpoints" / "mine.pt").write_text("mine")
+    elif kind == "environment.json":
+        (path / "environment.json").write_text("mine")
+    elif kind == "a link":
+        away.mkdir()
+    before, paths = digest(tmp_path), sorted(tmp_path.rglob("*"))
+    options = (*tiny_options, "--run=run", f"--runs-dir={runs}", *(["--resume"] if resume else []))
+    result = charlm_command("train", *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "exists already and is never overwritten" in result.stderr.splitlines()[-1]
+    assert (digest(tmp_path), sorted(tmp_path.rglob("*"))) == (before, paths)
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/charlm-out", "..", "a/../../out", "~", "a\\..\\out", "a\0"], ids=repr)
+@pytest.mark.parametrize("resume", [True, False])
+def test_nothing_is_written_outside_the_runs_folder_whatever_a_name_says(
+    tmp_path: Path, tiny_settings: Callable[..., Settings], name: str, resume: bool
+) -> None:
+    with pytest.raises(ConfigError, match="cannot name a run"):
+        list(train_reports(tiny_settings(), name=name, runs_dir=tmp_path / "runs", resume=resume))
+    assert list(tmp_path.iterdir()) == []
+    assert not Path("/tmp/charlm-out").exists()
+
+
+def test_a_creation_that_comes_second_leaves_the_first_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = creation.take_ownership
+
+    def after_another(path: Path) -> Ownership:
+        # Another process makes the run and is through, between this one's look and its lock.
+        monkeypatch.setattr(creation, "take_ownership", taken)
+        assert create_run(Settings(), FACTS, folder=tmp_path, name="run", goes_on=True)[1].release() is None
+        return taken(path)
+
+    monkeypatch.setattr(creation, "take_ownership", after_another)
+    other = Settings.model_validate({"model": {"cell": "rnn"}})
+    with pytest.raises(ConfigError, match="exists already"):
+        create_run(other, FACTS, folder=tmp_path, name="run", goes_on=True)
+    assert Run(tmp_path / "run").settings() == Settings()
+    take_ownership(tmp_path / "run").release()
+
+
+def test_a_creation_that_was_taken_over_writes_nothing_more_and_removes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced = creation.replace_file
+
+    def take_over_after(path: Path, content: bytes) -> None:
+        replaced(path, content)
+        add_lease(path.parent, generation=2)
+
+    monkeypatch.setattr(creation, "replace_file", take_over_after)
+    with pytest.raises(RunInUseError, match="has been taken over by process 7 on elsewhere"):
+        create_run(Settings(), FACTS, folder=tmp_path, name="run")
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left == {".lock", ".lease-000002", "checkpoints", "environment.json"}
+
+
+def test_of_two_that_start_or_resume_one_run_at_once_one_trains(
+    tmp_path: Path, charlm_process: Process, tiny_options: list[str], endurance: Any
+) -> None:
+    times = endurance.times(1, 20)
+    for number in range(times):
+        where = ("--resume", f"--run=run-{number}", f"--runs-dir={tmp_path}", "--quiet", "--json")
+        started = [charlm_process("train", *tiny_options, *where) for _ in range(2)]
+        outcomes = [(*process.communicate(timeout=60), process.returncode) for process in started]
+        codes = sorted(code for _, _, code in outcomes)
+        assert codes in ([0, 7], [0, 0]), outcomes
+        records = [json.loads(out) for out, _, code in outcomes if code == 0]
+        # The second of two that both end well found the run done.
+        assert all(record == Run(tmp_path / f"run-{number}").summary() for record in records)
+        assert [record["step"] for record in Run(tmp_path / f"run-{number}").metrics()[:-1]] == [6, 12]
+
+
+def test_a_missing_run_is_not_made_by_asking_who_owns_it(tmp_path: Path) -> None:
+    assert owner_of(tmp_path / "absent") is None
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(RunError, match="there is no unfinished run"):
+        list(train_reports(None, runs_dir=tmp_path / "runs", resume=True))
+    assert not (tmp_path / "runs").exists()
