@@ -8,36 +8,50 @@ from pathlib import Path
 
 import pytest
 
+from charlm.library import load_settings, train, train_reports
+from charlm.training.reports import Step
+
 REPOSITORY = Path(__file__).parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 SHELL = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-COMMANDS = [line for block in SHELL for line in block.splitlines() if line.startswith("charlm ")]
+BLOCKS = [commands for block in SHELL if (commands := [line for line in block.splitlines() if line[:7] == "charlm "])]
 SHORT = ("train.max_steps=2", "model.hidden_size=8", "sampling.batch_size=2", "sampling.seq_len=8", "train.threads=1")
 
 
 @pytest.fixture
-def _folder_of_a_new_user(tmp_path, monkeypatch, corpus_text, charlm_command):
+def _folder_of_a_user(tmp_path, monkeypatch, corpus_text):
+    """A folder with a text, a run that is done and one that was cut."""
     monkeypatch.chdir(tmp_path)
     Path("poems.txt").write_text(corpus_text, encoding="utf-8")
-    shortened = [f"--set={setting}" for setting in SHORT]
-    assert charlm_command("train", "--corpus", "poems.txt", "--run", "poems", *shortened).exit_code == 0
+    settings = load_settings(overrides=["corpus.path=poems.txt", *SHORT])
+    train(settings, name="poems")
+    steps = []
+
+    def stop():
+        return "interrupt" if steps else None
+
+    for report in train_reports(settings, name="cut", should_stop=stop):
+        steps += [report] if isinstance(report, Step) else []
 
 
 def test_it_shows_commands():
-    assert len(COMMANDS) >= 6
+    assert len(BLOCKS) == 2
+    assert min(map(len, BLOCKS)) >= 4
 
 
-@pytest.mark.usefixtures("_folder_of_a_new_user")
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_runs(command, charlm_command):
-    arguments = [argument.replace("The ", "the ") for argument in shlex.split(command)[1:]]
-    if arguments[0] == "train":
-        # The same command, cut short: its own budget would take minutes, and its run exists already.
-        arguments += [f"--set={setting}" for setting in SHORT]
-        arguments = ["other" if argument == "poems" else argument for argument in arguments]
-    result = charlm_command(*arguments)
-    assert result.exit_code == 0, result.stderr
-    assert result.stdout.strip()
+@pytest.mark.usefixtures("_folder_of_a_user")
+@pytest.mark.parametrize("commands", BLOCKS, ids=["what comes out", "runs that cannot be lost"])
+def test_its_commands_run_one_after_the_other(commands, charlm_command):
+    for command in commands:
+        arguments = [argument.replace("The ", "the ") for argument in shlex.split(command, comments=True)[1:]]
+        if arguments[0] == "train":
+            # The same command, cut short: its own budget would take minutes, and one of its runs exists already.
+            arguments = ["other" if argument == "poems" else argument for argument in arguments]
+            goes_on = "--resume" in arguments and "--config" not in arguments
+            arguments += [f"--set={setting}" for setting in (*SHORT, *(["train.max_steps=4"] if goes_on else []))]
+        result = charlm_command(*arguments)
+        assert result.exit_code == 0, (command, result.stderr)
+        assert result.stdout.strip()
 
 
 def test_the_python_runs_and_does_what_it_says(tmp_path, monkeypatch, capsys):

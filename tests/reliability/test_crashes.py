@@ -448,7 +448,7 @@ def test_a_save_that_dies_at_any_operation_leaves_the_newest_whole_checkpoint(
         shutil.copytree(saving.before, folder)
         is_cut = ends_at(number, saving.action(folder))
         found.append(newest(Run(folder), saving))
-        if number % endurance.times(12, 1) == 0:
+        if number % endurance.times(30, 1) == 0:
             goes_on(folder, saving.outcome)
         shutil.rmtree(tmp_path / str(number))
         if not is_cut:
@@ -467,8 +467,8 @@ def test_whatever_a_power_cut_leaves_of_a_save_the_newest_whole_checkpoint_is_fo
 ) -> None:
     shutil.copytree(saving.before, tmp_path / "run")
     number, during, after = possible_states(tmp_path / "run", saving.action(tmp_path / "run"))
-    # In the suite one in three, and all once it is done.
-    states = [*((tree, False) for tree in during[:: endurance.times(3, 1)]), *((tree, True) for tree in after)]
+    # In the suite one in eight, and all once it is done.
+    states = [*((tree, False) for tree in during[:: endurance.times(8, 1)]), *((tree, True) for tree in after)]
     found: set[str] = set()
     for at, (tree, is_done) in enumerate(states):
         folder = tmp_path / str(at) / "run"

@@ -103,7 +103,7 @@ def test_a_signal_at_any_moment_loses_nothing(
     expected = laboratory.trace(run)
     delays: list[float] = []
     phases: dict[str, int] = {}
-    times = endurance.times(8, 100)
+    times = endurance.times(4, 100)
     for number in range(times):
         folder = tmp_path / f"{number}"
         chosen = random.choice(list(CODES))
