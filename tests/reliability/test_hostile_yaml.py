@@ -104,7 +104,7 @@ def test_a_damaged_configuration_is_good_or_refused(
     charlm_command: Command, working_folder: Path, endurance: Any
 ) -> None:
     num_good = 0
-    number = endurance.times(150, 10_000)
+    number = endurance.times(150, 3_000)
     for file in hostile_yaml.mutations(SHIPPED.read_bytes(), endurance.seed, number):
         (working_folder / "a.yaml").write_bytes(file.content)
         result = charlm_command("config", "check", "a.yaml")
