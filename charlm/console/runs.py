@@ -55,7 +55,7 @@ def show_runs(overviews: Sequence[Mapping[str, Any]], folder: Path) -> None:
     """Print one row for each run: as many columns as the terminal has room for, all of them elsewhere."""
     console = console_for(sys.stdout)
     if not overviews:
-        console.print(f"no runs in {folder}: `charlm train` makes one", markup=False)
+        console.print(f"no runs in {printable(str(folder), 1_000)}: `charlm train` makes one", markup=False)
         return
     cells = {key: [title, *(shown(key, each[key]) for each in overviews)] for key, title in _columns(overviews).items()}
     kept = _fitting(cells, console.width) if is_live(sys.stdout) else list(cells)
