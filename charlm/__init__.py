@@ -6,10 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from charlm.library import evaluate, generate, load_settings, open_run, score_gaps, train, train_reports
+    from charlm.library import assess, evaluate, generate, load_settings, open_run, score_gaps, train, train_reports
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "generate", "load_settings", "open_run", "score_gaps", "train", "train_reports"]
+__all__ = [
+    "__version__",
+    "assess",
+    "evaluate",
+    "generate",
+    "load_settings",
+    "open_run",
+    "score_gaps",
+    "train",
+    "train_reports",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from charlm.errors import ConfigError, RunError, TextError
+from charlm.errors import CharlmError, CharlmWarning, ConfigError, TextError
 from charlm.evaluation import gaps
+from charlm.evaluation.assessment import Assessment
+from charlm.evaluation.assessment import assess as assess_ids
 from charlm.evaluation.figure import Figures
 from charlm.evaluation.gaps import GapScore
 from charlm.evaluation.reading import evaluate as evaluate_ids
@@ -21,17 +24,27 @@ from charlm.networks.language_model import CharLM
 from charlm.networks.leaky import WARNING
 from charlm.runs.checkpoints import Checkpoint, Choice, load_checkpoint, restore_model
 from charlm.runs.folder import Run, find_run, runs_folder
+from charlm.runs.texts import read_files, read_part, read_split
 from charlm.settings.layers import load_settings
 from charlm.settings.schema import Direction
 from charlm.text.cleaning import clean_prefix
-from charlm.text.corpus import hash_files, locate_corpus
-from charlm.text.encoding import encode_text, load_corpus, read_cleaned
-from charlm.text.splits import split_corpus
+from charlm.text.encoding import hash_ids
+from charlm.text.splits import Part
 from charlm.text.vocabulary import Ids
 from charlm.training.experiment import choose_device
 from charlm.training.launch import train, train_reports
 
-__all__ = ["Model", "evaluate", "generate", "load_settings", "open_run", "score_gaps", "train", "train_reports"]
+__all__ = [
+    "Model",
+    "assess",
+    "evaluate",
+    "generate",
+    "load_settings",
+    "open_run",
+    "score_gaps",
+    "train",
+    "train_reports",
+]
 
 
 @dataclass(frozen=True)
@@ -213,7 +226,7 @@ def score_gaps(
     """
     model = model if isinstance(model, Model) else open_run(model)
     filler = model.gap_filler()
-    ids = _read_files(model, files) if files else _read_part(model, split)
+    ids = read_files(model.checkpoint, files) if files else read_part(model.run, model.checkpoint, split)
     return gaps.score_gaps(filler, ids, gap=gap, every=every, passes=passes, seed=seed, report=report)
 
 
@@ -236,35 +249,67 @@ def evaluate(
         RunError: for a part that the run does not have.
     """
     model = model if isinstance(model, Model) else open_run(model)
-    ids = _read_files(model, files) if files else _read_part(model, split)
-    if len(ids) < 2:
-        raise TextError(f"the text has {len(ids)} characters: at least two are needed to predict one")
+    ids = _read_text(model, split, files)
+    reading = ids[::-1] if model.direction == "backward" else ids
+    return evaluate_ids(model.network, reading, report=_of_total(report, len(ids) - 1))
 
+
+def assess(
+    model: Model | Run,
+    *,
+    split: str = "test",
+    files: Sequence[str | Path] = (),
+    baselines: bool = True,
+    report: Callable[[int, int], None] | None = None,
+) -> Assessment:
+    """Measure a model as `evaluate` does, with an interval and what n-grams and compressors make of the same text.
+
+    Args:
+        model: from `open_run`, or a run, whose best checkpoint is taken.
+        split: train, val or test; not used when files are given.
+        files: texts read one after the other, with the run's encoding, cleaning and unknown policy.
+        baselines: whether to fit them on the run's training part, which has none itself: they would know each of its
+            characters. Where files are given and that part cannot be had, a `CharlmWarning` says why there are none.
+        report: called with the characters done and their total.
+    Raises:
+        TextError: for a text shorter than two characters or with unknown characters, or a changed corpus.
+        RunError: for a part that the run does not have.
+    """
+    model = model if isinstance(model, Model) else open_run(model)
+    ids, vocabulary = _read_text(model, split, files), model.checkpoint.vocabulary
+    has_baselines = baselines and (bool(files) or split != "train")
+    part, known = Part(ids, hash_ids(ids, vocabulary)), _known_text(model) if has_baselines else None
+    if model.direction == "backward":
+        part, known = replace(part, ids=ids[::-1]), known if known is None else known[::-1]
+    return assess_ids(
+        model.network,
+        part,
+        vocabulary,
+        encoding=model.checkpoint.settings.corpus.encoding,
+        train=known,
+        report=_of_total(report, len(ids) - 1),
+    )
+
+
+def _known_text(model: Model) -> Ids | None:
+    """Return the training part; None, with a warning, where it is not at hand, as it is for a part of its corpus."""
+    try:
+        return read_split(model.run, model.checkpoint).train.ids
+    except CharlmError as error:
+        warnings.warn(f"the figure has no baselines beside it: {error}", CharlmWarning, stacklevel=3)
+        return None
+
+
+def _of_total(report: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
     def advance(done: int) -> None:
         if report:
-            report(done, len(ids) - 1)
+            report(done, total)
 
-    return evaluate_ids(model.network, ids[::-1] if model.direction == "backward" else ids, report=advance)
-
-
-def _read_files(model: Model, files: Sequence[str | Path]) -> Ids:
-    corpus = model.checkpoint.settings.corpus.model_copy(
-        update={"name": None, "path": tuple(str(file) for file in files), "max_chars": None}
-    )
-    chunks = read_cleaned(locate_corpus(corpus), corpus)
-    return encode_text(chunks, model.checkpoint.vocabulary, unknown=corpus.unknown)
+    return advance
 
 
-def _read_part(model: Model, name: str) -> Ids:
-    settings = model.checkpoint.settings
-    recorded = model.run.environment()["corpus_sha256"]
-    found, _ = hash_files(locate_corpus(settings.corpus))
-    if found != recorded:
-        raise TextError(
-            f"the corpus has changed since the run {model.run.name} was trained (SHA-256 {found[:12]}, recorded "
-            f"{recorded[:12]}): name a file with --corpus instead"
-        )
-    part = split_corpus(load_corpus(settings.corpus, settings.vocabulary), settings.corpus).part(name)
-    if part is None:
-        raise RunError(f"the run {model.run.name} has no {name} part (corpus.split {settings.corpus.split})")
-    return part.ids
+def _read_text(model: Model, split: str, files: Sequence[str | Path]) -> Ids:
+    ids = read_files(model.checkpoint, files) if files else read_part(model.run, model.checkpoint, split)
+    if len(ids) < 2:
+        raise TextError(f"the text has {len(ids)} characters: at least two are needed to predict one")
+    return ids

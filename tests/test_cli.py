@@ -16,6 +16,7 @@ import sys
 import termios
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,10 @@ def test_only_the_summary_goes_to_standard_output(
     result = charlm_command("train", *tiny_options, f"--runs-dir={tmp_path}", "--run=run")
     assert result.exit_code == 0
     names = [line.partition(":")[0] for line in result.stdout.splitlines()]
-    assert names == ["training", "validation", "test", "trained", "best checkpoint", "run", "next"]
+    parts = ("validation", "validation, exactly", "validation, beside it", "validation, warning")
+    assert names[:5] == ["training", *parts]
+    assert names[5:] == [*(name.replace("validation", "test") for name in parts), *names[-4:]]
+    assert names[-4:] == ["trained", "best checkpoint", "run", "next"]
     assert f"run: {tmp_path / 'run'}\n" in result.stdout
     assert f"next: charlm generate --run {tmp_path / 'run'} --prefix 'the '\n" in result.stdout
     assert "3,000 characters" in result.stderr
@@ -585,14 +589,19 @@ def test_eval_reads_the_test_part_unless_told_otherwise(trained: Run, charlm_com
     )
 
 
-def test_eval_prints_the_figure_in_all_its_units(trained: Run, charlm_command: Charlm) -> None:
-    figure = charlm.evaluate(trained).main
+def test_eval_prints_the_figure_in_all_its_units(trained: Run, charlm_command: Charlm, corpus_text: str) -> None:
+    figure, text = charlm.evaluate(trained).main, corpus_text[2850:]
+    beside = charlm.assess(trained).baselines
     assert charlm_command("eval", f"--run={trained.path}").stdout.splitlines() == [
         "run trained, step 60, the test part",
         f"perplexity          {figure.perplexity:.2f}",
         f"bits per character  {figure.bits_per_char:.3f}",
+        f"bits per byte       {figure.bits_per_char:.3f}",
         f"nats per character  {figure.nats_per_char:.4f}",
         f"characters          149 predicted, {figure.nats:,.1f} nats in all",
+        f"SHA-256 of the text {sha256(text.encode()).hexdigest()}",
+        f"beside it           {', '.join(f'{name} {bits:.3f}' for name, bits in beside.items())} bits per character",
+        "warning             a table of 5-grams predicts this text as well or better: train longer, or a larger model",
     ]
 
 
@@ -620,7 +629,19 @@ def test_eval_of_a_corpus_that_changed_since_is_refused_and_another_file_is_not(
     result = charlm_command("eval", *where)
     assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr.startswith("charlm: the corpus has changed since the run run was trained (SHA-256 ")
-    assert charlm_command("eval", *where, f"--corpus={corpus}").exit_code == 0
+    # Its training part is gone, and with it what baselines are fitted on.
+    other = charlm_command("eval", *where, f"--corpus={corpus}")
+    assert (other.exit_code, "beside it" in other.stdout) == (0, False)
+    assert other.stderr.startswith(
+        "charlm: the figure has no baselines beside it: the corpus has changed since the run"
+    )
+    assert other.stderr.count("\n") == 1
+    corpus.unlink()
+    (tmp_path / "other.txt").write_text(corpus_text, encoding="utf-8")
+    other = charlm_command("eval", *where, f"--corpus={tmp_path / 'other.txt'}", "--json")
+    assert json.loads(other.stdout)["baselines"] is None
+    assert other.stderr.startswith("charlm: the figure has no baselines beside it: there is no corpus file")
+    assert charlm_command("eval", *where, f"--corpus={tmp_path / 'other.txt'}", "--no-baselines").stderr == ""
 
 
 def test_info_lists_runs_one_a_line(trained: Run, charlm_command: Charlm, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from charlm.library import train
 from charlm.settings.layers import load_settings, shipped_names
 from charlm.settings.schema import Settings
 
@@ -46,10 +47,16 @@ def test_the_lyrics_have_lines_that_begin_with_both_prefixes():
     assert sum(line.startswith("不分开") for line in lines) == 85
 
 
-def test_the_quick_start_is_the_defaults_with_prefixes():
-    quickstart = load_settings("quickstart")
-    plain = quickstart.model_copy(update={"sample": quickstart.sample.model_copy(update={"prefixes": None})})
-    assert plain == Settings()
+def test_the_quick_start_reads_the_default_corpus():
+    assert load_settings("quickstart").corpus == Settings().corpus
+
+
+@pytest.mark.slow
+def test_the_quick_start_beats_the_5gram(tmp_path):
+    summary = train(load_settings("quickstart"), runs_dir=tmp_path).summary()
+    assert summary["val_beats_5gram"]
+    assert summary["test_beats_5gram"]
+    assert summary["val_perplexity"] < 3.6
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -35,6 +35,9 @@ def evaluate(
         typer.Option(help="Score the filling of gaps instead: 5/25 is 5 characters out of every 25.", metavar="G/N"),
     ] = None,
     passes: Annotated[int, typer.Option(min=1, max=1_000_000, help="Gibbs passes for each gap.")] = 20,
+    baselines: Annotated[
+        bool, typer.Option(help="Measure n-grams and compressors that know the training part beside the model.")
+    ] = True,
     checkpoint: CheckpointOption = "best",
     json_: JsonOption = False,
     device: DeviceOption = "auto",
@@ -56,9 +59,7 @@ def evaluate(
     gap_sizes = _gap_sizes(gaps) if gaps else None
     from charlm.console.evaluation import evaluation_progress, show_figures, show_gaps
     from charlm.console.terminal import print_json
-    from charlm.evaluation.figure import figures_record
-    from charlm.library import evaluate as evaluate_model
-    from charlm.library import open_run, score_gaps
+    from charlm.library import assess, open_run, score_gaps
 
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device)
     part = split or "test"
@@ -74,8 +75,8 @@ def evaluate(
         print_json(record) if json_ else show_gaps(record)
         return
     with evaluation_progress() as report:
-        figures = evaluate_model(model, split=part, files=corpus or [], report=report)
-    record = {**heading, "nats": figures.main.nats, **figures_record(figures)}
+        measured = assess(model, split=part, files=corpus or [], baselines=baselines, report=report)
+    record = {**heading, "nats": measured.figures.main.nats, **measured.as_record()}
     if model.warning:
         record["warning"] = model.warning
     print_json(record) if json_ else show_figures(record)

@@ -11,6 +11,18 @@ from rich.progress import Progress
 
 from charlm.console.terminal import console_for, is_live
 
+NO_BETTER = "a table of 5-grams predicts this text as well or better: train longer, or a larger model"
+
+
+def interval_text(interval: Sequence[float]) -> str:
+    """Return an interval of bits per character; how it comes about stands in evaluation/intervals.py."""
+    return f"{interval[0]:.3f} to {interval[1]:.3f} bits per character"
+
+
+def baselines_text(baselines: Mapping[str, float]) -> str:
+    """Return what simpler models make of the same text, in bits per character."""
+    return ", ".join(f"{name} {bits:.3f}" for name, bits in baselines.items()) + " bits per character"
+
 
 @contextmanager
 def evaluation_progress() -> Generator[Callable[[int, int], None]]:
@@ -26,9 +38,13 @@ def show_figures(record: Mapping[str, Any]) -> None:
     rows = [
         ("perplexity", f"{record['perplexity']:.2f}"),
         ("bits per character", f"{record['bpc']:.3f}"),
+        ("bits per byte", f"{record['bits_per_byte']:.3f}"),
         ("nats per character", f"{record['nats_per_char']:.4f}"),
         ("characters", f"{record['chars']:,} predicted, {record['nats']:,.1f} nats in all"),
+        ("SHA-256 of the text", record["sha256"]),
     ]
+    if record["bpc_interval"]:
+        rows.insert(2, ("95 % interval", interval_text(record["bpc_interval"])))
     if "cloze_bpc" in record:
         rows += [
             (
@@ -37,6 +53,10 @@ def show_figures(record: Mapping[str, Any]) -> None:
             ),
             ("cloze", f"{record['cloze_bpc']:.3f} bits per character, each from both its sides; no perplexity"),
         ]
+    if record["baselines"]:
+        rows.append(("beside it", baselines_text(record["baselines"])))
+    if record["beats_5gram"] is False:
+        rows.append(("warning", NO_BETTER))
     if "warning" in record:
         rows.append(("warning", record["warning"]))
     _show_rows(record, rows)

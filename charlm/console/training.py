@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Table
 from rich.text import Text
 
+from charlm.console.evaluation import NO_BETTER, baselines_text, interval_text
 from charlm.console.terminal import console_for, is_live
 from charlm.evaluation.figure import Figures
 from charlm.networks.leaky import WARNING
@@ -253,6 +254,7 @@ def summary_rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     for key, name in (("val", "validation"), ("test", "test")):
         if record[f"{key}_bpc"] is not None:
             rows += figure_rows(record, key, name, f"over all {record[f'{key}_chars']:,} predicted characters")
+            rows += standing_rows(record, key, name)
     if "warning" in record:
         rows.append(("warning", record["warning"]))
     rows += [
@@ -263,6 +265,25 @@ def summary_rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         ("best checkpoint", f"step {record['best_step']:,}"),
     ]
+    return rows
+
+
+def standing_rows(record: Mapping[str, Any], key: str, name: str) -> list[tuple[str, str]]:
+    """Return what it takes to judge a part's figure: its units, interval and hash, and simpler models beside it."""
+    if f"{key}_bits_per_byte" not in record:
+        return []
+    interval, baselines = record.get(f"{key}_bpc_interval"), record.get(f"{key}_baselines")
+    parts = [
+        f"{record[f'{key}_nats_per_char']:.4f} nats per character",
+        f"{record[f'{key}_bits_per_byte']:.3f} bits per byte",
+        *([f"95 % interval {interval_text(interval)}"] if interval else []),
+        f"SHA-256 {record[f'{key}_sha256'][:12]}",
+    ]
+    rows = [(f"{name}, exactly", ", ".join(parts))]
+    if baselines:
+        rows.append((f"{name}, beside it", baselines_text(baselines)))
+    if record.get(f"{key}_beats_5gram") is False:
+        rows.append((f"{name}, warning", NO_BETTER))
     return rows
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -20,6 +21,7 @@ from charlm.networks.recurrent import State
 from charlm.text.vocabulary import Ids
 
 CHUNK_CHARS = 2048
+Costs = npt.NDArray[np.float64]
 
 
 def evaluate(
@@ -29,6 +31,7 @@ def evaluate(
     max_chars: int | None = None,
     chunk_chars: int = CHUNK_CHARS,
     report: Callable[[int], None] | None = None,
+    observe: Callable[[Costs], None] | None = None,
 ) -> Figures:
     """Read a text as one stream and add up what each of its characters costs.
 
@@ -41,6 +44,7 @@ def evaluate(
         max_chars: read only the first so many.
         chunk_chars: characters run at once.
         report: called with the number of characters done, after each chunk.
+        observe: called with what each character of a chunk costs in the main figure, nats, (n,), in order.
     """
     assert len(ids) >= 2
     text = ids[: max_chars or len(ids)]
@@ -48,17 +52,23 @@ def evaluate(
     network.eval()
     with torch.inference_mode():
         if isinstance(network, BidirectionalLM):
-            figures = _read_both_ways(network, text, chunk_chars, report)
+            figures = _read_both_ways(network, text, chunk_chars, report, observe)
         else:
-            figures = _read_onwards(network, text, chunk_chars, report)
+            figures = _read_onwards(network, text, chunk_chars, report, observe)
     network.train(was_training)
     return figures
 
 
-def sum_nats(logits: Tensor, targets: Tensor) -> float:
-    """Return what some targets (T, B) cost under logits (T, B, V), summed in float64."""
-    losses = cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-    return losses.double().sum().item()
+def sum_nats(logits: Tensor, targets: Tensor, observe: Callable[[Costs], None] | None = None) -> float:
+    """Return what some targets (T, B) cost under logits (T, B, V), summed in float64.
+
+    Args:
+        observe: called with each target's cost, (T * B,).
+    """
+    losses = cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").double()
+    if observe:
+        observe(losses.cpu().numpy())
+    return losses.sum().item()
 
 
 def text_tensor(ids: Ids, network: Network) -> Tensor:
@@ -67,21 +77,31 @@ def text_tensor(ids: Ids, network: Network) -> Tensor:
     return torch.from_numpy(ids.astype(np.int64, order="C")).to(device).unsqueeze(1)
 
 
-def _read_onwards(network: Network, ids: Ids, chunk_chars: int, report: Callable[[int], None] | None) -> Figures:
+def _read_onwards(
+    network: Network,
+    ids: Ids,
+    chunk_chars: int,
+    report: Callable[[int], None] | None,
+    observe: Callable[[Costs], None] | None,
+) -> Figures:
     nats, num_predicted = 0.0, len(ids) - 1
     state = network.zero_state(1)
     for start in range(0, num_predicted, chunk_chars):
         end = min(start + chunk_chars, num_predicted)
         text = text_tensor(ids[start : end + 1], network)
         logits, state = network(text[:-1], state)  # (T, 1, V)
-        nats += sum_nats(logits, text[1:])
+        nats += sum_nats(logits, text[1:], observe)
         if report:
             report(end)
     return Figures(Figure(nats, num_predicted))
 
 
 def _read_both_ways(
-    network: BidirectionalLM, ids: Ids, chunk_chars: int, report: Callable[[int], None] | None
+    network: BidirectionalLM,
+    ids: Ids,
+    chunk_chars: int,
+    report: Callable[[int], None] | None,
+    observe: Callable[[Costs], None] | None,
 ) -> Figures:
     num_predicted = len(ids) - 1
     forward, backward, cloze = 0.0, 0.0, 0.0
@@ -93,7 +113,7 @@ def _read_both_ways(
         inputs, targets = text[:-1], text[1:]
         readouts, _ = network(inputs, targets, state, backward_state)
         state = readouts.state
-        forward += sum_nats(readouts.forward, targets)
+        forward += sum_nats(readouts.forward, targets, observe)
         backward += sum_nats(readouts.backward, inputs)
         cloze += sum_nats(readouts.both, targets)
         if report:

@@ -250,6 +250,9 @@ class EvalSettings(Section):
     """Evaluations during training; the end always reads everything."""
 
     max_chars: AtLeastTwo = Field(default=20_000, description="characters read at most")
+    baselines: bool = Field(
+        default=True, description="measure n-grams and compressors beside the model at the end of training"
+    )
 
 
 class SampleSettings(Section):

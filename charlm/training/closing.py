@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from charlm.evaluation.assessment import Assessment, assess
 from charlm.evaluation.figure import figures_record
-from charlm.evaluation.reading import evaluate
 from charlm.networks.leaky import WARNING
 from charlm.runs.checkpoints import load_checkpoint
 from charlm.runs.folder import Run
+from charlm.text.splits import Part
 from charlm.training.experiment import Experiment
 from charlm.training.progress import Progress
 from charlm.training.recording import leave_if
@@ -36,8 +37,13 @@ def close_run(
     best = load_checkpoint(run, "best")
     experiment.network.load_state_dict(dict(best.model))
     leave = leave_if(should_stop)
-    parts = (experiment.split.val, experiment.split.test)
-    val, test = (part and evaluate(experiment.network, part.ids, report=leave) for part in parts)
+    known = experiment.split.train.ids if experiment.settings.eval.baselines else None
+
+    def measure(part: Part) -> Assessment:
+        encoding = experiment.settings.corpus.encoding
+        return assess(experiment.network, part, experiment.vocabulary, encoding=encoding, train=known, report=leave)
+
+    val, test = (part and measure(part) for part in (experiment.split.val, experiment.split.test))
     facts, whole = experiment.facts, progress.whole
     record: dict[str, Any] = {
         "kind": "end",
@@ -58,8 +64,8 @@ def close_run(
         "corpus_sha256": facts["corpus_sha256"],
         "split": facts["split"],
         **figures_record((progress.last_epoch or whole).figures, "train_"),
-        **figures_record(val, "val_"),
-        **figures_record(test, "test_"),
+        **(val.as_record("val_") if val else figures_record(None, "val_")),
+        **(test.as_record("test_") if test else figures_record(None, "test_")),
     }
     if experiment.settings.model.direction == "leaky":
         record["warning"] = WARNING

@@ -26,6 +26,7 @@ MAY_CHANGE = (
     "model.implementation",
     "checkpoint",
     "sample",
+    "eval.baselines",
     "corpus.name",
     "corpus.path",
 )

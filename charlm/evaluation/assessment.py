@@ -1,0 +1,84 @@
+"""A figure with all that it takes to judge it: its units, its interval, and simpler models of the same text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from charlm.evaluation.baselines import encoded, measure_baselines
+from charlm.evaluation.figure import Figures, figures_record
+from charlm.evaluation.intervals import BlockSums
+from charlm.evaluation.reading import evaluate
+from charlm.networks.building import Network
+from charlm.text.splits import Part
+from charlm.text.vocabulary import Ids, Vocabulary
+
+HARDEST = "5-gram"
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A text measured.
+
+    Args:
+        figures: of the model.
+        sha256: of the whole text in UTF-8, as it stands in the file.
+        num_bytes: of the predicted characters in the corpus' encoding.
+        interval: between which nats a character 95 % of resampled texts lie; None for a short text.
+        baselines: bits per character of the same characters, by what made them; empty where none were asked for.
+    """
+
+    figures: Figures
+    sha256: str
+    num_bytes: int
+    interval: tuple[float, float] | None
+    baselines: Mapping[str, float]
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Bits for each byte of the predicted characters."""
+        return self.figures.main.nats / math.log(2) / self.num_bytes
+
+    @property
+    def beats_ngrams(self) -> bool | None:
+        """Whether the model is better than the 5-gram; None where that was not asked."""
+        return self.figures.main.bits_per_char < self.baselines[HARDEST] if self.baselines else None
+
+    def as_record(self, prefix: str = "") -> dict[str, Any]:
+        """Return JSON values; each key begins with the prefix."""
+        record: dict[str, Any] = {
+            "bits_per_byte": self.bits_per_byte,
+            "bpc_interval": self.interval and [nats / math.log(2) for nats in self.interval],
+            "sha256": self.sha256,
+            "baselines": dict(self.baselines) or None,
+            "beats_5gram": self.beats_ngrams,
+        }
+        return figures_record(self.figures, prefix) | {prefix + key: value for key, value in record.items()}
+
+
+def assess(
+    network: Network,
+    part: Part,
+    vocabulary: Vocabulary,
+    *,
+    encoding: str,
+    train: Ids | None,
+    report: Callable[[int], None] | None = None,
+) -> Assessment:
+    """Measure a model over a whole text.
+
+    Args:
+        network: the model.
+        part: the text in the model's reading order, at least two characters, and its hash.
+        vocabulary: its symbols.
+        encoding: of the corpus, in whose bytes compressors and bits per byte are counted.
+        train: the training part in the same order, which the baselines know; None leaves them out.
+        report: called with the characters done, after each chunk.
+    """
+    blocks = BlockSums()
+    figures = evaluate(network, part.ids, report=report, observe=blocks.add)
+    baselines = {} if train is None else measure_baselines(train, part.ids, vocabulary, encoding).bits_per_char()
+    num_bytes = len(encoded(part.ids[1:], vocabulary, encoding))
+    return Assessment(figures, part.sha256, num_bytes, blocks.interval(), baselines)

@@ -1,0 +1,47 @@
+"""How far a mean over a text may be off: the block bootstrap.
+
+Neighbouring characters cost alike, so that resampling single characters would promise too much. Whole blocks of the
+text are resampled instead (non-overlapping ones, Carlstein 1986), which keeps what hangs together together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+BLOCK_CHARS = 512
+NUM_RESAMPLES = 2_000
+LEVEL = 0.95
+
+
+class BlockSums:
+    """Add up a text's costs block by block, as they come: memory for one number in 512 characters."""
+
+    def __init__(self, block_chars: int = BLOCK_CHARS) -> None:
+        self.block_chars = block_chars
+        self._sums: list[float] = []
+        self._sizes: list[int] = []
+
+    def add(self, costs: npt.NDArray[np.floating]) -> None:
+        """Add the costs of the next characters, (n,), nats."""
+        while len(costs):
+            if not self._sizes or self._sizes[-1] == self.block_chars:
+                self._sums.append(0.0)
+                self._sizes.append(0)
+            taken = costs[: self.block_chars - self._sizes[-1]]
+            self._sums[-1] += float(taken.sum(dtype=np.float64))
+            self._sizes[-1] += len(taken)
+            costs = costs[len(taken) :]
+
+    def interval(self, *, seed: int = 0) -> tuple[float, float] | None:
+        """Return between which nats a character 95 % of resampled texts lie; None for fewer than ten blocks."""
+        if len(self._sums) < 10:
+            return None
+        sums, sizes = np.array(self._sums), np.array(self._sizes)
+        generator = np.random.default_rng(seed)
+        means = np.empty(NUM_RESAMPLES)
+        for number in range(NUM_RESAMPLES):
+            chosen = generator.integers(len(sums), size=len(sums))
+            means[number] = sums[chosen].sum() / sizes[chosen].sum()
+        low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return float(low), float(high)

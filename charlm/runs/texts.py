@@ -1,0 +1,58 @@
+"""The texts that a run's model is measured on: a part of its own corpus, found unchanged, or other files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from charlm.errors import RunError, TextError
+from charlm.runs.checkpoints import Checkpoint
+from charlm.runs.folder import Run
+from charlm.text.corpus import hash_files, locate_corpus
+from charlm.text.encoding import encode_text, load_corpus, read_cleaned
+from charlm.text.splits import Split, split_corpus
+from charlm.text.vocabulary import Ids
+
+
+def read_files(checkpoint: Checkpoint, files: Sequence[str | Path]) -> Ids:
+    """Return the ids of files, one after the other, with the encoding, cleaning and unknown policy of a checkpoint.
+
+    Raises:
+        TextError: for a file that cannot be read, and for unknown characters.
+    """
+    corpus = checkpoint.settings.corpus.model_copy(
+        update={"name": None, "path": tuple(str(file) for file in files), "max_chars": None}
+    )
+    chunks = read_cleaned(locate_corpus(corpus), corpus)
+    return encode_text(chunks, checkpoint.vocabulary, unknown=corpus.unknown)
+
+
+def read_part(run: Run, checkpoint: Checkpoint, name: str) -> Ids:
+    """Return the ids of a part of a run's own corpus, called train, val or test.
+
+    Raises:
+        ConfigError: for another name.
+        RunError: for a part that the run does not have.
+        TextError: as `read_split`.
+    """
+    part = read_split(run, checkpoint).part(name)
+    if part is None:
+        raise RunError(f"the run {run.name} has no {name} part (corpus.split {checkpoint.settings.corpus.split})")
+    return part.ids
+
+
+def read_split(run: Run, checkpoint: Checkpoint) -> Split:
+    """Return the parts of a run's own corpus.
+
+    Raises:
+        TextError: for a corpus that is gone or has changed.
+    """
+    settings = checkpoint.settings
+    recorded = run.environment()["corpus_sha256"]
+    found, _ = hash_files(locate_corpus(settings.corpus))
+    if found != recorded:
+        raise TextError(
+            f"the corpus has changed since the run {run.name} was trained (SHA-256 {found[:12]}, recorded "
+            f"{recorded[:12]}): bring that text back, or measure another with --corpus"
+        )
+    return split_corpus(load_corpus(settings.corpus, settings.vocabulary), settings.corpus)
