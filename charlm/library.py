@@ -12,6 +12,7 @@ from charlm.errors import CharlmError, CharlmWarning, ConfigError, TextError
 from charlm.evaluation import gaps
 from charlm.evaluation.assessment import Assessment
 from charlm.evaluation.assessment import assess as assess_ids
+from charlm.evaluation.baselines import fit_baselines
 from charlm.evaluation.figure import Figures
 from charlm.evaluation.gaps import GapScore
 from charlm.evaluation.reading import evaluate as evaluate_ids
@@ -277,6 +278,7 @@ def assess(
     """
     model = model if isinstance(model, Model) else open_run(model)
     ids, vocabulary = _read_text(model, split, files), model.checkpoint.vocabulary
+    encoding = model.checkpoint.settings.corpus.encoding
     has_baselines = baselines and (bool(files) or split != "train")
     part, known = Part(ids, hash_ids(ids, vocabulary)), _known_text(model) if has_baselines else None
     if model.direction == "backward":
@@ -285,8 +287,8 @@ def assess(
         model.network,
         part,
         vocabulary,
-        encoding=model.checkpoint.settings.corpus.encoding,
-        train=known,
+        encoding=encoding,
+        baselines=None if known is None else fit_baselines(known, vocabulary, encoding),
         report=_of_total(report, len(ids) - 1),
     )
 

@@ -22,7 +22,7 @@ from charlm.console.evaluation import NO_BETTER, show_figures
 from charlm.console.training import show_summary, summary_rows
 from charlm.errors import CharlmWarning, TextError
 from charlm.evaluation.assessment import Assessment, assess
-from charlm.evaluation.baselines import measure_baselines
+from charlm.evaluation.baselines import fit_baselines
 from charlm.evaluation.figure import Figure, Figures, figures_record
 from charlm.evaluation.intervals import BlockSums
 from charlm.evaluation.ngrams import fit_ngrams, ngram_nats
@@ -62,7 +62,12 @@ def measure(
     ids: Ids, vocabulary: Vocabulary = LATIN, *, encoding: str = "utf-8", train: Ids | None = None, **options: Any
 ) -> Assessment:
     part = Part(ids, hash_ids(ids, vocabulary))
-    return assess(build(), part, vocabulary, encoding=encoding, train=train, **options)
+    baselines = None if train is None else fit_baselines(train, vocabulary, encoding)
+    return assess(build(), part, vocabulary, encoding=encoding, baselines=baselines, **options)
+
+
+def bits(figures: dict[str, Figure]) -> dict[str, float]:
+    return {name: figure.bits_per_char for name, figure in figures.items()}
 
 
 # Units.
@@ -109,23 +114,23 @@ def test_the_unknown_symbol_has_the_bytes_of_the_replacement_character() -> None
 
 def test_baselines_are_of_exactly_the_characters_that_the_models_figure_is_of() -> None:
     known, part = draw_ids(2_000, seed=1), draw_ids()
-    baselines = measure_baselines(known, part, LATIN, "utf-8")
-    assert list(baselines.figures) == NAMES
+    baselines = fit_baselines(known, LATIN, "utf-8").measure(part)
+    assert list(baselines) == NAMES
     main = evaluate(build(), part).main
-    assert all(figure.num_predicted == main.num_predicted == N - 1 for figure in baselines.figures.values())
-    assert baselines.figures["uniform"].bits_per_char == pytest.approx(math.log2(V), rel=1e-12)
+    assert all(figure.num_predicted == main.num_predicted == N - 1 for figure in baselines.values())
+    assert baselines["uniform"].bits_per_char == pytest.approx(math.log2(V), rel=1e-12)
     for name, order in (("unigram", 1), ("bigram", 2), ("5-gram", 5)):
         expected = ngram_nats(fit_ngrams(known, V, order), part, V)
         assert len(expected) == N - 1
-        assert baselines.figures[name].nats == pytest.approx(expected.sum(), rel=1e-12)
-    assert measure(part, train=known).baselines == baselines.bits_per_char()
+        assert baselines[name].nats == pytest.approx(expected.sum(), rel=1e-12)
+    assert measure(part, train=known).baselines == bits(baselines)
 
 
 @pytest.mark.parametrize("vocabulary", [LATIN, GREEK])
 def test_a_compressors_bits_are_what_it_needs_beyond_the_training_part(vocabulary: Vocabulary) -> None:
     known, part = draw_ids(2_000, seed=1), draw_ids()
     before, text = (vocabulary.decode(ids).encode() for ids in (known, part))
-    found = measure_baselines(known, part, vocabulary, "utf-8").bits_per_char()
+    found = bits(fit_baselines(known, vocabulary, "utf-8").measure(part))
     for name, compress in (("bzip2", bz2.compress), ("xz", lzma.compress)):
         num_bytes = len(compress(before + text)) - len(compress(before))
         assert found[name] == pytest.approx(8 * num_bytes / N, rel=1e-12)
@@ -135,16 +140,15 @@ def test_a_compressors_bits_are_what_it_needs_beyond_the_training_part(vocabular
 
 @pytest.mark.parametrize("length", [0, 1, 2, 4])
 def test_a_training_part_of_almost_nothing_has_baselines(length: int) -> None:
-    found = measure_baselines(draw_ids(length), draw_ids(), LATIN, "utf-8").bits_per_char()
+    found = bits(fit_baselines(draw_ids(length), LATIN, "utf-8").measure(draw_ids()))
     assert all(math.isfinite(bits) for bits in found.values())
 
 
 def test_of_a_longer_training_part_the_last_characters_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charlm.evaluation.baselines.MAX_TRAIN_CHARS", 500)
     known, part = draw_ids(2_000, seed=1), draw_ids()
-    whole, last = (measure_baselines(ids, part, LATIN, "utf-8") for ids in (known, known[-500:]))
+    whole, last = (fit_baselines(ids, LATIN, "utf-8").measure(part) for ids in (known, known[-500:]))
     assert whole == last
-    assert whole.train_chars == 500
 
 
 def test_without_a_training_part_there_are_none() -> None:
@@ -233,8 +237,8 @@ def test_a_backward_models_baselines_read_as_it_does(
     vocabulary = model.checkpoint.vocabulary
     known, part = (vocabulary.encode(text)[::-1] for text in (corpus_text[:2700], corpus_text[2850:]))
     found = charlm.assess(model)
-    assert found.baselines == measure_baselines(known, part, vocabulary, "utf-8").bits_per_char()
-    onwards = measure_baselines(known[::-1], part[::-1], vocabulary, "utf-8").bits_per_char()
+    assert found.baselines == bits(fit_baselines(known, vocabulary, "utf-8").measure(part))
+    onwards = bits(fit_baselines(known[::-1], vocabulary, "utf-8").measure(part[::-1]))
     assert all(found.baselines[name] != onwards[name] for name in ("bigram", "5-gram"))
     assert found.figures == charlm.evaluate(model)
 

@@ -1,6 +1,6 @@
 """What SIGINT, SIGTERM and SIGUSR1 do: an order while nothing is at stake, a request once a run trains, then an order.
 
-Imports nothing but the standard library, so that it stands before anything slow is imported.
+Imports nothing that takes time, so that it stands before anything slow is imported.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
+from charlm.errors import STOP_CODES
+
 WORDS = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate"}
 if hasattr(signal, "SIGUSR1"):
     # Batch schedulers send it before the time is up.
     WORDS[signal.SIGUSR1] = "terminate"
-EXIT_CODES = {"interrupt": 130, "terminate": 143}
 SENTENCES = {"interrupt": "interrupted", "terminate": "terminated"}
 CLEAR_LINE = "\x1b[2K"
 SHOW_CURSOR = "\x1b[?25h"
@@ -68,4 +69,4 @@ def end_at_once(word: str, more: str = "") -> NoReturn:
     with suppress(OSError):
         cursor = f"\r{CLEAR_LINE}{SHOW_CURSOR}" if os.isatty(2) else ""
         os.write(2, f"{cursor}charlm: {SENTENCES[word]}{more}\n".encode())
-    os._exit(EXIT_CODES[word])
+    os._exit(STOP_CODES[word])

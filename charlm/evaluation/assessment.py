@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from charlm.evaluation.baselines import encoded, measure_baselines
+from charlm.evaluation.baselines import Baselines, encoded
 from charlm.evaluation.figure import Figures, figures_record
 from charlm.evaluation.intervals import BlockSums
 from charlm.evaluation.reading import evaluate
 from charlm.networks.building import Network
 from charlm.text.splits import Part
-from charlm.text.vocabulary import Ids, Vocabulary
+from charlm.text.vocabulary import Vocabulary
 
 HARDEST = "5-gram"
 
@@ -64,7 +64,7 @@ def assess(
     vocabulary: Vocabulary,
     *,
     encoding: str,
-    train: Ids | None,
+    baselines: Baselines | None,
     report: Callable[[int], None] | None = None,
 ) -> Assessment:
     """Measure a model over a whole text.
@@ -74,11 +74,12 @@ def assess(
         part: the text in the model's reading order, at least two characters, and its hash.
         vocabulary: its symbols.
         encoding: of the corpus, in whose bytes compressors and bits per byte are counted.
-        train: the training part in the same order, which the baselines know; None leaves them out.
+        baselines: fitted on the training part in the same order; None leaves them out.
         report: called with the characters done, after each chunk.
     """
     blocks = BlockSums()
     figures = evaluate(network, part.ids, report=report, observe=blocks.add)
-    baselines = {} if train is None else measure_baselines(train, part.ids, vocabulary, encoding).bits_per_char()
+    others = baselines.measure(part.ids) if baselines else {}
+    rates = {name: figure.bits_per_char for name, figure in others.items()}
     num_bytes = len(encoded(part.ids[1:], vocabulary, encoding))
-    return Assessment(figures, part.sha256, num_bytes, blocks.interval(), baselines)
+    return Assessment(figures, part.sha256, num_bytes, blocks.interval(), rates)

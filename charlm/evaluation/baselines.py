@@ -8,12 +8,14 @@ from __future__ import annotations
 import bz2
 import lzma
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from charlm.evaluation.figure import Figure
-from charlm.evaluation.ngrams import fit_ngrams, ngram_nats
+from charlm.evaluation.ngrams import Order, fit_ngrams, ngram_nats
 from charlm.text.vocabulary import Ids, Vocabulary
 
+COMPRESSORS: Mapping[str, Callable[[bytes], bytes]] = {"bzip2": bz2.compress, "xz": lzma.compress}
 ORDERS = {"unigram": 1, "bigram": 2, "5-gram": 5}
 # Counting sorts the text once for each order: a second or two and a hundred megabytes for so many characters.
 MAX_TRAIN_CHARS = 1_200_000
@@ -21,35 +23,46 @@ MAX_TRAIN_CHARS = 1_200_000
 
 @dataclass(frozen=True)
 class Baselines:
-    """Figures of the same characters, by the names of what made them.
+    """Models and compressors that know a training part, fitted once for all the texts that are measured beside it.
 
     Args:
-        figures: uniform, unigram, bigram, 5-gram, bzip2, xz: each the part's characters after the first.
-        train_chars: characters of the training part that they know, its last ones where it is longer.
+        ngrams: the orders of each n-gram model, by its name.
+        known: the training part in the corpus' encoding, its last characters where it is longer.
+        packed: how many bytes each compressor makes of that, by its name.
+        vocabulary: the symbols.
+        encoding: of the corpus.
     """
 
-    figures: dict[str, Figure]
-    train_chars: int
+    ngrams: Mapping[str, list[Order]]
+    known: bytes
+    packed: Mapping[str, int]
+    vocabulary: Vocabulary
+    encoding: str
 
-    def bits_per_char(self) -> dict[str, float]:
-        """Return bits per character by name."""
-        return {name: figure.bits_per_char for name, figure in self.figures.items()}
+    def measure(self, part: Ids) -> dict[str, Figure]:
+        """Return what uniform, unigram, bigram, 5-gram, bzip2 and xz make of a text's characters after the first."""
+        num_predicted, size = len(part) - 1, len(self.vocabulary)
+        figures = {"uniform": Figure(num_predicted * math.log(size), num_predicted)}
+        for name, orders in self.ngrams.items():
+            figures[name] = Figure(float(ngram_nats(orders, part, size).sum()), num_predicted)
+        text = encoded(part, self.vocabulary, self.encoding)
+        for name, compress in COMPRESSORS.items():
+            num_bytes = len(compress(self.known + text)) - self.packed[name]
+            figures[name] = Figure(num_bytes * 8 * math.log(2) * num_predicted / len(part), num_predicted)
+        return figures
 
 
-def measure_baselines(train: Ids, part: Ids, vocabulary: Vocabulary, encoding: str) -> Baselines:
-    """Measure a part of a corpus as the models and compressors do that know the training part."""
-    known = train[-MAX_TRAIN_CHARS:]
-    num_predicted, size = len(part) - 1, len(vocabulary)
-    figures = {"uniform": Figure(num_predicted * math.log(size), num_predicted)}
-    orders = fit_ngrams(known, size, max(ORDERS.values()))
-    for name, order in ORDERS.items():
-        fitted = orders if order == len(orders) else fit_ngrams(known, size, order)
-        figures[name] = Figure(float(ngram_nats(fitted, part, size).sum()), num_predicted)
-    before, text = (encoded(ids, vocabulary, encoding) for ids in (known, part))
-    for name, compress in (("bzip2", bz2.compress), ("xz", lzma.compress)):
-        num_bytes = len(compress(before + text)) - len(compress(before))
-        figures[name] = Figure(num_bytes * 8 * math.log(2) * num_predicted / len(part), num_predicted)
-    return Baselines(figures, len(known))
+def fit_baselines(train: Ids, vocabulary: Vocabulary, encoding: str) -> Baselines:
+    """Fit the models on a training part, in the reading order of the texts that are measured beside it."""
+    last = train[-MAX_TRAIN_CHARS:]
+    known = encoded(last, vocabulary, encoding)
+    return Baselines(
+        {name: fit_ngrams(last, len(vocabulary), order) for name, order in ORDERS.items()},
+        known,
+        {name: len(compress(known)) for name, compress in COMPRESSORS.items()},
+        vocabulary,
+        encoding,
+    )
 
 
 def encoded(ids: Ids, vocabulary: Vocabulary, encoding: str) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from charlm.evaluation.assessment import Assessment, assess
+from charlm.evaluation.baselines import fit_baselines
 from charlm.evaluation.figure import figures_record
 from charlm.networks.leaky import WARNING
 from charlm.runs.checkpoints import load_checkpoint
@@ -37,13 +38,15 @@ def close_run(
     best = load_checkpoint(run, "best")
     experiment.network.load_state_dict(dict(best.model))
     leave = leave_if(should_stop)
-    known = experiment.split.train.ids if experiment.settings.eval.baselines else None
+    vocabulary, encoding = experiment.vocabulary, experiment.settings.corpus.encoding
+    parts, baselines = (experiment.split.val, experiment.split.test), None
+    if experiment.settings.eval.baselines and any(parts):
+        baselines = fit_baselines(experiment.split.train.ids, vocabulary, encoding)
 
     def measure(part: Part) -> Assessment:
-        encoding = experiment.settings.corpus.encoding
-        return assess(experiment.network, part, experiment.vocabulary, encoding=encoding, train=known, report=leave)
+        return assess(experiment.network, part, vocabulary, encoding=encoding, baselines=baselines, report=leave)
 
-    val, test = (part and measure(part) for part in (experiment.split.val, experiment.split.test))
+    val, test = (part and measure(part) for part in parts)
     facts, whole = experiment.facts, progress.whole
     record: dict[str, Any] = {
         "kind": "end",

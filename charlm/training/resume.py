@@ -48,7 +48,8 @@ def combine_settings(stored: Settings, asked: Settings) -> Settings:
         RunError: naming each setting that must not change, with both values.
     """
     resolved = _with_resolved(asked, stored)
-    changeable = MAY_CHANGE if listens_to_validation(stored) else MAY_CHANGE + MAY_CHANGE_UNHEARD
+    is_heard = listens_to_validation(stored) or listens_to_validation(resolved)
+    changeable = MAY_CHANGE if is_heard else MAY_CHANGE + MAY_CHANGE_UNHEARD
     then, now = dotted_values(stored), dotted_values(resolved)
     refused = [
         f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
