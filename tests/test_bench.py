@@ -134,7 +134,7 @@ def test_the_classic_network_is_ours_with_one_hot_inputs(cell: Cell) -> None:
     assert isinstance(ours, CharLM)
     ours.load_state_dict(classic.state_dict())
     ids = torch.randint(5, (2, 3), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(ours(ids, ours.zero_state(3))[0], classic(ids)[0])
+    torch.testing.assert_close(ours(ids, ours.initial_state(3))[0], classic(ids)[0])
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def some_text(length: int = T + 1) -> torch.Tensor:
 def read(network: BidirectionalLM, text: torch.Tensor, beyond: int = 0):
     """Read a window whose last `beyond` characters are lookahead."""
     end = len(text) - beyond
-    state = network.zero_state(text.shape[1])
+    state = network.initial_state(text.shape[1])
     return network.read_window(text[: end - 1], text[1:end], text[end:], state)
 
 
@@ -50,11 +50,11 @@ def read(network: BidirectionalLM, text: torch.Tensor, beyond: int = 0):
 def test_a_causal_model_does_not_see_what_follows(stack):
     network = build_model(settings(*stack), V, seed=0)
     text = some_text(T)
-    logits, _ = network(text, network.zero_state(2))
+    logits, _ = network(text, network.initial_state(2))
     for t in range(1, T):
         changed = text.clone()
         changed[t:] = (changed[t:] + 1) % V
-        moved, _ = network(changed, network.zero_state(2))
+        moved, _ = network(changed, network.initial_state(2))
         assert torch.equal(moved[:t], logits[:t])
         assert not torch.equal(moved[t], logits[t])
 
@@ -121,7 +121,7 @@ def test_the_stock_construction_leaks(cell):
     text = some_text()
     changed = text.clone()
     changed[3] = (changed[3] + 1) % V
-    state = network.zero_state(2)
+    state = network.initial_state(2)
     before, after = network(text[:-1], state)[0], network(changed[:-1], state)[0]
     # Position 2 is to predict character 3, and its logits move with it.
     assert not torch.equal(before[2], after[2])
@@ -153,12 +153,12 @@ def test_readouts_equal_two_models_run_apart(stack):
     readouts = read(network, text, beyond=2)
     forward, backward = network.forward_half, network.backward_half
     for k in range(T):
-        ahead, _ = forward.read(text[: k + 1], forward.zero_state(2))
-        behind, _ = backward.read(text[k + 2 :].flip(0), backward.zero_state(2))
+        ahead, _ = forward.read(text[: k + 1], forward.initial_state(2))
+        behind, _ = backward.read(text[k + 2 :].flip(0), backward.initial_state(2))
         both = ahead[-1] @ forward.decoder.weight.T + behind[-1] @ backward.decoder.weight.T + network.both_bias
         torch.testing.assert_close(readouts.both[k], both)
         torch.testing.assert_close(readouts.forward[k], forward.decoder(ahead[-1]))
-        one_more, _ = backward.read(text[k + 1 :].flip(0), backward.zero_state(2))
+        one_more, _ = backward.read(text[k + 1 :].flip(0), backward.initial_state(2))
         torch.testing.assert_close(readouts.backward[k], backward.decoder(one_more[-1]))
 
 
@@ -185,7 +185,7 @@ def test_evaluation_equals_each_character_predicted_by_itself():
     forward, backward = network.forward_half, network.backward_half
     nats = {"main": 0.0, "backward": 0.0, "cloze": 0.0}
     for t in range(12):
-        state = forward.zero_state(1)
+        state = forward.initial_state(1)
         ahead = forward.read(text[:t], state)[0][-1, 0] if t > 0 else None
         behind = backward.read(text[t + 1 :].flip(0), state)[0][-1, 0] if t < 11 else torch.zeros(7).double()
         if t > 0:

@@ -72,7 +72,7 @@ def test_every_character_but_the_first_is_counted(length: int) -> None:
 def scalar_nats(network: CharLM, ids: Ids) -> float:
     """Return the total cost of a text, read one character at a time."""
     network.eval()
-    state, total = network.zero_state(1), 0.0
+    state, total = network.initial_state(1), 0.0
     for current, following in zip(ids[:-1].tolist(), ids[1:].tolist(), strict=True):
         logits, state = network(torch.tensor([[current]]), state)
         scores = logits[0, 0].tolist()

@@ -42,15 +42,15 @@ def conditional(network, ids: np.ndarray, t: int) -> torch.Tensor:
     """Return P(x_t | all the others) by reading both sides anew."""
     text = text_tensor(ids, network)
     forward, backward = network.forward_half, network.backward_half
-    ahead = forward.read(text[:t], forward.zero_state(1))[0][-1, 0]
-    behind = backward.read(text[t + 1 :].flip(0), backward.zero_state(1))[0][-1, 0]
+    ahead = forward.read(text[:t], forward.initial_state(1))[0][-1, 0]
+    behind = backward.read(text[t + 1 :].flip(0), backward.initial_state(1))[0][-1, 0]
     return torch.softmax(forward.decoder.weight @ ahead + backward.decoder.weight @ behind + network.both_bias, -1)
 
 
 def forward_probabilities(network, ids: np.ndarray) -> torch.Tensor:
     """Return P(x_t | what precedes it) for each character but the first."""
     text = text_tensor(ids, network)
-    logits, _ = network.forward_half(text[:-1], network.zero_state(1))
+    logits, _ = network.forward_half(text[:-1], network.initial_state(1))
     return torch.softmax(logits[:, 0], -1).gather(1, text[1:])[:, 0]
 
 
@@ -59,7 +59,7 @@ def log_probability(half, known: np.ndarray, text: np.ndarray) -> float:
     total = 0.0
     for end in range(len(text)):
         read = torch.from_numpy(np.concatenate([known, text[:end]]).astype(np.int64))[:, None]
-        logits, _ = half(read, half.zero_state(1))
+        logits, _ = half(read, half.initial_state(1))
         total += logits[-1, 0].log_softmax(-1)[text[end]].item()
     return total
 
@@ -115,8 +115,8 @@ def test_a_text_without_a_gap_is_refused(network):
 def test_a_sweep_shows_each_place_its_conditional(network):
     ids = some_ids(11)
     text = text_tensor(ids, network)
-    ahead, state = network.forward_half.read(text[:4], network.zero_state(1))
-    behind, backward_state = network.backward_half.read(text[8:].flip(0), network.zero_state(1))
+    ahead, state = network.forward_half.read(text[:4], network.initial_state(1))
+    behind, backward_state = network.backward_half.read(text[8:].flip(0), network.initial_state(1))
     sides = Surroundings(ahead[-1], state, behind[-1], backward_state)
 
     def choose(position: int, logits: torch.Tensor) -> torch.Tensor:

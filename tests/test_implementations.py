@@ -74,7 +74,7 @@ def test_only_a_single_step_without_gradients_is_left_to_our_cells(cell: str) ->
     for T, mode, expected in ((1, torch.no_grad, 0), (2, torch.no_grad, 1), (1, torch.enable_grad, 1)):
         before = num_calls()
         with mode():
-            network.read(torch.zeros(T, 3, dtype=torch.long), network.zero_state(3))
+            network.read(torch.zeros(T, 3, dtype=torch.long), network.initial_state(3))
         assert num_calls() - before == expected
 
 
@@ -171,9 +171,9 @@ def test_in_another_dtype_a_native_network_runs_our_cells_and_says_so() -> None:
     ids = torch.randint(V, (5, 3), generator=torch.Generator().manual_seed(0))
     before = num_calls()
     with pytest.warns(UserWarning, match=r"the native kernels compute in float32 on the CPU: torch\.float64 on cpu"):
-        found = network(ids, network.zero_state(3))
+        found = network(ids, network.initial_state(3))
     assert num_calls() == before
-    assert_close(found, reference(ids, reference.zero_state(3)), rtol=0, atol=0)
+    assert_close(found, reference(ids, reference.initial_state(3)), rtol=0, atol=0)
 
 
 @has_kernels

@@ -183,7 +183,7 @@ def test_forget_bias_is_what_the_forget_gate_adds() -> None:
         for name, parameter in network.recurrent.named_parameters():
             if "weight" in name:
                 parameter.zero_()
-    h, _ = network.zero_state(1)
+    h, _ = network.initial_state(1)
     c = torch.ones_like(h)
     _, (_, new_c) = network(torch.zeros(1, 1, dtype=torch.long), (h, c))
     assert_close(new_c, torch.full_like(c, 1 / (1 + math.exp(-3.0))), rtol=1e-12, atol=0)

@@ -255,7 +255,7 @@ def test_the_number_of_threads_changes_no_bit_of_a_models_gradients(
 
     def gradients(threads: int) -> dict[str, Tensor]:
         set_threads(threads)
-        logits, _ = network(ids[:-1], network.zero_state(32))
+        logits, _ = network(ids[:-1], network.initial_state(32))
         loss = cross_entropy(logits.flatten(0, 1), ids[1:].flatten())
         named = dict(network.named_parameters())
         return {"loss": loss.detach()} | dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))
@@ -545,7 +545,7 @@ torch.set_num_threads(2)
 network = build_model(ModelSettings(cell="lstm", hidden_size=64, num_layers=2, implementation="native"), 20, seed=0)
 ids = torch.randint(20, (9, 32), generator=torch.Generator().manual_seed(0))
 before = len(os.listdir("/proc/self/task"))
-logits, _ = network(ids, network.zero_state(32))
+logits, _ = network(ids, network.initial_state(32))
 after = len(os.listdir("/proc/self/task"))
 logits.sum().backward()
 tensors = [logits.detach(), *(parameter.grad for parameter in network.parameters())]

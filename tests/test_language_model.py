@@ -57,7 +57,7 @@ def test_later_characters_change_no_bit_of_a_prediction(
     name: str, implementation: str, num_layers: int, embedding_size: int | None
 ) -> None:
     network = build(name, implementation, num_layers=num_layers, embedding_size=embedding_size)
-    ids, state = draw_ids(0), network.zero_state(B)
+    ids, state = draw_ids(0), network.initial_state(B)
     logits, _ = network(ids, state)
     for t in range(T - 1):
         changed = ids.clone()
@@ -70,7 +70,7 @@ def test_later_characters_change_no_bit_of_a_prediction(
 @pytest.mark.parametrize(("name", "implementation"), PAIRS)
 def test_earlier_characters_do_change_a_prediction(name: str, implementation: str) -> None:
     network = build(name, implementation)
-    ids, state = draw_ids(0), network.zero_state(B)
+    ids, state = draw_ids(0), network.initial_state(B)
     changed = ids.clone()
     changed[0] = (ids[0] + 1) % V
     assert (network(ids, state)[0][1] - network(changed, state)[0][1]).abs().min() > 0
@@ -80,9 +80,9 @@ def test_earlier_characters_do_change_a_prediction(name: str, implementation: st
 def test_streams_side_by_side_do_not_mix(name: str, implementation: str) -> None:
     network, close = build_exact(name, implementation, num_layers=2)
     ids = draw_ids(0)
-    logits, state = network(ids, network.zero_state(B))
+    logits, state = network(ids, network.initial_state(B))
     for b in range(B):
-        alone, alone_state = network(ids[:, b, None], network.zero_state(1))
+        alone, alone_state = network(ids[:, b, None], network.initial_state(1))
         assert_close(logits[:, b, None], alone, **close)
         for part, alone_part in zip(state, alone_state, strict=True):
             assert_close(part[:, b, None], alone_part, **close)
@@ -96,8 +96,8 @@ def test_a_one_hot_is_an_embedding_by_the_identity(cell: str, implementation: st
     embedded, _ = build_exact(name, implementation, num_layers=2, embedding_size=V)
     embedded.load_state_dict({**plain.state_dict(), "embedding.weight": torch.eye(V)})
     ids = draw_ids(0)
-    found = embedded(ids, embedded.zero_state(B))
-    assert_close(found, plain(ids, plain.zero_state(B)), **close)
+    found = embedded(ids, embedded.initial_state(B))
+    assert_close(found, plain(ids, plain.initial_state(B)), **close)
 
 
 @pytest.mark.parametrize("implementation", ["torch", "reference", NATIVE])
@@ -105,7 +105,7 @@ def test_an_embedding_feeds_the_row_of_each_character(implementation: str) -> No
     network, close = build_exact("rnn tanh", implementation, embedding_size=E)
     assert network.embedding is not None
     ids = draw_ids(0)[:1]
-    logits, _ = network(ids, network.zero_state(B))
+    logits, _ = network(ids, network.initial_state(B))
     weight_ih = network.get_parameter("recurrent.weight_ih_l0")
     bias = network.get_parameter("recurrent.bias_ih_l0") + network.get_parameter("recurrent.bias_hh_l0")
     for b in range(B):
@@ -145,7 +145,7 @@ def test_both_implementations_learn_the_same(name: str, num_layers: int, embeddi
     for implementation in ("torch", "reference"):
         network = build(name, implementation, seed=seed, num_layers=num_layers, embedding_size=embedding_size)
         network.double()
-        state, losses = network.zero_state(B), []
+        state, losses = network.initial_state(B), []
         for step in range(3):
             logits, state = network(draw_ids(step), state)
             state = tuple(part.detach() for part in state)
@@ -169,7 +169,7 @@ def test_logits_and_states_have_the_documented_shapes_and_the_networks_dtype(
     name: str, implementation: str, dtype: torch.dtype
 ) -> None:
     network = build(name, implementation, num_layers=2).to(dtype)
-    logits, state = network(draw_ids(0), network.zero_state(B))
+    logits, state = network(draw_ids(0), network.initial_state(B))
     assert logits.shape == (T, B, V)
     assert [part.shape for part in state] == [(2, B, H)] * (2 if name == "lstm" else 1)
     assert {part.dtype for part in (logits, *state)} == {dtype}

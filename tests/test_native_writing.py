@@ -93,7 +93,7 @@ def test_each_character_is_what_the_reference_would_have_drawn_after_the_same_te
     # One pass over what was written: had the reference differed anywhere, its text would differ from there on.
     texts = torch.from_numpy(np.stack([np.concatenate([PREFIX, ids]) for ids in written], axis=1))  # (T, seeds)
     with torch.no_grad():
-        logits, _ = reference.double()(texts[:-1], reference.zero_state(NUM_SEEDS))
+        logits, _ = reference.double()(texts[:-1], reference.initial_state(NUM_SEEDS))
     cumulative = filter_logits(logits[len(PREFIX) - 1 :], filters).cumsum(-1).numpy()  # (length, seeds, V)
     uniform = np.stack(draws, axis=1)[..., None] * cumulative[..., -1:]
     expected = np.minimum((cumulative <= uniform).sum(-1), cumulative.shape[-1] - 1)
@@ -137,7 +137,7 @@ def write_directly(
     """Return 150 ids of each text and the final state, from a state that is not zero."""
     writer = NativeWriter(network, num_characters, num_texts)
     generator = torch.Generator().manual_seed(0)
-    state = tuple(torch.randn(part.shape, generator=generator) / 2 for part in network.zero_state(num_texts))
+    state = tuple(torch.randn(part.shape, generator=generator) / 2 for part in network.initial_state(num_texts))
     draws = np.random.default_rng(0).random((150, num_texts))
     return writer.write(state, draws, Filters(**filters), threads=threads)
 
@@ -191,7 +191,7 @@ def test_the_state_after_writing_is_that_after_reading_what_was_written(
     network = build_model(model, 29, seed=0)
     ids, state = write_directly(network, num_texts, 1)
     generator = torch.Generator().manual_seed(0)
-    start = tuple(torch.randn(part.shape, generator=generator) / 2 for part in network.zero_state(num_texts))
+    start = tuple(torch.randn(part.shape, generator=generator) / 2 for part in network.initial_state(num_texts))
     _, expected = network.read(torch.from_numpy(ids), start)
     assert_close(state, tuple(part.detach() for part in expected), rtol=1e-5, atol=1e-6)
 
@@ -199,7 +199,7 @@ def test_the_state_after_writing_is_that_after_reading_what_was_written(
 def test_what_is_given_to_a_writer_stays_as_it_is() -> None:
     network = build("lstm", 29, hidden_size=20)
     writer = NativeWriter(network, 29, 2)
-    state, draws = network.zero_state(2), np.random.default_rng(0).random((50, 2))
+    state, draws = network.initial_state(2), np.random.default_rng(0).random((50, 2))
     first, _ = writer.write(state, draws, PLAIN, threads=1)
     assert all(part.eq(0).all() for part in state)
     assert np.array_equal(draws, np.random.default_rng(0).random((50, 2)))
@@ -245,7 +245,7 @@ def test_without_the_unknown_symbol_the_others_keep_their_proportions() -> None:
 def test_draws_at_the_ends_of_the_unit_interval_give_characters_that_are_kept(filters: dict[str, Any]) -> None:
     network = build("gru", 29, hidden_size=20)
     draws = np.tile([0.0, np.nextafter(1.0, 0.0)], (100, 1))
-    state = network.zero_state(2)
+    state = network.initial_state(2)
     writer = NativeWriter(network, 29, 2)
     ids, _ = writer.write(state, draws, Filters(**filters), threads=1)
     with torch.no_grad():

@@ -68,7 +68,7 @@ def draw_like(tensors: tuple[Tensor, ...], seed: int) -> tuple[Tensor, ...]:
 
 def run_with_gradients(network: CharLM, ids: Tensor, seed: int) -> dict[str, Tensor]:
     """Return outputs, final states and the gradients of a random sum of them all, by name."""
-    state = tuple(part.requires_grad_() for part in draw_like(network.zero_state(B), seed))
+    state = tuple(part.requires_grad_() for part in draw_like(network.initial_state(B), seed))
     logits, final = network(ids, state)
     outputs = (logits, *final)
     total = sum((part * weight).sum() for part, weight in zip(outputs, draw_like(outputs, seed + 1), strict=True))
@@ -106,7 +106,7 @@ def test_each_implementation_loads_the_others_state_dict(
 ) -> None:
     shape = {"num_layers": 2, "embedding_size": embedding_size}
     saved, loaded = build(name, source, seed=0, **shape), build(name, target, seed=1, **shape)
-    ids, state = draw_ids(0), saved.zero_state(B)
+    ids, state = draw_ids(0), saved.initial_state(B)
     assert (saved(ids, state)[0] - loaded(ids, state)[0]).abs().max() > 1e-3
     loaded.load_state_dict(saved.state_dict())
     assert_close(loaded(ids, state), saved(ids, state), **TOLERANCE)
@@ -118,7 +118,7 @@ def test_each_implementation_loads_the_others_state_dict(
 def test_chunked_forward_equals_whole_sequence(name: str, implementation: str, num_layers: int, chunk: int) -> None:
     network = build(name, implementation, num_layers=num_layers)
     ids = draw_ids(0)
-    before = draw_like(network.zero_state(B), 1)
+    before = draw_like(network.initial_state(B), 1)
     logits, state = [], before
     for window in ids.split(chunk):
         part, state = network(window, state)
@@ -148,7 +148,7 @@ def layer_0_products(network: CharLM) -> Products:
     network.decoder = torch.nn.Linear(H, 2, dtype=torch.float64)
     ids = draw_ids(0)
     with Products() as products:
-        logits, _ = network(ids, network.zero_state(B))
+        logits, _ = network(ids, network.initial_state(B))
         logits.sum().backward()
     return products
 
@@ -179,7 +179,7 @@ def test_torch_runs_torch_nn_and_reference_does_not(name: str, monkeypatch: pyte
     monkeypatch.setattr(torch._VF, name, spy)  # type: ignore[attr-defined]
     for implementation, expected in (("reference", []), ("torch", [name])):
         network = build(name, implementation)
-        network(draw_ids(0), network.zero_state(B))
+        network(draw_ids(0), network.initial_state(B))
         assert calls == expected
 
 
@@ -199,7 +199,7 @@ def test_auto_without_kernels_takes_reference_for_what_torch_nn_does_not_have(
     assert choose_implementation(settings_of(name, implementation="auto")) == "reference"
     auto, ours = build(name, "auto", num_layers=2), build(name, "reference", num_layers=2)
     ids = draw_ids(0)
-    assert_close(auto(ids, auto.zero_state(B)), ours(ids, ours.zero_state(B)), rtol=0, atol=0)
+    assert_close(auto(ids, auto.initial_state(B)), ours(ids, ours.initial_state(B)), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", IN_TORCH)
@@ -225,7 +225,7 @@ def test_dropout_acts_on_what_passes_between_layers(implementation: str) -> None
     torch.manual_seed(0)
     factors = []
     for seed in range(100):
-        _, (h,) = network(draw_ids(seed, length=1), network.zero_state(B))
+        _, (h,) = network(draw_ids(seed, length=1), network.initial_state(B))
         factors.append(torch.atanh(h[1]) / h[0])
     factors = torch.stack(factors).flatten()
     kept = factors[factors != 0]
@@ -243,7 +243,7 @@ def test_dropout_acts_neither_on_inputs_nor_over_time_nor_on_outputs(
     name: str, implementation: str, num_layers: int, embedding_size: int | None
 ) -> None:
     network = build(name, implementation, num_layers=num_layers, dropout=0.5, embedding_size=embedding_size)
-    ids, state = draw_ids(0), network.zero_state(B)
+    ids, state = draw_ids(0), network.initial_state(B)
     plain, plain_state = network.eval()(ids, state)
     torch.manual_seed(0)
     dropped, dropped_state = network.train()(ids, state)
@@ -258,7 +258,7 @@ def test_dropout_acts_neither_on_inputs_nor_over_time_nor_on_outputs(
 def test_dropout_does_nothing_while_evaluating(name: str, implementation: str) -> None:
     network = build(name, implementation, num_layers=2, dropout=0.5).eval()
     without = build(name, implementation, num_layers=2).train()
-    ids, state = draw_ids(0), network.zero_state(B)
+    ids, state = draw_ids(0), network.initial_state(B)
     assert_close(network(ids, state), without(ids, state), rtol=0, atol=0)
 
 
@@ -266,7 +266,7 @@ def test_dropout_does_nothing_while_evaluating(name: str, implementation: str) -
 def test_detach_state_keeps_the_values_and_cuts_the_history(name: str, implementation: str) -> None:
     network = build(name, implementation, num_layers=2)
     first, second = draw_ids(0), draw_ids(1)
-    start = tuple(part.requires_grad_() for part in network.zero_state(B))
+    start = tuple(part.requires_grad_() for part in network.initial_state(B))
     _, carried = network(first, start)
     cut = detach_state(carried)
     assert_close(cut, carried, rtol=0, atol=0)
@@ -279,7 +279,7 @@ def test_detach_state_keeps_the_values_and_cuts_the_history(name: str, implement
 @pytest.mark.parametrize(("name", "implementation"), EVERY_PAIR)
 def test_no_module_remembers_a_state(name: str, implementation: str) -> None:
     network = build(name, implementation, num_layers=2)
-    ids, state = draw_ids(0), network.zero_state(B)
+    ids, state = draw_ids(0), network.initial_state(B)
     once = network(ids, state)
     network(draw_ids(1), draw_like(state, 2))
     assert_close(network(ids, state), once, rtol=0, atol=0)

@@ -119,7 +119,7 @@ def test_greedy_equals_an_argmax_over_the_whole_text_so_far(cell: str, implement
     network = network if implementation == "native" else network.double()
     ids = PREFIX.tolist()
     for _ in range(25):
-        logits, _ = network(torch.tensor(ids)[:, None], network.zero_state(1))
+        logits, _ = network(torch.tensor(ids)[:, None], network.initial_state(1))
         ids.append(int(logits[-1, 0].argmax()))
     expected = VOCABULARY.decode(ids[len(PREFIX) :])
     greedy = {"filters": Filters(temperature=0.0), "length": 25}
@@ -132,7 +132,7 @@ def test_a_sample_equals_a_scalar_inversion_of_its_distributions() -> None:
     for k in (0, 1, BLOCK_ROWS):
         ids, draws = PREFIX.tolist(), np.random.default_rng([3, k]).random(30)
         for draw in draws:
-            logits, _ = network(torch.tensor(ids)[:, None], network.zero_state(1))
+            logits, _ = network(torch.tensor(ids)[:, None], network.initial_state(1))
             remaining, symbol = float(draw), -1
             probabilities = filter_logits(logits[-1, 0].detach(), filters).tolist()
             while remaining >= 0 and symbol < len(probabilities) - 1:

@@ -100,7 +100,7 @@ def test_a_window_is_never_thought_larger_than_what_autograd_keeps(
 
     inputs, targets, beyond = (torch.zeros(length, 16, dtype=torch.long) for length in (32, 32, lookahead))
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        readouts = network.read_window(inputs, targets, beyond, network.zero_state(16))
+        readouts = network.read_window(inputs, targets, beyond, network.initial_state(16))
         window_loss(readouts, inputs, targets, settings.model.loss_weights)
     # Their gradients take as much again as the logits, of which autograd keeps the log probabilities alone.
     logits = [part for part in (readouts.forward, readouts.backward, readouts.both) if part is not None]

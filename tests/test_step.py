@@ -56,7 +56,7 @@ class Trainee:
         self.network = network if is_native else network.double()
         self.close = NATIVE_CLOSE if is_native else CLOSE
         self.optimizer = build_optimizer(self.network.parameters(), settings.optimizer)
-        self.state: State = self.network.zero_state(settings.sampling.batch_size)
+        self.state: State = self.network.initial_state(settings.sampling.batch_size)
 
     def step(self, *windows: Window, step: int = 0, learning_rate: float = RATE) -> StepOutcome:
         outcome = take_step(
@@ -195,7 +195,7 @@ def test_consecutive_sampling_carries_the_state_from_window_to_window(
     network = trainee.network
     inputs = torch.from_numpy(np.concatenate([window.inputs for window in windows]).astype(np.int64))
     targets = torch.from_numpy(np.concatenate([window.targets for window in windows]).astype(np.int64))
-    logits, final = network(inputs, network.zero_state(B))
+    logits, final = network(inputs, network.initial_state(B))
     costs = -torch.log_softmax(logits, -1).gather(-1, targets[..., None])
     assert total == pytest.approx(costs.sum().item(), rel=rounding(trainee))
     assert_close(trainee.state, final, **trainee.close)

@@ -42,7 +42,7 @@ def layer_steps(subject: Subject, cell: Cell, sizes: Sizes, device: torch.device
         classic = ClassicLM(cell, sizes).to(device)
         return _gradients(classic, lambda ids: classic(ids)[0], sizes, device)
     network = _our_network(subject, cell, sizes, device)
-    return _gradients(network, lambda ids: network(ids, network.zero_state(sizes.batch_size))[0], sizes, device)
+    return _gradients(network, lambda ids: network(ids, network.initial_state(sizes.batch_size))[0], sizes, device)
 
 
 def _gradients(model: nn.Module, predict: Callable[[Tensor], Tensor], sizes: Sizes, device: torch.device) -> Work:
@@ -67,7 +67,7 @@ def training_steps(subject: Subject, cell: Cell, sizes: Sizes, device: torch.dev
 
 
 def _our_training_steps(network: CharLM, optimizer: torch.optim.Optimizer, window: Window, settings: Settings) -> Work:
-    state = network.zero_state(settings.sampling.batch_size)
+    state = network.initial_state(settings.sampling.batch_size)
     for step in count():
         outcome = take_step(
             network, optimizer, [window], state, settings=settings, step=step, learning_rate=LEARNING_RATE

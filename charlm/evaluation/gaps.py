@@ -202,7 +202,7 @@ def _read_sides(network: BidirectionalLM, text: Tensor, starts: range, gap: int)
     """Read the text from both its ends, keeping what stands at each gap's edges; B is the number of gaps."""
     ahead: list[Tensor] = []
     states: list[State] = []
-    state, begin = network.zero_state(1), 0
+    state, begin = network.initial_state(1), 0
     for start in starts:
         hidden, state = network.forward_half.read(text[begin:start], state)
         ahead.append(hidden[-1])
@@ -210,7 +210,7 @@ def _read_sides(network: BidirectionalLM, text: Tensor, starts: range, gap: int)
         begin = start
     behind: list[Tensor] = []
     backward_states: list[State] = []
-    state, end = network.zero_state(1), len(text)
+    state, end = network.initial_state(1), len(text)
     for start in reversed(starts):
         hidden, state = network.backward_half.read(text[start + gap : end].flip(0), state)
         behind.append(hidden[-1])

@@ -85,7 +85,7 @@ def _read_onwards(
     observe: Callable[[Costs], None] | None,
 ) -> Figures:
     nats, num_predicted = 0.0, len(ids) - 1
-    state = network.zero_state(1)
+    state = network.initial_state(1)
     for start in range(0, num_predicted, chunk_chars):
         end = min(start + chunk_chars, num_predicted)
         text = text_tensor(ids[start : end + 1], network)
@@ -105,7 +105,7 @@ def _read_both_ways(
 ) -> Figures:
     num_predicted = len(ids) - 1
     forward, backward, cloze = 0.0, 0.0, 0.0
-    state = network.zero_state(1)
+    state = network.initial_state(1)
     starts = range(0, num_predicted, chunk_chars)
     for start, backward_state in zip(starts, _backward_states(network, ids, starts), strict=True):
         end = min(start + chunk_chars, num_predicted)
@@ -127,7 +127,7 @@ def _backward_states(network: BidirectionalLM, ids: Ids, starts: range) -> list[
     Only these states are kept while the text is read from its end; each chunk's own hidden states are computed again
     when it is scored, so that memory does not grow with the text.
     """
-    state = network.zero_state(1)
+    state = network.initial_state(1)
     states: list[State] = []
     for start in reversed(starts):
         states.append(state)

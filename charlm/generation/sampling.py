@@ -157,7 +157,7 @@ def read_prefix(network: CausalNetwork, prefix: Ids, rows: int = BLOCK_ROWS) -> 
     device = network.decoder.weight.device
     ids = torch.from_numpy(prefix.astype(np.int64, order="C"))[:, None].expand(-1, rows).to(device)
     with torch.inference_mode():
-        state = network.zero_state(rows)
+        state = network.initial_state(rows)
         hidden = state[0]
         for start in range(0, len(ids), PREFIX_CHARS_AT_ONCE):
             hidden, state = network.read(ids[start : start + PREFIX_CHARS_AT_ONCE], state)  # (T, rows, H)

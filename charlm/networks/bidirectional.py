@@ -42,9 +42,9 @@ class BidirectionalLM(nn.Module):
         """V."""
         return self.forward_half.vocab_size
 
-    def zero_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int) -> State:
         """Return the forward half's state before any character; the backward half has one of the same shape."""
-        return self.forward_half.zero_state(batch_size)
+        return self.forward_half.initial_state(batch_size)
 
     def forward(self, inputs: Tensor, targets: Tensor, state: State, backward_state: State) -> tuple[Readouts, State]:
         """Read a window from both ends.
@@ -73,7 +73,7 @@ class BidirectionalLM(nn.Module):
 
     def read_window(self, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State) -> Readouts:
         """Read a training window; the backward half starts from zero and first reads `beyond`, (lookahead, B)."""
-        backward_state = self.backward_half.zero_state(inputs.shape[1])
+        backward_state = self.backward_half.initial_state(inputs.shape[1])
         if len(beyond):
             _, backward_state = self.backward_half.read(beyond.flip(0), backward_state)
         readouts, _ = self(inputs, targets, state, backward_state)

@@ -61,7 +61,7 @@ class CharLM(nn.Module):
         """Read a training window; a causal model looks at its inputs alone."""
         return Readouts(*self(inputs, state))
 
-    def zero_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int) -> State:
         """Return the state before any character, each (L, B, H)."""
         return zero_state(self.shape, batch_size, like=self.decoder.weight)
 

@@ -47,7 +47,7 @@ class LeakyLM(nn.Module):
         """Read a training window the leaky way."""
         return Readouts(*self(inputs, state))
 
-    def zero_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int) -> State:
         """Return zeros (2L, B, H)."""
         shape = self.shape
         zeros = self.decoder.weight.new_zeros(2 * shape.num_layers, batch_size, shape.hidden_size)

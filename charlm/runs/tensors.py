@@ -55,7 +55,7 @@ def read_tensors(
     weights = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     state = {
         f"state.{number}": tuple(part.shape)
-        for number, part in enumerate(network.zero_state(settings.sampling.batch_size))
+        for number, part in enumerate(network.initial_state(settings.sampling.batch_size))
     }
     for name in (MODEL_FILE, TRAINING_FILE):
         if folder.entries[name].num_bytes <= SMALL:

@@ -43,7 +43,7 @@ def worst_text(experiment: Experiment, windows: Sequence[Window], state: State) 
     with torch.no_grad():
         for window in windows:
             if settings.sampling.method == "random":
-                state = network.zero_state(settings.sampling.batch_size)
+                state = network.initial_state(settings.sampling.batch_size)
             inputs, targets, beyond = (as_tensor(ids, device) for ids in (window.inputs, window.targets, window.beyond))
             readouts = network.read_window(inputs, targets, beyond, state)
             state = readouts.state

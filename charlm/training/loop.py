@@ -135,7 +135,7 @@ class _Training:
         experiment, progress = self.experiment, position.progress
         state = position.state
         if batch.epoch_step == 0:
-            state = experiment.network.zero_state(experiment.settings.sampling.batch_size)
+            state = experiment.network.initial_state(experiment.settings.sampling.batch_size)
         rate = self._learning_rate(progress)
         began = time.monotonic()
         outcome = take_step(
@@ -247,7 +247,7 @@ class _Training:
                 gradient_norm=0.0,
             )
             # What the window left behind may be no numbers either.
-            state = self.experiment.network.zero_state(self.experiment.settings.sampling.batch_size)
+            state = self.experiment.network.initial_state(self.experiment.settings.sampling.batch_size)
             on = Position(skipped, state, position.recorded_until)
             return on, Divergence(progress.step + 1, "skipped", str(error))
         if train.on_divergence == "rollback" and progress.num_rollbacks < train.max_rollbacks:

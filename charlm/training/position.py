@@ -43,7 +43,7 @@ class Position:
 
 def first_position(experiment: Experiment) -> Position:
     """Return where a new run stands."""
-    return Position(Progress(), experiment.network.zero_state(experiment.settings.sampling.batch_size))
+    return Position(Progress(), experiment.network.initial_state(experiment.settings.sampling.batch_size))
 
 
 def to_checkpoint(experiment: Experiment, position: Position) -> Checkpoint:

@@ -62,7 +62,7 @@ def take_step(
     costs: list[Tensor] = []
     for window in windows:
         if settings.sampling.method == "random":
-            state = network.zero_state(settings.sampling.batch_size)
+            state = network.initial_state(settings.sampling.batch_size)
         inputs, targets, beyond = (as_tensor(ids, device) for ids in (window.inputs, window.targets, window.beyond))
         readouts = network.read_window(inputs, targets, beyond, state)
         # Detach: back-propagation is truncated here, the values are kept.
