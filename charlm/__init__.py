@@ -6,17 +6,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from charlm.library import assess, evaluate, generate, load_settings, open_run, score_gaps, train, train_reports
+    from charlm.library import (
+        assess,
+        evaluate,
+        evaluate_dynamically,
+        generate,
+        load_settings,
+        novelty,
+        open_run,
+        score,
+        score_gaps,
+        score_lines,
+        train,
+        train_reports,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
     "__version__",
     "assess",
     "evaluate",
+    "evaluate_dynamically",
     "generate",
     "load_settings",
+    "novelty",
     "open_run",
+    "score",
     "score_gaps",
+    "score_lines",
     "train",
     "train_reports",
 ]

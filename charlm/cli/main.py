@@ -16,6 +16,7 @@ from charlm.cli.eval import evaluate
 from charlm.cli.exits import clean_exit, clean_output
 from charlm.cli.generate import generate
 from charlm.cli.info import info
+from charlm.cli.score import score
 from charlm.cli.signals import Signals
 from charlm.cli.train import train
 from charlm.cli.verify import verify
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command("train")(clean_exit(train))
 app.command("generate")(clean_exit(generate))
 app.command("eval")(clean_exit(evaluate))
+app.command("score")(clean_exit(score))
 app.command("info")(clean_exit(info))
 app.command("verify")(clean_exit(verify))
 app.command("bench")(clean_exit(bench))

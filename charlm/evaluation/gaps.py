@@ -210,7 +210,7 @@ def _read_sides(network: BidirectionalLM, text: Tensor, starts: range, gap: int)
         begin = start
     behind: list[Tensor] = []
     backward_states: list[State] = []
-    state, end = network.initial_state(1), len(text)
+    state, end = network.backward_half.initial_state(1), len(text)
     for start in reversed(starts):
         hidden, state = network.backward_half.read(text[start + gap : end].flip(0), state)
         behind.append(hidden[-1])

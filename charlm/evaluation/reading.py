@@ -127,7 +127,7 @@ def _backward_states(network: BidirectionalLM, ids: Ids, starts: range) -> list[
     Only these states are kept while the text is read from its end; each chunk's own hidden states are computed again
     when it is scored, so that memory does not grow with the text.
     """
-    state = network.initial_state(1)
+    state = network.backward_half.initial_state(1)
     states: list[State] = []
     for start in reversed(starts):
         states.append(state)

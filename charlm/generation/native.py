@@ -40,6 +40,7 @@ class NativeWriter:
         description = NetworkWeights(
             cell=CELL_NUMBERS[kernel_name(network.shape)],
             num_layers=network.shape.num_layers,
+            is_residual=network.shape.residual,
             hidden_size=network.shape.hidden_size,
             vocab_size=network.vocab_size,
             num_characters=num_characters,
@@ -163,7 +164,7 @@ def _layer_weights(network: CharLM) -> list[Tensor]:
         for layer in range(shape.num_layers)
         for kind in PARAMETERS
     ]
-    if network.embedding is not None:
+    if network.vectors is not None:
         # W (E x) of a one-hot x is (W E) x: the embedding goes into the weights.
-        weights[0] = (weights[0] @ network.embedding.weight.detach().t()).contiguous()  # (gates, V)
+        weights[0] = (weights[0] @ network.vectors.detach().t()).contiguous()  # (gates, V)
     return weights

@@ -41,7 +41,7 @@ class NetworkWeights(ctypes.Structure):
     """`CharlmNetwork` of writing.h, field for field."""
 
     _fields_ = (
-        *((name, ctypes.c_int32) for name in ("cell", "num_layers")),
+        *((name, ctypes.c_int32) for name in ("cell", "num_layers", "is_residual")),
         *((name, ctypes.c_int64) for name in ("hidden_size", "vocab_size", "num_characters")),
         *((name, ctypes.c_void_p) for name in ("weights", "decoder_weight", "decoder_bias")),
     )

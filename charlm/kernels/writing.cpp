@@ -26,6 +26,7 @@ template <class Cell> class CellWriter : public Writer {
         : H_(network.hidden_size),
           V_(network.vocab_size),
           num_layers_(network.num_layers),
+          is_residual_(network.is_residual != 0),
           num_characters_(network.num_characters),
           table_(V_ * Cell::X_BLOCKS * padded(H_)),
           decoder_(padded(V_) * H_),
@@ -80,11 +81,13 @@ template <class Cell> class CellWriter : public Writer {
         Slice rows;
         Index count, step;
         Floats before, after, reset, cells, logits;  // states (L, rows, padded H)
+        Floats outputs;                              // of each layer, where they are not its hidden state
 
         Desk(const CellWriter& writer, const CharlmWriting& writing, Slice some)
             : rows(some), count(some.end - some.begin), step(padded(writer.H_) + ROW_PAD),
               before(writer.num_layers_ * count * step), after(writer.num_layers_ * count * step), reset(count * step),
-              cells(2 * writer.num_layers_ * count * step), logits(2 * count * padded(writer.V_)) {
+              cells(2 * writer.num_layers_ * count * step), logits(2 * count * padded(writer.V_)),
+              outputs(writer.is_residual_ ? writer.num_layers_ * count * step : 0) {
             const Index H = writer.H_, floats = writer.num_layers_ * count * step;
             for (float* part : {(float*)before, (float*)after, (float*)cells, cells + floats})
                 std::memset(part, 0, floats * sizeof(float));
@@ -93,6 +96,10 @@ template <class Cell> class CellWriter : public Writer {
                 std::memcpy(before + mine, writing.h + theirs, H * sizeof(float));
                 if (Cell::HAS_CELLS) std::memcpy(cells + mine, writing.c + theirs, H * sizeof(float));
             });
+            if (!writer.is_residual_) return;
+            const Index layer_floats = count * step;
+            std::memcpy(outputs, before, layer_floats * sizeof(float));
+            for (Index i = layer_floats; i < floats; ++i) outputs[i] = before[i] + outputs[i - layer_floats];
         }
         template <class Copy> void each_row(const CellWriter& writer, const CharlmWriting& writing, const Copy& copy) const {
             for (Index l = 0; l < writer.num_layers_; ++l)
@@ -121,7 +128,7 @@ template <class Cell> class CellWriter : public Writer {
         for (Index n = 0; n < writing.length; ++n) {
             // Two buffers in turn: a slower thread may still be drawing from the last logits.
             float* logits = desk.logits + n % 2 * count * padded(V_);
-            compute_logits(before + (num_layers_ - 1) * layer_floats, desk, share, logits);
+            compute_logits((is_residual_ ? (float*)desk.outputs : before) + state_floats - layer_floats, desk, share, logits);
             meet();
             std::memcpy(tools.weighed, logits, count * padded(V_) * sizeof(float));
             for (Index row = 0; row < count; ++row) {
@@ -131,11 +138,13 @@ template <class Cell> class CellWriter : public Writer {
             }
             for (Index l = 0; l < num_layers_; ++l) {
                 const Index at = l * layer_floats;
-                const float* below = l > 0 ? after + at - layer_floats : nullptr;
-                advance<0>(l, desk, tools, share, below, before + at, after + at, cells_before + at, cells_after + at);
+                float* outputs = is_residual_ ? desk.outputs + at : after + at;
+                const Place place{l > 0 ? outputs - layer_floats : nullptr, before + at, after + at,
+                                  cells_before + at, cells_after + at, outputs};
+                advance<0>(l, desk, tools, share, place);
                 meet();
                 if constexpr (Cell::PHASES == 2) {
-                    advance<1>(l, desk, tools, share, below, before + at, after + at, cells_before + at, cells_after + at);
+                    advance<1>(l, desk, tools, share, place);
                     meet();
                 }
             }
@@ -162,18 +171,25 @@ template <class Cell> class CellWriter : public Writer {
         }
     }
 
-    template <Index PHASE>
-    void advance(Index l, const Desk& desk, Tools& tools, Share share, const float* below, const float* before, float* after,
-                 const float* cells_before, float* cells_after) const {
+    // Where one layer's numbers lie.
+    struct Place {
+        const float *below, *before;
+        float* after;
+        const float* cells_before;
+        float *cells_after, *outputs;  // the outputs are the state after, but for residual layers
+    };
+
+    template <Index PHASE> void advance(Index l, const Desk& desk, Tools& tools, Share share, const Place& layer) const {
         constexpr Index FIRST = first_gate<Cell>(PHASE), COUNT = end_gate<Cell>(PHASE) - FIRST;
         const Index Hp = padded(H_), count = desk.count;
         const GateWeights<Cell>& weights = *state_weights_[l];
         const float* bias = *biases_[l];
         const Slice panels = share.panels(Hp / PANEL);
         for (Index p = panels.begin; p < panels.end; ++p) {
-            weights.template multiply_gates<PHASE>(Rows{PHASE == 0 ? before : desk.reset, desk.step, 1}, count, p,
+            weights.template multiply_gates<PHASE>(Rows{PHASE == 0 ? layer.before : desk.reset, desk.step, 1}, count, p,
                                                    tools.products);
-            if (l > 0) input_weights_[l - 1]->template multiply_gates<PHASE>(Rows{below, desk.step, 1}, count, p, tools.inputs);
+            if (l > 0)
+                input_weights_[l - 1]->template multiply_gates<PHASE>(Rows{layer.below, desk.step, 1}, count, p, tools.inputs);
             for (Index row = 0; row < count; ++row)
                 for (Index v = 0; v < PANEL; v += WIDTH) {
                     const Index u = p * PANEL + v, place = row * desk.step + u;
@@ -188,19 +204,25 @@ template <class Cell> class CellWriter : public Writer {
                     at.x_block = l > 0 ? WIDTH : Hp;
                     at.products = weights.template products_of<PHASE>(tools.products, count, row, v / WIDTH);
                     at.bias = bias + u;
-                    at.h_before = before + place;
-                    at.h = at.out = after + place;
+                    at.h_before = layer.before + place;
+                    at.h = at.out = layer.after + place;
                     at.reset_h = desk.reset + place;
-                    at.c_before = cells_before + place;
-                    at.c = cells_after + place;
+                    at.c_before = layer.cells_before + place;
+                    at.c = layer.cells_after + place;
                     at.block = Hp;
                     at.n = WIDTH;  // every array is padded here
                     Cell::template forward<PHASE>(at);
+                    if (PHASE == Cell::PHASES - 1 && is_residual_) {
+                        const auto h = load(layer.after + place);
+                        store(layer.outputs + place, l > 0 ? h + load(layer.below + place) : h);
+                    }
                 }
         }
     }
 
-    Index H_, V_, num_layers_, num_characters_;
+    Index H_, V_, num_layers_;
+    bool is_residual_;
+    Index num_characters_;
     Floats table_, decoder_, decoder_bias_;
     std::vector<std::unique_ptr<GateWeights<Cell>>> state_weights_, input_weights_;
     std::vector<std::unique_ptr<Floats>> biases_;

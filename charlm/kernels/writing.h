@@ -8,6 +8,7 @@ extern "C" {
 
 struct CharlmNetwork {
     int32_t cell, num_layers;
+    int32_t is_residual;        // whether each layer's inputs are added to its outputs, from the second on
     int64_t hidden_size, vocab_size;
     int64_t num_characters;     // the first so many of the vocabulary may be drawn
     const float* const* weights;  // of each layer weight_ih, weight_hh, bias_ih, bias_hh; weight_ih of the first (gates, V)

@@ -1,7 +1,10 @@
 """What the command line does, as functions: train, open, evaluate, generate."""
 
+from charlm.library.adapting import evaluate_dynamically
+from charlm.library.copying import novelty
 from charlm.library.measuring import assess, evaluate, score_gaps
 from charlm.library.models import Model, open_run
+from charlm.library.scoring import score, score_lines
 from charlm.library.writing import generate
 from charlm.settings.layers import load_settings
 from charlm.training.launch import train, train_reports
@@ -10,10 +13,14 @@ __all__ = [
     "Model",
     "assess",
     "evaluate",
+    "evaluate_dynamically",
     "generate",
     "load_settings",
+    "novelty",
     "open_run",
+    "score",
     "score_gaps",
+    "score_lines",
     "train",
     "train_reports",
 ]

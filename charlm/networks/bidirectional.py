@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from charlm.networks.implementations import Chosen
 from charlm.networks.language_model import CharLM
 from charlm.networks.readouts import Readouts
-from charlm.networks.recurrent import State
+from charlm.networks.recurrent import State, last_outputs
 from charlm.settings.schema import ModelSettings
 
 
@@ -60,7 +60,8 @@ class BidirectionalLM(nn.Module):
         ahead, state = self.forward_half.read(inputs, state)  # (T, B, H)
         behind, new_backward_state = self.backward_half.read(targets.flip(0), backward_state)
         # behind[t] has read targets[t..]; behind[T] nothing of the window.
-        behind = torch.cat([backward_state[0][-1:], behind]).flip(0)  # (T + 1, B, H)
+        nothing_yet = last_outputs(self.backward_half.shape, backward_state).unsqueeze(0)
+        behind = torch.cat([nothing_yet, behind]).flip(0)  # (T + 1, B, H)
         from_ahead = self.forward_half.decode(ahead, has_bias=False)  # (T, B, V)
         from_behind = self.backward_half.decode(behind, has_bias=False)  # (T + 1, B, V)
         readouts = Readouts(

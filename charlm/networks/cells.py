@@ -5,11 +5,12 @@ Pure functions of one time step. Shapes: x (B, E), states (B, H). Weights and th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
+from torch.nn.functional import layer_norm, linear
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -18,12 +19,39 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def affine(x: Tensor, weight: Tensor | None, bias: Tensor) -> Tensor:
-    """Return W x + b; without a weight, x is W x already.
+@dataclass(frozen=True)
+class Norms:
+    """What layer normalisation (Ba et al. 2016, equations 20 to 31) learns of a cell with k gates.
+
+    Args:
+        gain_ih: of W_ih x, (kH,).
+        gain_hh: of W_hh h, (kH,).
+        gain_c: of the LSTM's cell state where it is read, (H,); None for the other cells.
+        bias_c: likewise.
+    """
+
+    gain_ih: Tensor
+    gain_hh: Tensor
+    gain_c: Tensor | None = None
+    bias_c: Tensor | None = None
+
+
+def affine(
+    x: Tensor, weight: Tensor | None, bias: Tensor, gain: Tensor | None = None, blocks: Sequence[int] | None = None
+) -> Tensor:
+    """Return W x + b, or LN(W x) * gain + b; without a weight, x is W x already.
 
     For a one-hot x the product is a column of W: the caller looks it up and passes None for the weight.
+
+    Args:
+        blocks: rows of W x that are normalised together; None is all of them.
     """
-    return x + bias if weight is None else linear(x, weight, bias)
+    if gain is None:
+        return x + bias if weight is None else linear(x, weight, bias)
+    product = x if weight is None else linear(x, weight)
+    sizes = [len(gain)] if blocks is None else list(blocks)
+    parts = zip(product.split(sizes, dim=-1), gain.split(sizes), bias.split(sizes), strict=True)
+    return torch.cat([layer_norm(part, gain.shape, gain, bias) for part, gain, bias in parts], dim=-1)
 
 
 def rnn_cell(
@@ -34,6 +62,7 @@ def rnn_cell(
     bias_ih: Tensor,
     bias_hh: Tensor,
     activation: Callable[[Tensor], Tensor] = torch.tanh,
+    norms: Norms | None = None,
 ) -> Tensor:
     """Advance a simple recurrent network by one time step.
 
@@ -47,11 +76,13 @@ def rnn_cell(
         bias_ih: (H,).
         bias_hh: (H,).
         activation: f; tanh, relu or sigmoid.
+        norms: normalises both products, as those of the other cells (equation 4 of Ba et al. normalises their sum).
     Returns:
         The new h, (B, H).
     Source: Elman 1990.
     """
-    return activation(affine(x, weight_ih, bias_ih) + affine(h, weight_hh, bias_hh))
+    gain_ih, gain_hh = (norms.gain_ih, norms.gain_hh) if norms else (None, None)
+    return activation(affine(x, weight_ih, bias_ih, gain_ih) + affine(h, weight_hh, bias_hh, gain_hh))
 
 
 def lstm_cell(
@@ -61,6 +92,7 @@ def lstm_cell(
     weight_hh: Tensor,
     bias_ih: Tensor,
     bias_hh: Tensor,
+    norms: Norms | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Advance an LSTM by one time step.
 
@@ -74,15 +106,18 @@ def lstm_cell(
         weight_hh: (4H, H), likewise.
         bias_ih: (4H,).
         bias_hh: (4H,).
+        norms: normalises both products, and c' where h' is made of it.
     Returns:
         The new (h, c).
     Source: Hochreiter and Schmidhuber 1997; forget gate, Gers et al. 2000.
     """
     h, c = state
-    i, f, g, o = (affine(x, weight_ih, bias_ih) + affine(h, weight_hh, bias_hh)).chunk(4, dim=-1)
+    gain_ih, gain_hh = (norms.gain_ih, norms.gain_hh) if norms else (None, None)
+    gates = affine(x, weight_ih, bias_ih, gain_ih) + affine(h, weight_hh, bias_hh, gain_hh)
+    i, f, g, o = gates.chunk(4, dim=-1)
     i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
     c = f * c + i * g
-    h = o * torch.tanh(c)
+    h = o * torch.tanh(layer_norm(c, c.shape[-1:], norms.gain_c, norms.bias_c) if norms else c)
     return h, c
 
 
@@ -94,6 +129,7 @@ def gru_cell(
     bias_ih: Tensor,
     bias_hh: Tensor,
     reset_after: bool = True,
+    norms: Norms | None = None,
 ) -> Tensor:
     """Advance a GRU by one time step; z keeps the old state, n replaces it.
 
@@ -110,14 +146,16 @@ def gru_cell(
         bias_ih: (3H,).
         bias_hh: (3H,).
         reset_after: whether the reset gate acts after the matrix product or before it.
+        norms: normalises both products, of each the rows of r and z apart from those of n; with the reset gate after
+            them only.
     Returns:
         The new h, (B, H).
     Source: Cho et al. 2014, equations 5 to 8 (there z and 1 - z change places).
     """
     H = h.shape[-1]
-    x_r, x_z, x_n = affine(x, weight_ih, bias_ih).chunk(3, dim=-1)
-    h_r, h_z = linear(h, weight_hh[: 2 * H], bias_hh[: 2 * H]).chunk(2, dim=-1)
+    gain_ih, gain_hh = (norms.gain_ih, norms.gain_hh) if norms else (None, None)
+    x_r, x_z, x_n = affine(x, weight_ih, bias_ih, gain_ih, (2 * H, H)).chunk(3, dim=-1)
+    h_r, h_z, h_n = affine(h, weight_hh, bias_hh, gain_hh, (2 * H, H)).chunk(3, dim=-1)
     r, z = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
-    W_hn, b_hn = weight_hh[2 * H :], bias_hh[2 * H :]
-    n = torch.tanh(x_n + r * linear(h, W_hn, b_hn) if reset_after else x_n + linear(r * h, W_hn, b_hn))
+    n = torch.tanh(x_n + r * h_n if reset_after else x_n + linear(r * h, weight_hh[2 * H :], bias_hh[2 * H :]))
     return (1 - z) * n + z * h

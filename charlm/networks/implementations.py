@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -11,7 +12,16 @@ from torch.nn.functional import linear
 from charlm.errors import ConfigError
 from charlm.kernels.library import load_kernels
 from charlm.networks.native import NativeStack, fits_kernels, run_linear
-from charlm.networks.recurrent import ReferenceStack, StackShape, State, one_hot, run_cells, stack_shape
+from charlm.networks.recurrent import (
+    LayerWeights,
+    ReferenceStack,
+    StackShape,
+    State,
+    one_hot,
+    run_cells,
+    run_layers,
+    stack_shape,
+)
 from charlm.settings.schema import ModelSettings
 
 Chosen = Literal["native", "torch", "reference"]
@@ -23,7 +33,16 @@ def missing_in_torch(shape: StackShape) -> str | None:
         return "model.activation sigmoid"
     if shape.cell == "gru" and not shape.reset_after:
         return "model.reset_after false"
-    return None
+    return _only_in_cells(shape)
+
+
+def _only_in_cells(shape: StackShape) -> str | None:
+    """Name what only our cells do, or return None: it acts between time steps, inside the others' loops."""
+    if shape.zoneout > 0:
+        return "model.zoneout"
+    if shape.zoneout_cells > 0:
+        return "model.zoneout_cells"
+    return "model.layer_norm" if shape.layer_norm else None
 
 
 def missing_in_kernels(shape: StackShape, device: str) -> str | None:
@@ -32,6 +51,8 @@ def missing_in_kernels(shape: StackShape, device: str) -> str | None:
         return f"the native kernels run on the CPU, not on {device}"
     if shape.cell == "rnn" and shape.activation == "sigmoid":
         return "the native kernels have no model.activation sigmoid"
+    if missing := _only_in_cells(shape):
+        return f"the native kernels have no {missing}"
     kernels = load_kernels()
     return kernels if isinstance(kernels, str) else None
 
@@ -82,7 +103,7 @@ def build_stack(shape: StackShape, implementation: Chosen, *, bidirectional: boo
 
 
 def run_stack(stack: nn.Module, shape: StackShape, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-    """Run any implementation over a window; see `run_cells`.
+    """Run any implementation over a window; see `run_layers`.
 
     A single step without gradients goes through our cells in each: torch.nn takes twice as long for it, and the kernels
     would lay out the weights for that one step.
@@ -91,10 +112,33 @@ def run_stack(stack: nn.Module, shape: StackShape, inputs: Tensor, state: State)
         return run_cells(stack, shape, inputs, state)
     if isinstance(stack, ReferenceStack | NativeStack):
         return stack(inputs, state)
+    has_masks = shape.input_dropout > 0 or shape.recurrent_dropout > 0 or (shape.locked_dropout and shape.dropout > 0)
+    if shape.residual or (stack.training and has_masks):
+        return run_layers(stack, shape, inputs, state, partial(_run_torch_layer, shape))
     if shape.is_one_hot:
         inputs = one_hot(inputs, shape.input_size, state[0].dtype)  # (T, B, V)
     hidden, new_state = stack(inputs, state if shape.cell == "lstm" else state[0])
     return hidden, new_state if shape.cell == "lstm" else (new_state,)
+
+
+def _run_torch_layer(
+    shape: StackShape, layer: int, inputs: Tensor, state: State, weights: LayerWeights
+) -> tuple[Tensor, State]:
+    """Run one layer with the function that torch.nn's modules call."""
+    if layer == 0 and shape.is_one_hot:
+        inputs = one_hot(inputs, weights.weight_ih.shape[1], state[0].dtype)  # (T, B, V)
+    before = tuple(part.unsqueeze(0).contiguous() for part in state)
+    # has biases, one layer, no dropout, training, not bidirectional, time first
+    options = (list(weights), True, 1, 0.0, torch.is_grad_enabled(), False, False)
+    if shape.cell == "lstm":
+        outputs, *after = torch.lstm(inputs, before, *options)
+    else:
+        function = {"gru": torch.gru, "rnn": {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}.get(shape.activation)}[
+            shape.cell
+        ]
+        assert function is not None
+        outputs, *after = function(inputs, before[0], *options)
+    return outputs, tuple(part.squeeze(0) for part in after)
 
 
 def run_decoder(stack: nn.Module, decoder: nn.Linear, hidden: Tensor, *, has_bias: bool = True) -> Tensor:

@@ -43,10 +43,20 @@ def initialise_stack(
                     continue
                 for row in range(0, len(parameter), H):
                     initialise_matrix(parameter[row : row + H], model, H, generator, is_recurrent=kind == "weight_hh")
+            if shape.layer_norm:
+                _initialise_norms(stack, shape, f"_l{layer}{suffix}")
             if model.forget_bias is not None:
                 # The cell adds both biases: one holds the value, the other nothing.
                 stack.get_parameter(f"bias_ih_l{layer}{suffix}")[H : 2 * H] = model.forget_bias
                 stack.get_parameter(f"bias_hh_l{layer}{suffix}")[H : 2 * H] = 0.0
+
+
+def _initialise_norms(stack: nn.Module, shape: StackShape, name: str) -> None:
+    """Start layer normalisation as one: gains 1, and the cell state's bias 0."""
+    for kind in ("gain_ih", "gain_hh", *(("gain_c",) if shape.cell == "lstm" else ())):
+        stack.get_parameter(kind + name).fill_(1.0)
+    if shape.cell == "lstm":
+        stack.get_parameter("bias_c" + name).zero_()
 
 
 def initialise_linear(layer: nn.Linear, model: ModelSettings, generator: torch.Generator) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
+from charlm.networks.dropping import drop
 from charlm.networks.implementations import Chosen, build_stack, run_decoder, run_stack
 from charlm.networks.initialisation import initialise_linear, initialise_stack
 from charlm.networks.readouts import Readouts
@@ -25,9 +27,21 @@ class CharLM(nn.Module):
         super().__init__()
         self.shape = stack_shape(model, vocab_size)
         self.vocab_size = vocab_size
-        self.embedding = nn.Embedding(vocab_size, model.embedding_size) if model.embedding_size else None
+        E = None if model.tied_embeddings else model.embedding_size
+        self.embedding = nn.Embedding(vocab_size, E) if E else None
         self.recurrent = build_stack(self.shape, implementation)
         self.decoder = nn.Linear(model.hidden_size, vocab_size)
+        self.output_dropout = model.output_dropout
+        num_parts = len(zero_state(self.shape, 1, like=self.decoder.weight)) if model.learned_state else 0
+        sizes = (model.num_layers, model.hidden_size)
+        self.initial = nn.ParameterList(nn.Parameter(torch.zeros(sizes)) for _ in range(num_parts))
+
+    @property
+    def vectors(self) -> Tensor | None:
+        """The embedding, (V, E): a table of its own, or tied to the output layer's; None for one-hot inputs."""
+        if self.shape.is_one_hot:
+            return None
+        return self.decoder.weight if self.embedding is None else self.embedding.weight
 
     def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Run the recurrent stack over a window.
@@ -36,9 +50,9 @@ class CharLM(nn.Module):
             ids: (T, B), int64.
             state: before the window; see `zero_state`.
         Returns:
-            Hidden states of the last layer (T, B, H), and the state after the window.
+            What the last layer puts out (T, B, H), and the state after the window.
         """
-        inputs = self.embedding(ids) if self.embedding is not None else ids
+        inputs = ids if self.vectors is None else embedding(ids, self.vectors)
         return run_stack(self.recurrent, self.shape, inputs, state)  # (T, B, H)
 
     def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
@@ -54,7 +68,9 @@ class CharLM(nn.Module):
         return self.decode(hidden), state  # (T, B, V)
 
     def decode(self, hidden: Tensor, *, has_bias: bool = True) -> Tensor:
-        """Return the output layer's logits, (..., V), of hidden states (..., H)."""
+        """Return the output layer's logits, (T, B, V), of what the last layer puts out, (T, B, H)."""
+        if self.training:
+            hidden = drop(hidden, self.output_dropout, is_locked=self.shape.locked_dropout)
         return run_decoder(self.recurrent, self.decoder, hidden, has_bias=has_bias)
 
     def read_window(self, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State) -> Readouts:  # noqa: ARG002
@@ -62,8 +78,10 @@ class CharLM(nn.Module):
         return Readouts(*self(inputs, state))
 
     def initial_state(self, batch_size: int) -> State:
-        """Return the state before any character, each (L, B, H)."""
-        return zero_state(self.shape, batch_size, like=self.decoder.weight)
+        """Return the state before any character, each (L, B, H): zeros, or what has been learned."""
+        if not self.initial:
+            return zero_state(self.shape, batch_size, like=self.decoder.weight)
+        return tuple(part.unsqueeze(1).repeat(1, batch_size, 1) for part in self.initial)
 
 
 def initialise_model(network: CharLM, model: ModelSettings, generator: torch.Generator) -> None:

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.autograd.graph import increment_version
-from torch.nn.functional import dropout
 
 from charlm.kernels.library import CELL_NUMBERS, Kernels, Layer, address, load_kernels
-from charlm.networks.recurrent import PARAMETERS, StackShape, State, register_weights, run_cells
+from charlm.networks.recurrent import LayerWeights, StackShape, State, register_weights, run_cells, run_layers
 
 Gradients = tuple[Tensor | None, ...]
 
@@ -171,7 +170,7 @@ class NativeStack(nn.Module):
 
 
 def run_kernels(stack: nn.Module, shape: StackShape, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-    """Run the kernels over a window; arguments and results as those of `run_cells`.
+    """Run the kernels over a window; arguments and results as those of `run_layers`.
 
     Numbers that are not float32 on the CPU go to our cells, with a warning.
 
@@ -193,21 +192,20 @@ def run_kernels(stack: nn.Module, shape: StackShape, inputs: Tensor, state: Stat
     has_other_inputs = inputs.is_floating_point() and inputs.shape[2] != shape.input_size
     if has_other_inputs or any(part.shape != state_size for part in state):
         raise ValueError(f"a state must be of size {state_size}, and features {shape.input_size} wide")
-    cell = CELL_NUMBERS[kernel_name(shape)]
+    cell, has_gradient = CELL_NUMBERS[kernel_name(shape)], torch.is_grad_enabled()
+
+    def run_layer(layer: int, inputs: Tensor, state: State, weights: LayerWeights) -> tuple[Tensor, State]:
+        del layer
+        h, c = state if len(state) == 2 else (*state, None)
+        applied: object = NativeLayer.apply(  # pyright: ignore[reportUnknownVariableType]
+            kernels, cell, has_gradient, inputs, h, c, *weights
+        )
+        outputs, new_h, new_c = cast("tuple[Tensor, Tensor, Tensor | None]", applied)
+        return outputs, (new_h,) if new_c is None else (new_h, new_c)
+
     if not inputs.is_floating_point():
         inputs = inputs.long()
-    layer_states: list[State] = []
-    for layer in range(shape.num_layers):
-        if layer > 0:
-            inputs = dropout(inputs, shape.dropout, stack.training)
-        weights = [getattr(stack, f"{kind}_l{layer}") for kind in PARAMETERS]
-        h, c = state[0][layer], state[1][layer] if shape.cell == "lstm" else None
-        applied: object = NativeLayer.apply(  # pyright: ignore[reportUnknownVariableType]
-            kernels, cell, torch.is_grad_enabled(), inputs, h, c, *weights
-        )
-        inputs, new_h, new_c = cast("tuple[Tensor, Tensor, Tensor | None]", applied)
-        layer_states.append((new_h,) if new_c is None else (new_h, new_c))
-    return inputs, tuple(torch.stack(parts) for parts in zip(*layer_states, strict=True))
+    return run_layers(stack, shape, inputs, state, run_layer)
 
 
 def kernel_name(shape: StackShape) -> str:

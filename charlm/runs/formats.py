@@ -4,6 +4,7 @@
 2. state.json also tells until which step the records go, the seconds trained, the last step's learning rate and
    gradient norm, what was skipped and rolled back, and what the run computes with and on which text: all that an exact
    resume needs.
+3. The progress also counts the weights' average, and training.safetensors has the raw weights where there is one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-FORMAT = 2
+FORMAT = 3
 FACT_NAME = re.compile("[a-z0-9_]{1,40}")
 MAX_FACTS = 40
 MAX_FACT = 2_000
@@ -95,7 +96,13 @@ def _from_1_to_2(state: State) -> State:
     }
 
 
-MIGRATIONS: Mapping[int, Callable[[State], State]] = {1: _from_1_to_2}
+def _from_2_to_3(state: State) -> State:
+    done: State = state["progress"]
+    none_yet: State = {"num_averaged": 0, "is_averaging": False, "val_to_beat": None, "recent_vals": []}
+    return {**state, "progress": {**none_yet, **done}}
+
+
+MIGRATIONS: Mapping[int, Callable[[State], State]] = {1: _from_1_to_2, 2: _from_2_to_3}
 CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "step": _is_count,
     "val_nats_per_char": _or_nothing(_is_figure),

@@ -69,7 +69,11 @@ def read_tensors(
     moments = _moment_shapes(_header_shapes(path), parameters, settings.optimizer)
     if moments is None:
         raise RunError(f"the moments in {path} are not those of optimizer.method {settings.optimizer.method}")
-    training = _read(folder, TRAINING_FILE, {**state, **moments})
+    has_average = settings.optimizer.average.method != "none"
+    raw = {f"weights.{name}": shape for name, shape in weights.items()} if has_average else {}
+    training = _read(folder, TRAINING_FILE, {**state, **moments, **raw})
+    if not all(training[name].isfinite().all() for name in raw):
+        raise RunError(f"{path} has weights that are not numbers")
     if not all(_is_count(tensor, step) for name, tensor in training.items() if name.endswith(".step")):
         raise RunError(f"{path} counts other steps than its checkpoint's {step:,}")
     return model, training

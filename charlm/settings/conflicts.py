@@ -10,7 +10,7 @@ from charlm.errors import printable
 from charlm.settings.values import LossWeights
 
 if TYPE_CHECKING:
-    from charlm.settings.schema import ScheduleSettings, Settings, TrainSettings
+    from charlm.settings.schema import ModelSettings, ScheduleSettings, Settings, TrainSettings
 
 
 def conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -39,15 +39,55 @@ def conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "model.loss_weights", "are all 0: nothing would be learned"
     if model.init == "identity" and (model.cell, model.activation) != ("rnn", "relu"):
         yield "model.init", "identity is meant for model.cell rnn with model.activation relu"
-    if model.dropout > 0 and model.num_layers == 1:
-        yield "model.dropout", "acts between layers, and model.num_layers is 1: set one of them"
+    yield from _model_conflicts(model)
     if optimizer.momentum is not None and optimizer.method not in ("sgd", "rmsprop"):
         yield "optimizer.momentum", f"belongs to sgd and rmsprop, and optimizer.method is {optimizer.method}"
     yield from _schedule_conflicts(optimizer.schedule, train)
+    average = optimizer.average
+    if average.decay is not None and average.method != "ema":
+        yield "optimizer.average.decay", f"belongs to ema, and optimizer.average.method is {average.method}"
+    if average.patience is not None and average.method != "triggered":
+        yield "optimizer.average.patience", f"belongs to triggered, and optimizer.average.method is {average.method}"
+    if average.method == "triggered":
+        if optimizer.method != "sgd":
+            yield "optimizer.average.method", f"triggered needs sgd, and optimizer.method is {optimizer.method}"
+        if corpus.split == "none":
+            yield "optimizer.average.method", "triggered needs a validation part, and corpus.split is none"
     if train.early_stopping is not None and corpus.split == "none":
         yield "train.early_stopping", "needs a validation part, and corpus.split is none"
     if optimizer.schedule.method == "plateau" and corpus.split == "none":
         yield "optimizer.schedule.method", "plateau needs a validation part, and corpus.split is none"
+
+
+def _model_conflicts(model: ModelSettings) -> Iterator[tuple[str, str]]:
+    if model.num_layers == 1:
+        for key, is_set in (("dropout", model.dropout > 0), ("residual", model.residual)):
+            if is_set:
+                yield f"model.{key}", "acts between layers, and model.num_layers is 1: set one of them"
+    if model.locked_dropout and not (model.dropout or model.input_dropout or model.output_dropout):
+        yield (
+            "model.locked_dropout",
+            "is how dropout is drawn, and there is none: set dropout, input_ or output_dropout",
+        )
+    if model.zoneout_cells is not None and model.cell != "lstm":
+        yield "model.zoneout_cells", f"belongs to the lstm cell, and model.cell is {model.cell}"
+    if model.layer_norm and model.reset_after is False:
+        yield "model.layer_norm", "normalises the whole product W_hh h, which model.reset_after false takes in two"
+    if model.tied_embeddings:
+        if model.direction == "bidirectional":
+            yield "model.tied_embeddings", "has no meaning for bidirectional models: they have two of each"
+        if model.embedding_size != model.hidden_size:
+            yield (
+                "model.tied_embeddings",
+                f"needs model.embedding_size to be model.hidden_size: {model.hidden_size}, not {model.embedding_size}",
+            )
+    if model.direction == "leaky":
+        for key in (
+            *("input_dropout", "output_dropout", "locked_dropout", "recurrent_dropout", "zoneout", "zoneout_cells"),
+            *("layer_norm", "residual", "tied_embeddings", "learned_state"),
+        ):
+            if getattr(model, key):
+                yield f"model.{key}", "is not there for leaky models, which are torch.nn's own layers"
 
 
 def _split_conflicts(parts: tuple[float | int, ...]) -> Iterator[tuple[str, str]]:

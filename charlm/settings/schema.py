@@ -141,8 +141,37 @@ class ModelSettings(Section):
     hidden_size: Annotated[int, Field(ge=1, le=MAX_UNITS)] = Field(default=256, description="units of each layer")
     num_layers: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="layers on top of each other")
     dropout: UnitInterval = Field(default=0.0, description="probability of dropping a unit between layers")
+    input_dropout: UnitInterval = Field(default=0.0, description="probability of dropping a unit of the inputs")
+    output_dropout: UnitInterval = Field(
+        default=0.0, description="probability of dropping a unit before the output layer"
+    )
+    locked_dropout: bool = Field(
+        default=False,
+        description="one mask for a row's whole window, in place of one for each character (variational dropout, Gal "
+        "and Ghahramani 2016)",
+    )
+    recurrent_dropout: UnitInterval = Field(
+        default=0.0, description="probability of dropping a recurrent weight (DropConnect, Merity et al. 2017)"
+    )
+    zoneout: UnitInterval = Field(
+        default=0.0, description="probability that a hidden unit keeps its value for a step (Krueger et al. 2016)"
+    )
+    zoneout_cells: UnitInterval | None = Field(
+        default=None, description="lstm: that a unit of the cell state does; null is 0"
+    )
+    layer_norm: bool = Field(default=False, description="layer normalisation inside the cells (Ba et al. 2016)")
+    residual: bool = Field(
+        default=False, description="from the second layer on, add a layer's inputs to its outputs (He et al. 2015)"
+    )
     embedding_size: Annotated[int, Field(ge=1, le=MAX_UNITS)] | None = Field(
         default=None, description="units of a learned embedding; null feeds one-hot vectors"
+    )
+    tied_embeddings: bool = Field(
+        default=False,
+        description="the output layer's weights are the embedding, whose size is hidden_size (Press and Wolf 2016)",
+    )
+    learned_state: bool = Field(
+        default=False, description="learn the state before any character, which is zero otherwise"
     )
     activation: Activation | None = Field(default=None, description="of the rnn cell; null is tanh")
     reset_after: bool | None = Field(
@@ -186,6 +215,22 @@ class ScheduleSettings(Section):
     min_learning_rate: NaturalFloat = Field(default=0.0, description="the rate never falls below")
 
 
+class AverageSettings(Section):
+    """An average of the weights over training, which is what is then evaluated, sampled and saved as the model."""
+
+    method: Literal["none", "ema", "triggered"] = Field(
+        default="none",
+        description="ema is an exponential moving average; triggered starts a plain one once validation has stopped "
+        "getting better (NT-ASGD, Merity et al. 2017; sgd)",
+    )
+    decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        default=None, description="ema: what is kept of it in each step; null is 0.999, and less in the first steps"
+    )
+    patience: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="triggered: the last so many evaluations are not compared with; null is 5"
+    )
+
+
 class OptimizerSettings(Section):
     """How the parameters follow the gradient."""
 
@@ -201,6 +246,12 @@ class OptimizerSettings(Section):
         default=1, description="windows whose gradients are averaged for one step"
     )
     schedule: ScheduleSettings = Field(default=ScheduleSettings(), description="the learning rate over time")
+    label_smoothing: UnitInterval = Field(
+        default=0.0,
+        description="share of each target that is spread over all symbols in training (Szegedy et al. 2015); reported "
+        "figures are never smoothed",
+    )
+    average: AverageSettings = Field(default=AverageSettings(), description="an average of the weights")
 
 
 class TrainSettings(Section):

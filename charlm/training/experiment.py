@@ -24,6 +24,7 @@ from charlm.text.encoding import Corpus, load_corpus
 from charlm.text.splits import Part, Split, in_reading_order, split_corpus
 from charlm.text.vocabulary import Ids, Vocabulary
 from charlm.text.windows import num_dropped, num_windows
+from charlm.training.averaging import WeightAverage
 from charlm.training.optimizer import build_optimizer
 from charlm.training.schedule import fix_schedule_length
 from charlm.training.sizes import require_memory
@@ -43,6 +44,7 @@ class Experiment:
         steps_per_epoch: optimiser steps in one pass over the training part.
         network: with fresh weights, on its device.
         optimizer: over the network's parameters.
+        average: of these parameters, where the settings ask for one.
         prefixes: of the sample table, each with its ids.
         facts: what is recorded in environment.json.
     """
@@ -53,8 +55,14 @@ class Experiment:
     steps_per_epoch: int
     network: Network
     optimizer: torch.optim.Optimizer
+    average: WeightAverage | None
     prefixes: tuple[tuple[str, Ids], ...]
     facts: Mapping[str, Any]
+
+    @property
+    def model(self) -> Network:
+        """The network that is evaluated, sampled and saved: the one that is trained, or its average."""
+        return self.average.network if self.average and self.average.num_averaged else self.network
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -95,6 +103,7 @@ def prepare(settings: Settings) -> Experiment:
     network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed, device=device.type).to(
         device
     )
+    average = settings.optimizer.average
     return Experiment(
         settings=settings,
         vocabulary=corpus.vocabulary,
@@ -102,6 +111,7 @@ def prepare(settings: Settings) -> Experiment:
         steps_per_epoch=steps_per_epoch,
         network=network,
         optimizer=build_optimizer(network.parameters(), settings.optimizer),
+        average=None if average.method == "none" else WeightAverage(network, average),
         prefixes=prefixes,
         facts={
             **_corpus_facts(corpus, split, settings),
@@ -133,6 +143,7 @@ def _require_validation(settings: Settings, split: Split) -> None:
     for key, is_set in (
         ("train.early_stopping", settings.train.early_stopping is not None),
         ("optimizer.schedule.method plateau", settings.optimizer.schedule.method == "plateau"),
+        ("optimizer.average.method triggered", settings.optimizer.average.method == "triggered"),
     ):
         if is_set and split.val is None:
             raise ConfigError(f"{key} needs a validation part, and corpus.split leaves none")

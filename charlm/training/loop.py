@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from charlm.errors import DivergedError
+from charlm.networks.recurrent import detach_state
 from charlm.runs.checkpoints import load_checkpoint, step_of
 from charlm.runs.writer import RunWriter
 from charlm.settings.schema import Settings
@@ -158,6 +159,8 @@ class _Training:
             learning_rate=rate,
             gradient_norm=outcome.gradient_norm,
         )
+        if experiment.average:
+            progress = experiment.average.after_step(experiment.network, progress)
         report = Step(
             step=progress.step,
             epoch=batch.epoch + 1,
@@ -181,6 +184,8 @@ class _Training:
             evaluation = self._evaluate(progress, is_closing=False)
             val = evaluation.val.main.nats_per_char if evaluation.val else None
             progress = progress.after_evaluation(evaluation.val and evaluation.val.main, self._patience)
+            if self.experiment.average:
+                progress = self.experiment.average.after_evaluation(progress, val)
             reports.append(evaluation)
         if progress.step % self.sample_period == 0:
             self._require_finite_weights(progress)
@@ -247,7 +252,7 @@ class _Training:
                 gradient_norm=0.0,
             )
             # What the window left behind may be no numbers either.
-            state = self.experiment.network.initial_state(self.experiment.settings.sampling.batch_size)
+            state = detach_state(self.experiment.network.initial_state(self.experiment.settings.sampling.batch_size))
             on = Position(skipped, state, position.recorded_until)
             return on, Divergence(progress.step + 1, "skipped", str(error))
         if train.on_divergence == "rollback" and progress.num_rollbacks < train.max_rollbacks:

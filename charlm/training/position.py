@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from charlm.errors import RunError
-from charlm.networks.recurrent import State
+from charlm.networks.recurrent import State, detach_state
 from charlm.runs.checkpoints import Checkpoint
 from charlm.training.experiment import Experiment
 from charlm.training.progress import Progress
@@ -43,7 +43,8 @@ class Position:
 
 def first_position(experiment: Experiment) -> Position:
     """Return where a new run stands."""
-    return Position(Progress(), experiment.network.initial_state(experiment.settings.sampling.batch_size))
+    state = experiment.network.initial_state(experiment.settings.sampling.batch_size)
+    return Position(Progress(), detach_state(state))
 
 
 def to_checkpoint(experiment: Experiment, position: Position) -> Checkpoint:
@@ -56,11 +57,14 @@ def to_checkpoint(experiment: Experiment, position: Position) -> Checkpoint:
         if isinstance(value, Tensor)
     }
     training |= {f"state.{number}": part for number, part in enumerate(position.state)}
+    if experiment.average:
+        # model.safetensors then has the average, and the run goes on from these.
+        training |= {f"weights.{name}": weight for name, weight in experiment.network.state_dict().items()}
     return Checkpoint(
         step=position.progress.step,
         settings=experiment.settings,
         vocabulary=experiment.vocabulary,
-        model=experiment.network.state_dict(),
+        model=experiment.model.state_dict(),
         training=training,
         state={
             "val_nats_per_char": position.val_nats_per_char,
@@ -85,13 +89,18 @@ def restore_position(experiment: Experiment, checkpoint: Checkpoint) -> Position
     if (progress.epoch, progress.epoch_step) != divmod(progress.step, experiment.steps_per_epoch):
         raise RunError(f"the checkpoint of step {checkpoint.step} counts other epochs than its run has")
     network, optimizer = experiment.network, experiment.optimizer
-    network.load_state_dict(dict(checkpoint.model))
+    weights: dict[str, Tensor] = {}
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in checkpoint.training.items():
         kind, _, name = key.partition(".")
+        if kind == "weights":
+            weights[name] = value
         if kind == "optimizer":
             index, _, moment = name.partition(".")
             moments.setdefault(int(index), {})[moment] = value.clone()
+    network.load_state_dict(weights or dict(checkpoint.model))
+    if experiment.average:
+        experiment.average.restore(checkpoint.model, progress.num_averaged)
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     device = next(network.parameters()).device
     # Clones, above too: a file's bytes lie where they lie, and torch's own memory is aligned as it was before.

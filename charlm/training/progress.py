@@ -46,6 +46,10 @@ class Progress:
         num_skipped: steps left out because their loss or gradient was not a number.
         num_skipped_in_a_row: of these, since the last step that was taken.
         num_rollbacks: how often the run went back to a checkpoint for such a step; each halves the learning rate.
+        num_averaged: steps whose weights are in the average.
+        is_averaging: whether a triggered average has begun.
+        val_to_beat: until then, the lowest validation figure but for those in `recent_vals`.
+        recent_vals: the last few of them.
     """
 
     step: int = 0
@@ -63,6 +67,10 @@ class Progress:
     num_skipped: int = 0
     num_skipped_in_a_row: int = 0
     num_rollbacks: int = 0
+    num_averaged: int = 0
+    is_averaging: bool = False
+    val_to_beat: float | None = None
+    recent_vals: tuple[float, ...] = ()
 
     @property
     def epochs_begun(self) -> int:

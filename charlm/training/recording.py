@@ -38,7 +38,7 @@ def measure(
     is_closing: bool,
     should_stop: Callable[[], str | None],
 ) -> Evaluation:
-    """Evaluate the network as it is.
+    """Evaluate the model as it is: the network, or the average of its weights.
 
     Args:
         progress: before this evaluation.
@@ -51,9 +51,7 @@ def measure(
     settings, val_part = experiment.settings, experiment.split.val
     val = None
     if val_part is not None:
-        val = evaluate(
-            experiment.network, val_part.ids, max_chars=settings.eval.max_chars, report=leave_if(should_stop)
-        )
+        val = evaluate(experiment.model, val_part.ids, max_chars=settings.eval.max_chars, report=leave_if(should_stop))
     recent, last_epoch = progress.since_report, progress.last_epoch
     return Evaluation(
         step=progress.step,
@@ -84,13 +82,13 @@ def write_samples(
         StopRequestedError: where it answers.
     """
     prefixes = tuple(text for text, _ in experiment.prefixes)
-    was_training = experiment.network.training
+    was_training = experiment.model.training
     try:
         continuations = tuple(
             _continuation(experiment, progress.step, number, should_stop) for number in range(len(prefixes))
         )
     finally:
-        experiment.network.train(was_training)
+        experiment.model.train(was_training)
     is_backward = experiment.settings.model.direction == "backward"
     return Samples(progress.step, progress.epoch, prefixes, continuations, is_backward, is_closing)
 
@@ -102,7 +100,7 @@ def _continuation(experiment: Experiment, step: int, number: int, should_stop: C
     leave = leave_if(should_stop)
     pieces: list[str] = []
     for piece in sample_text(
-        writing_half(experiment.network),
+        writing_half(experiment.model),
         experiment.vocabulary,
         ids[::-1] if is_backward else ids,
         sample=number,

@@ -68,8 +68,8 @@ def training_size(settings: Settings, vocab_size: int) -> TrainingSize:
     """Return how many numbers training keeps at the least."""
     num_parameters = sum(shape.numel() for shape in parameter_shapes(settings.model, vocab_size).values())
     return TrainingSize(
-        # Each parameter, its gradient, and what the optimiser keeps.
-        parameters=num_parameters * (2 + _kept_by_optimizer(settings)),
+        # Each parameter, its gradient, what the optimiser keeps, and the average.
+        parameters=num_parameters * (2 + _kept_by_optimizer(settings) + (settings.optimizer.average.method != "none")),
         window=_window_size(settings, vocab_size),
     )
 

@@ -16,7 +16,7 @@ from charlm.evaluation.figure import Figure, Figures
 from charlm.networks.building import Network
 from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import State, detach_state
-from charlm.settings.schema import Settings
+from charlm.settings.schema import ModelSettings, Settings
 from charlm.settings.values import LossWeights
 from charlm.text.vocabulary import Ids
 from charlm.text.windows import Window
@@ -51,10 +51,10 @@ def take_step(
 
     Args:
         windows: one, or optimizer.accumulation of them, in order.
-        state: that the first window starts from, detached; random sampling starts each from zero.
+        state: that the first window starts from; random sampling starts each from the state before any character.
         step: counted from 0; dropout is a function of (seed, step).
     """
-    if settings.model.dropout > 0:
+    if _draws(settings.model):
         torch.manual_seed(_dropout_seed(settings.train.seed, step))
     network.train()
     optimizer.zero_grad(set_to_none=True)
@@ -67,7 +67,9 @@ def take_step(
         readouts = network.read_window(inputs, targets, beyond, state)
         # Detach: back-propagation is truncated here, the values are kept.
         state = detach_state(readouts.state)
-        loss, means = window_loss(readouts, inputs, targets, settings.model.loss_weights)
+        loss, means = window_loss(
+            readouts, inputs, targets, settings.model.loss_weights, smoothing=settings.optimizer.label_smoothing
+        )
         torch.autograd.backward(loss / len(windows))
         costs.append(means)
     norm = clip_gradients(network.parameters(), settings.optimizer)
@@ -81,23 +83,37 @@ def take_step(
     return outcome
 
 
-def window_loss(readouts: Readouts, inputs: Tensor, targets: Tensor, weights: LossWeights) -> tuple[Tensor, Tensor]:
+def window_loss(
+    readouts: Readouts, inputs: Tensor, targets: Tensor, weights: LossWeights, *, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Return what a window's readouts cost, in mean nats a character.
 
     Args:
         readouts: of the window; with a backward stack the loss is the weighted sum of the three.
         inputs: (T, B), which the backward readout predicts.
         targets: (T, B), which the others predict.
+        weights: of the three.
+        smoothing: share of each target that is spread over all symbols, in the loss alone.
     Returns:
-        The loss, and the mean of each readout without its history: (1,), or forward, backward and both, (3,).
+        The loss, and the mean of each readout, not smoothed and without its history: (1,), or forward, backward and
+        both, (3,).
     """
-    forward = cross_entropy(readouts.forward.flatten(0, 1), targets.flatten())
+    forward, mean = _cost(readouts.forward, targets, smoothing)
     if readouts.backward is None or readouts.both is None:
-        return forward, forward.detach().reshape(1)
-    backward = cross_entropy(readouts.backward.flatten(0, 1), inputs.flatten())
-    both = cross_entropy(readouts.both.flatten(0, 1), targets.flatten())
+        return forward, mean.reshape(1)
+    backward, backward_mean = _cost(readouts.backward, inputs, smoothing)
+    both, both_mean = _cost(readouts.both, targets, smoothing)
     loss = weights.forward * forward + weights.backward * backward + weights.both * both
-    return loss, torch.stack([forward, backward, both]).detach()
+    return loss, torch.stack([mean, backward_mean, both_mean])
+
+
+def _cost(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Return the mean cross entropy that is to be learned from, and the one that is reported, without its history."""
+    logits, targets = logits.flatten(0, 1), targets.flatten()
+    if smoothing == 0.0:
+        loss = cross_entropy(logits, targets)
+        return loss, loss.detach()
+    return cross_entropy(logits, targets, label_smoothing=smoothing), cross_entropy(logits.detach(), targets)
 
 
 def _total_figures(means: list[float], num_windows: int, chars: int) -> Figures:
@@ -110,6 +126,12 @@ def _total_figures(means: list[float], num_windows: int, chars: int) -> Figures:
 def as_tensor(ids: Ids, device: torch.device) -> Tensor:
     """Return ids as int64 on a device."""
     return torch.from_numpy(ids.astype(np.int64)).to(device)
+
+
+def _draws(model: ModelSettings) -> bool:
+    """Say whether a step draws anything at random."""
+    rates = (model.dropout, model.input_dropout, model.output_dropout, model.recurrent_dropout)
+    return any(rate > 0 for rate in (*rates, model.zoneout, model.zoneout_cells or 0.0))
 
 
 def _dropout_seed(seed: int, step: int) -> int:

@@ -1,0 +1,273 @@
+"""Dynamic evaluation: a model that goes on learning from the text it has already predicted.
+
+The text is read in segments s_1, s_2, ... Each is scored with the weights before it, and only then do the weights move
+along its gradient, so that every character is predicted from what came before it and from nothing else: a proper code
+length, but of a model that adapts. It is reported apart from the figure of the weights as they were trained.
+
+    MS_g = mean over training segments of grad L(s_k)^2
+    theta_i = theta_(i-1) - eta grad L(s_i) / (sqrt(MS_g) + epsilon) + lambda R (theta_g - theta_(i-1))
+    R = sqrt(MS_g) / mean of all weights' sqrt(MS_g),  lambda R at most 1
+
+theta_g are the trained weights, eta the learning rate, lambda the decay, L the segment's mean nats a character.
+Source: Krause, Kahembwe, Murray and Renals 2018, "Dynamic evaluation of neural sequence models", equations 4 to 6.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from charlm.errors import ConfigError, DivergedError
+from charlm.evaluation.figure import Figure, Figures, figures_record
+from charlm.evaluation.reading import Costs, sum_nats, text_tensor
+from charlm.networks.language_model import CharLM
+from charlm.networks.recurrent import detach_state
+from charlm.text.vocabulary import Ids
+
+# It bounds the step of a weight that hardly ever had a gradient in training, such as that of a rare character.
+EPSILON = 1e-4
+DEFAULT_SEGMENT_CHARS = 20
+# Of the training part, for the gradients' mean squares; of the validation part, for each trial of the rates.
+STATISTICS_CHARS = 50_000
+TUNING_CHARS = 20_000
+# Tried with segments of the default size; with others, in proportion to their size, as fewer or more steps are taken.
+LEARNING_RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3)
+DECAYS = (1e-3, 1e-2, 5e-2)
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """How fast a model adapts.
+
+    Args:
+        learning_rate: eta, of each segment's step; 0 leaves the weights as they are.
+        decay: lambda, back towards the trained weights; 0 never goes back.
+        segment_chars: characters scored, and then learned from, at once.
+    Raises:
+        ConfigError: for a value out of range.
+    """
+
+    learning_rate: float
+    decay: float
+    segment_chars: int = DEFAULT_SEGMENT_CHARS
+
+    def __post_init__(self) -> None:
+        problems = [
+            (
+                not 0.0 <= self.learning_rate < math.inf,
+                "the learning rate must be a number from 0 upwards",
+                self.learning_rate,
+            ),
+            (not 0.0 <= self.decay < math.inf, "the decay must be a number from 0 upwards", self.decay),
+            (self.segment_chars < 1, "a segment must have at least 1 character", self.segment_chars),
+        ]
+        if wrong := [f"{rule}, got {value}" for is_wrong, rule, value in problems if is_wrong]:
+            raise ConfigError("\n".join(wrong))
+
+
+@dataclass(frozen=True)
+class DynamicFigure:
+    """What a model that goes on learning makes of a text.
+
+    Args:
+        figure: of the text; never to be taken for that of the model as it was trained.
+        interval: between which nats a character 95 % of resampled texts lie; None for a short text.
+        adaptation: how fast it learned.
+        tuned_chars: of the validation part, predicted to choose the rates; 0 where both were given.
+        is_tuned_on_itself: whether the text is the validation part, on which the rates were chosen.
+    """
+
+    figure: Figure
+    interval: tuple[float, float] | None
+    adaptation: Adaptation
+    tuned_chars: int
+    is_tuned_on_itself: bool
+
+    def as_record(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "nats": self.figure.nats,
+            **figures_record(Figures(self.figure)),
+            "bpc_interval": self.interval and [nats / math.log(2) for nats in self.interval],
+            **asdict(self.adaptation),
+            "tuned_chars": self.tuned_chars,
+            "is_tuned_on_itself": self.is_tuned_on_itself,
+        }
+
+
+def measure_gradients(
+    network: CharLM, train: Ids, *, segment_chars: int, report: Callable[[int], None] | None = None
+) -> list[Tensor]:
+    """Return the root mean square of each weight's gradient over a training part's segments, read as one stream.
+
+    Args:
+        network: trained; it is left as it is.
+        train: the training part in the model's reading order, (N,), at least two characters.
+        segment_chars: characters in a segment.
+        report: called with the characters done, after each segment.
+    Returns:
+        One tensor for each of the network's parameters, in their order and of their shapes.
+    """
+    learner = _copy(network)
+    weights = list(learner.parameters())
+    squares = [torch.zeros_like(weight) for weight in weights]
+    num_segments = 0
+    with torch.enable_grad():
+        for end, logits, targets in _read_segments(learner, train, segment_chars):
+            gradients = _gradients(logits, targets, weights, segment_chars)
+            num_segments += 1
+            for square, gradient in zip(squares, gradients, strict=True):
+                square += gradient**2
+            if report:
+                report(end)
+    return [(square / num_segments).sqrt() for square in squares]
+
+
+def evaluate_dynamically(
+    network: CharLM,
+    ids: Ids,
+    roots: Sequence[Tensor],
+    adaptation: Adaptation,
+    *,
+    report: Callable[[int], None] | None = None,
+    observe: Callable[[Costs], None] | None = None,
+) -> Figure:
+    """Read a text once, learning from it on the way.
+
+    Args:
+        network: trained; it is left as it is.
+        ids: the text in the model's reading order, (N,), at least two characters.
+        roots: of the gradients' mean squares; see `measure_gradients`.
+        adaptation: how fast.
+        report: called with the number of characters done, after each segment.
+        observe: called with what each character of a segment costs, nats, (n,), in order.
+    Raises:
+        DivergedError: where the loss is no longer finite.
+    """
+    assert len(ids) >= 2
+    learner = _copy(network)
+    weights, trained = list(learner.parameters()), list(network.parameters())
+    mean = torch.cat([root.flatten() for root in roots]).mean().clamp(min=torch.finfo(torch.float32).tiny)
+    pulls = [(adaptation.decay * root / mean).clamp(max=1.0) for root in roots]
+    rates = [adaptation.learning_rate / (root + EPSILON) for root in roots]
+    nats, num_predicted = 0.0, len(ids) - 1
+    with torch.enable_grad():
+        for end, logits, targets in _read_segments(learner, ids, adaptation.segment_chars):
+            # The segment's cost is settled here, before any weight sees it.
+            nats += sum_nats(logits.detach(), targets, observe)
+            if not math.isfinite(nats):
+                raise DivergedError(_divergence(end, adaptation))
+            gradients = _gradients(logits, targets, weights, adaptation.segment_chars)
+            with torch.no_grad():
+                for weight, first, gradient, pull, rate in zip(weights, trained, gradients, pulls, rates, strict=True):
+                    # Both terms start from theta_(i-1): the second adds nothing that depends on the weight.
+                    weight.lerp_(first, pull).addcmul_(gradient, rate, value=-1.0)
+            if report:
+                report(end)
+    return Figure(nats, num_predicted)
+
+
+def num_trials(learning_rate: float | None, decay: float | None) -> int:
+    """Return how often `tune_adaptation` reads its text."""
+    return len(_values(learning_rate, LEARNING_RATES)) * len(_values(decay, DECAYS))
+
+
+def tune_adaptation(
+    network: CharLM,
+    ids: Ids,
+    roots: Sequence[Tensor],
+    *,
+    learning_rate: float | None,
+    decay: float | None,
+    segment_chars: int,
+    report: Callable[[int], None] | None = None,
+) -> Adaptation:
+    """Return the rates that cost a text least: each pair out of LEARNING_RATES and DECAYS is tried.
+
+    Args:
+        network: trained; it is left as it is.
+        ids: a beginning of the validation part in the model's reading order, (N,).
+        roots: of the gradients' mean squares.
+        learning_rate: this one and no other; None tries them all.
+        decay: likewise.
+        segment_chars: characters in a segment.
+        report: called with the number of characters done, over all trials.
+    Raises:
+        DivergedError: where the loss of every trial is no longer finite.
+    """
+    scale = segment_chars / DEFAULT_SEGMENT_CHARS
+    learning_rates = _values(learning_rate, [scale * rate for rate in LEARNING_RATES])
+    decays = _values(decay, [scale * rate for rate in DECAYS])
+    costs: dict[Adaptation, float] = {}
+    divergence = DivergedError()
+    for trial, (rate, pull) in enumerate(product(learning_rates, decays)):
+        adaptation = Adaptation(rate, pull, segment_chars)
+        done = trial * (len(ids) - 1)
+        try:
+            figure = evaluate_dynamically(network, ids, roots, adaptation, report=_moved_on(report, done))
+        except DivergedError as error:
+            divergence = error
+        else:
+            costs[adaptation] = figure.nats
+    if not costs:
+        raise divergence
+    return min(costs, key=costs.__getitem__)
+
+
+def _copy(network: CharLM) -> CharLM:
+    """Return a network whose weights may be moved, without dropout."""
+    learner = copy.deepcopy(network).eval().requires_grad_(True)
+    for module in learner.modules():
+        if isinstance(module, nn.RNNBase):
+            # cuDNN goes back through a layer in training mode alone; without dropout both modes compute the same.
+            module.dropout = 0.0
+            module.train()
+    return learner
+
+
+def _read_segments(network: CharLM, ids: Ids, segment_chars: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yield each segment's end, its logits (T, 1, V) and its targets (T, 1); the state is carried, without its history.
+
+    A segment is run when it is asked for, with the weights as they are then.
+    """
+    state, num_predicted = network.initial_state(1), len(ids) - 1
+    for start in range(0, num_predicted, segment_chars):
+        end = min(start + segment_chars, num_predicted)
+        text = text_tensor(ids[start : end + 1], network)
+        logits, state = network(text[:-1], state)
+        state = detach_state(state)
+        yield end, logits, text[1:]
+
+
+def _gradients(logits: Tensor, targets: Tensor, weights: Sequence[Tensor], segment_chars: int) -> tuple[Tensor, ...]:
+    """Return the gradients of a segment's nats over the characters of a whole one."""
+    loss = cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum") / segment_chars
+    # What learns the state before any character has no part in the loss after the first segment.
+    return torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+
+
+def _values(given: float | None, tried: Sequence[float]) -> Sequence[float]:
+    return tried if given is None else [given]
+
+
+def _moved_on(report: Callable[[int], None] | None, before: int) -> Callable[[int], None]:
+    def advance(done: int) -> None:
+        if report:
+            report(before + done)
+
+    return advance
+
+
+def _divergence(end: int, adaptation: Adaptation) -> str:
+    return (
+        f"the loss is no longer finite after {end:,} characters of dynamic evaluation with learning rate "
+        f"{adaptation.learning_rate:g} and decay {adaptation.decay:g}: give a lower --learning-rate"
+    )

@@ -1,0 +1,145 @@
+"""Each line's surprise: as it stands in the text, or judged alone; and the lines that do not belong."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.evaluation.reading import CHUNK_CHARS
+from charlm.evaluation.scoring import BITS_PER_NAT, ScoredCharacter, column, read_windows
+from charlm.networks.bidirectional import BidirectionalLM
+from charlm.networks.building import Network
+from charlm.text.vocabulary import Ids, Vocabulary
+
+
+@dataclass(frozen=True)
+class ScoredLine:
+    """What a model makes of one line of a text.
+
+    Args:
+        line: its number, from 1.
+        text: without its newline.
+        chars: characters predicted, the newline among them; without the one that reading begins with.
+        bits: of these characters, in all.
+        cloze_bits: the same of their `cloze_bits`; None for models that read one way.
+    """
+
+    line: int
+    text: str
+    chars: int
+    bits: float
+    cloze_bits: float | None = None
+
+    @property
+    def bits_per_char(self) -> float | None:
+        """Bits of a predicted character; None where none is."""
+        return self.bits / self.chars if self.chars else None
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the fields and the rate as JSON values, the text last."""
+        return {
+            "line": self.line,
+            "bits_per_char": self.bits_per_char,
+            "bits": self.bits,
+            "chars": self.chars,
+            "cloze_bits": self.cloze_bits,
+            "text": self.text,
+        }
+
+
+def join_lines(characters: Iterable[ScoredCharacter]) -> Iterator[ScoredLine]:
+    """Add a text's characters up line by line: each line as it stands in the text, after all that comes before it."""
+    number, text, chars, bits, cloze_bits = 1, "", 0, 0.0, None
+    for each in characters:
+        text += each.character
+        if each.bits is not None:
+            chars, bits = chars + 1, bits + each.bits
+        if each.cloze_bits is not None:
+            cloze_bits = each.cloze_bits + (cloze_bits or 0.0)
+        if each.character == "\n":
+            yield ScoredLine(number, text[:-1], chars, bits, cloze_bits)
+            number, text, chars, bits, cloze_bits = number + 1, "", 0, 0.0, None
+    if text:
+        yield ScoredLine(number, text, chars, bits, cloze_bits)
+
+
+def score_lines_alone(
+    network: Network,
+    ids: Ids,
+    vocabulary: Vocabulary,
+    *,
+    is_backward: bool = False,
+    chunk_chars: int = CHUNK_CHARS,
+    report: Callable[[int, int], None] | None = None,
+) -> Iterator[ScoredLine]:
+    """Judge each line of a text as if it stood alone between two newlines; return them in order.
+
+    The model reads each from its initial state, so that neither the order of the lines nor what else is among them
+    matters. The newline that reading begins with is not counted, the other one is, where the text ends without one too.
+
+    Args:
+        network: the model.
+        ids: the text, (N,), at least one character; never reversed.
+        vocabulary: the model's, with a newline.
+        is_backward: whether the model reads from the end.
+        chunk_chars: characters run at once, about; lines of the same length run side by side.
+        report: called with the lines done and their number.
+    Raises:
+        DivergedError: where a probability is no number.
+    """
+    newline = int(vocabulary.encode("\n")[0])
+    starts, lengths = _line_places(ids, newline)
+    bits = np.zeros(len(starts))
+    cloze_bits = np.zeros(len(starts)) if isinstance(network, BidirectionalLM) else None
+    num_done = 0
+    for batch in _batches(lengths, chunk_chars):
+        length = int(lengths[batch[0]])
+        texts = np.full((length + 2, len(batch)), newline, dtype=ids.dtype)
+        texts[1:-1] = ids[starts[batch] + np.arange(length)[:, None]]
+        for window in read_windows(network, texts, is_backward=is_backward, chunk_chars=chunk_chars):
+            bits[batch] += window.nats.sum(axis=0) * BITS_PER_NAT
+            if cloze_bits is not None and window.cloze_nats is not None:
+                cloze_bits[batch] += window.cloze_nats.sum(axis=0) * BITS_PER_NAT
+        num_done += len(batch)
+        if report:
+            report(num_done, len(starts))
+    columns = zip(starts.tolist(), lengths.tolist(), bits.tolist(), column(cloze_bits, len(bits)), strict=True)
+    return (
+        ScoredLine(number, vocabulary.decode(ids[start : start + length]), length + 1, in_all, cloze_in_all)
+        for number, (start, length, in_all, cloze_in_all) in enumerate(columns, 1)
+    )
+
+
+def most_surprising(lines: Iterable[ScoredLine], count: int) -> list[ScoredLine]:
+    """Return the lines with the most bits per character, most first, the earlier of equals first."""
+
+    def place(line: ScoredLine) -> tuple[float, int]:
+        return (math.inf if line.bits_per_char is None else -line.bits_per_char, line.line)
+
+    return heapq.nsmallest(count, lines, key=place)
+
+
+def _line_places(ids: Ids, newline: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return where each line starts and how long it is, without its newline; a last newline begins no further line."""
+    ends = np.flatnonzero(ids == newline)
+    if ids[-1] != newline:
+        ends = np.append(ends, len(ids))
+    starts = np.append(0, ends[:-1] + 1)
+    return starts, ends - starts
+
+
+def _batches(lengths: npt.NDArray[np.int64], chunk_chars: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the lines in batches of equal length, which need no padding, of about chunk_chars characters."""
+    by_length = np.argsort(lengths, kind="stable")
+    for length, group in groupby(by_length.tolist(), key=lambda line: int(lengths[line])):
+        lines = np.fromiter(group, dtype=np.int64)
+        at_once = max(1, chunk_chars // (length + 2))
+        for first in range(0, len(lines), at_once):
+            yield lines[first : first + at_once]

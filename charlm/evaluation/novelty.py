@@ -1,0 +1,171 @@
+"""Copying: which n-grams of a text stand in the text that a model was trained on, and the longest stretch that does.
+
+The answers are exact. Each different n-gram of the short text has a number, and an n-gram is known by the numbers of
+its first and its last m characters, m the power of two with m < n <= 2 m. So those of the training text are looked up
+in sorted tables, from single characters upwards, and no two are ever taken for each other, as hashes would be.
+Of a text of S characters and a training text of N, time is N log S for each size asked for and each power of two below
+the longest stretch; memory is a few numbers for each of the S characters and size, and for each of a piece of the N.
+Source: the doubling of Karp, Miller and Rosenberg 1972.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.text.vocabulary import Ids
+
+Numbers = npt.NDArray[np.int64]
+NONE = -1
+PIECE_CHARS = 1 << 18
+
+
+@dataclass(frozen=True)
+class Copying:
+    """What of a text stands in another.
+
+    Args:
+        num_chars: of the text.
+        shares: for each n, the share of the text's n-grams that stand in the other, each as often as it occurs; None
+            where the text has fewer than n characters.
+        longest: characters of the longest stretch that stands in the other.
+        position: where in the text it begins, the first one of that length that was found.
+    """
+
+    num_chars: int
+    shares: dict[int, float | None]
+    longest: int
+    position: int
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The n-grams of the short text for one n: their sorted keys, and the number of the one at each place."""
+
+    keys: Numbers
+    numbers: Numbers
+
+
+def measure_copying(
+    text: Ids, train: Ids, sizes: Sequence[int], *, report: Callable[[int], None] | None = None
+) -> Copying:
+    """Say what of a text stands in a training text.
+
+    Args:
+        text: ids, (S,).
+        train: ids of the same vocabulary, (N,).
+        sizes: each n.
+        report: called with the characters of the training text done, after each piece.
+    """
+    ngrams = _Ngrams(text)
+    tables = {n: ngrams.table(n) for n in sizes if n <= len(text)}
+    is_seen = {n: np.zeros(len(table.keys), np.bool_) for n, table in tables.items()}
+    longest = position = 0
+    for start, piece in _pieces(train, len(text)):
+        found = _Lookup(ngrams, piece)
+        for n, table in tables.items():
+            numbers = found.numbers(n, table)
+            is_seen[n][numbers[numbers != NONE]] = True
+        if (length := _longest(found, longest)) > longest:
+            longest, position = length, found.first_place(length)
+        if report:
+            report(min(start + len(piece), len(train)))
+    shares = {n: float(is_seen[n][tables[n].numbers].mean()) if n in tables else None for n in sizes}
+    return Copying(len(text), shares, longest, position)
+
+
+class _Ngrams:
+    """The tables of a short text; those of the powers of two are kept, as all others are made from them."""
+
+    def __init__(self, text: Ids) -> None:
+        self.length = len(text)
+        keys, numbers = np.unique(text.astype(np.int64), return_inverse=True)
+        self._kept = {1: _Table(keys, numbers)}
+
+    def table(self, n: int) -> _Table:
+        """Return the table for n, at most as long as the text."""
+        if n in self._kept:
+            return self._kept[n]
+        half = _half(n)
+        keys, numbers = np.unique(self.keys(self.table(half).numbers, n), return_inverse=True)
+        table = _Table(keys, numbers)
+        if n == 2 * half:
+            self._kept[n] = table
+        return table
+
+    def keys(self, numbers: Numbers, n: int) -> Numbers:
+        """Return the key of the n-gram at each place, from the numbers of those of half its size."""
+        places = len(numbers) + _half(n) - n
+        firsts, lasts = numbers[:places], numbers[n - _half(n) :]
+        return np.where((firsts != NONE) & (lasts != NONE), firsts * self.length + lasts, NONE)
+
+
+class _Lookup:
+    """A piece of the training text, whose n-grams are looked up among those of the short text."""
+
+    def __init__(self, ngrams: _Ngrams, piece: Numbers) -> None:
+        self.ngrams = ngrams
+        self.piece = piece
+        self._kept: dict[int, Numbers] = {}
+
+    def numbers(self, n: int, table: _Table | None = None) -> Numbers:
+        """Return the number of the n-gram at each place of the piece, NONE where the short text does not have it."""
+        if n in self._kept:
+            return self._kept[n]
+        if n > min(len(self.piece), self.ngrams.length):
+            return np.zeros(0, np.int64)
+        keys = self.piece if n == 1 else self.ngrams.keys(self.numbers(_half(n)), n)
+        numbers = _look_up(keys, (table or self.ngrams.table(n)).keys)
+        if n & (n - 1) == 0:
+            self._kept[n] = numbers
+        return numbers
+
+    def has(self, n: int) -> bool:
+        """Say whether the piece has any n-gram of the short text."""
+        return bool((self.numbers(n) != NONE).any())
+
+    def first_place(self, n: int) -> int:
+        """Return where in the short text the first n-gram stands that the piece has."""
+        table = self.ngrams.table(n)
+        is_found = np.zeros(len(table.keys), np.bool_)
+        numbers = self.numbers(n, table)
+        is_found[numbers[numbers != NONE]] = True
+        return int(is_found[table.numbers].argmax())
+
+
+def _half(n: int) -> int:
+    """Return the power of two m with m < n <= 2 m, n at least 2."""
+    return 1 << (n - 1).bit_length() - 1
+
+
+def _look_up(keys: Numbers, known: Numbers) -> Numbers:
+    """Return the place of each key among the known ones, which are sorted; NONE for those that are not there."""
+    numbers = np.full(len(keys), NONE, np.int64)
+    asked = np.flatnonzero(keys != NONE)
+    places = np.minimum(np.searchsorted(known, keys[asked]), len(known) - 1)
+    is_known = known[places] == keys[asked]
+    numbers[asked[is_known]] = places[is_known]
+    return numbers
+
+
+def _longest(found: _Lookup, least: int) -> int:
+    """Return the largest n with an n-gram in common, or `least` where there is none longer."""
+    low, step = least, 1
+    while found.has(low + step):
+        low, step = low + step, 2 * step
+    # What lies between has it for each n up to the one sought: halve the range in which that is.
+    while step > 1:
+        step //= 2
+        if found.has(low + step):
+            low += step
+    return low
+
+
+def _pieces(train: Ids, overlap: int) -> Iterator[tuple[int, Numbers]]:
+    """Yield where each piece begins, and its ids: every n-gram no longer than the overlap lies whole in some piece."""
+    step = max(PIECE_CHARS, overlap)
+    for start in range(0, len(train), step):
+        yield start, train[start : start + step + overlap - 1].astype(np.int64)

@@ -1,0 +1,61 @@
+"""Dropout, in the forms that recurrent networks take it; what is kept is scaled up, so that a mean stays a mean."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import dropout
+
+
+def drop(features: Tensor, rate: float, *, is_locked: bool) -> Tensor:
+    """Return features with some of their units dropped.
+
+    Args:
+        features: (T, B, H).
+        rate: the probability of dropping a unit.
+        is_locked: whether a row has one mask for its whole window (Gal and Ghahramani 2016), or one for each character.
+    """
+    if rate == 0.0:
+        return features
+    if not is_locked:
+        return dropout(features, rate)
+    return features * dropout(features.new_ones(1, *features.shape[1:]), rate)
+
+
+def drop_symbols(ids: Tensor, weight: Tensor, rate: float, *, is_locked: bool) -> tuple[Tensor, Tensor]:
+    """Drop units of one-hot vectors that are given as ids: a dropped one becomes V, whose column of W is zero.
+
+    Args:
+        ids: (T, B), int64, below V.
+        weight: W, (rows, V).
+        rate: the probability of dropping a unit.
+        is_locked: whether a row drops the same symbols in its whole window.
+    Returns:
+        The ids, now up to V, and W with its columns scaled and one of zeros more, (rows, V + 1).
+    """
+    if rate == 0.0:
+        return ids, weight
+    V = weight.shape[1]
+    columns = torch.cat([weight / (1 - rate), weight.new_zeros(len(weight), 1)], dim=1)
+    if is_locked:
+        is_dropped = torch.rand(ids.shape[1], V, device=ids.device).gather(1, ids.t()).t() < rate  # (T, B)
+    else:
+        is_dropped = torch.rand(ids.shape, device=ids.device) < rate
+    return ids.masked_fill(is_dropped, V), columns
+
+
+def zone_out(new: Tensor, old: Tensor, rate: float, *, is_training: bool) -> Tensor:
+    """Return a state some of whose units have kept their old value; their mean where nothing is drawn.
+
+    Args:
+        new: after a time step, (B, H).
+        old: before it.
+        rate: the probability that a unit keeps its old value.
+        is_training: whether to draw which do.
+    Source: Krueger et al. 2016.
+    """
+    if rate == 0.0:
+        return new
+    if is_training:
+        return torch.where(torch.rand_like(new) < rate, old, new)
+    return rate * old + (1 - rate) * new
