@@ -10,7 +10,8 @@ from charlm.errors import printable
 from charlm.settings.values import LossWeights
 
 if TYPE_CHECKING:
-    from charlm.settings.schema import ModelSettings, ScheduleSettings, Settings, TrainSettings
+    from charlm.settings.optimisation import ScheduleSettings
+    from charlm.settings.schema import ModelSettings, Settings, TrainSettings
 
 
 def conflicts(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from charlm.settings.schema import OptimizerSettings, Settings
+from charlm.settings.optimisation import OptimizerSettings
+from charlm.settings.schema import Settings
 from charlm.settings.values import Period
 
 DEFAULT_FACTOR = 0.5
