@@ -20,11 +20,13 @@ if TYPE_CHECKING:
         train,
         train_reports,
     )
+    from charlm.reports.comparison import compare
 
 __version__ = "0.1.0"
 __all__ = [
     "__version__",
     "assess",
+    "compare",
     "evaluate",
     "evaluate_dynamically",
     "generate",
@@ -37,10 +39,12 @@ __all__ = [
     "train",
     "train_reports",
 ]
+# Where a name lives that is not in the library.
+HOMES = {"compare": "charlm.reports.comparison"}
 
 
 def __getattr__(name: str) -> Any:
     # Torch comes in with the first use, so that `charlm --help` and configurations do without it.
     if name in __all__:
-        return getattr(import_module("charlm.library"), name)
+        return getattr(import_module(HOMES.get(name, "charlm.library")), name)
     raise AttributeError(f"module 'charlm' has no attribute {name!r}")

@@ -82,9 +82,10 @@ def test_what_show_prints_can_be_checked(charlm_command: Command, working_folder
     assert (result.exit_code, result.stdout, result.stderr) == (0, "full.yaml: good\n", "")
 
 
-def test_check_takes_shipped_names(charlm_command: Command) -> None:
-    result = charlm_command("config", "check", *shipped_names())
-    assert (result.exit_code, result.stdout) == (0, f"{', '.join(shipped_names())}: good\n")
+@pytest.mark.parametrize("names", [*((name,) for name in shipped_names()), ("lyrics-rnn", "quickstart")], ids=" ".join)
+def test_check_takes_shipped_names(charlm_command: Command, names: tuple[str, ...]) -> None:
+    result = charlm_command("config", "check", *names)
+    assert (result.exit_code, result.stdout) == (0, f"{', '.join(names)}: good\n")
 
 
 @pytest.mark.parametrize("command", [("check",), ("show", "--config")])

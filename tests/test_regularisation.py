@@ -26,7 +26,7 @@ from charlm.networks.recurrent import State, last_outputs
 from charlm.settings.schema import ModelSettings
 from charlm.text.vocabulary import Vocabulary
 
-T, B, V, H = 5, 3, 6, 4
+T, B, V, H = 3, 3, 6, 4
 CELLS: dict[str, dict[str, Any]] = {
     "rnn tanh": {"cell": "rnn"},
     "rnn relu": {"cell": "rnn", "activation": "relu"},
@@ -70,6 +70,11 @@ def settings_of(name: str, feature: dict[str, Any], *, embedding_size: int | Non
         if model.get("direction") == "bidirectional":
             model |= {"tied_embeddings": False}
     return ModelSettings.model_validate(model)
+
+
+def depths(feature: dict[str, Any]) -> tuple[int, ...]:
+    """Return how many layers there may be for a feature to act."""
+    return (2, 3) if feature.keys() <= {"dropout", "locked_dropout", "residual"} else (1, 2, 3)
 
 
 def move_learned_states(network: Network) -> None:
@@ -127,8 +132,8 @@ def test_each_implementation_trains_and_evaluates_as_the_reference(
     feature: str, name: str, twin: str, direction: str
 ) -> None:
     close = NATIVE_CLOSE if twin == "native" else CLOSE
-    text = draw_ids(40)[:, 0].numpy().astype(np.uint8)
-    for num_layers, embedding_size in product((1, 2, 3), (None, 5)):
+    text = draw_ids(12)[:, 0].numpy().astype(np.uint8)
+    for num_layers, embedding_size in product(depths(FEATURES[feature]), (None, 5)):
         others = {"num_layers": num_layers, "embedding_size": embedding_size, "direction": direction}
         beyond = 2 if direction == "bidirectional" else 0
         models = [settings_of(name, FEATURES[feature], implementation=which, **others) for which in ("reference", twin)]
@@ -141,7 +146,9 @@ def test_each_implementation_trains_and_evaluates_as_the_reference(
         for key, value in expected.items():
             assert_close(found[key], value, msg=lambda text, key=key, others=others: f"{key} {others}: {text}", **close)
         assert torch.equal(draws, expected_draws)
-        figures = [evaluate(network.eval(), text, chunk_chars=7) for network in networks]
+        if num_layers < 3:
+            continue
+        figures = [evaluate(network.eval(), text, chunk_chars=6) for network in networks]
         for part in ("main", "backward", "cloze"):
             ours, theirs = (getattr(figure, part) for figure in figures)
             assert (ours is None) == (theirs is None) == (direction == "forward" and part != "main")
@@ -163,13 +170,12 @@ def test_each_feature_changes_what_is_trained(feature: str, implementation: str)
     assert (found - plain).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("feature", FEATURES | ONLY_IN_CELLS)
-def test_shapes_are_told_in_advance_and_weights_start_the_same(feature: str, name: str, direction: str) -> None:
+def test_shapes_are_told_in_advance_and_weights_start_the_same(feature: str, name: str) -> None:
     settings = (FEATURES | ONLY_IN_CELLS)[feature]
     which = ["reference"] if feature in ONLY_IN_CELLS else ["reference", "torch"]
-    for num_layers, embedding_size in ((1, None), (3, 5)):
+    for num_layers, embedding_size, direction in product((1, 3), (None, 5), DIRECTIONS):
         others = {"num_layers": num_layers, "embedding_size": embedding_size, "direction": direction}
         models = [settings_of(name, settings, implementation=each, **others) for each in which]
         states = [build_model(model, V, seed=3).state_dict() for model in models]
@@ -245,16 +251,13 @@ def test_a_residual_stack_equals_layers_put_together_by_hand(name: str, implemen
 
 @pytest.mark.parametrize("is_training", [False, True])
 @pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("num_layers", [2, 3])
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize("name", ["gru", "lstm"])
-def test_the_last_outputs_are_told_by_the_state(
-    name: str, implementation: str, num_layers: int, residual: bool, is_training: bool
-) -> None:
+def test_the_last_outputs_are_told_by_the_state(implementation: str, residual: bool, is_training: bool) -> None:
     feature = {"residual": residual, "dropout": 0.5, "recurrent_dropout": 0.5}
-    network = build(settings_of(name, feature, num_layers=num_layers, implementation=implementation))
-    hidden, state = network.train(is_training).read(draw_ids(T), network.initial_state(B))
-    assert_close(last_outputs(network.shape, state), hidden[-1], rtol=1e-6, atol=1e-7)
+    for name, num_layers in product(("gru", "lstm"), (1, 2, 3)):
+        network = build(settings_of(name, feature, num_layers=num_layers, implementation=implementation))
+        hidden, state = network.train(is_training).read(draw_ids(T), network.initial_state(B))
+        assert_close(last_outputs(network.shape, state), hidden[-1], rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("feature", [{}, {"residual": True}, {"learned_state": True}, FEATURES["all"]], ids=str)

@@ -16,6 +16,7 @@ from charlm.networks.building import build_model, parameter_shapes
 from charlm.settings.layers import load_settings
 from charlm.settings.schema import ModelSettings, Settings
 from charlm.training import sizes
+from charlm.training.averaging import WeightAverage
 from charlm.training.optimizer import build_optimizer
 from charlm.training.sizes import physical_memory, require_memory, training_size
 from charlm.training.step import window_loss
@@ -124,6 +125,19 @@ def test_parameters_count_with_all_that_the_optimiser_keeps(overrides: list[str]
     moments = sum(part.numel() for slot in state for part in slot.values() if isinstance(part, Tensor) and part.ndim)
     num_parameters = sum(weight.numel() for weight in network.parameters())
     assert training_size(settings, 7).parameters == 2 * num_parameters + moments
+
+
+@pytest.mark.parametrize("average", ["{method: ema}", "{method: triggered}"])
+def test_an_average_of_the_weights_is_counted_too(average: str) -> None:
+    plain, averaged = (
+        load_settings(overrides=["model.hidden_size=8", "optimizer.method=sgd", f"optimizer.average={each}"])
+        for each in ("{method: none}", average)
+    )
+    network = build_model(averaged.model, 7, seed=0)
+    twin = WeightAverage(network, averaged.optimizer.average).network
+    num_more = sum(weight.numel() for weight in twin.parameters())
+    assert training_size(averaged, 7).parameters == training_size(plain, 7).parameters + num_more
+    assert training_size(averaged, 7).window == training_size(plain, 7).window
 
 
 @pytest.mark.parametrize(

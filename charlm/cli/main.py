@@ -10,6 +10,7 @@ import typer
 
 from charlm import __version__
 from charlm.cli.bench import bench
+from charlm.cli.compare import compare
 from charlm.cli.config import config_app
 from charlm.cli.corpus import corpus_app
 from charlm.cli.eval import evaluate
@@ -34,6 +35,7 @@ app.command("generate")(clean_exit(generate))
 app.command("eval")(clean_exit(evaluate))
 app.command("score")(clean_exit(score))
 app.command("info")(clean_exit(info))
+app.command("compare")(clean_exit(compare))
 app.command("verify")(clean_exit(verify))
 app.command("bench")(clean_exit(bench))
 app.add_typer(corpus_app, name="corpus")

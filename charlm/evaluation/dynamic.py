@@ -17,7 +17,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -225,6 +225,7 @@ def tune_adaptation(
 def _copy(network: CharLM) -> CharLM:
     """Return a network whose weights may be moved, without dropout."""
     learner = copy.deepcopy(network).eval().requires_grad_(True)
+    learner.shape = replace(learner.shape, dropout=0.0, input_dropout=0.0, recurrent_dropout=0.0)
     for module in learner.modules():
         if isinstance(module, nn.RNNBase):
             # cuDNN goes back through a layer in training mode alone; without dropout both modes compute the same.

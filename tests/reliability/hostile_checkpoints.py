@@ -289,6 +289,11 @@ def environment(**changes: Any) -> Change:
     return change
 
 
+def with_raw_weights(value: dict[str, Any]) -> None:
+    """Add to a header what only a run with an average has."""
+    value["weights.decoder.bias"] = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+
+
 def scaled(number: float) -> Change:
     """Return what sets every weight to a number."""
 
@@ -347,11 +352,11 @@ def _strange_manifests() -> Iterator[Hostile]:
     yield Hostile("manifest of a list", raw_manifest(b"[1]"), says="manifest")
     for number in (0, -1, 1.5, True, "2", None, [2], 1e1):
         yield Hostile(f"format {number!r}", manifest(format=number), says="is not a checkpoint's manifest")
-    yield Hostile("format 3", manifest(format=3, charlm="9.9.9"), says="install charlm 9.9.9 or newer")
+    yield Hostile("format 99", manifest(format=99, charlm="9.9.9"), says="install charlm 9.9.9 or newer")
     yield Hostile("format 10**30", raw_manifest(b'{"format": 1%s}' % (b"0" * 30)), says="too large a number")
     yield Hostile("format 10**29", manifest(format=10**29, charlm=""), says="install a newer charlm")
-    yield Hostile("version that commands", manifest(format=3, charlm=f"9{ESCAPE}"), says="install a newer charlm")
-    yield Hostile("version of a megabyte", manifest(format=3, charlm="9" * 60_000), says="install a newer charlm")
+    yield Hostile("version that commands", manifest(format=99, charlm=f"9{ESCAPE}"), says="install a newer charlm")
+    yield Hostile("version of a megabyte", manifest(format=99, charlm="9" * 60_000), says="install a newer charlm")
     names = ("../state.json", "/etc/passwd", "state.json\0", "a/../state.json", "", "..", f"{ESCAPE}.json", "x" * 9_000)
     for name in names:
         yield Hostile(f"entry {name[:20]!r}", renamed_entry(name), says="does not name a checkpoint's files")
@@ -400,6 +405,7 @@ def _strange_tensors() -> Iterator[Hostile]:
         yield Hostile(f"{stem}: a key twice", header(stem, doubled), says=stem)
         yield Hostile(f"{stem}: sizes that only equal whole ones", header(stem, true_for_one), says=stem)
         yield Hostile(f"{stem}: data cut off", header(stem, lambda _: None, data=b""), says=stem)
+    yield Hostile("raw weights without an average", header("training", with_raw_weights), says="should be absent")
     for number in (float("nan"), float("inf")):
         yield Hostile(f"weights of {number}", scaled(number), says="not numbers")
     yield Hostile("weights of 3e38", scaled(3e38), "0 0/4 5 0")
@@ -416,6 +422,8 @@ def _strange_configurations() -> Iterator[Hostile]:
     yield Hostile("another cell", configuration(("cell", "cell: gru")), says="does not fit its configuration")
     yield Hostile("another optimiser", configuration(("method", "method: random")), "0/4 0/4 0/4 0")
     yield Hostile("sgd", configuration(("method", "method: consecutive"), ("momentum", "momentum: 0.5")))
+    average = (b"    method: none", b"    method: ema")
+    yield Hostile("an average that was not saved", files(config=lambda text: text.replace(*average)), says="weights.")
     yield Hostile("a key from nowhere", files(config=b"nowhere: 1\n"), says="does not know")
     yield Hostile("a configuration of brackets", files(config=nested(100_000)), says="does not know")
     yield Hostile("a configuration of a megabyte", files(config=b"# " + b"x" * 2**20), says="too large")
@@ -465,7 +473,7 @@ def _strange_states() -> Iterator[Hostile]:
         # Whoever only writes with a model need not know where its training stood.
         yield Hostile(f"recorded until {value!r}", state(recorded_until=value), "4 0/4 4 0")
     counts = ("step", "epoch", "epoch_step", "num_without_improvement", "num_plateaus", "num_skipped", "num_rollbacks")
-    for key in counts:
+    for key in (*counts, "num_averaged"):
         for value in (-1, 1.5, "3", True, None, []):
             yield Hostile(f"progress, {key} {value!r}", state(**{f"progress__{key}": value}), "4 0/4 4 0")
     for key in ("step", "epoch", "epoch_step"):
@@ -473,6 +481,15 @@ def _strange_states() -> Iterator[Hostile]:
         yield Hostile(f"{key} of 10**9", state(**{f"progress__{key}": 10**9}), "0/4 0/4 4 0")
     yield Hostile("plateaus 10**25", state(progress__num_plateaus=10**25), "0/4 0/4 0/4 0")
     yield Hostile("rollbacks 10**25", state(progress__num_rollbacks=10**25), "0/4 0/4 0/4 0")
+    for key, values in (
+        ("is_averaging", (1, "yes", None)),
+        ("val_to_beat", ("low", [], True)),
+        ("recent_vals", (1.0, None, {}, ["low"], [[1.0]], [None])),
+    ):
+        for value in values:
+            yield Hostile(f"progress, {key} {value!r}", state(**{f"progress__{key}": value}), "4 0/4 4 0")
+    yield Hostile("averaged 10**25", state(progress__num_averaged=10**25), "0/4 0/4 0/4 0")
+    yield Hostile("many figures", state(progress__recent_vals=[0] * 200_000), "0/4 0/4 0/4 0")
     yield Hostile("progress is a list", state(progress=[]), says="progress")
     yield Hostile("progress of lists", state(progress={"step": 10, "whole": [[]]}), "4 0 4 0")
     yield Hostile("no progress", state(progress=...), says="progress")

@@ -1,6 +1,6 @@
-"""A run kept from when its format was new: whatever this version becomes, it reads it, goes on with it, and agrees.
+"""Runs kept from when their formats were new: whatever this version becomes, it reads them, goes on, and agrees.
 
-`python tests/reliability/test_golden.py` makes it anew, for a new format or where the numbers were meant to change.
+`python tests/reliability/test_golden.py` makes that of today's format anew, where its numbers were meant to change.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from charlm.library import evaluate, generate, open_run
 from charlm.runs.checkpoints import FILES, load_checkpoint
 from charlm.runs.durable import MANIFEST
 from charlm.runs.folder import Run
-from charlm.runs.formats import FORMAT
+from charlm.runs.formats import FORMAT, migrate_state
 from charlm.settings.layers import load_run_settings, load_settings
+from charlm.settings.schema import Settings
 from charlm.training.experiment import prepare
 from charlm.training.launch import train, train_reports
 from charlm.training.reports import Start
@@ -37,11 +39,12 @@ CORPUS = GOLDEN / "corpus.txt"
 NOWHERE = "/golden/corpus.txt"
 STOPPED_AT, LAST = 12, 20
 SETTINGS = (
-    *("model.cell=gru", "model.hidden_size=6", "model.num_layers=2", "model.dropout=0.25"),
     *("model.implementation=reference", "train.threads=1", "train.device=cpu", "train.seed=0"),
     *("sampling.method=consecutive", "sampling.batch_size=3", "sampling.seq_len=8"),
     *(f"train.max_steps={LAST}", "train.eval_every=5", "sample.prefixes=['the ']", "sample.length=12"),
 )
+GRU = ("model.cell=gru", "model.hidden_size=6", "model.num_layers=2", "model.dropout=0.25")
+AVERAGED_LSTM = ("model.cell=lstm", "model.hidden_size=4", "optimizer.average={method: ema, decay: 0.8}")
 # What a clock, a machine or a version says; whoever makes it anew has another.
 OF_THE_MACHINE = ("versions", "cores", "kernels", "kernel_build", "cpu_capability", "gpus", "platform")
 # Another processor's float32 sums round otherwise. A gradient that is nearly nothing then changes its sign, and Adam
@@ -51,15 +54,55 @@ FIGURES = {"rtol": 1e-2, "atol": 0.0}
 Command = Callable[..., Result]
 
 
-def make(folder: Path) -> Run:
-    """Train the golden run until it is stopped."""
-    settings = load_settings(overrides=[f"corpus.path='{CORPUS}'", *SETTINGS])
+@dataclass(frozen=True)
+class Kept:
+    """A run that is kept, stopped, with what it comes to.
+
+    Args:
+        folder: of the run, of results.json and of after.safetensors.
+        format: that it was written in.
+        overrides: its settings, beside those of all.
+    """
+
+    folder: Path
+    format: int
+    overrides: tuple[str, ...]
+
+    @property
+    def run(self) -> Run:
+        """The run itself, which nobody may change."""
+        return Run(self.folder / "run")
+
+    @property
+    def settings(self) -> Settings:
+        """What it was trained with."""
+        return load_settings(overrides=[f"corpus.path='{CORPUS}'", *SETTINGS, *self.overrides])
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The results kept beside it."""
+        return json.loads((self.folder / "results.json").read_bytes())
+
+
+KEPT = {2: Kept(GOLDEN, 2, GRU), 3: Kept(GOLDEN / "average", 3, AVERAGED_LSTM)}
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A copy of a kept run that finds its corpus."""
+
+    kept: Kept
+    run: Run
+
+
+def make(kept: Kept, folder: Path) -> Run:
+    """Train a golden run until it is stopped."""
     steps = 0
 
     def stop() -> str | None:
         return "interrupt" if steps >= STOPPED_AT else None
 
-    for report in train_reports(settings, name="run", runs_dir=folder, should_stop=stop):
+    for report in train_reports(kept.settings, name="run", runs_dir=folder, should_stop=stop):
         steps = getattr(report, "step", steps)
     run = Run(folder / "run")
     for path in (run.path, *run.checkpoint_paths()):
@@ -104,11 +147,9 @@ def results(run: Run) -> dict[str, Any]:
     return {"step": model.checkpoint.step, "nats": figure.nats, "chars": figure.num_predicted, "text": text}
 
 
-def has_same_fingerprint() -> bool:
-    """Say whether this machine promises the bits of the one that the golden run was made on."""
-    settings = load_settings(overrides=[f"corpus.path='{CORPUS}'", *SETTINGS])
-    then = json.loads((GOLDEN / "results.json").read_bytes())["fingerprint"]
-    return without_version(prepare(settings).fingerprint) == without_version(then)
+def has_same_fingerprint(kept: Kept) -> bool:
+    """Say whether this machine promises the bits of the one that a golden run was made on."""
+    return without_version(prepare(kept.settings).fingerprint) == without_version(kept.recorded["fingerprint"])
 
 
 def without_version(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,27 +157,23 @@ def without_version(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fingerprint.items() if key != "charlm"}
 
 
-def assert_agree(found: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
+def assert_agree(kept: Kept, found: Mapping[str, Any]) -> None:
     """Check measurements: equal where bits are promised, else near."""
-    if has_same_fingerprint():
+    recorded = kept.recorded["at"][str(found["step"])]
+    if has_same_fingerprint(kept):
         assert found == recorded
         return
-    assert (found["step"], found["chars"]) == (recorded["step"], recorded["chars"])
+    assert found["chars"] == recorded["chars"]
     assert_close(found["nats"], recorded["nats"], **FIGURES)
 
 
-def assert_weights_agree(run: Run) -> None:
+def assert_weights_agree(kept: Kept, run: Run) -> None:
     """Check the weights at the end against those that were kept."""
-    model, kept = load_checkpoint(run, "last").model, load_file(GOLDEN / "after.safetensors")
-    assert set(model) == set(kept)
+    model, after = load_checkpoint(run, "last").model, load_file(kept.folder / "after.safetensors")
+    assert set(model) == set(after)
     exact = {"rtol": 0.0, "atol": 0.0}
-    for name, tensor in kept.items():
-        assert_close(model[name], tensor, **(exact if has_same_fingerprint() else WEIGHTS))
-
-
-def recorded() -> dict[str, Any]:
-    """Return the results kept beside the run."""
-    return json.loads((GOLDEN / "results.json").read_bytes())
+    for name, tensor in after.items():
+        assert_close(model[name], tensor, **(exact if has_same_fingerprint(kept) else WEIGHTS))
 
 
 def to_format_1(path: Path) -> None:
@@ -157,10 +194,11 @@ def to_config_1(path: Path) -> None:
     path.write_text(re.sub(r"^  (on_divergence|max_rollbacks): .*\n", "", text, flags=re.MULTILINE), encoding="utf-8")
 
 
-@pytest.fixture(params=[1, 2], ids=["format 1", "format 2"])
-def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
-    """Return a copy of the golden run, in its own format or in the first, that finds its corpus."""
-    run = Run(shutil.copytree(GOLDEN / "run", tmp_path / "runs" / "run"))
+@pytest.fixture(params=[1, 2, 3], ids=["format 1", "format 2", "format 3"])
+def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Golden:
+    """Return a copy of a golden run, in its own format or in the first."""
+    kept = KEPT[max(request.param, 2)]
+    run = Run(shutil.copytree(kept.run.path, tmp_path / "runs" / "run"))
     replace_text(run.path / "config.yaml", NOWHERE, str(CORPUS))
     if request.param == 1:
         to_config_1(run.path / "config.yaml")
@@ -168,36 +206,47 @@ def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
         shutil.rmtree(run.checkpoint_paths()[-1])
         for path in run.checkpoint_paths():
             to_format_1(path)
-    return run
+    return Golden(kept, run)
 
 
-def test_the_golden_run_is_of_todays_format_and_tells_no_machine() -> None:
-    for path in Run(GOLDEN / "run").checkpoint_paths():
-        assert json.loads((path / MANIFEST).read_bytes())["format"] == FORMAT == 2
+def test_the_golden_runs_are_of_each_format_and_tell_no_machine() -> None:
+    assert max(KEPT) == FORMAT == 3
+    for number, kept in KEPT.items():
+        for path in kept.run.checkpoint_paths():
+            assert json.loads((path / MANIFEST).read_bytes())["format"] == kept.format == number
     files = [path for path in GOLDEN.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 64 * 1024
+    assert sum(path.stat().st_size for path in files) < 80 * 1024
     for path in files:
         text = path.read_bytes()
         assert not any(folder in text for folder in (b"/home/", b"/root/", b"/tmp/", b"/Users/"))
 
 
-def test_the_golden_run_is_whole(golden: Run, charlm_command: Command) -> None:
-    assert [verdict.damage for verdict in verify_run(golden)] == [None] * len(golden.checkpoint_paths())
-    assert charlm_command("verify", golden.path).exit_code == 0
-    assert charlm_command("info", golden.path).exit_code == 0
+def test_a_golden_run_is_whole(golden: Golden, charlm_command: Command) -> None:
+    assert [verdict.damage for verdict in verify_run(golden.run)] == [None] * len(golden.run.checkpoint_paths())
+    assert charlm_command("verify", golden.run.path).exit_code == 0
+    assert charlm_command("info", golden.run.path).exit_code == 0
 
 
-def test_the_golden_run_says_what_it_said(golden: Run) -> None:
-    last = load_checkpoint(golden, "last").step
-    assert_agree(results(golden), recorded()["at"][str(last)])
+def test_a_golden_run_says_what_it_said(golden: Golden) -> None:
+    assert_agree(golden.kept, results(golden.run))
 
 
-def test_the_golden_run_goes_on_to_where_it_went(golden: Run) -> None:
-    before = load_checkpoint(golden, "last")
+def test_a_golden_run_has_the_average_of_its_format(golden: Golden) -> None:
+    checkpoint = load_checkpoint(golden.run, "last")
+    progress = checkpoint.state["progress"]
+    assert (progress["is_averaging"], progress["val_to_beat"], progress["recent_vals"]) == (False, None, [])
+    is_averaged = golden.kept.format == 3
+    assert progress["num_averaged"] == (STOPPED_AT if is_averaged else 0)
+    raw = {name.removeprefix("weights.") for name in checkpoint.training if name.startswith("weights.")}
+    assert raw == (set(checkpoint.model) if is_averaged else set())
+
+
+def test_a_golden_run_goes_on_to_where_it_went(golden: Golden) -> None:
+    before = load_checkpoint(golden.run, "last")
     starts: list[Start] = []
     resumed = train(
         name="run",
-        runs_dir=golden.path.parent,
+        runs_dir=golden.run.path.parent,
         resume=True,
         observe=lambda r: starts.append(r) if type(r) is Start else None,
     )
@@ -206,17 +255,20 @@ def test_the_golden_run_goes_on_to_where_it_went(golden: Run) -> None:
     if before.step != STOPPED_AT:
         assert start.note is not None
         assert "older charlm did not write down what it ran on" in start.note
-    assert_agree(results(resumed), recorded()["at"][str(LAST)])
-    assert_weights_agree(resumed)
+    found = results(resumed)
+    assert found["step"] == LAST
+    assert_agree(golden.kept, found)
+    assert_weights_agree(golden.kept, resumed)
     assert [record["step"] for record in resumed.metrics()[:-1]] == [5, 10, 15, 20]
     # From now on it is one of today's.
     assert json.loads((resumed.checkpoint_paths()[-1] / MANIFEST).read_bytes())["format"] == FORMAT
 
 
-def test_todays_code_writes_the_golden_run(tmp_path: Path) -> None:
-    if not has_same_fingerprint():
+@pytest.mark.parametrize("kept", KEPT.values(), ids=lambda kept: f"format {kept.format}")
+def test_todays_code_writes_the_golden_runs(kept: Kept, tmp_path: Path) -> None:
+    if not has_same_fingerprint(kept):
         pytest.skip("made on another machine: its bits are not promised here")
-    run, golden = make(tmp_path), Run(GOLDEN / "run")
+    run, golden = make(kept, tmp_path), kept.run
     names = sorted(str(path.relative_to(golden.path)) for path in golden.path.rglob("*"))
     assert sorted(str(path.relative_to(run.path)) for path in run.path.rglob("*")) == names
     # A setting that is newer than the golden run has its default there.
@@ -224,24 +276,25 @@ def test_todays_code_writes_the_golden_run(tmp_path: Path) -> None:
     assert (run.path / "environment.json").read_bytes() == (golden.path / "environment.json").read_bytes()
     assert without_clock(run.metrics()) == without_clock(golden.metrics())
     assert run.samples() == golden.samples()
-    for mine, kept in zip(run.checkpoint_paths(), golden.checkpoint_paths(), strict=True):
-        assert load_run_settings(mine / "config.yaml") == load_run_settings(kept / "config.yaml")
-        assert (mine / "vocabulary.json").read_bytes() == (kept / "vocabulary.json").read_bytes()
+    for mine, theirs in zip(run.checkpoint_paths(), golden.checkpoint_paths(), strict=True):
+        assert load_run_settings(mine / "config.yaml") == load_run_settings(theirs / "config.yaml")
+        assert (mine / "vocabulary.json").read_bytes() == (theirs / "vocabulary.json").read_bytes()
         for name in ("model.safetensors", "training.safetensors"):
-            then, now = load_file(kept / name), load_file(mine / name)
+            then, now = load_file(theirs / name), load_file(mine / name)
             assert set(now) == set(then)
             assert all(torch.equal(now[key], then[key]) for key in then)
-        states = [without_clock(json.loads((path / "state.json").read_bytes())) for path in (mine, kept)]
+        now, then = (json.loads((path / "state.json").read_bytes()) for path in (mine, theirs))
+        states = [without_clock(now), without_clock(migrate_state(then, kept.format))]
         for state in states:
             state["fingerprint"] = without_version(state["fingerprint"])
         assert states[0] == states[1]
-        manifests = [json.loads((path / MANIFEST).read_bytes()) for path in (mine, kept)]
-        assert manifests[0]["format"] == manifests[1]["format"]
+        manifests = [json.loads((path / MANIFEST).read_bytes()) for path in (mine, theirs)]
+        assert [manifest["format"] for manifest in manifests] == [FORMAT, kept.format]
         assert list(manifests[0]["files"]) == list(manifests[1]["files"])
 
 
 def test_a_format_of_the_future_is_refused_with_the_version_to_install(tmp_path: Path, charlm_command: Command) -> None:
-    run = Run(shutil.copytree(GOLDEN / "run", tmp_path / "runs" / "run"))
+    run = Run(shutil.copytree(KEPT[FORMAT].run.path, tmp_path / "runs" / "run"))
     for path in run.checkpoint_paths():
         manifest = json.loads((path / MANIFEST).read_bytes())
         (path / MANIFEST).write_text(json.dumps({**manifest, "format": FORMAT + 1, "charlm": "7.0.1"}))
@@ -257,12 +310,12 @@ def test_a_format_of_the_future_is_refused_with_the_version_to_install(tmp_path:
         assert "install charlm 7.0.1 or newer" in result.stdout + result.stderr
 
 
-def write_golden() -> None:  # pragma: no cover
-    """Make the golden run and its results anew."""
-    shutil.rmtree(GOLDEN / "run", ignore_errors=True)
-    run = make(GOLDEN)
+def write_golden(kept: Kept) -> None:  # pragma: no cover
+    """Make a golden run and its results anew."""
+    shutil.rmtree(kept.folder / "run", ignore_errors=True)
+    run = make(kept, kept.folder)
     at: dict[str, Any] = {}
-    folder = GOLDEN / "unfinished"
+    folder = kept.folder / "unfinished"
     shutil.copytree(run.path, folder / "run")
     copy = Run(folder / "run")
     replace_text(copy.path / "config.yaml", NOWHERE, str(CORPUS))
@@ -275,11 +328,11 @@ def write_golden() -> None:  # pragma: no cover
     ended = train(name="run", runs_dir=folder, resume=True)
     at[str(LAST)] = results(ended)
     last = load_checkpoint(ended, "last")
-    save_file(dict(last.model), GOLDEN / "after.safetensors")
+    save_file(dict(last.model), kept.folder / "after.safetensors")
     told = {"fingerprint": last.state["fingerprint"], "at": at}
-    (GOLDEN / "results.json").write_text(json.dumps(told, indent=1) + "\n")
+    (kept.folder / "results.json").write_text(json.dumps(told, indent=1) + "\n")
     shutil.rmtree(folder)
 
 
 if __name__ == "__main__":  # pragma: no cover
-    write_golden()
+    write_golden(KEPT[FORMAT])

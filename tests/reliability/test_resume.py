@@ -103,6 +103,19 @@ OPTIMIZERS = [
     ("optimizer.method=rmsprop", "optimizer.momentum=0.9"),
     ("optimizer.clip_value=0.01", "optimizer.clip_norm=null"),
 ]
+SGD = ("optimizer.method=sgd", "optimizer.learning_rate=10")
+EMA = ("optimizer.average.method=ema",)
+TRIGGERED = (*SGD, "optimizer.average={method: triggered, patience: 1}")
+AVERAGES = [
+    EMA,
+    ("optimizer.average={method: ema, decay: 0.3}", "model.num_layers=2", "model.dropout=0.3", "model.cell=gru"),
+    (*EMA, "corpus.split=none", "optimizer.accumulation=3"),
+    (*EMA, "model.direction=bidirectional", "sampling.method=random", "train.eval_every=3"),
+    (*EMA, "model.learned_state=true", "model.embedding_size=8", "model.tied_embeddings=true"),
+    (*TRIGGERED, "train.eval_every=1", "optimizer.weight_decay=0.001", "optimizer.momentum=0.5"),
+    (*TRIGGERED, "train.eval_every=2", "train.early_stopping=9", "checkpoint.minutes=1e-9"),
+    (*TRIGGERED, "train.eval_every=8", "eval.max_chars=50"),  # too seldom for it to begin
+]
 SCHEDULES = [
     ("optimizer.schedule={method: step, every: 5, warmup_steps: 3}",),
     ("optimizer.schedule={method: exponential, every: {epochs: 1}}",),
@@ -121,11 +134,30 @@ PERIODS = [
 ]
 
 
-@pytest.mark.parametrize("overrides", [*IMPLEMENTATIONS, *MODELS, *OPTIMIZERS, *SCHEDULES, *PERIODS], ids=" ".join)
+@pytest.mark.parametrize(
+    "overrides", [*IMPLEMENTATIONS, *MODELS, *OPTIMIZERS, *AVERAGES, *SCHEDULES, *PERIODS], ids=" ".join
+)
 def test_so_is_one_of_any_other_kind(laboratory: Any, endurance: Any, overrides: tuple[str, ...]) -> None:
     random = Random(f"{endurance.seed} {overrides}")
     for _ in range(endurance.times(1, 5)):
         cuts = laboratory.cuts(random, *sorted(random.sample(range(1, 12), 2)))
+        difference = laboratory.difference(cuts, *overrides)
+        assert difference is None, (cuts, difference)
+
+
+@pytest.mark.parametrize("where", ["before", "at", "after", "inside", "end", "twice", "five times"])
+def test_so_is_one_whose_average_has_begun_or_has_not(laboratory: Any, endurance: Any, where: str) -> None:
+    overrides = (*TRIGGERED, "train.eval_every=1", "model.num_layers=2", "model.dropout=0.3")
+    checkpoints = laboratory.trace(laboratory.whole(*overrides)).checkpoints
+    begun = [step for step, files in checkpoints.items() if files["state"]["progress"]["is_averaging"]]
+    # Of the checkpoint at which it begins, the model still has the raw weights.
+    assert 2 < begun[0] < NUM_STEPS - 3
+    assert [checkpoints[step]["state"]["progress"]["num_averaged"] for step in begun] == list(range(len(begun)))
+    random = Random(f"{endurance.seed} {where}")
+    beside = {"before": begun[0] - 1, "at": begun[0], "after": begun[0] + 1}
+    steps = [beside[where]] if where in beside else cut_steps(where, random, WINDOWS_PER_EPOCH)
+    for is_abrupt in (True, False):
+        cuts = [replace(cut, is_abrupt=is_abrupt) for cut in laboratory.cuts(random, *steps)]
         difference = laboratory.difference(cuts, *overrides)
         assert difference is None, (cuts, difference)
 
@@ -264,6 +296,13 @@ def digest(folder: Path) -> dict[str, tuple[int, bytes]]:
             ("optimizer.schedule={method: cosine, total_steps: 16}", "train.max_steps=9"),
             ("train.max_steps=16",),
         ),
+        ((*EMA, "train.max_steps=8"), ("train.max_steps=16",)),
+        ((*EMA, "train.max_steps=10"), ("train.max_steps=16",)),
+        # Off schedule: the first end's figure is none that could begin it.
+        *(
+            ((*TRIGGERED, "train.eval_every=2", f"train.max_steps={steps}"), ("train.max_steps=16",))
+            for steps in (5, 8, 11)
+        ),
     ],
     ids=lambda texts: " ".join(texts),
 )
@@ -369,7 +408,14 @@ def test_a_changed_period_changes_no_weight(laboratory: Any, then: str) -> None:
         assert found[name] == expected[name]
 
 
-@pytest.mark.parametrize("listens", ["train.early_stopping=5", "optimizer.schedule.method=plateau"])
+@pytest.mark.parametrize(
+    "listens",
+    [
+        "train.early_stopping=5",
+        "optimizer.schedule.method=plateau",
+        "optimizer={method: sgd, average: {method: triggered}}",
+    ],
+)
 @pytest.mark.parametrize(
     ("then", "named"),
     [
@@ -377,7 +423,7 @@ def test_a_changed_period_changes_no_weight(laboratory: Any, then: str) -> None:
         ("eval.max_chars=40", "eval.max_chars was 20000 and is 40"),
     ],
 )
-def test_what_decides_steps_through_validation_must_not_change(
+def test_what_decides_anything_through_validation_must_not_change(
     laboratory: Any, listens: str, then: str, named: str
 ) -> None:
     folder = laboratory.folder()
@@ -399,6 +445,7 @@ def test_what_decides_steps_through_validation_must_not_change(
         (("corpus.clean={lowercase: true}",), ["corpus.clean.lowercase was False and is True"]),
         (("vocabulary.min_count=2",), ["vocabulary.min_count was 1 and is 2"]),
         (("optimizer.schedule={method: cosine, total_steps: 5}",), ["optimizer.schedule.method was 'constant'"]),
+        (("optimizer.average.method=ema",), ["optimizer.average.method was 'none' and is 'ema'"]),
     ],
     ids=lambda texts: " ".join(texts),
 )

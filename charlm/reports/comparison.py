@@ -1,0 +1,109 @@
+"""Runs side by side: where their settings differ, and what each of these came to, over its seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charlm.errors import CharlmError, ConfigError, RunError
+from charlm.reports.caveats import row_caveats, text_caveats
+from charlm.reports.results import Result, names_of, read_result
+from charlm.reports.rows import Row, group
+from charlm.runs.folder import Run, find_run, runs_folder
+
+SEED = "train.seed"
+CORPUS = ("corpus.name", "corpus.path")
+# What changes no figure, or only says where: no difference between runs, unless there is no other.
+ASIDE = (*CORPUS, "train.device", "train.threads", "model.implementation", "checkpoint", "sample", "eval.baselines")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side.
+
+    Args:
+        settings: the dotted keys that differ between rows, in the order of the configuration.
+        rows: runs that differ by their seed alone, in the order in which the first of each was given.
+        warnings: sentences on what does not compare, or is not counted.
+        left_out: a sentence on each damaged run, which is in no row.
+    """
+
+    settings: tuple[str, ...]
+    rows: tuple[Row, ...]
+    warnings: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+    def as_record(self) -> dict[str, Any]:
+        """Return a JSON object of `rows` and `warnings`."""
+        return {"rows": [row.as_record() for row in self.rows], "warnings": [*self.left_out, *self.warnings]}
+
+
+def compare(*runs: str | Path | Run, runs_dir: Path | None = None) -> Comparison:
+    """Compare runs: the settings that differ, and what each of these came to, over its seeds.
+
+    Runs that differ only by train.seed are one row. Of those with the same seed, which repeat one measurement, the
+    first counts. One that has not finished is a row of its own.
+
+    What changes no figure (device, threads, implementation, checkpoints, samples, baselines) is no difference, unless
+    the runs are the same in all else, seeds included; nor is the place of a corpus whose text is the same.
+
+    Args:
+        runs: runs, their names or their paths; one that is named twice counts once.
+        runs_dir: where runs lie; None takes CHARLM_RUNS_DIR or ./runs.
+    Raises:
+        ConfigError: where no run is named.
+        RunError: for a run that is missing, and where all are damaged; one damaged among others is left out.
+    """
+    if not runs:
+        raise ConfigError("name the runs to compare")
+    folder = runs_folder(runs_dir)
+    found = [run if isinstance(run, Run) else find_run(str(run), folder=folder) for run in runs]
+    by_place: dict[Path, Run] = {}
+    for run in found:
+        by_place.setdefault(run.path.resolve(), run)
+    results: list[Result] = []
+    left_out: list[str] = []
+    for run, name in zip(by_place.values(), names_of(list(by_place.values())), strict=True):
+        try:
+            results.append(read_result(run, name=name))
+        except CharlmError as error:
+            left_out.append(f"the run {name} is left out: {'; '.join(str(error).splitlines())}")
+    if not results:
+        raise RunError("\n".join(left_out))
+    return compare_results(results, left_out=left_out)
+
+
+def compare_results(results: Sequence[Result], *, left_out: Sequence[str] = ()) -> Comparison:
+    """Compare what runs came to.
+
+    Args:
+        results: each of another run.
+        left_out: a sentence on each run that could not be read.
+    """
+    keys = _differing(results)
+    telling = tuple(key for key in keys if not _is_aside(key))
+    corpora, seeds = ({each.corpus_sha256 for each in results}, {each.seed for each in results})
+    # Runs that differ in nothing else are compared for where they ran.
+    for_place = not telling and len(corpora) == len(seeds) == 1
+    if len(corpora) > 1:
+        telling = tuple(key for key in keys if not _is_aside(key) or key in CORPUS)
+    settings = keys if for_place else telling
+    rows = group(results, settings, by_machine=for_place)
+    counted = [result for row in rows for result in row.results]
+    return Comparison(settings, tuple(rows), (*text_caveats(counted), *row_caveats(rows)), tuple(left_out))
+
+
+def _differing(results: Sequence[Result]) -> tuple[str, ...]:
+    keys = dict.fromkeys(key for result in results for key in result.settings)
+    return tuple(key for key in keys if key != SEED and _num_different(each.settings.get(key) for each in results) > 1)
+
+
+def _is_aside(key: str) -> bool:
+    return any(f"{key}.".startswith(f"{aside}.") for aside in ASIDE)
+
+
+def _num_different(values: Iterable[Any]) -> int:
+    return len({json.dumps(value) for value in values})

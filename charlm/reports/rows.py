@@ -1,0 +1,161 @@
+"""Runs of the same settings as one row: their seeds, and the mean and the deviation of what they came to."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from statistics import fmean, stdev
+from typing import Any
+
+from charlm.reports.results import FIGURES, Result, State
+
+SEPARATORS = "-_. "
+SEED = rf"(?:[{SEPARATORS}]+(?:seed|s))?[{SEPARATORS}]*{{seed}}$"
+WORD = re.compile(rf"[{SEPARATORS}]?[^{SEPARATORS}]+|[{SEPARATORS}]")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What some independent runs came to.
+
+    Args:
+        mean: of their values.
+        deviation: of a single run, n - 1 in the denominator; None where there is one run, which shows none.
+        num_runs: how many have the value.
+    """
+
+    mean: float
+    deviation: float | None
+    num_runs: int
+
+    def as_record(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        return {"mean": self.mean, "deviation": self.deviation, "num_runs": self.num_runs}
+
+
+def spread(values: Iterable[float]) -> Spread | None:
+    """Return the mean of independent runs' values and their standard deviation, n - 1; None without a value."""
+    values = tuple(values)
+    return Spread(fmean(values), stdev(values) if len(values) > 1 else None, len(values)) if values else None
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that differ by their seed alone.
+
+    Args:
+        name: what their names have in common; of one run, its name.
+        results: one for each seed, in the order of the seeds; they alone count.
+        repeats: names of runs that repeat the seed of one of them.
+        settings: those that differ between rows, by dotted key.
+    """
+
+    name: str
+    results: tuple[Result, ...]
+    repeats: tuple[str, ...]
+    settings: Mapping[str, Any]
+
+    @property
+    def state(self) -> State:
+        """Whether the runs have finished: all have, or there is one."""
+        return self.results[0].state
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds."""
+        return tuple(result.seed for result in self.results)
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """The kinds of machines, each once."""
+        return tuple(dict.fromkeys(result.machine for result in self.results))
+
+    def nats(self, figure: str) -> Spread | None:
+        """Return a figure of FIGURES in nats a character; None where no run has it."""
+        return spread(result.figures[figure].nats_per_char for result in self.results if figure in result.figures)
+
+    def bits(self, figure: str) -> Spread | None:
+        """Return a figure of FIGURES in bits a character; None where no run has it."""
+        return spread(result.figures[figure].bits_per_char for result in self.results if figure in result.figures)
+
+    def chars_per_second(self) -> Spread | None:
+        """Return the training speed; None where nothing has been evaluated."""
+        return spread(each.chars_per_second for each in self.results if each.chars_per_second is not None)
+
+    def minutes(self) -> Spread | None:
+        """Return the minutes a run took; None where nothing has been evaluated."""
+        return spread(each.minutes for each in self.results if each.minutes is not None)
+
+    def as_record(self) -> dict[str, Any]:
+        """Return a JSON object; a spread is one of mean, deviation and num_runs."""
+        first = self.results[0]
+        record: dict[str, Any] = {
+            "name": self.name,
+            "runs": [result.name for result in self.results],
+            "repeats": list(self.repeats),
+            "seeds": list(self.seeds),
+            "state": self.state,
+            "steps": spread(result.steps for result in self.results),
+            "settings": dict(self.settings),
+        }
+        for figure in FIGURES:
+            record[f"{figure}_nats_per_char"], record[f"{figure}_bpc"] = self.nats(figure), self.bits(figure)
+            record[f"{figure}_chars"] = first.figures[figure].num_chars if figure in first.figures else None
+        record |= {
+            "corpus_sha256": first.corpus_sha256,
+            "val_sha256": first.val_sha256,
+            "test_sha256": first.test_sha256,
+            "num_parameters": first.num_parameters,
+            "chars_per_second": self.chars_per_second(),
+            "minutes": self.minutes(),
+            "machines": list(self.machines),
+        }
+        return {key: value.as_record() if isinstance(value, Spread) else value for key, value in record.items()}
+
+
+def group(results: Iterable[Result], keys: Sequence[str], *, by_machine: bool) -> list[Row]:
+    """Return the rows of runs, in the order of their first runs.
+
+    Args:
+        results: what the runs came to.
+        keys: the settings that tell rows apart, the seed not among them; their texts do as well.
+        by_machine: whether the kinds of machines do too.
+    """
+    groups: dict[str, list[Result]] = {}
+    for number, result in enumerate(results):
+        texts = (result.corpus_sha256, result.val_sha256, result.test_sha256)
+        # The best so far of a run that has not finished is no draw from what the others came to.
+        alone = None if result.is_finished else number
+        kind = [*(result.settings.get(key) for key in keys), *texts, by_machine and result.machine, alone]
+        groups.setdefault(json.dumps(kind), []).append(result)
+    rows = [_row(runs, keys) for runs in groups.values()]
+    names = [row.name for row in rows]
+    return [replace(row, name=_joined(row)) if not row.name or names.count(row.name) > 1 else row for row in rows]
+
+
+def _row(runs: Sequence[Result], keys: Sequence[str]) -> Row:
+    """Return a row in which each seed counts once, by the first of its runs."""
+    by_seed: dict[int, Result] = {}
+    for result in runs:
+        by_seed.setdefault(result.seed, result)
+    counted = tuple(by_seed[seed] for seed in sorted(by_seed))
+    repeats = tuple(result.name for result in runs if result is not by_seed[result.seed])
+    return Row(_stem(counted), counted, repeats, {key: counted[0].settings.get(key) for key in keys})
+
+
+def _stem(results: Sequence[Result]) -> str:
+    """Return what the names of runs have in common: `songs` of songs-0 and songs-1; nothing may be."""
+    if len(results) == 1:
+        return results[0].name
+    without_seeds = {re.sub(SEED.format(seed=result.seed), "", result.name) for result in results}
+    if len(without_seeds) == 1:
+        return without_seeds.pop()
+    words = zip(*(WORD.findall(result.name) for result in results), strict=False)
+    return "".join(same[0] for same in takewhile(lambda each: len(set(each)) == 1, words)).rstrip(SEPARATORS)
+
+
+def _joined(row: Row) -> str:
+    return ", ".join(result.name for result in row.results)

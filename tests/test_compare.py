@@ -1,0 +1,883 @@
+"""`charlm compare`: which runs are one row, what their figures come to, what does not compare, and how it is shown."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import math
+import os
+import pty
+import re
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result as Outcome
+
+import charlm
+from charlm.errors import ConfigError, RunError
+from charlm.library import train, train_reports
+from charlm.reports.comparison import ASIDE, compare, compare_results
+from charlm.reports.results import Measured, Result, describe_machine, read_result
+from charlm.reports.rows import Spread, spread
+from charlm.runs.creation import create_run
+from charlm.runs.folder import Run
+from charlm.runs.ownership import take_ownership
+from charlm.settings.schema import Settings
+from charlm.training.reports import Step
+
+Charlm = Callable[..., Outcome]
+Process = Callable[..., "subprocess.Popen[bytes]"]
+MakeSettings = Callable[..., Settings]
+FACTS = {"corpus": "stories", "corpus_sha256": "0" * 64, "num_parameters": 10}
+BOLD = re.compile(r"\x1b\[[01]m")
+SHORT = ("train.max_steps=4", "train.eval_every=2", "eval.baselines=false")
+RESULT = Result(
+    name="a",
+    seed=0,
+    settings={"model.cell": "lstm", "model.dropout": 0.0, "train.seed": 0, "train.threads": 1},
+    state="finished",
+    steps=10,
+    figures={name: Measured(2.0, 99, "v" * 64) for name in ("best_val", "val")},
+    num_parameters=10,
+    chars_per_second=100.0,
+    minutes=1.0,
+    machine="2 cores",
+    corpus_sha256="c" * 64,
+    val_sha256="v" * 64,
+    test_sha256="t" * 64,
+    is_leaky=False,
+)
+
+
+def result(name: str, seed: int = 0, nats: float = 2.0, /, **settings: Any) -> Result:
+    """Return a made-up result; settings are written `model__dropout`."""
+    named = {key.replace("__", "."): value for key, value in settings.items()}
+    figures = {figure: replace(measured, nats_per_char=nats) for figure, measured in RESULT.figures.items()}
+    values = {**RESULT.settings, "train.seed": seed, **named}
+    return replace(RESULT, name=name, seed=seed, settings=values, figures=figures)
+
+
+def row_names(*results: Result) -> list[str]:
+    """Return the names of the rows that runs make."""
+    return [row.name for row in compare_results(results).rows]
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_settings: MakeSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of runs that nobody may change: two cells with seeds, another split, one cut short."""
+    folder = tmp_path_factory.mktemp("compare") / "runs"
+    for name, *overrides in (
+        *((f"lstm-{seed}", f"train.seed={seed}") for seed in (0, 1, 2)),
+        *((f"gru-{seed}", f"train.seed={seed}", "model.cell=gru") for seed in (0, 1)),
+        ("split", "corpus.split=80/10/10"),
+        ("partly", "eval.max_chars=50"),
+        ("both-ways", "model.direction=bidirectional"),
+        ("leaky", "model.direction=leaky"),
+    ):
+        train(tiny_settings(*SHORT, *overrides), name=name, runs_dir=folder)
+    settings = tiny_settings(*SHORT, "train.seed=3", "train.max_steps=40")
+    stop: list[str] = []
+    for report in train_reports(
+        settings, name="cut", runs_dir=folder, should_stop=lambda stop=stop: stop[-1] if stop else None
+    ):
+        if isinstance(report, Step) and report.step == 5:
+            stop.append("interrupt")
+    return folder
+
+
+@pytest.fixture
+def records(runs: Path, charlm_command: Charlm) -> Callable[..., dict[str, Any]]:
+    """Return what gives the JSON object of a comparison of runs of that folder."""
+
+    def read(*names: str) -> dict[str, Any]:
+        outcome = charlm_command("compare", *names, "--json", f"--runs-dir={runs}")
+        assert (outcome.exit_code, outcome.stderr, outcome.stdout.count("\n")) == (0, "", 1)
+        return json.loads(outcome.stdout, parse_constant=pytest.fail)
+
+    return read
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a run as they stand in its file."""
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def on_terminal(charlm_process: Process, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return what runs `charlm compare` on a terminal of so many columns, and gives what it shows, without bold."""
+
+    def run(columns: int, *arguments: str | Path) -> str:
+        monkeypatch.setenv("TERM", "xterm-256color")
+        # Readline, which pytest loads, puts a width there that os.environ knows nothing of.
+        os.unsetenv("COLUMNS")
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        process = charlm_process("compare", *arguments, stdout=slave)
+        os.close(slave)
+        shown = b"".join(read_until_hung_up(master)).decode()
+        os.close(master)
+        assert process.wait(timeout=60) == 0
+        assert shown.startswith("\x1b[1mrun")
+        return BOLD.sub("", shown)
+
+    return run
+
+
+def read_until_hung_up(master: int) -> Iterator[bytes]:
+    """Yield what a terminal shows until its program ends, which Linux tells by an error and macOS by nothing."""
+    with suppress(OSError):
+        while block := os.read(master, 65536):
+            yield block
+
+
+# Figures.
+
+
+def test_a_row_of_seeds_has_the_mean_and_the_deviation_of_what_stands_in_their_files(
+    runs: Path, records: Callable[..., dict[str, Any]]
+) -> None:
+    (row,) = records("lstm-2", "lstm-0", "lstm-1")["rows"]
+    assert (row["name"], row["runs"], row["seeds"]) == ("lstm", ["lstm-0", "lstm-1", "lstm-2"], [0, 1, 2])
+    assert (row["state"], row["settings"], row["repeats"]) == ("finished", {}, [])
+    files = [lines_of(runs / name) for name in row["runs"]]
+    ends = [lines[-1] for lines in files]
+    expected = {
+        "val_nats_per_char": [end["val_nats_per_char"] for end in ends],
+        "test_nats_per_char": [end["test_nats_per_char"] for end in ends],
+        "val_bpc": [end["val_bpc"] for end in ends],
+        "test_bpc": [end["test_bpc"] for end in ends],
+        "best_val_bpc": [min(line["val_bpc"] for line in lines[:-1]) for lines in files],
+        "best_val_nats_per_char": [min(line["val_nats_per_char"] for line in lines[:-1]) for lines in files],
+        "chars_per_second": [end["chars_per_second"] for end in ends],
+        "minutes": [end["seconds"] / 60 for end in ends],
+        "steps": [4, 4, 4],
+    }
+    for key, values in expected.items():
+        mean = sum(values) / 3
+        deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / 2)
+        found = {"mean": pytest.approx(mean, rel=1e-12), "deviation": pytest.approx(deviation, rel=1e-6, abs=1e-12)}
+        assert row[key] == {**found, "num_runs": 3}, key
+    assert row["val_bpc"]["deviation"] > 0
+    assert row["val_bpc"]["mean"] == pytest.approx(row["val_nats_per_char"]["mean"] / math.log(2), rel=1e-12)
+    facts = json.loads((runs / "lstm-0" / "environment.json").read_text(encoding="utf-8"))
+    hashes = {part: facts["split"][part]["sha256"] for part in ("val", "test")}
+    assert {part: row[f"{part}_sha256"] for part in hashes} == hashes
+    assert {part: ends[0][f"{part}_sha256"] for part in hashes} == hashes
+    assert (row["corpus_sha256"], row["num_parameters"]) == (facts["corpus_sha256"], facts["num_parameters"])
+    assert (row["val_chars"], row["test_chars"], row["best_val_chars"]) == (149, 149, 149)
+    assert row["machines"] == [describe_machine(facts)]
+
+
+def test_the_cost_of_a_run_is_told_in_its_own_units(
+    tmp_path: Path, runs: Path, records: Callable[..., dict[str, Any]], charlm_command: Charlm
+) -> None:
+    copied = shutil.copytree(runs / "gru-0", tmp_path / "slow")
+    lines = lines_of(copied)
+    lines[-1] |= {"seconds": 5430.0, "chars_per_second": 1234.4}
+    (copied / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    (row,) = records(str(copied))["rows"]
+    assert (row["minutes"]["mean"], row["chars_per_second"]["mean"]) == (90.5, 1234.4)
+    header, cells = [line.split("\t") for line in charlm_command("compare", copied).stdout.splitlines()]
+    shown = dict(zip(header, cells, strict=True))
+    assert (shown["minutes"], shown["chars/s"], shown["parameters"]) == ("90.5", "1,234", f"{row['num_parameters']:,}")
+
+
+def test_a_single_run_shows_no_deviation(runs: Path, records: Callable[..., dict[str, Any]]) -> None:
+    found = records("gru-1")
+    (row,) = found["rows"]
+    assert (row["name"], row["runs"], row["seeds"]) == ("gru-1", ["gru-1"], [1])
+    assert row["val_bpc"] == {"mean": lines_of(runs / "gru-1")[-1]["val_bpc"], "deviation": None, "num_runs": 1}
+    assert found["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], None),
+        ([3.5], Spread(3.5, None, 1)),
+        ([1.0, 3.0], Spread(2.0, math.sqrt(2), 2)),
+        ([2.0, 2.0, 2.0], Spread(2.0, 0.0, 3)),
+        ([1.0, 2.0, 3.0, 4.0], Spread(2.5, math.sqrt(5 / 3), 4)),
+        ((value for value in (1.0, 2.0)), Spread(1.5, math.sqrt(1 / 2), 2)),
+    ],
+)
+def test_a_spread_is_the_mean_and_the_deviation_of_a_sample(values: Any, expected: Spread | None) -> None:
+    found = spread(values)
+    assert (found is None) == (expected is None)
+    if found and expected:
+        assert (found.mean, found.num_runs) == (expected.mean, expected.num_runs)
+        assert found.deviation == (None if expected.deviation is None else pytest.approx(expected.deviation, rel=1e-14))
+        if found.num_runs > 1:
+            assert found.deviation == pytest.approx(statistics.stdev(list(values) or [1.0, 2.0]), rel=1e-12)
+
+
+def test_the_best_figure_is_the_lowest_of_training_and_the_final_one_the_closing_reading(
+    tmp_path: Path, runs: Path
+) -> None:
+    copied = shutil.copytree(runs / "lstm-0", tmp_path / "copied")
+    lines = lines_of(copied)
+    lines[0] |= {"val_bpc": 1.5, "val_nats_per_char": 1.5 * math.log(2), "val_chars": 20}
+    lines[-1] |= {"val_bpc": 1.75, "val_nats_per_char": 1.75 * math.log(2)}
+    (copied / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    (row,) = compare(copied).rows
+    best, final = row.bits("best_val"), row.bits("val")
+    assert best
+    assert final
+    assert (best.mean, final.mean) == (pytest.approx(1.5), pytest.approx(1.75))
+    assert row.as_record()["best_val_chars"] == 20
+
+
+def test_a_run_of_an_older_charlm_tells_its_bits_alone(tmp_path: Path, runs: Path) -> None:
+    copied = shutil.copytree(runs / "lstm-0", tmp_path / "copied")
+    end = {key: value for key, value in lines_of(copied)[-1].items() if not key.endswith(("_nats_per_char", "sha256"))}
+    (copied / "metrics.jsonl").write_text(json.dumps(end) + "\n", encoding="utf-8")
+    (row,) = compare(copied).rows
+    nats = row.nats("val")
+    assert nats
+    assert nats.mean == pytest.approx(end["val_bpc"] * math.log(2), rel=1e-12)
+    assert row.as_record()["val_sha256"] == lines_of(runs / "lstm-0")[-1]["val_sha256"]
+    assert row.nats("best_val") is None
+
+
+def test_a_model_that_reads_both_ways_has_its_cloze_figures_beside_those_of_its_forward_half(
+    runs: Path, records: Callable[..., dict[str, Any]], charlm_command: Charlm
+) -> None:
+    found = records("lstm-0", "both-ways")
+    forward, both = found["rows"]
+    end = lines_of(runs / "both-ways")[-1]
+    for part in ("val", "test"):
+        assert forward[f"{part}_cloze_bpc"] is None
+        assert both[f"{part}_cloze_bpc"]["mean"] == pytest.approx(end[f"{part}_cloze_bpc"], rel=1e-12)
+        assert both[f"{part}_bpc"]["mean"] == pytest.approx(end[f"{part}_bpc"], rel=1e-12)
+    assert both["settings"]["model.direction"] == "bidirectional"
+    assert "val cloze" in charlm_command("compare", "lstm-0", "both-ways", f"--runs-dir={runs}").stdout
+    assert "cloze" not in charlm_command("compare", "lstm-0", "gru-0", f"--runs-dir={runs}").stdout
+
+
+# Which runs are one row.
+
+
+def test_the_settings_that_differ_are_shown_and_only_those(records: Callable[..., dict[str, Any]]) -> None:
+    found = records("lstm-0", "gru-0", "lstm-1", "gru-1", "lstm-2")
+    assert [(row["name"], row["seeds"], row["settings"]) for row in found["rows"]] == [
+        ("lstm", [0, 1, 2], {"model.cell": "lstm"}),
+        ("gru", [0, 1], {"model.cell": "gru"}),
+    ]
+    assert found["warnings"] == []
+
+
+def test_one_run_of_another_seed_and_setting_alone_shows_no_seed_as_a_setting(
+    records: Callable[..., dict[str, Any]],
+) -> None:
+    assert [row["settings"] for row in records("lstm-0", "gru-1")["rows"]] == [
+        {"model.cell": "lstm"},
+        {"model.cell": "gru"},
+    ]
+
+
+@pytest.mark.parametrize("key", ASIDE)
+def test_what_changes_no_figure_parts_no_row_and_is_no_column_where_something_else_differs(key: str) -> None:
+    name = f"{key}.keep_last" if key == "checkpoint" else f"{key}.every" if key == "sample" else key
+    changed = {name.replace(".", "__"): "another"}
+    comparison = compare_results([result("x-0", 0), result("x-1", 1, **changed), result("y-1", 1, model__cell="gru")])
+    assert comparison.settings == ("model.cell",)
+    assert [row.name for row in comparison.rows] == ["x", "y-1"]
+    assert compare_results([result("x-0", 0), result("x-1", 1, **changed)]).settings == ()
+
+
+@pytest.mark.parametrize("key", ["train.threads", "sample.every", "checkpoint.minutes", "train.device"])
+def test_what_changes_no_figure_is_shown_where_nothing_else_differs(key: str) -> None:
+    comparison = compare_results([result("a"), result("b", **{key.replace(".", "__"): 7})])
+    assert comparison.settings == (key,)
+    assert [(row.name, row.settings[key]) for row in comparison.rows] == [("a", RESULT.settings.get(key)), ("b", 7)]
+
+
+def test_a_setting_that_begins_like_one_of_the_place_is_a_setting() -> None:
+    assert compare_results([result("a"), result("b", sampling__seq_len=7)]).settings == ("sampling.seq_len",)
+    assert compare_results([result("a"), result("b", 1, train__threads_each=7)]).settings == ("train.threads_each",)
+
+
+def test_runs_that_are_the_same_in_all_are_told_apart_by_their_machines_alone() -> None:
+    other = replace(result("b"), machine="64 cores")
+    assert row_names(result("a"), other) == ["a", "b"]
+    assert row_names(result("a"), result("b")) == ["a"]
+    (row,) = compare_results([result("x-0"), replace(result("x-1", 1), machine="64 cores")]).rows
+    assert row.machines == ("2 cores", "64 cores")
+
+
+def test_a_row_of_unlike_machines_says_that_its_speed_is_no_mean_of_like_values() -> None:
+    rest = replace(result("x-1", 1), machine="64 cores")
+    (warning,) = compare_results([result("x-0"), rest]).warnings
+    assert warning.startswith("x-0, x-1 ran on unlike machines (2 cores; 64 cores): ")
+
+
+def test_runs_on_different_texts_are_different_rows_whatever_their_settings() -> None:
+    for changed in ("corpus_sha256", "val_sha256", "test_sha256"):
+        other = replace(result("x-1", 1), **{changed: "e" * 64})
+        assert row_names(result("x-0"), other) == ["x-0", "x-1"]
+
+
+def test_another_corpus_is_named_by_its_place_where_its_text_differs(
+    tmp_path: Path, runs: Path, tiny_settings: MakeSettings, corpus_text: str
+) -> None:
+    places = [tmp_path / "same.txt", tmp_path / "other.txt"]
+    for place, text in zip(places, (corpus_text, corpus_text[::-1]), strict=True):
+        place.write_text(text, encoding="utf-8")
+        train(tiny_settings(*SHORT, f"corpus.path='{place}'", "train.seed=5"), name=place.stem, runs_dir=tmp_path)
+    same = compare(runs / "lstm-0", tmp_path / "same")
+    assert (same.settings, len(same.rows), same.warnings) == ((), 1, ())
+    other = compare(runs / "lstm-0", tmp_path / "other")
+    assert (other.settings, len(other.rows)) == (("corpus.path",), 2)
+    assert [warning.split(" figures")[0] for warning in other.warnings] == ["the validation", "the test"]
+
+
+def test_a_run_that_repeats_a_seed_is_told_and_not_counted(
+    tmp_path: Path, runs: Path, records: Callable[..., dict[str, Any]]
+) -> None:
+    again = str(shutil.copytree(runs / "lstm-0", tmp_path / "again"))
+    found = records("lstm-0", "lstm-1", again)
+    (row,) = found["rows"]
+    assert (row["runs"], row["repeats"], row["val_bpc"]["num_runs"]) == (["lstm-0", "lstm-1"], ["again"], 2)
+    assert row["val_bpc"] == records("lstm-0", "lstm-1")["rows"][0]["val_bpc"]
+    assert found["warnings"] == [
+        "again repeats the settings and a seed of lstm-0, lstm-1: no independent measurement, and not counted"
+    ]
+    (alone,) = records(again, "lstm-0")["rows"]
+    assert (alone["runs"], alone["repeats"]) == (["again"], ["lstm-0"])
+    assert alone["val_bpc"]["deviation"] is None
+
+
+def test_several_repeats_are_told_in_one_sentence() -> None:
+    comparison = compare_results([result("a", 1), result("b", 1), result("c", 1), result("d", 0)])
+    assert comparison.rows[0].seeds == (0, 1)
+    assert comparison.warnings == (
+        "b, c repeat the settings and a seed of d, a: no independent measurement, and not counted",
+    )
+
+
+def test_a_run_that_is_named_twice_counts_once(
+    tmp_path: Path, runs: Path, records: Callable[..., dict[str, Any]]
+) -> None:
+    (tmp_path / "link").symlink_to(runs / "lstm-0")
+    found = records("lstm-0", str(runs / "lstm-0"), f"{runs}/lstm-1/../lstm-0/", str(tmp_path / "link"))
+    assert ([row["runs"] for row in found["rows"]], found["warnings"]) == ([["lstm-0"]], [])
+    assert found["rows"][0]["repeats"] == []
+
+
+def test_runs_of_the_same_name_are_called_by_their_paths(tmp_path: Path, runs: Path) -> None:
+    copied = shutil.copytree(runs / "gru-0", tmp_path / "lstm-0")
+    names = [row.name for row in compare(runs / "lstm-0", copied, runs / "split").rows]
+    assert names == [str(runs / "lstm-0"), str(copied), "split"]
+
+
+@pytest.mark.parametrize(
+    ("names", "stem"),
+    [
+        (("songs-0", "songs-1"), "songs"),
+        (("songs0", "songs1"), "songs"),
+        (("songs-seed0", "songs-seed1"), "songs"),
+        (("songs-s0", "songs-s1"), "songs"),
+        (("songs_seed_0", "songs_seed_1"), "songs"),
+        (("songs", "songs-again"), "songs"),
+        (("songs-first", "songs-final"), "songs"),
+        (("gru-256-a", "gru-256-b"), "gru-256"),
+        (("gru-25", "gru-26"), "gru"),
+        (("0", "1"), "0, 1"),
+        (("alpha", "beta"), "alpha, beta"),
+        (("ab", "ac"), "ab, ac"),
+    ],
+)
+def test_a_row_is_called_by_what_its_runs_names_have_in_common(names: tuple[str, str], stem: str) -> None:
+    assert row_names(*(result(name, seed) for seed, name in enumerate(names))) == [stem]
+
+
+def test_the_digits_that_seeds_share_are_no_part_of_a_name() -> None:
+    assert row_names(*(result(f"songs{seed}", seed) for seed in (10, 11, 12))) == ["songs"]
+
+
+def test_rows_that_would_have_the_same_name_are_called_by_all_their_runs() -> None:
+    pairs = [
+        result("a-0", 0),
+        result("a-1", 1),
+        result("a-2", 0, model__cell="gru"),
+        result("a-3", 1, model__cell="gru"),
+    ]
+    assert row_names(*pairs) == ["a-0, a-1", "a-2, a-3"]
+    assert row_names(*pairs[:2], result("a", 0, model__cell="rnn")) == ["a-0, a-1", "a"]
+
+
+def test_rows_come_in_the_order_in_which_their_first_runs_were_named(records: Callable[..., dict[str, Any]]) -> None:
+    names = ("gru-1", "split", "lstm-0", "gru-0")
+    assert [row["runs"] for row in records(*names)["rows"]] == [["gru-0", "gru-1"], ["split"], ["lstm-0"]]
+
+
+def test_a_period_in_epochs_is_one_value(tiny_settings: MakeSettings, tmp_path: Path) -> None:
+    for number, period in enumerate(("6", "{epochs: 2}", "{epochs: 3}")):
+        settings = tiny_settings(f"train.eval_every={period}", f"train.epochs={number + 1}")
+        create_run(settings, FACTS, folder=tmp_path, name=f"run-{number}")[1].release()
+    comparison = compare(*(tmp_path / f"run-{number}" for number in range(3)))
+    assert comparison.settings == ("train.epochs", "train.eval_every")
+    assert [row.settings["train.eval_every"] for row in comparison.rows] == [6, {"epochs": 2}, {"epochs": 3}]
+
+
+# What does not compare.
+
+
+def test_figures_of_different_splits_are_never_in_one_column_without_a_warning(
+    runs: Path, records: Callable[..., dict[str, Any]]
+) -> None:
+    found = records("lstm-0", "split", "lstm-1")
+    hashes = {name: lines_of(runs / name)[-1] for name in ("lstm-0", "split")}
+    assert found["warnings"] == [
+        f"the {word} figures are of different texts and do not compare: "
+        f"lstm-0, lstm-1 of SHA-256 {hashes['lstm-0'][f'{part}_sha256'][:8]}; "
+        f"split of SHA-256 {hashes['split'][f'{part}_sha256'][:8]}"
+        for word, part in (("validation", "val"), ("test", "test"))
+    ]
+    assert [row["val_sha256"] for row in found["rows"]] == [hashes[name]["val_sha256"] for name in ("lstm-0", "split")]
+    assert [row["test_sha256"] for row in found["rows"]] == [
+        hashes[name]["test_sha256"] for name in ("lstm-0", "split")
+    ]
+
+
+def test_only_the_part_that_differs_is_warned_of() -> None:
+    texts = {"val": Measured(2.0, 99, "w" * 64), "test": Measured(2.0, 99, "t" * 64)}
+    one = replace(result("a"), figures={**RESULT.figures, "test": texts["test"]})
+    other = replace(result("b", model__cell="gru"), figures=texts)
+    (warning,) = compare_results([one, other]).warnings
+    assert warning.startswith("the validation figures are of different texts and do not compare: a of ")
+    # A part that only one of them has is in no one's way.
+    alone = replace(result("b", model__cell="gru"), figures={"test": Measured(2.0, 99, "s" * 64)})
+    assert compare_results([result("a"), alone]).warnings == ()
+
+
+def test_figures_of_unknown_texts_do_not_pass_for_comparable() -> None:
+    unknown = [
+        replace(result(name, model__cell=name), figures={"val": Measured(2.0, 99, None)}, val_sha256=None)
+        for name in ("rnn", "gru")
+    ]
+    known = result("a")
+    assert compare_results([unknown[0]]).warnings == ()
+    assert compare_results(unknown).warnings == (
+        "nothing tells whether the validation figures are of the same text: rnn, gru",
+    )
+    (warning,) = compare_results([known, unknown[0]]).warnings
+    assert warning.endswith("a of SHA-256 vvvvvvvv; rnn of a text that was not recorded")
+
+
+def test_best_figures_over_different_lengths_of_the_same_text_are_warned_of(
+    records: Callable[..., dict[str, Any]],
+) -> None:
+    found = records("lstm-0", "partly", "lstm-1")
+    assert found["warnings"] == [
+        "the best validation figures are of more of the text in some runs than in others: "
+        "lstm-0, lstm-1 of 149 predicted characters; partly of 49 predicted characters"
+    ]
+    assert [(row["best_val_chars"], row["val_chars"]) for row in found["rows"]] == [(149, 149), (49, 149)]
+    assert [row["settings"] for row in found["rows"]] == [{"eval.max_chars": 20000}, {"eval.max_chars": 50}]
+
+
+def test_a_model_that_reads_its_own_target_is_never_shown_without_that(records: Callable[..., dict[str, Any]]) -> None:
+    assert records("lstm-0", "leaky")["warnings"] == ["leaky: reads its own target: not a language model"]
+
+
+# Runs that have not finished, and damaged ones.
+
+
+def test_an_unfinished_run_is_a_row_of_its_own_with_its_best_so_far(
+    runs: Path, records: Callable[..., dict[str, Any]]
+) -> None:
+    found = records("lstm-0", "cut", "lstm-1")
+    finished, cut = found["rows"]
+    assert (finished["runs"], cut["runs"]) == (["lstm-0", "lstm-1"], ["cut"])
+    lines = lines_of(runs / "cut")
+    assert {line["kind"] for line in lines} == {"evaluation"}
+    last = lines[-1]
+    best = {"mean": min(line["val_bpc"] for line in lines), "deviation": None, "num_runs": 1}
+    assert (cut["state"], cut["best_val_bpc"], cut["val_bpc"], cut["test_bpc"]) == ("unfinished", best, None, None)
+    assert cut["steps"]["mean"] == last["step"]
+    assert cut["minutes"]["mean"] == last["seconds"] / 60
+    assert cut["chars_per_second"]["mean"] == last["chars_per_second"]
+    # Its budget is another one, which is a difference like any.
+    assert (finished["settings"], cut["settings"]) == ({"train.max_steps": 4}, {"train.max_steps": 40})
+    assert found["warnings"] == [
+        f"cut has not finished (unfinished, step {last['step']}): its figure is the best so far, of 149 predicted "
+        "characters"
+    ]
+
+
+def test_unfinished_runs_that_differ_by_their_seed_alone_have_no_mean() -> None:
+    pieces = [replace(result(f"x-{seed}", seed, 2.0 + seed), state="unfinished") for seed in (0, 1)]
+    comparison = compare_results([*pieces, result("x-2", 2)])
+    assert [row.name for row in comparison.rows] == ["x-0", "x-1", "x-2"]
+    assert len(comparison.warnings) == 2
+
+
+def test_a_run_without_an_evaluation_is_shown_as_having_no_figure(tmp_path: Path, charlm_command: Charlm) -> None:
+    create_run(Settings(), FACTS, folder=tmp_path, name="begun")[1].release()
+    found = json.loads(charlm_command("compare", "begun", "--json", f"--runs-dir={tmp_path}").stdout)
+    assert found["warnings"] == ["begun has not finished (unfinished, step 0): it has no figure yet"]
+    (row,) = found["rows"]
+    assert all(value is None for key, value in row.items() if key.endswith(("_bpc", "_nats_per_char", "_chars")))
+    assert (row["minutes"], row["chars_per_second"], row["machines"]) == (None, None, ["unknown"])
+    plain = charlm_command("compare", "begun", f"--runs-dir={tmp_path}").stdout.splitlines()[1].split("\t")
+    assert plain == ["begun", "0", "unfinished, step 0", "-", "-", "-", "-", "10", "-", "unknown"]
+    markdown = charlm_command("compare", "begun", "--markdown", f"--runs-dir={tmp_path}").stdout.splitlines()
+    assert markdown[2] == "| `begun` (unfinished) | 0 | - | - | 10 | - | unknown |"
+
+
+def test_a_run_that_somebody_goes_on_with_is_running_though_it_had_ended(tmp_path: Path, runs: Path) -> None:
+    copied = Run(shutil.copytree(runs / "lstm-1", tmp_path / "lstm-1"))
+    ownership = take_ownership(copied.path)
+    try:
+        comparison = compare(copied, runs / "lstm-0")
+    finally:
+        ownership.release()
+    assert [(row.name, row.state) for row in comparison.rows] == [("lstm-1", "running"), ("lstm-0", "finished")]
+    assert comparison.warnings[0].startswith("lstm-1 has not finished (running, step 4)")
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "environment.json", "metrics.jsonl"])
+@pytest.mark.parametrize("options", [(), ("--json",), ("--csv",), ("--markdown",)], ids=str)
+def test_a_damaged_run_is_told_in_one_sentence_with_exit_code_4_and_the_others_are_shown(
+    tmp_path: Path, runs: Path, charlm_command: Charlm, file: str, options: tuple[str, ...]
+) -> None:
+    damaged = shutil.copytree(runs / "lstm-1", tmp_path / "damaged")
+    (damaged / file).unlink()
+    if file == "metrics.jsonl":
+        (damaged / file).mkdir()
+    else:
+        (damaged / file).write_text("model: {cell: 3, x: 4}", encoding="utf-8")
+    outcome = charlm_command("compare", "lstm-0", damaged, "gru-0", f"--runs-dir={runs}", *options)
+    assert outcome.exit_code == 4
+    (sentence,) = outcome.stderr.splitlines()
+    assert sentence.startswith("charlm: the run damaged is left out: ")
+    assert file in sentence
+    shown = charlm_command("compare", "lstm-0", "gru-0", f"--runs-dir={runs}", *options)
+    assert shown.exit_code == 0
+    if options == ("--json",):
+        found, expected = json.loads(outcome.stdout), json.loads(shown.stdout)
+        assert found["rows"] == expected["rows"]
+        assert [f"charlm: {warning}" for warning in found["warnings"]] == [sentence]
+    else:
+        assert outcome.stdout == shown.stdout
+
+
+def test_where_all_are_damaged_nothing_is_shown_but_a_sentence_on_each(
+    tmp_path: Path, runs: Path, charlm_command: Charlm
+) -> None:
+    for name in ("one", "two"):
+        (shutil.copytree(runs / "lstm-1", tmp_path / name) / "environment.json").unlink()
+    outcome = charlm_command("compare", "one", "two", "--json", f"--runs-dir={tmp_path}")
+    assert (outcome.exit_code, outcome.stdout) == (4, "")
+    assert [line.split(" is left out")[0] for line in outcome.stderr.splitlines()] == [
+        "charlm: the run one",
+        "charlm: the run two",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "machine"),
+    [
+        ({}, "unknown"),
+        (
+            {"cores": 2, "threads": 2, "kernels": "x86-64-v4", "platform": "Linux-6.1-x86_64-with-glibc2.36"},
+            "2 cores, x86-64-v4, Linux",
+        ),
+        (
+            {"cores": 8, "threads": 1, "kernels": "x86-64-v3, on one thread: torch's", "platform": "Linux-6.1-x86_64"},
+            "8 cores, 1 thread, x86-64-v3, Linux",
+        ),
+        (
+            {
+                "cores": 1,
+                "threads": 1,
+                "kernels": "the native kernels were not",
+                "platform": "macOS-14.5-arm64-arm-64bit",
+            },
+            "1 core, arm64, macOS",
+        ),
+        (
+            {"cores": 4, "implementation": "torch", "kernels": "x86-64-v4", "device": "cpu", "gpus": ["NVIDIA H200"]},
+            "4 cores, x86-64-v4, torch",
+        ),
+        (
+            {
+                "cores": 4,
+                "implementation": "native",
+                "device": "cuda:0",
+                "gpus": ["NVIDIA H200"],
+                "platform": "Linux-6",
+            },
+            "NVIDIA H200, Linux",
+        ),
+        ({"cores": "\x1b[31m", "gpus": 3, "device": 7, "kernels": [1], "platform": {"a": 1}}, "{'a': 1}"),
+        ({"cores": True, "platform": "\x1b[31m-x"}, "\\x1b[31m"),
+    ],
+)
+def test_a_machine_is_a_few_words_whatever_stands_in_the_file(facts: dict[str, Any], machine: str) -> None:
+    assert describe_machine(facts) == machine
+
+
+# What is shown.
+
+
+def test_a_pipe_gets_rows_between_tabs_and_warnings_go_to_standard_error(runs: Path, charlm_command: Charlm) -> None:
+    outcome = charlm_command("compare", "lstm-0", "lstm-1", "lstm-2", "split", "cut", f"--runs-dir={runs}")
+    assert outcome.exit_code == 0
+    header, *rows = [line.split("\t") for line in outcome.stdout.splitlines()]
+    assert header == [
+        *("run", "corpus.split", "train.max_steps", "seeds", "state", "best val bpc", "final val bpc", "test bpc"),
+        *("chars/s", "parameters", "minutes", "machine"),
+    ]
+    assert [len(row) for row in rows] == [len(header)] * 3
+    shown = [dict(zip(header, row, strict=True)) for row in rows]
+    values = [lines_of(runs / f"lstm-{seed}")[-1]["val_bpc"] for seed in range(3)]
+    expected = f"{statistics.fmean(values):.3f} ± {statistics.stdev(values):.3f}"
+    assert (shown[0]["run"], shown[0]["seeds"], shown[0]["final val bpc"]) == ("lstm", "0 to 2", expected)
+    assert shown[1]["corpus.split"] == "0.8, 0.1, 0.1"
+    assert "±" not in shown[1]["final val bpc"]
+    assert [each["state"] for each in shown] == ["finished", "finished", "unfinished, step 4"]
+    assert (shown[2]["final val bpc"], shown[2]["test bpc"]) == ("-", "-")
+    warnings = outcome.stderr.splitlines()
+    assert [line.startswith("charlm: ") for line in warnings] == [True] * 3
+    assert "\x1b" not in outcome.output
+
+
+def test_csv_has_unrounded_values_below_their_names(
+    runs: Path, charlm_command: Charlm, records: Callable[..., dict[str, Any]]
+) -> None:
+    names = ("lstm-0", "lstm-1", "split", "cut")
+    outcome = charlm_command("compare", *names, "--csv", f"--runs-dir={runs}")
+    assert outcome.exit_code == 0
+    rows = list(csv.DictReader(io.StringIO(outcome.stdout)))
+    found = records(*names)
+    assert len(rows) == 3
+    for row, record in zip(rows, found["rows"], strict=True):
+        for key in (
+            "best_val_bpc",
+            "val_bpc",
+            "val_nats_per_char",
+            "test_nats_per_char",
+            "minutes",
+            "chars_per_second",
+        ):
+            mean, deviation = (record[key] and record[key][each] for each in ("mean", "deviation"))
+            assert row[key] == ("" if mean is None else repr(mean))
+            assert row[f"{key}_deviation"] == ("" if deviation is None else repr(deviation))
+        for key in ("name", "state", "val_sha256", "test_sha256", "corpus_sha256"):
+            assert row[key] == record[key]
+        assert row["num_parameters"] == str(record["num_parameters"])
+        assert row["train.max_steps"] == str(record["settings"]["train.max_steps"])
+    assert (rows[0]["runs"], rows[0]["seeds"], rows[0]["repeats"]) == ("lstm-0; lstm-1", "0; 1", "")
+    assert [f"charlm: {warning}" for warning in found["warnings"]] == outcome.stderr.splitlines()
+    assert None not in rows[0]
+
+
+def test_markdown_is_the_table_of_a_readme(runs: Path, charlm_command: Charlm) -> None:
+    names = ("lstm-0", "lstm-1", "lstm-2", "gru-1", "cut")
+    outcome = charlm_command("compare", *names, "--markdown", f"--runs-dir={runs}")
+    assert (outcome.exit_code, outcome.stderr) == (0, "")
+    header, dashes, *rows, empty, warning = outcome.stdout.splitlines()
+    assert header == (
+        "| configuration | seeds | validation nats (mean ± deviation) | bits per character | parameters | minutes | "
+        "machine |"
+    )
+    assert dashes == "|" + " --- |" * 7
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    ends = [lines_of(runs / name)[-1] for name in names[:4]]
+    nats, bits = ([end[key] for end in ends[:3]] for key in ("val_nats_per_char", "val_bpc"))
+    assert cells[0][:4] == [
+        *("`lstm`", "0 to 2"),
+        f"{statistics.fmean(nats):.4f} ± {statistics.stdev(nats):.4f}",
+        f"{statistics.fmean(bits):.3f} ± {statistics.stdev(bits):.3f}",
+    ]
+    assert cells[1][:5] == [
+        *("`gru-1`", "1", f"{ends[3]['val_nats_per_char']:.4f}", f"{ends[3]['val_bpc']:.3f}"),
+        f"{ends[3]['num_parameters']:,}",
+    ]
+    best = min(line["val_nats_per_char"] for line in lines_of(runs / "cut"))
+    assert cells[2][:3] == ["`cut` (unfinished)", "3", f"{best:.4f} (best so far)"]
+    facts = json.loads((runs / "cut" / "environment.json").read_text(encoding="utf-8"))
+    assert [row[6] for row in cells] == [describe_machine(facts)] * 3
+    assert empty == ""
+    assert warning.startswith("Warning: cut has not finished (unfinished, step 4): ")
+    single = charlm_command("compare", "gru-1", "--markdown", f"--runs-dir={runs}").stdout.splitlines()
+    assert len(single) == 3
+    assert "| validation nats | bits per character |" in single[0]
+
+
+def test_markdown_tells_which_figures_do_not_compare(runs: Path, charlm_command: Charlm) -> None:
+    shown = charlm_command("compare", "lstm-0", "split", "--markdown", f"--runs-dir={runs}").stdout
+    assert shown.count("\n\nWarning: the ") == 2
+
+
+def test_a_name_cannot_break_out_of_a_table(tmp_path: Path, runs: Path, charlm_command: Charlm) -> None:
+    odd = shutil.copytree(runs / "lstm-0", tmp_path / "a|b`c\td\ne\x1b[31m[bold]")
+    (cells,) = charlm_command("compare", odd, "--markdown").stdout.splitlines()[2:]
+    assert cells.startswith("| `a\\|b'c\\td\\ne\\x1b[31m[bold]` | 0 | ")
+    plain = charlm_command("compare", odd).stdout.splitlines()
+    assert [line.count("\t") for line in plain] == [plain[0].count("\t")] * 2
+    assert "\x1b" not in "".join(plain)
+    (row,) = csv.DictReader(io.StringIO(charlm_command("compare", odd, "--csv").stdout))
+    assert row["name"] == "a|b`c\\td\\ne\\x1b[31m[bold]"
+
+
+def test_a_wide_terminal_shows_every_column_that_has_something(runs: Path, on_terminal: Callable[..., str]) -> None:
+    lines = on_terminal(200, "lstm-0", "lstm-1", "gru-0", f"--runs-dir={runs}").splitlines()
+    titles = ("run", "cell", "seeds", "best val bpc", "final val bpc", "test bpc", "chars/s", "parameters", "minutes")
+    assert re.split(" {2,}", lines[0].rstrip()) == [*titles, "machine"]
+    assert [line.split()[:3] for line in lines[1:]] == [["lstm", "lstm", "0,"], ["gru-0", "gru", "0"]]
+    # Figures stand below each other at the right, words at the left.
+    assert lines[2].index("gru ") == lines[0].index("cell")
+    ends = [lines[0].index(title) + len(title) for title in ("final val bpc", "parameters")]
+    assert [lines[number][end - 1].isdigit() for number in (1, 2) for end in ends] == [True] * 4
+    assert [lines[number][end] for number in (1, 2) for end in ends] == [" "] * 4
+
+
+def test_a_narrow_terminal_keeps_the_figures_and_says_what_it_leaves_out(
+    runs: Path, on_terminal: Callable[..., str]
+) -> None:
+    lines = on_terminal(60, "lstm-0", "lstm-1", "gru-0", "cut", "split", f"--runs-dir={runs}").splitlines()
+    assert max(map(len, lines)) <= 60
+    assert lines[0].split() == ["run", "state", "best", "val", "bpc", "final", "val", "bpc"]
+    assert [line.split()[0] for line in lines[1:5]] == ["lstm", "gru-0", "cut", "split"]
+    assert "unfinished, step 4" in lines[3]
+    rest = " ".join(" ".join(lines[5:]).split())
+    assert rest.startswith(
+        "no room for: split, cell, max_steps, seeds, test bpc, chars/s, parameters, minutes, machine; --csv has all "
+    )
+    assert rest.count("warning: ") == 3
+
+
+def test_the_most_needed_columns_that_fit_are_shown_in_their_usual_order(
+    runs: Path, on_terminal: Callable[..., str]
+) -> None:
+    lines = on_terminal(45, "lstm-0", "gru-0", f"--runs-dir={runs}").splitlines()
+    assert lines[0].split() == ["run", "cell", "best", "val", "bpc", "final", "val", "bpc"]
+
+
+def test_a_terminal_of_a_few_columns_loses_nothing_of_a_name(runs: Path, on_terminal: Callable[..., str]) -> None:
+    shown = on_terminal(4, "both-ways", f"--runs-dir={runs}")
+    assert "".join(shown.split()).startswith("runboth-waysnoroomfor:")
+    assert max(map(len, shown.splitlines())) <= 4
+
+
+def test_a_setting_whose_last_word_others_have_is_called_by_its_whole_key(
+    tmp_path: Path, tiny_settings: MakeSettings, on_terminal: Callable[..., str]
+) -> None:
+    for name, *overrides in (("a", "sampling.method=random"), ("b", "train.minutes=3", "model.hidden_size=9")):
+        create_run(tiny_settings(*overrides), FACTS, folder=tmp_path, name=name)[1].release()
+    header = on_terminal(200, "a", "b", f"--runs-dir={tmp_path}").splitlines()[0].split()
+    # What no run has is no column.
+    settings = ["sampling.method", "hidden_size", "train.minutes"]
+    assert header == ["run", *settings, "seeds", "state", "parameters", "machine"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "shown"), [((0,), "0"), ((0, 1), "0, 1"), ((1, 2, 3), "1 to 3"), ((0, 1, 5), "0, 1, 5")]
+)
+def test_seeds_in_a_row_are_a_range(seeds: tuple[int, ...], shown: str) -> None:
+    from charlm.console.comparison import print_markdown
+
+    comparison = compare_results([result(f"x-{seed}", seed) for seed in reversed(seeds)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", output := io.StringIO())
+        print_markdown(comparison)
+    assert output.getvalue().splitlines()[2].split(" | ")[1] == shown
+
+
+# The library, and wrong invocations.
+
+
+def test_the_library_does_the_same(runs: Path, records: Callable[..., dict[str, Any]]) -> None:
+    comparison = charlm.compare("lstm-0", runs / "gru-0", Run(runs / "split"), runs_dir=runs)
+    assert comparison.as_record() == records("lstm-0", "gru-0", "split")
+    assert comparison.settings == ("corpus.split", "model.cell")
+    with pytest.raises(ConfigError, match="name the runs to compare"):
+        charlm.compare()
+    with pytest.raises(RunError, match="there is no run absent in "):
+        charlm.compare("absent", runs_dir=runs)
+
+
+def test_the_library_leaves_a_damaged_run_out_and_says_so(tmp_path: Path, runs: Path) -> None:
+    damaged = shutil.copytree(runs / "lstm-1", tmp_path / "damaged")
+    (damaged / "environment.json").unlink()
+    comparison = charlm.compare(runs / "lstm-0", damaged)
+    assert len(comparison.rows) == 1
+    (sentence,) = comparison.left_out
+    assert sentence.startswith("the run damaged is left out: cannot read ")
+    with pytest.raises(RunError, match="the run damaged is left out"):
+        charlm.compare(damaged)
+
+
+def test_a_run_in_the_folder_one_stands_in_has_its_name(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs / "gru-0")
+    assert [row.name for row in charlm.compare(".").rows] == ["gru-0"]
+
+
+def test_reading_a_run_changes_nothing_in_it(runs: Path) -> None:
+    def contents() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in (runs / "cut").rglob("*") if path.is_file()}
+
+    before = contents()
+    assert read_result(Run(runs / "cut"), name="cut").steps == 4
+    assert contents() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        ([], 2, "name the runs to compare: charlm compare RUN RUN; in a shell, runs/* are all"),
+        (["lstm-0", "--json", "--csv"], 2, "--json and --csv exclude each other: give one of them"),
+        (["lstm-0", "--markdown", "--csv"], 2, "--csv and --markdown exclude each other: give one of them"),
+        (["lstm-0", "--json", "--markdown"], 2, "--json and --markdown exclude each other: give one of them"),
+        (["--json", "--csv", "--markdown"], 2, "--json and --csv and --markdown exclude each other: give one of them"),
+        (["absent"], 4, "there is no run absent in "),
+        (["lstm-0", "absent", "--json"], 4, "there is no run absent in "),
+        (["lstm-*"], 4, "there is no run lstm-* in "),
+        ([""], 4, "there is no run  in "),
+        (["lstm-0/config.yaml"], 4, "there is no run lstm-0/config.yaml in "),
+        (["lstm-0", "a\0b"], 4, "there is no run a\\x00b in "),
+        (["lstm-0", "\x1b[31m"], 4, "there is no run \\x1b[31m in "),
+        ([".."], 4, "there is no run .. in "),
+    ],
+    ids=lambda value: ascii(value) if isinstance(value, list) else None,
+)
+def test_a_wrong_invocation_ends_with_one_sentence(
+    runs: Path, charlm_command: Charlm, arguments: list[str], code: int, sentence: str
+) -> None:
+    outcome = charlm_command("compare", *arguments, f"--runs-dir={runs}")
+    assert (outcome.exit_code, outcome.stdout) == (code, "")
+    (line,) = outcome.stderr.splitlines()
+    assert line.startswith(f"charlm: {sentence}")
+
+
+def test_help_and_wrong_usage_bring_in_no_torch() -> None:
+    script = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from charlm.cli.main import app\n"
+        "codes = [CliRunner().invoke(app, ['compare', *line]).exit_code for line in (['--help'], [], ['a', '--yaml'])]\n"
+        "print(codes, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    assert done.stdout == "[0, 2, 2] False\n"
+
+
+@pytest.mark.parametrize("option", ["--yaml", "--json=3", "--csv=x"])
+def test_an_unknown_option_is_wrong_usage(charlm_command: Charlm, option: str) -> None:
+    outcome = charlm_command("compare", "lstm-0", option)
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
