@@ -870,7 +870,8 @@ def test_help_and_wrong_usage_bring_in_no_torch() -> None:
         "import sys\n"
         "from typer.testing import CliRunner\n"
         "from charlm.cli.main import app\n"
-        "codes = [CliRunner().invoke(app, ['compare', *line]).exit_code for line in (['--help'], [], ['a', '--yaml'])]\n"
+        "lines = (['--help'], [], ['a', '--json', '--csv'])\n"
+        "codes = [CliRunner().invoke(app, ['compare', *line]).exit_code for line in lines]\n"
         "print(codes, 'torch' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)

@@ -73,8 +73,8 @@ def break_steps(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def break_them(steps: Collection[int], *, above: float = 0.0) -> None:
         def broken(*arguments: Any, step: int, learning_rate: float, **options: Any) -> StepOutcome:
-            def loss(*inputs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-                cost, means = window_loss(*inputs)
+            def loss(*inputs: Any, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
+                cost, means = window_loss(*inputs, **options)
                 return cost * math.nan, means * math.nan
 
             with pytest.MonkeyPatch.context() as patch:

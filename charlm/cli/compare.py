@@ -14,7 +14,7 @@ from charlm.errors import ConfigError, RunError
 def compare(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(help="Runs' names or paths; one that is named twice counts once.", metavar="RUN..."),
+        typer.Argument(help="Runs' names or paths; one that is named twice counts once.", metavar="RUN"),
     ] = None,
     json_: JsonOption = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print unrounded values between commas.")] = False,
@@ -23,8 +23,9 @@ def compare(
 ) -> None:
     """Compare runs: the settings that differ, and what each came to, over its seeds.
 
-    Runs that differ only by their seed are one row: mean and standard deviation (n - 1) of each figure. The final
-    validation figure is that of the best checkpoint over the whole part; while a run goes on, there is the best so far.
+    Runs that differ only by their seed are one row: the mean and the standard deviation (n - 1) of each figure.
+
+    The final validation figure is the best checkpoint's over the whole part; a run that goes on has its best so far.
 
     Examples:
 

@@ -49,9 +49,13 @@ def affine(
     if gain is None:
         return x + bias if weight is None else linear(x, weight, bias)
     product = x if weight is None else linear(x, weight)
-    sizes = [len(gain)] if blocks is None else list(blocks)
-    parts = zip(product.split(sizes, dim=-1), gain.split(sizes), bias.split(sizes), strict=True)
-    return torch.cat([layer_norm(part, gain.shape, gain, bias) for part, gain, bias in parts], dim=-1)
+    normalised: list[Tensor] = []
+    start = 0
+    for size in blocks or (len(gain),):
+        rows = slice(start, start + size)
+        normalised.append(layer_norm(product[..., rows], (size,), gain[rows], bias[rows]))
+        start += size
+    return torch.cat(normalised, dim=-1)
 
 
 def rnn_cell(
@@ -153,9 +157,10 @@ def gru_cell(
     Source: Cho et al. 2014, equations 5 to 8 (there z and 1 - z change places).
     """
     H = h.shape[-1]
-    gain_ih, gain_hh = (norms.gain_ih, norms.gain_hh) if norms else (None, None)
+    W_rz, W_n, b_rz, b_n = weight_hh[: 2 * H], weight_hh[2 * H :], bias_hh[: 2 * H], bias_hh[2 * H :]
+    gain_ih, gain_rz, gain_n = (norms.gain_ih, norms.gain_hh[: 2 * H], norms.gain_hh[2 * H :]) if norms else [None] * 3
     x_r, x_z, x_n = affine(x, weight_ih, bias_ih, gain_ih, (2 * H, H)).chunk(3, dim=-1)
-    h_r, h_z, h_n = affine(h, weight_hh, bias_hh, gain_hh, (2 * H, H)).chunk(3, dim=-1)
+    h_r, h_z = affine(h, W_rz, b_rz, gain_rz).chunk(2, dim=-1)
     r, z = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
-    n = torch.tanh(x_n + r * h_n if reset_after else x_n + linear(r * h, weight_hh[2 * H :], bias_hh[2 * H :]))
+    n = torch.tanh(x_n + r * affine(h, W_n, b_n, gain_n) if reset_after else x_n + linear(r * h, W_n, b_n))
     return (1 - z) * n + z * h

@@ -131,7 +131,8 @@ def read_position(checkpoint: Checkpoint) -> Position:
 
 def are_weights_finite(experiment: Experiment) -> bool:
     """Say whether every weight is a number."""
-    weights = [weight.detach() for weight in experiment.network.parameters()]
+    networks = {experiment.network, experiment.model}
+    weights = [weight.detach() for network in networks for weight in network.parameters()]
     return bool(torch.stack([weight.isfinite().all() for weight in weights]).all())
 
 

@@ -36,7 +36,9 @@ MAY_CHANGE_UNHEARD = ("train.eval_every", "eval.max_chars")
 
 def listens_to_validation(settings: Settings) -> bool:
     """Say whether evaluations decide anything about the steps of a run."""
-    return settings.optimizer.schedule.method == "plateau" or settings.train.early_stopping is not None
+    optimizer = settings.optimizer
+    has_listener = optimizer.schedule.method == "plateau" or optimizer.average.method == "triggered"
+    return has_listener or settings.train.early_stopping is not None
 
 
 def combine_settings(stored: Settings, asked: Settings) -> Settings:
