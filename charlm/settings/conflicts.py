@@ -73,14 +73,15 @@ def _model_conflicts(model: ModelSettings) -> Iterator[tuple[str, str]]:
     if model.zoneout_cells is not None and model.cell != "lstm":
         yield "model.zoneout_cells", f"belongs to the lstm cell, and model.cell is {model.cell}"
     if model.layer_norm and model.reset_after is False:
-        yield "model.layer_norm", "normalises the whole product W_hh h, which model.reset_after false takes in two"
+        yield "model.layer_norm", "has the reset gate act after the product W_hh h, and model.reset_after is false"
     if model.tied_embeddings:
         if model.direction == "bidirectional":
             yield "model.tied_embeddings", "has no meaning for bidirectional models: they have two of each"
         if model.embedding_size != model.hidden_size:
             yield (
                 "model.tied_embeddings",
-                f"needs model.embedding_size to be model.hidden_size: {model.hidden_size}, not {model.embedding_size}",
+                f"needs model.embedding_size to be model.hidden_size: {model.hidden_size}, not "
+                f"{model.embedding_size or 'null'}",
             )
     if model.direction == "leaky":
         for key in (

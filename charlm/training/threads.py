@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from charlm.networks.building import build_model
+from charlm.networks.recurrent import detach_state
 from charlm.settings.schema import Settings
 from charlm.text.windows import Window
 from charlm.training.optimizer import build_optimizer
@@ -69,7 +70,7 @@ def _trial_steps(settings: Settings, vocab_size: int) -> Iterator[float]:
     sizes = (sampling.seq_len + 1 + lookahead, sampling.batch_size)
     text = np.random.default_rng(0).integers(vocab_size, size=sizes).astype(np.uint32)
     window = Window(text[: sampling.seq_len], text[1 : sampling.seq_len + 1], text[sampling.seq_len + 1 :])
-    state = network.initial_state(sampling.batch_size)
+    state = detach_state(network.initial_state(sampling.batch_size))
     while True:
         began = time.perf_counter()
         take_step(network, optimizer, [window], state, settings=settings, step=0, learning_rate=0.0)
