@@ -251,6 +251,15 @@ def test_a_run_of_an_older_charlm_tells_its_bits_alone(tmp_path: Path, runs: Pat
     assert row.nats("best_val") is None
 
 
+def test_the_text_of_a_figure_is_the_one_that_was_hashed_when_it_was_measured(tmp_path: Path, runs: Path) -> None:
+    copied = shutil.copytree(runs / "lstm-0", tmp_path / "copied")
+    lines = lines_of(copied)
+    lines[-1] |= {"val_sha256": "a" * 64, "test_sha256": "b" * 64}
+    (copied / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    row = compare(copied).rows[0].as_record()
+    assert (row["val_sha256"], row["test_sha256"]) == ("a" * 64, "b" * 64)
+
+
 def test_a_model_that_reads_both_ways_has_its_cloze_figures_beside_those_of_its_forward_half(
     runs: Path, records: Callable[..., dict[str, Any]], charlm_command: Charlm
 ) -> None:

@@ -73,7 +73,7 @@ def _model_conflicts(model: ModelSettings) -> Iterator[tuple[str, str]]:
     if model.zoneout_cells is not None and model.cell != "lstm":
         yield "model.zoneout_cells", f"belongs to the lstm cell, and model.cell is {model.cell}"
     if model.layer_norm and model.reset_after is False:
-        yield "model.layer_norm", "has the reset gate act after the product W_hh h, which model.reset_after false has not"
+        yield "model.layer_norm", "has the reset gate act after the product, which model.reset_after false has not"
     if model.tied_embeddings:
         if model.direction == "bidirectional":
             yield "model.tied_embeddings", "has no meaning for bidirectional models: they have two of each"
