@@ -1,0 +1,226 @@
+"""What a sweep found: a row for each trial, their means over seeds, the best configuration; as files too."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from charlm.runs.durable import replace_file, to_json
+from charlm.runs.folder import Run
+from charlm.settings.layers import dump_settings
+from charlm.sweeps.ledger import Ledger
+from charlm.sweeps.plan import Plan, Trial
+from charlm.sweeps.tasks import Outcome
+
+BEST, TABLE, RESULTS = "best.yaml", "table.csv", "results.json"
+# Figures of the table, each a mean over seeds with its deviation.
+MEANS = ("val_bpc", "test_bpc", "chars_per_second")
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial.
+
+    Args:
+        trial: the run's name.
+        number: of its point.
+        settings: those that vary.
+        seed: its train.seed.
+        state: finished, failed, cut, or new where it has not begun.
+        reason: why it failed.
+        exit_code: what `charlm train` would have ended with.
+        figures: of its closing record.
+    """
+
+    trial: str
+    number: int
+    settings: Mapping[str, Any]
+    seed: int
+    state: str
+    reason: str | None
+    exit_code: int
+    figures: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One point of the space over its seeds.
+
+    Args:
+        number: of the point.
+        settings: those that vary.
+        num_finished: how many of its seeds' trials have ended well.
+        num_trials: how many there are.
+        num_parameters: of the model.
+        means: of each figure over the finished trials.
+        deviations: the sample standard deviations (n - 1) of the same, None for one trial alone.
+    """
+
+    number: int
+    settings: Mapping[str, Any]
+    num_finished: int
+    num_trials: int
+    num_parameters: int | None
+    means: Mapping[str, float]
+    deviations: Mapping[str, float | None]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of its trials have ended well."""
+        return self.num_finished == self.num_trials
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a sweep found.
+
+    Args:
+        name: of the sweep.
+        metric: by which configurations are compared.
+        direction: what is better.
+        configurations: the best first; those that are not complete last.
+        trials: in the order of their points.
+        warnings: what the figures must not be taken for.
+    """
+
+    name: str
+    metric: str
+    direction: str
+    configurations: tuple[Configuration, ...]
+    trials: tuple[TrialRow, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def best(self) -> Configuration | None:
+        """The configuration with the best mean of those whose trials have all ended well."""
+        first = next(iter(self.configurations), None)
+        return first if first and first.is_complete and self.metric in first.means else None
+
+    @property
+    def failed(self) -> tuple[TrialRow, ...]:
+        """The trials that failed."""
+        return tuple(row for row in self.trials if row.state == "failed")
+
+    @property
+    def best_trials(self) -> tuple[str, ...]:
+        """The names of the best configuration's trials."""
+        return tuple(row.trial for row in self.trials if self.best and row.number == self.best.number)
+
+    def as_record(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        best = self.best and {**asdict(self.best), "trials": list(self.best_trials)}
+        return {
+            "kind": "sweep",
+            "name": self.name,
+            "objective": {"metric": self.metric, "direction": self.direction},
+            "best": best,
+            "configurations": [asdict(each) for each in self.configurations],
+            "trials": [asdict(row) for row in self.trials],
+            "failed": [{"trial": row.trial, "reason": row.reason, "exit_code": row.exit_code} for row in self.failed],
+            "warnings": list(self.warnings),
+        }
+
+
+def summarise(plan: Plan, trials: Iterable[Trial], ledger: Ledger) -> Results:
+    """Return what is known of a sweep's trials so far."""
+    rows = tuple(_row(trial, ledger.get(trial.name), ledger.folder) for trial in trials)
+    numbers = dict.fromkeys(row.number for row in rows)
+    configurations = [_configuration([row for row in rows if row.number == number], plan.metric) for number in numbers]
+
+    def order(each: Configuration) -> tuple[bool, float, int]:
+        mean = each.means.get(plan.metric)
+        if mean is None or not each.is_complete:
+            return True, 0.0, each.number
+        return False, plan.sign * mean, each.number
+
+    configurations.sort(key=order)
+    return Results(plan.name, plan.metric, plan.direction, tuple(configurations), rows, tuple(_warnings(rows)))
+
+
+def write_results(results: Results, trials: Mapping[str, Trial], folder: Path) -> None:
+    """Write results.json, table.csv and, where there is a best configuration, best.yaml.
+
+    Raises:
+        StorageError: where one cannot be written.
+    """
+    replace_file(folder / RESULTS, to_json(results.as_record()))
+    replace_file(folder / TABLE, table_csv(results).encode("utf-8"))
+    if results.best is not None:
+        first = trials[results.best_trials[0]]
+        head = (
+            f"# The best configuration of the sweep {results.name}: "
+            f"{results.metric} {mean_text(results.best, results)}.\n"
+            f"# As the trial {first.name} ran; train from it: charlm train --config {BEST}\n"
+        )
+        replace_file(folder / BEST, (head + dump_settings(first.settings)).encode("utf-8"))
+
+
+def mean_text(configuration: Configuration, results: Results) -> str:
+    """Return a configuration's mean of the metric, with its deviation where there are several seeds."""
+    mean, deviation = configuration.means[results.metric], configuration.deviations[results.metric]
+    if deviation is None:
+        return f"{mean:.4f}"
+    return f"{mean:.4f} +- {deviation:.4f} over {configuration.num_finished} seeds"
+
+
+def table_csv(results: Results) -> str:
+    """Return the table as CSV: a row for each configuration, the best first."""
+    keys = varied_keys(results.configurations)
+    figures = figure_names(results)
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    deviations = [f"{figure}_{part}" for figure in figures for part in ("mean", "deviation")]
+    writer.writerow([*keys, "num_finished", "num_trials", "num_parameters", *deviations])
+    for each in results.configurations:
+        pairs = [part.get(figure) for figure in figures for part in (each.means, each.deviations)]
+        counts = (each.num_finished, each.num_trials, each.num_parameters)
+        writer.writerow([*(each.settings.get(key) for key in keys), *counts, *pairs])
+    return output.getvalue()
+
+
+def varied_keys(configurations: Sequence[Configuration]) -> list[str]:
+    """Return the settings that vary, in the file's order."""
+    return list(dict.fromkeys(key for each in configurations for key in each.settings))
+
+
+def figure_names(results: Results) -> list[str]:
+    """Return the figures of the table, the objective first."""
+    return list(dict.fromkeys((results.metric, *MEANS)))
+
+
+def _row(trial: Trial, outcome: Outcome | None, folder: Path) -> TrialRow:
+    state = {"reached": "finished", "failed": "failed"}.get(outcome.status if outcome else "")
+    if state is None:
+        state = "cut" if Run(folder / trial.name).exists else "new"
+    reason, exit_code = (outcome.reason, outcome.exit_code) if outcome else (None, 0)
+    figures: Mapping[str, Any] = outcome.figures if outcome else {}
+    return TrialRow(trial.name, trial.number, trial.varied, trial.seed, state, reason, exit_code, figures)
+
+
+def _configuration(rows: Sequence[TrialRow], metric: str) -> Configuration:
+    finished = [row for row in rows if row.state == "finished"]
+    means: dict[str, float] = {}
+    deviations: dict[str, float | None] = {}
+    for figure in dict.fromkeys((metric, *MEANS)):
+        values = [row.figures[figure] for row in finished if row.figures.get(figure) is not None]
+        if values:
+            means[figure] = statistics.fmean(values)
+            deviations[figure] = statistics.stdev(values) if len(values) > 1 else None
+    sizes = [row.figures.get("num_parameters") for row in finished]
+    first = rows[0]
+    return Configuration(
+        first.number, first.settings, len(finished), len(rows), sizes[0] if sizes else None, means, deviations
+    )
+
+
+def _warnings(rows: Sequence[TrialRow]) -> Iterable[str]:
+    """Yield what stands beside the figures of single runs, and that they do not compare where their texts differ."""
+    yield from dict.fromkeys(f"{row.trial}: {row.figures['warning']}" for row in rows if row.figures.get("warning"))
+    texts = {row.figures.get("val_sha256") for row in rows if row.state == "finished"}
+    if len(texts) > 1:
+        yield f"the trials were measured on {len(texts)} different validation texts: their figures do not compare"

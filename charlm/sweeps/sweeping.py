@@ -1,0 +1,230 @@
+"""The sweep itself: give trials to workers until none is left, write down what becomes of each.
+
+Whatever is decided follows from the plan and the ledger alone, so that a sweep may be killed at any moment and started
+again: a trial that has ended is not run again, one that was cut goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from charlm.errors import ConfigError, StoppedError
+from charlm.runs.creation import check_run_name
+from charlm.runs.durable import DRAFT_NAME, replace_file, storage_error, sweep_drafts
+from charlm.runs.folder import Run, runs_folder
+from charlm.runs.ownership import LEASE_NAME, LOCK_NAME, Ownership, take_ownership
+from charlm.settings.layers import check_layer
+from charlm.settings.loading import dump_yaml
+from charlm.sweeps.ledger import Ledger
+from charlm.sweeps.plan import Plan, Trial, make_trials
+from charlm.sweeps.reading import read_plan
+from charlm.sweeps.reports import SweepEnd, SweepReport, SweepStart, TrialEnd, TrialStart, Waiting, WorkerLost
+from charlm.sweeps.results import Results, summarise, write_results
+from charlm.sweeps.space import Options
+from charlm.sweeps.tasks import Task
+from charlm.sweeps.workers import Workers, divide_cores, local_workers
+
+DEFINITION = "sweep.yaml"
+POLL_SECONDS = 0.5
+
+
+def sweep_reports(
+    source: str | Path | Plan,
+    *,
+    runs_dir: Path | None = None,
+    jobs: int | None = None,
+    overrides: Sequence[str] = (),
+    should_stop: Callable[[], str | None] = lambda: None,
+) -> Iterator[SweepReport]:
+    """Run a sweep, or go on with it, yielding its reports; the last holds the results.
+
+    Its trials are runs in a folder of the sweep's name. Workers are spawned: a script that calls this does so under
+    `if __name__ == "__main__":`.
+
+    Args:
+        source: a sweep file, the name of a shipped one, or a plan.
+        runs_dir: where the sweep's folder lies; None takes CHARLM_RUNS_DIR or ./runs.
+        jobs: worker processes; None has one for each core.
+        overrides: texts `section.key=value`, laid over the file's base.
+        should_stop: asked twice a second; a word, interrupt or terminate, has every running trial save and ends the
+            sweep, to be started again.
+    Raises:
+        CharlmError: for a bad file before anything has started; what fails in a trial is told in its outcome.
+    """
+    plan = source if isinstance(source, Plan) else read_plan(source, overrides=overrides)
+    check_run_name(plan.name)
+    jobs, threads = divide_cores(jobs, check_layer(plan.base))
+    if word := should_stop():
+        raise StoppedError("stopped before anything was written", word)
+    folder = runs_folder(runs_dir) / plan.name
+    ownership = _own_folder(folder, plan)
+    try:
+        sweep = _Sweep(plan, folder, ownership, threads=threads)
+        where = f"{jobs} worker{'s' * (jobs != 1)} of {threads} thread{'s' * (threads != 1)}"
+        yield sweep.start(where)
+        yield from sweep.run(local_workers(sweep.num_useful(jobs)), should_stop)
+    finally:
+        ownership.release()
+
+
+def sweep(
+    source: str | Path | Plan,
+    *,
+    runs_dir: Path | None = None,
+    jobs: int | None = None,
+    overrides: Sequence[str] = (),
+    observe: Callable[[SweepReport], None] | None = None,
+) -> Results:
+    """Run a sweep to its end and return its results; see `sweep_reports`.
+
+    Args:
+        observe: called with each report.
+    """
+    results: Results | None = None
+    for report in sweep_reports(source, runs_dir=runs_dir, jobs=jobs, overrides=overrides):
+        if observe:
+            observe(report)
+        if isinstance(report, SweepEnd):
+            results = report.results
+    assert results is not None
+    return results
+
+
+class _Sweep:
+    """The trials of a plan, and what is known of them."""
+
+    def __init__(self, plan: Plan, folder: Path, ownership: Ownership, *, threads: int) -> None:
+        self.plan, self.folder, self.ownership, self.threads = plan, folder, ownership, threads
+        self.ledger = Ledger(folder)
+        self.trials: dict[str, Trial] = {}
+        self._points = enumerate(plan.points())
+        if plan.method == "grid" or plan.num_trials is not None:
+            while self._draw():
+                pass
+
+    @property
+    def num_open(self) -> int | None:
+        """How many trials have not ended, None where there is no end to them."""
+        if self.plan.method != "grid" and self.plan.num_trials is None:
+            return None
+        return sum(self.ledger.get(name) is None for name in self.trials)
+
+    def num_useful(self, jobs: int) -> int:
+        """Return how many of so many workers would have something to do."""
+        return jobs if self.num_open is None else max(1, min(jobs, self.num_open))
+
+    def start(self, where: str) -> SweepStart:
+        """Return the first report."""
+        num_open = self.num_open
+        num_known = sum(self.ledger.get(name) is not None for name in self.trials)
+        return SweepStart(self.plan, self.folder, None if num_open is None else len(self.trials), num_known, where)
+
+    def run(self, workers: Workers, should_stop: Callable[[], str | None]) -> Iterator[SweepReport]:
+        """Keep the workers busy until nothing is left to do, or somebody or the clock says so."""
+        began = time.monotonic()
+        minutes = self.plan.minutes
+        with workers:
+            try:
+                while True:
+                    stopped_by = should_stop()
+                    if minutes is not None and time.monotonic() - began >= 60 * minutes:
+                        stopped_by = stopped_by or "minutes"
+                    if stopped_by:
+                        break
+                    yield from self._fill(workers)
+                    if not workers.running:
+                        break
+                    yield from self._collect(workers)
+                results = summarise(self.plan, self.trials.values(), self.ledger)
+                write_results(results, self.trials, self.folder)
+            finally:
+                # With their owner gone running trials save and end, and the workers can be waited for.
+                self.ownership.release()
+        yield SweepEnd(self.folder, stopped_by, results)
+
+    def _fill(self, workers: Workers) -> Iterator[SweepReport]:
+        """Give the workers what they have room for."""
+        while workers.has_room and (trial := self._next({task.trial for task in workers.running})):
+            workers.submit(Task(self.folder, self.ownership.mark, trial.name, trial.settings))
+            yield TrialStart(trial, None)
+
+    def _next(self, in_hand: set[str]) -> Trial | None:
+        """Return a trial that is neither in hand nor has ended, or None."""
+        while True:
+            for trial in self.trials.values():
+                if trial.name not in in_hand and self.ledger.get(trial.name) is None:
+                    return trial
+            if not self._draw():
+                return None
+
+    def _draw(self) -> bool:
+        """Add the trials of the next point; say whether there was one."""
+        number, point = next(self._points, (0, None))
+        if point is None:
+            return False
+        for trial in make_trials(self.plan, number, point, threads=self.threads):
+            self.trials.setdefault(trial.name, trial)
+        return True
+
+    def _collect(self, workers: Workers) -> Iterator[SweepReport]:
+        """Wait a moment for trials to end, and write down what became of them."""
+        outcomes, loss = workers.collect(POLL_SECONDS)
+        for outcome in outcomes:
+            self.ledger.add(outcome)
+        if loss is not None:
+            yield WorkerLost(loss.num_tasks)
+        for outcome in outcomes:
+            yield TrialEnd(self.trials[outcome.trial], outcome)
+        if not outcomes and loss is None:
+            yield Waiting(tuple(self.trials[task.trial] for task in workers.running))
+
+
+def _own_folder(folder: Path, plan: Plan) -> Ownership:
+    """Make or take over the sweep's folder and write down what is swept.
+
+    Raises:
+        ConfigError: where there is something else.
+        RunInUseError: where another process runs the sweep.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = [entry.name for entry in folder.iterdir()]
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    if Run(folder).exists:
+        raise ConfigError(f"{folder} is a run and not a sweep: give the sweep another name")
+    is_begun = all(name == LOCK_NAME or LEASE_NAME.fullmatch(name) or DRAFT_NAME.fullmatch(name) for name in names)
+    if DEFINITION not in names and not is_begun:
+        raise ConfigError(f"{folder} exists already and holds something else: give the sweep another name")
+    ownership = take_ownership(folder)
+    try:
+        sweep_drafts(folder)
+        replace_file(folder / DEFINITION, dump_yaml(_definition(plan)).encode("utf-8"))
+    except BaseException:
+        ownership.release()
+        raise
+    return ownership
+
+
+def _definition(plan: Plan) -> dict[str, Any]:
+    """Return what is swept as plain values, the base resolved."""
+    space: dict[str, Any] = {}
+    for each in plan.space.dimensions:
+        if isinstance(each, Options):
+            is_bundle = "." not in each.name
+            values = [{setting.key: setting.value for setting in option} for option in each.options]
+            space[each.name] = values if is_bundle else [value[each.name] for value in values]
+        else:
+            space[each.name] = {each.scale: [each.low, each.high]}
+    return {
+        "name": plan.name,
+        "method": plan.method,
+        "seeds": list(plan.seeds),
+        "space": space,
+        "objective": {"metric": plan.metric, "direction": plan.direction},
+        "budget": {"num_trials": plan.num_trials, "minutes": plan.minutes},
+        "base": check_layer(plan.base).model_dump(mode="json"),
+    }
