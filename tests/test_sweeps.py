@@ -140,8 +140,10 @@ def test_the_table_is_means_and_deviations_over_seeds_and_the_best_trains(
     assert again["val_bpc"] == first.figures["val_bpc"]
     # Files say the same.
     rows = (folder / TABLE).read_text(encoding="utf-8").splitlines()
-    assert rows[0].startswith("model.cell,model.hidden_size,num_finished,num_trials,num_parameters,val_bpc_mean,")
-    assert float(rows[1].split(",")[5]) == means[0]
+    assert rows[0].startswith(
+        "model.cell,model.hidden_size,state,num_steps,num_finished,num_trials,num_parameters,val_bpc"
+    )
+    assert float(rows[1].split(",")[7]) == means[0]
     assert json.loads((folder / RESULTS).read_text()) == json.loads(json.dumps(results.as_record()))
 
 

@@ -17,7 +17,16 @@ from charlm.console.terminal import console_for, is_live
 from charlm.errors import CharlmError, printable
 from charlm.runs.folder import Run
 from charlm.sweeps.plan import Trial
-from charlm.sweeps.reports import SweepEnd, SweepReport, SweepStart, TrialEnd, TrialStart, Waiting, WorkerLost
+from charlm.sweeps.reports import (
+    RungDecided,
+    SweepEnd,
+    SweepReport,
+    SweepStart,
+    TrialEnd,
+    TrialStart,
+    Waiting,
+    WorkerLost,
+)
 from charlm.sweeps.results import BEST, Configuration, Results, figure_names, varied_keys
 
 MAX_ENDED = 10
@@ -64,6 +73,9 @@ class SweepView:
                 self.running[report.trial.name] = (report.trial, "" if report.rung is None else f"{report.rung:,}")
             case TrialEnd():
                 self._end(report)
+            case RungDecided():
+                kept = f"{report.num_kept:,} of {report.num_entered:,} go on"
+                self._say(Text(f"rung {report.rung:,} decided: {kept}"))
             case WorkerLost():
                 self._say(
                     Text(f"warning: a worker died; {report.num_tasks} trials go on from their checkpoints", "yellow")
@@ -82,6 +94,9 @@ class SweepView:
         varying = ", ".join(key for key in plan.space.keys if key in plan.space.varying) or "seeds"
         known = f", {report.num_known:,} of them have ended before" if report.num_known else ""
         self._say(Text(f"sweep {plan.name}: {plan.method} of {varying}{seeds}; {count}{known}"))
+        if plan.rungs:
+            rungs = ", ".join(f"{rung:,}" for rung in plan.rungs)
+            self._say(Text(f"rungs at {rungs} steps, in place of the base's budget; {plan.keep:.0%} of each go on"))
         self._say(Text(f"{report.where}; {plan.direction} {plan.metric}; {printable(str(report.folder), 500)}"))
 
     def _end(self, report: TrialEnd) -> None:
@@ -140,7 +155,7 @@ def show_results(results: Results, folder: Path) -> None:
     console = console_for(sys.stdout)
     figures = figure_names(results)
     keys = varied_keys(results.configurations)
-    rows = [[*(key.rpartition(".")[2] for key in keys), "trials", *figures, "parameters"]]
+    rows = [[*(key.rpartition(".")[2] for key in keys), "trials", "steps", *figures, "parameters"]]
     rows += [_cells(each, keys, figures) for each in results.configurations]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for number, row in enumerate(rows):
@@ -162,7 +177,8 @@ def value_text(value: Any) -> str:
 
 def _cells(each: Configuration, keys: list[str], figures: list[str]) -> list[str]:
     cells = [value_text(each.settings.get(key)) for key in keys]
-    cells.append(f"{each.num_finished}/{each.num_trials}")
+    cells.append(f"{each.num_finished}/{each.num_trials}" + (" failed" if each.state == "failed" else ""))
+    cells.append("-" if each.num_steps is None else f"{each.num_steps:,}")
     for figure in figures:
         mean, deviation = each.means.get(figure), each.deviations.get(figure)
         digits = ",.0f" if figure == "chars_per_second" else ".3f"

@@ -91,6 +91,8 @@ def _sentences(detail: dict[str, Any], schema: type[BaseModel]) -> Iterator[tupl
     if detail["type"] == "conflict":
         for key, reason in detail["ctx"]["problems"]:
             yield tuple(key.split(".")), partial(str.format, "{} {}", key, reason)
+    elif detail["type"] == "missing":
+        yield detail["loc"], partial(str.format, "{} is missing", ".".join(map(str, detail["loc"])))
     elif detail["type"] == "extra_forbidden":
         yield detail["loc"], partial(_unknown_key, detail["loc"], schema)
     else:

@@ -35,6 +35,8 @@ class Plan:
         direction: what is better.
         num_trials: how many points a random search draws; None for a grid, and where minutes alone end it.
         minutes: after which it ends, to be started again; None for no limit.
+        rungs: steps at which trials are compared, the last their whole budget; none where all run to their end.
+        keep: the share of a rung's points that goes on.
         base: the settings that all trials share.
         folder: where relative paths in the space start.
     """
@@ -48,6 +50,8 @@ class Plan:
     direction: Direction
     num_trials: int | None
     minutes: float | None
+    rungs: tuple[int, ...]
+    keep: float
     base: Layer
     folder: Path
 
@@ -55,6 +59,11 @@ class Plan:
     def sign(self) -> float:
         """What the metric is multiplied with so that less is better."""
         return 1.0 if self.direction == "minimize" else -1.0
+
+    @property
+    def stages(self) -> tuple[int | None, ...]:
+        """How far trials are taken, one after the other; None is the whole budget of their settings."""
+        return self.rungs or (None,)
 
     def points(self) -> Iterator[Point]:
         """Yield the points of a grid or random search, the same every time."""
@@ -111,7 +120,22 @@ def resolve(plan: Plan, point: Point, seed: int) -> Settings:
     values = [
         keyed_layer(setting.key.split("."), setting.value, str(setting.place), base=plan.folder) for setting in point
     ]
-    return check_layer(merge([plan.base, *values, keyed_layer(("train", "seed"), seed, plan.source)]))
+    settings = check_layer(merge([plan.base, *values, keyed_layer(("train", "seed"), seed, plan.source)]))
+    schedule = settings.optimizer.schedule
+    if plan.rungs and schedule.method == "cosine" and schedule.total_steps is None:
+        # Else the run would take the first rung for its end.
+        schedule = schedule.model_copy(update={"total_steps": plan.rungs[-1]})
+        settings = settings.model_copy(
+            update={"optimizer": settings.optimizer.model_copy(update={"schedule": schedule})}
+        )
+    return settings
+
+
+def up_to(settings: Settings, rung: int | None) -> Settings:
+    """Return a trial's settings with a rung for its budget."""
+    if rung is None:
+        return settings
+    return settings.model_copy(update={"train": settings.train.model_copy(update={"max_steps": rung})})
 
 
 def trial_name(point: Point, seed: int | None, settings: Settings) -> str:

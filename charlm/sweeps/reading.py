@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -60,9 +60,12 @@ def read_plan(file: str | Path, *, overrides: Sequence[str] = ()) -> Plan:
         settings.objective.metric, document.places.get(("objective", "metric")) or places["objective"]
     )
     layers = [override_layer(text) for text in overrides]
+    problems += _rung_problems(settings, space, layers, document.places)
     problems += _override_problems(layers, space, places["space"])
     _refuse(problems)
-    base = merge([SWEEP_DEFAULTS, _base_layer(settings.base, folder, places["base"]), *layers])
+    early = settings.stop_early
+    budget = [] if early is None else [Layer({"train": {"epochs": None, "max_steps": early.rungs[-1]}}, {})]
+    base = merge([SWEEP_DEFAULTS, _base_layer(settings.base, folder, places["base"]), *layers, *budget])
     first_seed = check_layer(base).train.seed
     metric = settings.objective.metric
     plan = Plan(
@@ -75,6 +78,8 @@ def read_plan(file: str | Path, *, overrides: Sequence[str] = ()) -> Plan:
         direction=settings.objective.direction or METRICS[metric],
         num_trials=settings.budget.num_trials,
         minutes=settings.budget.minutes,
+        rungs=early.rungs if early else (),
+        keep=early.keep if early else 1.0,
         base=base,
         folder=folder,
     )
@@ -101,6 +106,8 @@ def plan_seeds(settings: Settings, num_seeds: int, *, name: str | None = None) -
         direction="minimize",
         num_trials=None,
         minutes=None,
+        rungs=(),
+        keep=1.0,
         base=Layer(settings.model_dump(mode="json"), {}),
         folder=Path(),
     )
@@ -184,6 +191,25 @@ def _method_problems(
         yield places["space"], f"space is empty: method {method} has nothing to draw"
     if budget.num_trials is None and budget.minutes is None:
         yield places["budget"], f"method {method} needs budget.num_trials or budget.minutes"
+
+
+def _rung_problems(
+    settings: SweepSettings, space: Space, layers: Iterable[Layer], at: dict[KeyPath, Place]
+) -> Iterator[tuple[Place, str]]:
+    early = settings.stop_early
+    if early is None:
+        return
+    place = at.get(("stop_early", "rungs"), at[("stop_early",)])
+    if len(early.rungs) < 2 or any(later <= rung for rung, later in pairwise(early.rungs)):
+        yield place, f"stop_early.rungs must be two or more rising numbers of steps, got {list(early.rungs)}"
+    if settings.method != "grid" and settings.budget.num_trials is None:
+        yield place, "stop_early needs budget.num_trials: a rung is decided when all its trials have reached it"
+    for key in ("train.max_steps", "train.epochs"):
+        if key in space.keys:
+            yield at[("space", key)], f"{key} cannot vary: stop_early.rungs are the budget"
+        for layer in layers:
+            if tuple(key.split(".")) in layer.places:
+                yield place, f"stop_early.rungs are the budget, and {layer.places[()]} would set {key}"
 
 
 def _metric_problems(metric: str, place: Place) -> Iterator[tuple[Place, str]]:

@@ -56,6 +56,21 @@ class TrialEnd:
 
 
 @dataclass(frozen=True)
+class RungDecided:
+    """All trials of a rung have reached it or failed.
+
+    Args:
+        rung: the step.
+        num_kept: how many points go on.
+        num_entered: of how many.
+    """
+
+    rung: int
+    num_kept: int
+    num_entered: int
+
+
+@dataclass(frozen=True)
 class WorkerLost:
     """A worker died; what it had in hand goes on elsewhere from its last checkpoint.
 
@@ -92,4 +107,4 @@ class SweepEnd:
     results: Results
 
 
-SweepReport = SweepStart | TrialStart | TrialEnd | WorkerLost | Waiting | SweepEnd
+SweepReport = SweepStart | TrialStart | TrialEnd | RungDecided | WorkerLost | Waiting | SweepEnd

@@ -13,6 +13,7 @@ from typing import Any
 from charlm.runs.durable import replace_file, to_json
 from charlm.runs.folder import Run
 from charlm.settings.layers import dump_settings
+from charlm.sweeps.halving import entrants
 from charlm.sweeps.ledger import Ledger
 from charlm.sweeps.plan import Plan, Trial
 from charlm.sweeps.tasks import Outcome
@@ -31,7 +32,7 @@ class TrialRow:
         number: of its point.
         settings: those that vary.
         seed: its train.seed.
-        state: finished, failed, cut, or new where it has not begun.
+        state: finished; stopped at a rung; waiting at one for the others; failed; cut; or new where it has not begun.
         reason: why it failed.
         exit_code: what `charlm train` would have ended with.
         figures: of its closing record.
@@ -54,7 +55,9 @@ class Configuration:
     Args:
         number: of the point.
         settings: those that vary.
-        num_finished: how many of its seeds' trials have ended well.
+        state: finished where all its trials are; else stopped at a rung, failed, or open.
+        num_steps: that its trials were trained for when they were measured.
+        num_finished: how many of its seeds' trials have ended well, at a rung or at the end.
         num_trials: how many there are.
         num_parameters: of the model.
         means: of each figure over the finished trials.
@@ -63,16 +66,13 @@ class Configuration:
 
     number: int
     settings: Mapping[str, Any]
+    state: str
+    num_steps: int | None
     num_finished: int
     num_trials: int
     num_parameters: int | None
     means: Mapping[str, float]
     deviations: Mapping[str, float | None]
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all of its trials have ended well."""
-        return self.num_finished == self.num_trials
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Results:
     def best(self) -> Configuration | None:
         """The configuration with the best mean of those whose trials have all ended well."""
         first = next(iter(self.configurations), None)
-        return first if first and first.is_complete and self.metric in first.means else None
+        return first if first and first.state == "finished" and self.metric in first.means else None
 
     @property
     def failed(self) -> tuple[TrialRow, ...]:
@@ -128,15 +128,19 @@ class Results:
 
 def summarise(plan: Plan, trials: Iterable[Trial], ledger: Ledger) -> Results:
     """Return what is known of a sweep's trials so far."""
-    rows = tuple(_row(trial, ledger.get(trial.name), ledger.folder) for trial in trials)
+    trials = list(trials)
+    entered = entrants(plan, trials, ledger)
+    rows = tuple(_row(trial, plan, entered, ledger) for trial in trials)
     numbers = dict.fromkeys(row.number for row in rows)
     configurations = [_configuration([row for row in rows if row.number == number], plan.metric) for number in numbers]
 
-    def order(each: Configuration) -> tuple[bool, float, int]:
+    def order(each: Configuration) -> tuple[int, int, float, int]:
         mean = each.means.get(plan.metric)
-        if mean is None or not each.is_complete:
-            return True, 0.0, each.number
-        return False, plan.sign * mean, each.number
+        rank = ("finished", "stopped").index(each.state) if each.state in ("finished", "stopped") else 2
+        if mean is None or rank == 2:
+            return 2, 0, 0.0, each.number
+        # Figures after different numbers of steps do not compare.
+        return rank, -(each.num_steps or 0) if rank else 0, plan.sign * mean, each.number
 
     configurations.sort(key=order)
     return Results(plan.name, plan.metric, plan.direction, tuple(configurations), rows, tuple(_warnings(rows)))
@@ -175,10 +179,10 @@ def table_csv(results: Results) -> str:
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
     deviations = [f"{figure}_{part}" for figure in figures for part in ("mean", "deviation")]
-    writer.writerow([*keys, "num_finished", "num_trials", "num_parameters", *deviations])
+    writer.writerow([*keys, "state", "num_steps", "num_finished", "num_trials", "num_parameters", *deviations])
     for each in results.configurations:
         pairs = [part.get(figure) for figure in figures for part in (each.means, each.deviations)]
-        counts = (each.num_finished, each.num_trials, each.num_parameters)
+        counts = (each.state, each.num_steps, each.num_finished, each.num_trials, each.num_parameters)
         writer.writerow([*(each.settings.get(key) for key in keys), *counts, *pairs])
     return output.getvalue()
 
@@ -193,17 +197,29 @@ def figure_names(results: Results) -> list[str]:
     return list(dict.fromkeys((results.metric, *MEANS)))
 
 
-def _row(trial: Trial, outcome: Outcome | None, folder: Path) -> TrialRow:
-    state = {"reached": "finished", "failed": "failed"}.get(outcome.status if outcome else "")
-    if state is None:
-        state = "cut" if Run(folder / trial.name).exists else "new"
+def _row(trial: Trial, plan: Plan, entered: Sequence[frozenset[int]], ledger: Ledger) -> TrialRow:
+    stage = max(number for number, points in enumerate(entered) if trial.number in points)
+    known = [ledger.get(trial.name, rung) for rung in plan.stages[: stage + 1]]
+    outcome = next((each for each in reversed(known) if each is not None), None)
+    state = _state(known[-1], ledger.folder / trial.name)
+    if state == "finished" and stage + 1 < len(plan.stages):
+        state = "stopped" if stage + 1 < len(entered) else "waiting"
     reason, exit_code = (outcome.reason, outcome.exit_code) if outcome else (None, 0)
     figures: Mapping[str, Any] = outcome.figures if outcome else {}
     return TrialRow(trial.name, trial.number, trial.varied, trial.seed, state, reason, exit_code, figures)
 
 
+def _state(outcome: Outcome | None, run: Path) -> str:
+    if outcome is None:
+        return "cut" if Run(run).exists else "new"
+    return "finished" if outcome.status == "reached" else "failed"
+
+
 def _configuration(rows: Sequence[TrialRow], metric: str) -> Configuration:
-    finished = [row for row in rows if row.state == "finished"]
+    finished = [row for row in rows if row.state in ("finished", "stopped", "waiting")]
+    states = {row.state for row in rows}
+    state = states.pop() if len(states) == 1 else "failed" if "failed" in states else "open"
+    state = state if state in ("finished", "stopped", "failed") else "open"
     means: dict[str, float] = {}
     deviations: dict[str, float | None] = {}
     for figure in dict.fromkeys((metric, *MEANS)):
@@ -211,10 +227,17 @@ def _configuration(rows: Sequence[TrialRow], metric: str) -> Configuration:
         if values:
             means[figure] = statistics.fmean(values)
             deviations[figure] = statistics.stdev(values) if len(values) > 1 else None
-    sizes = [row.figures.get("num_parameters") for row in finished]
-    first = rows[0]
+    first, figures = rows[0], finished[0].figures if finished else rows[0].figures
     return Configuration(
-        first.number, first.settings, len(finished), len(rows), sizes[0] if sizes else None, means, deviations
+        number=first.number,
+        settings=first.settings,
+        state=state,
+        num_steps=figures.get("steps"),
+        num_finished=len(finished),
+        num_trials=len(rows),
+        num_parameters=figures.get("num_parameters"),
+        means=means,
+        deviations=deviations,
     )
 
 

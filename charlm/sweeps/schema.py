@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from charlm.settings.values import PositiveFloat, Section
+from charlm.settings.values import PositiveFloat, PositiveInt, Section
 
 Method = Literal["grid", "random"]
 Direction = Literal["minimize", "maximize"]
@@ -25,6 +25,22 @@ METRICS: dict[str, Direction] = {
     "train_perplexity": "minimize",
     "chars_per_second": "maximize",
 }
+
+
+def _listed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+class StopEarly(Section):
+    """Successive halving (Jamieson and Talwalkar 2016): all train to the first rung, the best of them to the next."""
+
+    method: Literal["halving"] = Field(default="halving", description="synchronous: a rung waits for all its trials")
+    rungs: Annotated[tuple[PositiveInt, ...], BeforeValidator(_listed)] = Field(
+        description="steps, in place of train.epochs and train.max_steps; the last is the whole budget"
+    )
+    keep: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        default=1 / 3, description="the share of a rung's points that goes on, at least one"
+    )
 
 
 class Objective(Section):
@@ -58,4 +74,5 @@ class SweepSettings(Section):
     )
     space: dict[str, Any] = Field(default={}, description="what varies")
     objective: Objective = Field(default=Objective(), description="by what trials are compared")
+    stop_early: StopEarly | None = Field(default=None, description="end trials early that fall behind")
     budget: Budget = Field(default=Budget(), description="when the sweep has done enough")

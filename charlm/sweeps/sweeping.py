@@ -18,10 +18,20 @@ from charlm.runs.folder import Run, runs_folder
 from charlm.runs.ownership import LEASE_NAME, LOCK_NAME, Ownership, take_ownership
 from charlm.settings.layers import check_layer
 from charlm.settings.loading import dump_yaml
+from charlm.sweeps.halving import entrants
 from charlm.sweeps.ledger import Ledger
-from charlm.sweeps.plan import Plan, Trial, make_trials
+from charlm.sweeps.plan import Plan, Trial, make_trials, up_to
 from charlm.sweeps.reading import read_plan
-from charlm.sweeps.reports import SweepEnd, SweepReport, SweepStart, TrialEnd, TrialStart, Waiting, WorkerLost
+from charlm.sweeps.reports import (
+    RungDecided,
+    SweepEnd,
+    SweepReport,
+    SweepStart,
+    TrialEnd,
+    TrialStart,
+    Waiting,
+    WorkerLost,
+)
 from charlm.sweeps.results import Results, summarise, write_results
 from charlm.sweeps.space import Options
 from charlm.sweeps.tasks import Task
@@ -100,6 +110,7 @@ class _Sweep:
         self.plan, self.folder, self.ownership, self.threads = plan, folder, ownership, threads
         self.ledger = Ledger(folder)
         self.trials: dict[str, Trial] = {}
+        self.entered = [frozenset[int]()]
         self._points = enumerate(plan.points())
         if plan.method == "grid" or plan.num_trials is not None:
             while self._draw():
@@ -110,7 +121,13 @@ class _Sweep:
         """How many trials have not ended, None where there is no end to them."""
         if self.plan.method != "grid" and self.plan.num_trials is None:
             return None
-        return sum(self.ledger.get(name) is None for name in self.trials)
+        return len(self.trials) - self.num_known
+
+    @property
+    def num_known(self) -> int:
+        """How many trials have nothing left to do."""
+        rows = summarise(self.plan, self.trials.values(), self.ledger).trials
+        return sum(row.state in ("finished", "stopped", "failed") for row in rows)
 
     def num_useful(self, jobs: int) -> int:
         """Return how many of so many workers would have something to do."""
@@ -119,8 +136,8 @@ class _Sweep:
     def start(self, where: str) -> SweepStart:
         """Return the first report."""
         num_open = self.num_open
-        num_known = sum(self.ledger.get(name) is not None for name in self.trials)
-        return SweepStart(self.plan, self.folder, None if num_open is None else len(self.trials), num_known, where)
+        num_trials = None if num_open is None else len(self.trials)
+        return SweepStart(self.plan, self.folder, num_trials, self.num_known, where)
 
     def run(self, workers: Workers, should_stop: Callable[[], str | None]) -> Iterator[SweepReport]:
         """Keep the workers busy until nothing is left to do, or somebody or the clock says so."""
@@ -147,16 +164,21 @@ class _Sweep:
 
     def _fill(self, workers: Workers) -> Iterator[SweepReport]:
         """Give the workers what they have room for."""
-        while workers.has_room and (trial := self._next({task.trial for task in workers.running})):
-            workers.submit(Task(self.folder, self.ownership.mark, trial.name, trial.settings))
-            yield TrialStart(trial, None)
+        while workers.has_room and (due := self._next({task.trial for task in workers.running})):
+            trial, rung = due
+            settings = up_to(trial.settings, rung)
+            workers.submit(Task(self.folder, self.ownership.mark, trial.name, settings, rung))
+            yield TrialStart(trial, rung)
 
-    def _next(self, in_hand: set[str]) -> Trial | None:
-        """Return a trial that is neither in hand nor has ended, or None."""
+    def _next(self, in_hand: set[str]) -> tuple[Trial, int | None] | None:
+        """Return a trial that is to go on and is not in hand, and how far, or None."""
         while True:
+            numbers = self.entered[-1]
+            rung = self.plan.stages[len(self.entered) - 1]
             for trial in self.trials.values():
-                if trial.name not in in_hand and self.ledger.get(trial.name) is None:
-                    return trial
+                is_open = trial.number in numbers and self.ledger.get(trial.name, rung) is None
+                if is_open and trial.name not in in_hand:
+                    return trial, rung
             if not self._draw():
                 return None
 
@@ -167,6 +189,7 @@ class _Sweep:
             return False
         for trial in make_trials(self.plan, number, point, threads=self.threads):
             self.trials.setdefault(trial.name, trial)
+        self.entered = entrants(self.plan, self.trials.values(), self.ledger)
         return True
 
     def _collect(self, workers: Workers) -> Iterator[SweepReport]:
@@ -178,6 +201,10 @@ class _Sweep:
             yield WorkerLost(loss.num_tasks)
         for outcome in outcomes:
             yield TrialEnd(self.trials[outcome.trial], outcome)
+        before, self.entered = self.entered, entrants(self.plan, self.trials.values(), self.ledger)
+        for number in range(len(before), len(self.entered)):
+            rung = self.plan.rungs[number - 1]
+            yield RungDecided(rung, len(self.entered[number]), len(self.entered[number - 1]))
         if not outcomes and loss is None:
             yield Waiting(tuple(self.trials[task.trial] for task in workers.running))
 
@@ -225,6 +252,7 @@ def _definition(plan: Plan) -> dict[str, Any]:
         "seeds": list(plan.seeds),
         "space": space,
         "objective": {"metric": plan.metric, "direction": plan.direction},
+        "stop_early": {"rungs": list(plan.rungs), "keep": plan.keep} if plan.rungs else None,
         "budget": {"num_trials": plan.num_trials, "minutes": plan.minutes},
         "base": check_layer(plan.base).model_dump(mode="json"),
     }
