@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -163,10 +163,22 @@ def show_results(results: Results, folder: Path) -> None:
         console.print(line, style="bold" if number == 0 and is_live(sys.stdout) else None, markup=False)
     if any(value is not None for each in results.configurations for value in each.deviations.values()):
         console.print("(mean +- standard deviation over seeds, n - 1)", markup=False)
+    if results.importance:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in results.importance.items())
+        console.print(f"importance: {shares}", markup=False)
+    for figure, numbers in results.fronts.items():
+        if len(numbers) > 1:
+            console.print(f"best bpc for its {figure.replace('_', ' ')}: {_named(results, numbers)}", markup=False)
     for warning in results.warnings:
         console.print(f"warning: {warning}", markup=False)
     if results.best is not None:
         console.print(f"best: {printable(str(folder / BEST), 500)}", markup=False)
+
+
+def _named(results: Results, numbers: Sequence[int]) -> str:
+    """Return configurations by their values."""
+    by_number = {each.number: each for each in results.configurations}
+    return "; ".join(" ".join(map(value_text, by_number[number].settings.values())) for number in numbers)
 
 
 def value_text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a sweep knows of its trials: one JSON line for each outcome, on the disk before the next step depends on it.
+"""What a sweep knows of its trials: a JSON line for each outcome and each proposal, on the disk at once.
 
 The runs themselves hold the truth; a line whose run is gone counts for nothing, and a trial without a line is asked
 again, which costs nothing where its run is done.
@@ -29,6 +29,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / LEDGER
+        self.proposals: list[dict[str, Any]] = []
         self._outcomes: dict[tuple[str, int | None], Outcome] = {}
         end = 0
         for line_end, record in read_lines(self.path):
@@ -49,11 +50,18 @@ class Ledger:
         self._outcomes[outcome.trial, outcome.rung] = outcome
         self._append(outcome.as_record())
 
+    def propose(self, values: Mapping[str, Any]) -> None:
+        """Write down the point that a search wants tried next, so that it is tried whatever happens."""
+        self.proposals.append(dict(values))
+        self._append({"kind": "proposal", "settings": dict(values)})
+
     def _append(self, record: Mapping[str, Any]) -> None:
         append_lines(self.path, [json.dumps(record, ensure_ascii=False)])
         sync_file(self.path)
 
     def _read(self, record: Mapping[str, Any]) -> None:
+        if record.get("kind") == "proposal":
+            self.proposals.append(as_object(record.get("settings")))
         if record.get("kind") == "outcome" and (outcome := _outcome(record)):
             key = outcome.trial, outcome.rung
             self._outcomes.pop(key, None)

@@ -33,7 +33,7 @@ class Plan:
         space: what varies.
         metric: of the closing record, by which trials are compared.
         direction: what is better.
-        num_trials: how many points a random search draws; None for a grid, and where minutes alone end it.
+        num_trials: how many points a search draws; None for a grid, and where minutes alone end it.
         minutes: after which it ends, to be started again; None for no limit.
         rungs: steps at which trials are compared, the last their whole budget; none where all run to their end.
         keep: the share of a rung's points that goes on.
@@ -66,7 +66,7 @@ class Plan:
         return self.rungs or (None,)
 
     def points(self) -> Iterator[Point]:
-        """Yield the points of a grid or random search, the same every time."""
+        """Yield the points of a grid or random search, the same every time; those of tpe depend on figures."""
         return self.space.points(self.seeds[0], method=self.method, limit=self.num_trials)
 
 
@@ -77,13 +77,15 @@ class Trial:
     Args:
         name: of its run: what it varies, and a hash of its settings.
         number: of its point, from 0.
-        varied: the settings that vary, by their dotted keys.
+        point: its values.
+        varied: those of its settings that vary, by their dotted keys.
         seed: its train.seed.
         settings: resolved, its budget that of the whole trial.
     """
 
     name: str
     number: int
+    point: Point
     varied: Mapping[str, Any]
     seed: int
     settings: Settings
@@ -107,7 +109,7 @@ def make_trials(plan: Plan, number: int, point: Point, *, threads: int | None = 
         name = trial_name(varied, seed if len(plan.seeds) > 1 else None, settings)
         if threads is not None and settings.train.threads is None:
             settings = settings.model_copy(update={"train": settings.train.model_copy(update={"threads": threads})})
-        trials.append(Trial(name, number, {each.key: each.value for each in varied}, seed, settings))
+        trials.append(Trial(name, number, point, {each.key: each.value for each in varied}, seed, settings))
     return trials
 
 

@@ -28,6 +28,7 @@ from charlm.settings.schema import Settings
 from charlm.settings.shipped import shipped_folder
 from charlm.sweeps.plan import Plan, make_trials, trial_name
 from charlm.sweeps.schema import METRICS, SweepSettings
+from charlm.sweeps.search import MISSING, has_optuna
 from charlm.sweeps.space import MAX_POINTS, Point, Range, Space, read_space
 
 # What an n-gram makes of a text does not depend on a trial: a base that wants it measured in each says so.
@@ -141,7 +142,8 @@ def shipped_sweeps() -> list[str]:
 
 def _checked_points(plan: Plan) -> Iterator[Point]:
     yield from plan.space.corners()
-    yield from islice(plan.points(), MAX_POINTS)
+    if plan.method != "tpe":
+        yield from islice(plan.points(), MAX_POINTS)
 
 
 def _document(file: str | Path) -> tuple[Document, Path]:
@@ -180,15 +182,20 @@ def _method_problems(
             if isinstance(dimension, Range):
                 yield (
                     dimension.place,
-                    f"space.{dimension.name}: a grid takes lists only; method: random draws from ranges",
+                    f"space.{dimension.name}: a grid takes lists only; method random draws from ranges",
                 )
         if space.grid_size > MAX_POINTS:
             yield places["space"], f"the grid has {space.grid_size:,} points, and a sweep has at most {MAX_POINTS:,}"
         if budget.num_trials is not None:
-            yield at[("budget", "num_trials")], "budget.num_trials belongs to random, and a grid has as many as it has"
+            yield (
+                at[("budget", "num_trials")],
+                "budget.num_trials belongs to random and tpe, and a grid has as many as it has",
+            )
         return
     if not space.dimensions and not settings.space:
         yield places["space"], f"space is empty: method {method} has nothing to draw"
+    if method == "tpe" and not has_optuna():
+        yield places["method"], f"method tpe {MISSING}"
     if budget.num_trials is None and budget.minutes is None:
         yield places["budget"], f"method {method} needs budget.num_trials or budget.minutes"
 

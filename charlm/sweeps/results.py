@@ -13,13 +13,16 @@ from typing import Any
 from charlm.runs.durable import replace_file, to_json
 from charlm.runs.folder import Run
 from charlm.settings.layers import dump_settings
-from charlm.sweeps.halving import entrants
+from charlm.sweeps.fronts import pareto_front
+from charlm.sweeps.halving import entrants, value_at
 from charlm.sweeps.ledger import Ledger
 from charlm.sweeps.plan import Plan, Trial
+from charlm.sweeps.search import importance
 from charlm.sweeps.tasks import Outcome
 
 BEST, TABLE, RESULTS = "best.yaml", "table.csv", "results.json"
 # Figures of the table, each a mean over seeds with its deviation.
+FRONTS = ("chars_per_second", "num_parameters")
 MEANS = ("val_bpc", "test_bpc", "chars_per_second")
 
 
@@ -85,6 +88,10 @@ class Results:
         direction: what is better.
         configurations: the best first; those that are not complete last.
         trials: in the order of their points.
+        importance: of each dimension, its share in what makes points good; None without Optuna or where too little is
+            known.
+        fronts: the numbers of the configurations that no other beats in both bits per character and characters per
+            second, or parameters.
         warnings: what the figures must not be taken for.
     """
 
@@ -93,6 +100,8 @@ class Results:
     direction: str
     configurations: tuple[Configuration, ...]
     trials: tuple[TrialRow, ...]
+    importance: Mapping[str, float] | None
+    fronts: Mapping[str, Sequence[int]]
     warnings: tuple[str, ...]
 
     @property
@@ -122,14 +131,23 @@ class Results:
             "configurations": [asdict(each) for each in self.configurations],
             "trials": [asdict(row) for row in self.trials],
             "failed": [{"trial": row.trial, "reason": row.reason, "exit_code": row.exit_code} for row in self.failed],
+            "importance": self.importance,
+            "pareto": {figure: list(numbers) for figure, numbers in self.fronts.items()},
             "warnings": list(self.warnings),
         }
 
 
-def summarise(plan: Plan, trials: Iterable[Trial], ledger: Ledger) -> Results:
-    """Return what is known of a sweep's trials so far."""
+def summarise(plan: Plan, trials: Iterable[Trial], ledger: Ledger, *, are_all: bool = True) -> Results:
+    """Return what is known of a sweep's trials so far.
+
+    Args:
+        plan: the sweep.
+        trials: of all its points so far.
+        ledger: what has become of them.
+        are_all: whether there will be no further points.
+    """
     trials = list(trials)
-    entered = entrants(plan, trials, ledger)
+    entered = entrants(plan, trials, ledger, are_all=are_all)
     rows = tuple(_row(trial, plan, entered, ledger) for trial in trials)
     numbers = dict.fromkeys(row.number for row in rows)
     configurations = [_configuration([row for row in rows if row.number == number], plan.metric) for number in numbers]
@@ -143,7 +161,16 @@ def summarise(plan: Plan, trials: Iterable[Trial], ledger: Ledger) -> Results:
         return rank, -(each.num_steps or 0) if rank else 0, plan.sign * mean, each.number
 
     configurations.sort(key=order)
-    return Results(plan.name, plan.metric, plan.direction, tuple(configurations), rows, tuple(_warnings(rows)))
+    return Results(
+        name=plan.name,
+        metric=plan.metric,
+        direction=plan.direction,
+        configurations=tuple(configurations),
+        trials=rows,
+        importance=_importance(plan, trials, ledger),
+        fronts={figure: _front(configurations, figure) for figure in FRONTS},
+        warnings=tuple(_warnings(rows)),
+    )
 
 
 def write_results(results: Results, trials: Mapping[str, Trial], folder: Path) -> None:
@@ -195,6 +222,25 @@ def varied_keys(configurations: Sequence[Configuration]) -> list[str]:
 def figure_names(results: Results) -> list[str]:
     """Return the figures of the table, the objective first."""
     return list(dict.fromkeys((results.metric, *MEANS)))
+
+
+def _importance(plan: Plan, trials: Sequence[Trial], ledger: Ledger) -> dict[str, float] | None:
+    """Return the importance of each dimension by the figures of the first rung, which all points have in common."""
+    by_point: dict[int, list[Trial]] = {}
+    for trial in trials:
+        by_point.setdefault(trial.number, []).append(trial)
+    found = [(each[0].point, value_at(plan, each, ledger, plan.stages[0])) for each in by_point.values()]
+    return importance(plan.space, [(point, value) for point, value in found if value is not None])
+
+
+def _front(configurations: Iterable[Configuration], figure: str) -> list[int]:
+    """Return the front of bits per character against a figure, the finished configurations with the best bpc first."""
+    points: list[tuple[int, float, float]] = []
+    for each in configurations:
+        bpc, other = each.means.get("val_bpc"), each.means.get(figure, each.num_parameters)
+        if each.state == "finished" and bpc is not None and other is not None:
+            points.append((each.number, bpc, -other if figure == "chars_per_second" else other))
+    return pareto_front(points)
 
 
 def _row(trial: Trial, plan: Plan, entered: Sequence[frozenset[int]], ledger: Ledger) -> TrialRow:

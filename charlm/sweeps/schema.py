@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from charlm.settings.values import PositiveFloat, PositiveInt, Section
 
-Method = Literal["grid", "random"]
+Method = Literal["grid", "random", "tpe"]
 Direction = Literal["minimize", "maximize"]
 MAX_SEEDS = 1_000
 DEFAULT_METRIC = "val_bpc"
@@ -54,7 +54,7 @@ class Budget(Section):
     """When the sweep has done enough."""
 
     num_trials: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
-        default=None, description="random: points drawn; each is trained from every seed"
+        default=None, description="random and tpe: points drawn; each is trained from every seed"
     )
     minutes: PositiveFloat | None = Field(
         default=None, description="then running trials are saved and the sweep ends; started again, it goes on"
@@ -68,7 +68,7 @@ class SweepSettings(Section):
         default=None, description="the configuration that trials share: a path from this file, or a shipped name"
     )
     name: str | None = Field(default=None, description="of the sweep's folder; null is the file's own")
-    method: Method = Field(default="grid", description="how points of the space are chosen")
+    method: Method = Field(default="grid", description="how points of the space are chosen; tpe by Optuna")
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = Field(
         default=1, description="each point is trained from so many seeds, from the base's train.seed up"
     )

@@ -18,7 +18,7 @@ from charlm.runs.folder import Run, runs_folder
 from charlm.runs.ownership import LEASE_NAME, LOCK_NAME, Ownership, take_ownership
 from charlm.settings.layers import check_layer
 from charlm.settings.loading import dump_yaml
-from charlm.sweeps.halving import entrants
+from charlm.sweeps.halving import entrants, value_at
 from charlm.sweeps.ledger import Ledger
 from charlm.sweeps.plan import Plan, Trial, make_trials, up_to
 from charlm.sweeps.reading import read_plan
@@ -33,7 +33,8 @@ from charlm.sweeps.reports import (
     WorkerLost,
 )
 from charlm.sweeps.results import Results, summarise, write_results
-from charlm.sweeps.space import Options
+from charlm.sweeps.search import belongs, suggest
+from charlm.sweeps.space import Options, Point
 from charlm.sweeps.tasks import Task
 from charlm.sweeps.workers import Workers, divide_cores, local_workers
 
@@ -111,33 +112,43 @@ class _Sweep:
         self.ledger = Ledger(folder)
         self.trials: dict[str, Trial] = {}
         self.entered = [frozenset[int]()]
-        self._points = enumerate(plan.points())
-        if plan.method == "grid" or plan.num_trials is not None:
+        self.are_all = False
+        self._points = enumerate(self._search() if plan.method == "tpe" else plan.points())
+        if plan.method == "grid" or (plan.method == "random" and plan.num_trials is not None):
             while self._draw():
                 pass
+        self.num_told = len(self.entered)
+
+    @property
+    def num_trials(self) -> int | None:
+        """How many trials there are to be at most, None where there is no end to them."""
+        if self.are_all:
+            return len(self.trials)
+        limit = self.plan.num_trials
+        return None if limit is None else limit * len(self.plan.seeds)
 
     @property
     def num_open(self) -> int | None:
         """How many trials have not ended, None where there is no end to them."""
-        if self.plan.method != "grid" and self.plan.num_trials is None:
-            return None
-        return len(self.trials) - self.num_known
+        return None if self.num_trials is None else self.num_trials - self.num_known
 
     @property
     def num_known(self) -> int:
         """How many trials have nothing left to do."""
-        rows = summarise(self.plan, self.trials.values(), self.ledger).trials
+        rows = self.results().trials
         return sum(row.state in ("finished", "stopped", "failed") for row in rows)
 
     def num_useful(self, jobs: int) -> int:
         """Return how many of so many workers would have something to do."""
         return jobs if self.num_open is None else max(1, min(jobs, self.num_open))
 
+    def results(self) -> Results:
+        """Return what is known."""
+        return summarise(self.plan, self.trials.values(), self.ledger, are_all=self.are_all)
+
     def start(self, where: str) -> SweepStart:
         """Return the first report."""
-        num_open = self.num_open
-        num_trials = None if num_open is None else len(self.trials)
-        return SweepStart(self.plan, self.folder, num_trials, self.num_known, where)
+        return SweepStart(self.plan, self.folder, self.num_trials, self.num_known, where)
 
     def run(self, workers: Workers, should_stop: Callable[[], str | None]) -> Iterator[SweepReport]:
         """Keep the workers busy until nothing is left to do, or somebody or the clock says so."""
@@ -155,7 +166,7 @@ class _Sweep:
                     if not workers.running:
                         break
                     yield from self._collect(workers)
-                results = summarise(self.plan, self.trials.values(), self.ledger)
+                results = self.results()
                 write_results(results, self.trials, self.folder)
             finally:
                 # With their owner gone running trials save and end, and the workers can be waited for.
@@ -179,18 +190,56 @@ class _Sweep:
                 is_open = trial.number in numbers and self.ledger.get(trial.name, rung) is None
                 if is_open and trial.name not in in_hand:
                     return trial, rung
-            if not self._draw():
+            if self.are_all:
                 return None
+            self._draw()
 
     def _draw(self) -> bool:
         """Add the trials of the next point; say whether there was one."""
         number, point = next(self._points, (0, None))
         if point is None:
+            if not self.are_all:
+                self.are_all = True
+                self._decide()
             return False
         for trial in make_trials(self.plan, number, point, threads=self.threads):
             self.trials.setdefault(trial.name, trial)
-        self.entered = entrants(self.plan, self.trials.values(), self.ledger)
+        self._decide()
         return True
+
+    def _decide(self) -> None:
+        self.entered = entrants(self.plan, self.trials.values(), self.ledger, are_all=self.are_all)
+
+    def _search(self) -> Iterator[Point]:
+        """Yield the points of a TPE search: those proposed before, then one after the other as figures come in."""
+        limit, num_yielded = self.plan.num_trials, 0
+        for values in list(self.ledger.proposals):
+            point = belongs(self.plan.space, values)
+            if point is not None and (limit is None or num_yielded < limit):
+                num_yielded += 1
+                yield point
+        while limit is None or num_yielded < limit:
+            point = suggest(self.plan.space, self._known(), seed=self.plan.seeds[0])
+            if point is None:
+                return
+            self.ledger.propose({setting.key: setting.value for setting in point})
+            num_yielded += 1
+            yield point
+
+    def _known(self) -> list[tuple[Point, float | None, bool]]:
+        """Return each point, its value at the first stage, and whether it has been there: what a search learns from."""
+        by_point: dict[int, list[Trial]] = {}
+        for trial in self.trials.values():
+            by_point.setdefault(trial.number, []).append(trial)
+        stage = self.plan.stages[0]
+        return [
+            (
+                trials[0].point,
+                value_at(self.plan, trials, self.ledger, stage),
+                all(self.ledger.get(trial.name, stage) is not None for trial in trials),
+            )
+            for trials in by_point.values()
+        ]
 
     def _collect(self, workers: Workers) -> Iterator[SweepReport]:
         """Wait a moment for trials to end, and write down what became of them."""
@@ -201,10 +250,11 @@ class _Sweep:
             yield WorkerLost(loss.num_tasks)
         for outcome in outcomes:
             yield TrialEnd(self.trials[outcome.trial], outcome)
-        before, self.entered = self.entered, entrants(self.plan, self.trials.values(), self.ledger)
-        for number in range(len(before), len(self.entered)):
-            rung = self.plan.rungs[number - 1]
-            yield RungDecided(rung, len(self.entered[number]), len(self.entered[number - 1]))
+        self._decide()
+        while self.num_told < len(self.entered):
+            kept, entered = self.entered[self.num_told], self.entered[self.num_told - 1]
+            yield RungDecided(self.plan.rungs[self.num_told - 1], len(kept), len(entered))
+            self.num_told += 1
         if not outcomes and loss is None:
             yield Waiting(tuple(self.trials[task.trial] for task in workers.running))
 
