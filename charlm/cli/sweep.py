@@ -22,6 +22,10 @@ def sweep(
     jobs: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Worker processes.", show_default="one for each core")
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="A Dask scheduler's address; its workers share the runs folder.", metavar="ADDRESS"),
+    ] = None,
     set_: SetOption = None,
     runs_dir: RunsDirOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but the closing table.")] = False,
@@ -38,11 +42,19 @@ def sweep(
     # The whole file is checked before torch takes its time to load.
     from charlm.sweeps.reading import read_plan
 
-    run_plan(context, read_plan(file, overrides=set_ or []), jobs=jobs, runs_dir=runs_dir, quiet=quiet, as_json=json_)
+    plan = read_plan(file, overrides=set_ or [])
+    run_plan(context, plan, jobs=jobs, scheduler=scheduler, runs_dir=runs_dir, quiet=quiet, as_json=json_)
 
 
 def run_plan(
-    context: typer.Context, plan: Plan, *, jobs: int | None, runs_dir: Path | None, quiet: bool, as_json: bool
+    context: typer.Context,
+    plan: Plan,
+    *,
+    jobs: int | None,
+    scheduler: str | None,
+    runs_dir: Path | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Run a sweep and show it.
 
@@ -55,7 +67,7 @@ def run_plan(
     from charlm.sweeps.reports import SweepEnd
 
     signals = context.obj if isinstance(context.obj, Signals) else Signals()
-    reports = sweep_reports(plan, runs_dir=runs_dir, jobs=jobs, should_stop=signals.requested)
+    reports = sweep_reports(plan, runs_dir=runs_dir, jobs=jobs, scheduler=scheduler, should_stop=signals.requested)
     end: SweepEnd | None = None
     view = SweepView(quiet=quiet)
     with view.showing():

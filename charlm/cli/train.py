@@ -64,7 +64,7 @@ def train(
         from charlm.sweeps.reading import plan_seeds
 
         plan = plan_seeds(_settings(config or [], corpus or [], set_ or []), seeds, name=run)
-        run_plan(context, plan, jobs=None, runs_dir=runs_dir, quiet=quiet, as_json=json_)
+        run_plan(context, plan, jobs=None, scheduler=None, runs_dir=runs_dir, quiet=quiet, as_json=json_)
         return
     # Resumed without a configuration, a run goes on with its own.
     is_its_own = resume and not config and not corpus

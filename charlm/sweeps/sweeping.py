@@ -9,15 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from charlm.errors import ConfigError, StoppedError
 from charlm.runs.creation import check_run_name
-from charlm.runs.durable import DRAFT_NAME, replace_file, storage_error, sweep_drafts
-from charlm.runs.folder import Run, runs_folder
-from charlm.runs.ownership import LEASE_NAME, LOCK_NAME, Ownership, take_ownership
+from charlm.runs.folder import runs_folder
+from charlm.runs.ownership import Ownership
 from charlm.settings.layers import check_layer
-from charlm.settings.loading import dump_yaml
+from charlm.sweeps.cluster import cluster_workers
+from charlm.sweeps.folder import own_folder
 from charlm.sweeps.halving import entrants, value_at
 from charlm.sweeps.ledger import Ledger
 from charlm.sweeps.plan import Plan, Trial, make_trials, up_to
@@ -34,11 +33,10 @@ from charlm.sweeps.reports import (
 )
 from charlm.sweeps.results import Results, summarise, write_results
 from charlm.sweeps.search import belongs, suggest
-from charlm.sweeps.space import Options, Point
+from charlm.sweeps.space import Point
 from charlm.sweeps.tasks import Task
 from charlm.sweeps.workers import Workers, divide_cores, local_workers
 
-DEFINITION = "sweep.yaml"
 POLL_SECONDS = 0.5
 
 
@@ -47,6 +45,7 @@ def sweep_reports(
     *,
     runs_dir: Path | None = None,
     jobs: int | None = None,
+    scheduler: str | None = None,
     overrides: Sequence[str] = (),
     should_stop: Callable[[], str | None] = lambda: None,
 ) -> Iterator[SweepReport]:
@@ -59,6 +58,7 @@ def sweep_reports(
         source: a sweep file, the name of a shipped one, or a plan.
         runs_dir: where the sweep's folder lies; None takes CHARLM_RUNS_DIR or ./runs.
         jobs: worker processes; None has one for each core.
+        scheduler: the address of a Dask scheduler, whose workers share the runs folder; None runs them here.
         overrides: texts `section.key=value`, laid over the file's base.
         should_stop: asked twice a second; a word, interrupt or terminate, has every running trial save and ends the
             sweep, to be started again.
@@ -67,16 +67,26 @@ def sweep_reports(
     """
     plan = source if isinstance(source, Plan) else read_plan(source, overrides=overrides)
     check_run_name(plan.name)
-    jobs, threads = divide_cores(jobs, check_layer(plan.base))
+    settings = check_layer(plan.base)
+    if scheduler is not None and jobs is not None:
+        raise ConfigError(
+            "jobs are processes of this machine, and a scheduler has workers of its own: give one of them"
+        )
+    jobs, threads = divide_cores(jobs, settings) if scheduler is None else (0, settings.train.threads or 1)
     if word := should_stop():
         raise StoppedError("stopped before anything was written", word)
-    folder = runs_folder(runs_dir) / plan.name
-    ownership = _own_folder(folder, plan)
+    # Workers of a cluster have folders of their own to start from.
+    folder = (runs_folder(runs_dir) / plan.name).absolute() if scheduler else runs_folder(runs_dir) / plan.name
+    ownership = own_folder(folder, plan)
     try:
         sweep = _Sweep(plan, folder, ownership, threads=threads)
-        where = f"{jobs} worker{'s' * (jobs != 1)} of {threads} thread{'s' * (threads != 1)}"
-        yield sweep.start(where)
-        yield from sweep.run(local_workers(sweep.num_useful(jobs)), should_stop)
+        crew = f"{jobs} worker{'s' * (jobs != 1)}" if scheduler is None else f"workers of {scheduler}"
+        yield sweep.start(f"{crew} of {threads} thread{'s' * (threads != 1)}")
+        if scheduler is None:
+            yield from sweep.run(local_workers(sweep.num_useful(jobs)), should_stop)
+        else:
+            with cluster_workers(scheduler, settings) as workers:
+                yield from sweep.run(workers, should_stop)
     finally:
         ownership.release()
 
@@ -86,6 +96,7 @@ def sweep(
     *,
     runs_dir: Path | None = None,
     jobs: int | None = None,
+    scheduler: str | None = None,
     overrides: Sequence[str] = (),
     observe: Callable[[SweepReport], None] | None = None,
 ) -> Results:
@@ -95,7 +106,7 @@ def sweep(
         observe: called with each report.
     """
     results: Results | None = None
-    for report in sweep_reports(source, runs_dir=runs_dir, jobs=jobs, overrides=overrides):
+    for report in sweep_reports(source, runs_dir=runs_dir, jobs=jobs, scheduler=scheduler, overrides=overrides):
         if observe:
             observe(report)
         if isinstance(report, SweepEnd):
@@ -257,52 +268,3 @@ class _Sweep:
             self.num_told += 1
         if not outcomes and loss is None:
             yield Waiting(tuple(self.trials[task.trial] for task in workers.running))
-
-
-def _own_folder(folder: Path, plan: Plan) -> Ownership:
-    """Make or take over the sweep's folder and write down what is swept.
-
-    Raises:
-        ConfigError: where there is something else.
-        RunInUseError: where another process runs the sweep.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        names = [entry.name for entry in folder.iterdir()]
-    except OSError as error:
-        raise storage_error(folder, error) from error
-    if Run(folder).exists:
-        raise ConfigError(f"{folder} is a run and not a sweep: give the sweep another name")
-    is_begun = all(name == LOCK_NAME or LEASE_NAME.fullmatch(name) or DRAFT_NAME.fullmatch(name) for name in names)
-    if DEFINITION not in names and not is_begun:
-        raise ConfigError(f"{folder} exists already and holds something else: give the sweep another name")
-    ownership = take_ownership(folder)
-    try:
-        sweep_drafts(folder)
-        replace_file(folder / DEFINITION, dump_yaml(_definition(plan)).encode("utf-8"))
-    except BaseException:
-        ownership.release()
-        raise
-    return ownership
-
-
-def _definition(plan: Plan) -> dict[str, Any]:
-    """Return what is swept as plain values, the base resolved."""
-    space: dict[str, Any] = {}
-    for each in plan.space.dimensions:
-        if isinstance(each, Options):
-            is_bundle = "." not in each.name
-            values = [{setting.key: setting.value for setting in option} for option in each.options]
-            space[each.name] = values if is_bundle else [value[each.name] for value in values]
-        else:
-            space[each.name] = {each.scale: [each.low, each.high]}
-    return {
-        "name": plan.name,
-        "method": plan.method,
-        "seeds": list(plan.seeds),
-        "space": space,
-        "objective": {"metric": plan.metric, "direction": plan.direction},
-        "stop_early": {"rungs": list(plan.rungs), "keep": plan.keep} if plan.rungs else None,
-        "budget": {"num_trials": plan.num_trials, "minutes": plan.minutes},
-        "base": check_layer(plan.base).model_dump(mode="json"),
-    }

@@ -46,10 +46,19 @@ class Workers:
     Args:
         start: makes an executor; asked again once one has broken.
         num_slots: how many tasks are in hand at a time.
+        lost: what a task raises whose worker died, where the executor itself goes on.
+        close: ends an executor, given what it still has in hand, and waits until that has let go of its runs.
     """
 
-    def __init__(self, start: Callable[[], Executor], num_slots: int) -> None:
-        self.num_slots = num_slots
+    def __init__(
+        self,
+        start: Callable[[], Executor],
+        num_slots: int,
+        *,
+        lost: tuple[type[Exception], ...] = (),
+        close: Callable[[Executor, list[Future[Outcome]]], None] | None = None,
+    ) -> None:
+        self.num_slots, self._lost, self._close = num_slots, lost, close or end_processes
         self._start = start
         self._executor: Executor | None = None
         self._futures: dict[Future[Outcome], Task] = {}
@@ -62,7 +71,7 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._close(self._executor, list(self._futures))
 
     @property
     def running(self) -> list[Task]:
@@ -102,6 +111,8 @@ class Workers:
             except (BrokenExecutor, CancelledError):
                 is_broken = True
                 lost.append(task)
+            except self._lost:
+                lost.append(task)
         if is_broken:
             # What was in hand is lost with the worker that died: the pool ends all its others.
             lost += self._abandon(outcomes)
@@ -113,7 +124,7 @@ class Workers:
         """Leave a broken executor; keep what ended well before it broke, and return the tasks that did not end."""
         assert self._executor is not None
         # Waits until its processes are gone, and with them their locks.
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._close(self._executor, [])
         self._executor = None
         lost: list[Task] = []
         for future, task in self._futures.items():
@@ -145,6 +156,11 @@ def local_workers(jobs: int) -> Workers:
     # Spawned: a forked process would share locks and threads that torch has made.
     context = multiprocessing.get_context("spawn")
     return Workers(lambda: ProcessPoolExecutor(jobs, mp_context=context, initializer=_warm_up), jobs)
+
+
+def end_processes(executor: Executor, futures: list[Future[Outcome]]) -> None:  # noqa: ARG001 - none outlives its process
+    """End an executor of this machine: what waits is dropped, what runs is waited for."""
+    executor.shutdown(wait=True, cancel_futures=True)
 
 
 def divide_cores(jobs: int | None, settings: Settings) -> tuple[int, int]:
