@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         score,
         score_gaps,
         score_lines,
+        sweep,
+        sweep_reports,
         train,
         train_reports,
     )
@@ -36,6 +38,8 @@ __all__ = [
     "score",
     "score_gaps",
     "score_lines",
+    "sweep",
+    "sweep_reports",
     "train",
     "train_reports",
 ]

@@ -61,6 +61,12 @@ class RunInUseError(CharlmError):
     exit_code = 7
 
 
+class FailedTrialsError(CharlmError):
+    """Report a sweep that has ended and some of whose trials have failed."""
+
+    exit_code = 8
+
+
 class StoppedError(CharlmError):
     """Report a run ended by a signal, or one that a signal came before.
 

@@ -24,7 +24,7 @@ FLOORS = {
     "sweeps": 6,
     "reports": 6,
     "benchmarks": 6,
-    "library": 6,
+    "library": 7,
     "console": 7,
     "cli": 8,
 }

@@ -6,12 +6,15 @@ import inspect
 import re
 import shlex
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import typer
 
 from charlm.cli.main import app
+from charlm.sweeps import sweeping
+from charlm.sweeps.workers import Workers
 from charlm.text import download
 
 SHORT = ("train.max_steps=2", "model.hidden_size=8", "sampling.batch_size=2", "sampling.seq_len=8", "train.threads=1")
@@ -52,6 +55,8 @@ def _folder_with_runs(tmp_path, monkeypatch, corpus_text, charlm_command):
         Path(name).write_text(corpus_text, encoding="utf-8")
     Path("my.yaml").write_text("model: {cell: gru}\n", encoding="utf-8")
     shortened = [f"--set={setting}" for setting in SHORT]
+    Path("my-sweep.yaml").write_text("space: {model.cell: [rnn, gru]}\n", encoding="utf-8")
+    monkeypatch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: ThreadPoolExecutor(1), 1))
     for name, more in (("my-lyrics", []), ("newest", ["--set", "model.direction=bidirectional"])):
         assert charlm_command("train", "--run", name, *shortened, *more).exit_code == 0
 
@@ -64,6 +69,9 @@ def test_each_example_works(example, charlm_command):
         arguments += [f"--set={setting}" for setting in SHORT]
         if "--resume" not in arguments:
             arguments = ["another" if argument == "my-lyrics" else argument for argument in arguments]
+    if arguments[0] == "sweep":
+        # What the sweep varies it does not let others set.
+        arguments += [f"--set={setting}" for setting in SHORT if "hidden_size" not in setting]
     if arguments[0] == "bench":
         arguments += ["--rounds", "1", "--seq-len", "4", "--batch-size", "2"]
     if arguments[:2] == ["config", "init"]:

@@ -19,6 +19,7 @@ from charlm.cli.generate import generate
 from charlm.cli.info import info
 from charlm.cli.score import score
 from charlm.cli.signals import Signals
+from charlm.cli.sweep import sweep
 from charlm.cli.train import train
 from charlm.cli.verify import verify
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     epilog="Begin with: charlm train",
 )
 app.command("train")(clean_exit(train))
+app.command("sweep")(clean_exit(sweep))
 app.command("generate")(clean_exit(generate))
 app.command("eval")(clean_exit(evaluate))
 app.command("score")(clean_exit(score))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,10 @@ def train(
             "--resume", help="Go on with the run, or start it if there is none; without --run the newest unfinished."
         ),
     ] = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=2, max=1000, help="Train from so many seeds side by side, a sweep; tell mean and deviation."),
+    ] = None,
     runs_dir: RunsDirOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but the closing summary.")] = False,
     json_: JsonOption = False,
@@ -49,23 +54,45 @@ def train(
         charlm train --config lyrics-gru --run my-lyrics
 
         charlm train --resume --run my-lyrics --set train.epochs=400
+
+        charlm train --seeds 3
     """
+    if seeds is not None:
+        if resume:
+            raise ConfigError("--seeds makes a sweep, which goes on by itself: leave --resume out")
+        from charlm.cli.sweep import run_plan
+        from charlm.sweeps.reading import plan_seeds
+
+        plan = plan_seeds(_settings(config or [], corpus or [], set_ or []), seeds, name=run)
+        run_plan(context, plan, jobs=None, scheduler=None, runs_dir=runs_dir, quiet=quiet, as_json=json_)
+        return
     # Resumed without a configuration, a run goes on with its own.
     is_its_own = resume and not config and not corpus
     settings = None if is_its_own else _settings(config or [], corpus or [], set_ or [])
+    signals = context.obj if isinstance(context.obj, Signals) else Signals()
+    overrides = (set_ or []) if is_its_own else ()
+    end = _train(settings, run, runs_dir, resume=resume, overrides=overrides, signals=signals, quiet=quiet)
+    _close(end, runs_dir_given=runs_dir is not None, as_json=json_)
+
+
+def _train(
+    settings: Settings | None,
+    name: str | None,
+    runs_dir: Path | None,
+    *,
+    resume: bool,
+    overrides: Sequence[str],
+    signals: Signals,
+    quiet: bool,
+) -> End:
+    """Train one run, show it, and return its last report."""
     # After the settings are checked: torch takes its time to load.
     from charlm.console.training import TrainingView
     from charlm.library import train_reports
     from charlm.training.reports import End
 
-    signals = context.obj if isinstance(context.obj, Signals) else Signals()
     reports = train_reports(
-        settings,
-        name=run,
-        runs_dir=runs_dir,
-        resume=resume,
-        overrides=(set_ or []) if is_its_own else (),
-        should_stop=signals.requested,
+        settings, name=name, runs_dir=runs_dir, resume=resume, overrides=overrides, should_stop=signals.requested
     )
     report = next(reports)
     if isinstance(report, End) and not quiet:
@@ -76,7 +103,7 @@ def train(
         for report in reports:
             view.show(report)
     assert isinstance(report, End)
-    _close(report, runs_dir_given=runs_dir is not None, as_json=json_)
+    return report
 
 
 def _settings(config: list[str], corpus: list[str], overrides: list[str]) -> Settings:

@@ -7,6 +7,7 @@ from charlm.library.models import Model, open_run
 from charlm.library.scoring import score, score_lines
 from charlm.library.writing import generate
 from charlm.settings.layers import load_settings
+from charlm.sweeps.sweeping import sweep, sweep_reports
 from charlm.training.launch import train, train_reports
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "score",
     "score_gaps",
     "score_lines",
+    "sweep",
+    "sweep_reports",
     "train",
     "train_reports",
 ]

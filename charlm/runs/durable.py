@@ -24,7 +24,10 @@ from charlm.errors import StorageError
 from charlm.runs.formats import FORMAT
 
 MANIFEST = "manifest.json"
-DRAFT_NAME = re.compile(r"\.tmp-(step-\d{8,}(\.old)?|config\.yaml|environment\.json)-\d+-[0-9a-f]{8}")
+DRAFT_NAME = re.compile(
+    r"\.tmp-(step-\d{8,}(\.old)?|config\.yaml|environment\.json|sweep\.yaml|results\.json|table\.csv|best\.yaml)"
+    r"-\d+-[0-9a-f]{8}"
+)
 # A folder on its way out, while another takes its name; until that has happened it is whole and found.
 ASIDE = ".old"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -35,11 +35,17 @@ KINDS = {
 }
 
 
-def explain(error: ValidationError, places: dict[KeyPath, Place]) -> list[str]:
-    """Return one sentence for each problem, in the order of their places; of very many only the first."""
+def explain(error: ValidationError, places: dict[KeyPath, Place], schema: type[BaseModel] = Settings) -> list[str]:
+    """Return one sentence for each problem, in the order of their places; of very many only the first.
+
+    Args:
+        error: what pydantic found.
+        places: where each value stands.
+        schema: what was checked against; its keys are the known ones.
+    """
     problems: dict[KeyPath, tuple[Place | None, Callable[[], str]]] = {}
     for detail in error.errors(include_url=False):
-        for path, sentence in _sentences(cast("dict[str, Any]", detail)):
+        for path, sentence in _sentences(cast("dict[str, Any]", detail), schema):
             # A union reports each of its members; the first says enough.
             problems.setdefault(path, (_place(path, places), sentence))
     ordered = sorted(problems.values(), key=lambda problem: (str(problem[0] and problem[0].source), _line(problem[0])))
@@ -47,14 +53,14 @@ def explain(error: ValidationError, places: dict[KeyPath, Place]) -> list[str]:
     return [*shown, f"and {len(ordered) - MAX_PROBLEMS:,} more problems"] if len(ordered) > MAX_PROBLEMS else shown
 
 
-def known_keys() -> list[str]:
-    """Return every dotted key of the configuration, sections included."""
-    return list(_known_keys())
+def known_keys(schema: type[BaseModel] = Settings) -> list[str]:
+    """Return every dotted key of the configuration, or of another schema, sections included."""
+    return list(_known_keys(schema))
 
 
-def nearest_key(dotted: str) -> str | None:
+def nearest_key(dotted: str, schema: type[BaseModel] = Settings) -> str | None:
     """Return the known key most like a misspelt one, or None where nothing is like it."""
-    keys = known_keys()
+    keys = known_keys(schema)
     if len(dotted) > MAX_KEY:
         return None
     section = dotted.rpartition(".")[0]
@@ -68,8 +74,8 @@ def nearest_key(dotted: str) -> str | None:
 
 
 @cache
-def _known_keys() -> tuple[str, ...]:
-    return tuple(sorted(_keys(Settings, "")))
+def _known_keys(schema: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(sorted(_keys(schema, "")))
 
 
 def _keys(model: type[BaseModel], prefix: str) -> Iterator[str]:
@@ -80,15 +86,17 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[str]:
                 yield from _keys(candidate, f"{prefix}{name}.")
 
 
-def _sentences(detail: dict[str, Any]) -> Iterator[tuple[KeyPath, Callable[[], str]]]:
+def _sentences(detail: dict[str, Any], schema: type[BaseModel]) -> Iterator[tuple[KeyPath, Callable[[], str]]]:
     """Yield where each problem of a report lies and what makes its sentence: of 10,000, most are never written."""
     if detail["type"] == "conflict":
         for key, reason in detail["ctx"]["problems"]:
             yield tuple(key.split(".")), partial(str.format, "{} {}", key, reason)
+    elif detail["type"] == "missing":
+        yield detail["loc"], partial(str.format, "{} is missing", ".".join(map(str, detail["loc"])))
     elif detail["type"] == "extra_forbidden":
-        yield detail["loc"], partial(_unknown_key, detail["loc"])
+        yield detail["loc"], partial(_unknown_key, detail["loc"], schema)
     else:
-        path = _key_path(detail["loc"])
+        path = _key_path(detail["loc"], schema)
         yield path, partial(_bad_value, path, detail)
 
 
@@ -97,9 +105,9 @@ def _bad_value(path: KeyPath, detail: dict[str, Any]) -> str:
     return f"{subject} {_requirement(detail, detail.get('ctx', {}))}, got {_shown(detail['input'])}"
 
 
-def _unknown_key(path: KeyPath) -> str:
+def _unknown_key(path: KeyPath, schema: type[BaseModel]) -> str:
     dotted = ".".join(str(key) for key in path)
-    near = nearest_key(dotted)
+    near = nearest_key(dotted, schema)
     if near == dotted:
         section, _, name = dotted.rpartition(".")
         return f"unknown key {dotted}; keys are nested: {section}: {{{name}: ...}}"
@@ -119,10 +127,10 @@ def _requirement(detail: dict[str, Any], context: dict[str, Any]) -> str:
     return f"must be {KINDS[kind]}" if kind in KINDS else str(detail["msg"])
 
 
-def _key_path(location: tuple[str | int, ...]) -> KeyPath:
+def _key_path(location: tuple[str | int, ...], schema: type[BaseModel]) -> KeyPath:
     """Cut what pydantic appends for the members of a union: names that are no keys of ours."""
     path: list[str | int] = []
-    known = known_keys()
+    known = known_keys(schema)
     for part in location:
         dotted = ".".join(str(key) for key in [*path, part])
         parent = ".".join(str(key) for key in path)

@@ -82,7 +82,7 @@ def file_layer(file: str | Path) -> Layer:
         return shipped_layer(str(file))
     name = printable(str(file), MAX_NAME)
     try:
-        text = _content(path, name).decode("utf-8-sig")
+        text = read_content(path, name).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: not UTF-8 text (byte {error.start})") from error
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
@@ -122,8 +122,8 @@ def override_layer(text: str) -> Layer:
     return keyed_layer(path, parse_yaml(value, source).value, source)
 
 
-def keyed_layer(path: Sequence[str], value: Any, source: str) -> Layer:
-    """Wrap one value at a path of keys; `source` names it in messages, relative paths start from here.
+def keyed_layer(path: Sequence[str], value: Any, source: str, *, base: Path = Path()) -> Layer:
+    """Wrap one value at a path of keys; `source` names it in messages, relative paths start from `base`.
 
     Raises:
         ConfigError: for a text that UTF-8 cannot hold, such as a file name that is not UTF-8.
@@ -134,7 +134,7 @@ def keyed_layer(path: Sequence[str], value: Any, source: str) -> Layer:
     for key in reversed(path):
         values = {key: values}
     places: dict[KeyPath, Place] = {tuple(path[:depth]): Place(source) for depth in range(len(path) + 1)}
-    return Layer(_with_absolute_paths(values, Path()), places)
+    return Layer(_with_absolute_paths(values, base), places)
 
 
 def merge(layers: Sequence[Layer]) -> Layer:
@@ -212,8 +212,13 @@ def _absolute(entry: str, base: Path) -> str:
     return str((base / expanded).absolute())
 
 
-def _content(path: Path, name: str) -> bytes:
-    """Read a configuration file, never more of it than a configuration has."""
+def read_content(path: Path, name: str) -> bytes:
+    """Read a configuration file, never more of it than a configuration has; `name` is the file's in messages.
+
+    Raises:
+        ConfigError: for what is no file, or too long.
+        OSError: where it cannot be read.
+    """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise ConfigError(f"the configuration {name} is a pipe or a device: name a file")

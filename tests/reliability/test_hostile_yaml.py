@@ -124,7 +124,7 @@ def test_of_many_problems_only_the_first_are_written(
     (working_folder / "a.yaml").write_text("".join(f"hidden_sizes{n}: 1\n" for n in range(number)))
     asked: list[str] = []
     nearest_key = diagnosis.nearest_key
-    monkeypatch.setattr(diagnosis, "nearest_key", lambda key: asked.append(key) or nearest_key(key))
+    monkeypatch.setattr(diagnosis, "nearest_key", lambda *key: asked.append(key) or nearest_key(*key))
     lines = charlm_command("config", "check", "a.yaml").stderr.splitlines()
     # The search for what was meant is the one slow thing.
     assert len(asked) == MAX_PROBLEMS

@@ -1,0 +1,97 @@
+"""`charlm sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charlm.cli.arguments import JsonOption, RunsDirOption, SetOption
+from charlm.cli.signals import Signals
+from charlm.errors import STOP_CODES, FailedTrialsError, StoppedError
+
+if TYPE_CHECKING:
+    from charlm.sweeps.plan import Plan
+    from charlm.sweeps.reports import SweepEnd
+
+
+def sweep(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(help="A sweep file, or the name of a shipped one: cells.", metavar="FILE")],
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Worker processes.", show_default="one for each core")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="A Dask scheduler's address; its workers share the runs folder.", metavar="ADDRESS"),
+    ] = None,
+    set_: SetOption = None,
+    runs_dir: RunsDirOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but the closing table.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Train many runs, as a file says what varies, and tell which are best; started again, go on.
+
+    Examples:
+
+        charlm sweep cells
+
+        charlm sweep my-sweep.yaml --jobs 2 --json
+    """
+    # The whole file is checked before torch takes its time to load.
+    from charlm.sweeps.reading import read_plan
+
+    plan = read_plan(file, overrides=set_ or [])
+    run_plan(context, plan, jobs=jobs, scheduler=scheduler, runs_dir=runs_dir, quiet=quiet, as_json=json_)
+
+
+def run_plan(
+    context: typer.Context,
+    plan: Plan,
+    *,
+    jobs: int | None,
+    scheduler: str | None,
+    runs_dir: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Run a sweep and show it.
+
+    Raises:
+        StoppedError: where a signal ended it.
+        FailedTrialsError: where trials have failed.
+    """
+    from charlm.console.sweeps import SweepView
+    from charlm.library import sweep_reports
+    from charlm.sweeps.reports import SweepEnd
+
+    signals = context.obj if isinstance(context.obj, Signals) else Signals()
+    reports = sweep_reports(plan, runs_dir=runs_dir, jobs=jobs, scheduler=scheduler, should_stop=signals.requested)
+    end: SweepEnd | None = None
+    view = SweepView(quiet=quiet)
+    with view.showing():
+        for report in reports:
+            view.show(report)
+            end = report if isinstance(report, SweepEnd) else end
+    assert end is not None
+    _close(end, as_json=as_json)
+
+
+def _close(end: SweepEnd, *, as_json: bool) -> None:
+    from charlm.console.sweeps import show_results
+    from charlm.console.terminal import print_json
+
+    results = end.results
+    print_json({**results.as_record(), "folder": str(end.folder)}) if as_json else show_results(results, end.folder)
+    num_open = sum(row.state in ("cut", "new") for row in results.trials)
+    if end.stopped_by in STOP_CODES:
+        raise StoppedError(
+            f"stopped with {num_open} of {len(results.trials)} trials to go, those that ran saved in {end.folder}; "
+            "the same command goes on",
+            end.stopped_by,
+        )
+    if results.failed:
+        lines = [f"the trial {row.trial} failed: {row.reason}" for row in results.failed]
+        lines.append(f"{len(results.failed)} of {len(results.trials)} trials failed")
+        raise FailedTrialsError("\n".join(lines))

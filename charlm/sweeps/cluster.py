@@ -1,0 +1,61 @@
+"""Workers of a Dask cluster: the same tasks on other machines, which share the runs folder."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from concurrent.futures import Executor, Future, wait
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any, cast
+
+from charlm.errors import ConfigError, StorageError, printable
+from charlm.settings.schema import Settings
+from charlm.sweeps.tasks import Outcome
+from charlm.sweeps.workers import Workers
+
+MISSING = "--scheduler needs Dask, which is not installed: pip install 'charlm[cluster]'"
+CONNECT_SECONDS = 20
+# An elastic cluster grows with what waits, so that some tasks always do.
+NUM_SLOTS = 64
+# Within it running trials have noticed that the sweep has ended, and saved.
+SAVING_SECONDS = 30
+
+
+@contextmanager
+def cluster_workers(address: str, settings: Settings) -> Generator[Workers]:
+    """Yield the workers of a cluster.
+
+    Args:
+        address: of its scheduler, such as tcp://head:8786.
+        settings: of the trials; on a GPU each takes one of the workers' resource GPU.
+    Raises:
+        ConfigError: where Dask is missing.
+        StorageError: where no scheduler answers.
+    """
+    if find_spec("distributed") is None:
+        raise ConfigError(MISSING)
+    from distributed import Client
+    from distributed.scheduler import KilledWorker
+
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError, TypeError) as error:
+        raise StorageError(
+            f"no Dask scheduler answers at {printable(address, 200)}: {printable(str(error), 300)}"
+        ) from error
+    options: dict[str, Any] = {"resources": {"GPU": 1}} if settings.train.device.startswith("cuda") else {}
+
+    def start() -> Executor:
+        # Not pure: the same task once more is not answered from memory, its run tells how far it is.
+        return cast("Executor", client.get_executor(pure=False, **options))
+
+    try:
+        yield Workers(start, NUM_SLOTS, lost=(KilledWorker,), close=_close)
+    finally:
+        client.close()
+
+
+def _close(executor: Executor, futures: list[Future[Outcome]]) -> None:
+    # What no worker has taken up would wait for ever.
+    wait(futures, timeout=SAVING_SECONDS)
+    executor.shutdown(wait=False)

@@ -1,0 +1,110 @@
+"""What a sweep yields: plain records that a console draws and a script reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from charlm.sweeps.plan import Plan, Trial
+from charlm.sweeps.results import Results
+from charlm.sweeps.tasks import Outcome
+
+
+@dataclass(frozen=True)
+class SweepStart:
+    """A sweep begins, or goes on.
+
+    Args:
+        plan: what it varies, by which figure.
+        folder: in which its trials lie.
+        num_trials: how many there are to be, None where minutes alone end it.
+        num_known: how many have ended before.
+        where: the trials run.
+    """
+
+    plan: Plan
+    folder: Path
+    num_trials: int | None
+    num_known: int
+    where: str
+
+
+@dataclass(frozen=True)
+class TrialStart:
+    """A trial was given to a worker.
+
+    Args:
+        trial: which.
+        rung: the step it is to be taken to, None for its whole budget.
+    """
+
+    trial: Trial
+    rung: int | None
+
+
+@dataclass(frozen=True)
+class TrialEnd:
+    """A trial has reached the end of its budget or of a rung, has failed, or was cut.
+
+    Args:
+        trial: which.
+        outcome: what became of it.
+    """
+
+    trial: Trial
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class RungDecided:
+    """All trials of a rung have reached it or failed.
+
+    Args:
+        rung: the step.
+        num_kept: how many points go on.
+        num_entered: of how many.
+    """
+
+    rung: int
+    num_kept: int
+    num_entered: int
+
+
+@dataclass(frozen=True)
+class WorkerLost:
+    """A worker died; what it had in hand goes on elsewhere from its last checkpoint.
+
+    Args:
+        num_tasks: how many tasks that concerns.
+    """
+
+    num_tasks: int
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Nothing has ended for a moment: time to look at how far the running trials are.
+
+    Args:
+        running: those in hand.
+    """
+
+    running: tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
+class SweepEnd:
+    """The sweep has ended, or was stopped.
+
+    Args:
+        folder: of the sweep.
+        stopped_by: None for its end; else minutes, interrupt or terminate: started again, it goes on.
+        results: the table, the best configuration, what failed.
+    """
+
+    folder: Path
+    stopped_by: str | None
+    results: Results
+
+
+SweepReport = SweepStart | TrialStart | TrialEnd | RungDecided | WorkerLost | Waiting | SweepEnd

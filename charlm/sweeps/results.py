@@ -1,0 +1,295 @@
+"""What a sweep found: a row for each trial, their means over seeds, the best configuration; as files too."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from charlm.runs.durable import replace_file, to_json
+from charlm.runs.folder import Run
+from charlm.settings.layers import dump_settings
+from charlm.sweeps.fronts import pareto_front
+from charlm.sweeps.halving import entrants, value_at
+from charlm.sweeps.ledger import Ledger
+from charlm.sweeps.plan import Plan, Trial
+from charlm.sweeps.search import importance
+from charlm.sweeps.tasks import Outcome
+
+BEST, TABLE, RESULTS = "best.yaml", "table.csv", "results.json"
+# Figures of the table, each a mean over seeds with its deviation.
+FRONTS = ("chars_per_second", "num_parameters")
+MEANS = ("val_bpc", "test_bpc", "chars_per_second")
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial.
+
+    Args:
+        trial: the run's name.
+        number: of its point.
+        settings: those that vary.
+        seed: its train.seed.
+        state: finished; stopped at a rung; waiting at one for the others; failed; cut; or new where it has not begun.
+        reason: why it failed.
+        exit_code: what `charlm train` would have ended with.
+        figures: of its closing record.
+    """
+
+    trial: str
+    number: int
+    settings: Mapping[str, Any]
+    seed: int
+    state: str
+    reason: str | None
+    exit_code: int
+    figures: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One point of the space over its seeds.
+
+    Args:
+        number: of the point.
+        settings: those that vary.
+        state: finished where all its trials are; else stopped at a rung, failed, or open.
+        num_steps: that its trials were trained for when they were measured.
+        num_finished: how many of its seeds' trials have ended well, at a rung or at the end.
+        num_trials: how many there are.
+        num_parameters: of the model.
+        means: of each figure over the finished trials.
+        deviations: the sample standard deviations (n - 1) of the same, None for one trial alone.
+    """
+
+    number: int
+    settings: Mapping[str, Any]
+    state: str
+    num_steps: int | None
+    num_finished: int
+    num_trials: int
+    num_parameters: int | None
+    means: Mapping[str, float]
+    deviations: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a sweep found.
+
+    Args:
+        name: of the sweep.
+        metric: by which configurations are compared.
+        direction: what is better.
+        configurations: the best first; those that are not complete last.
+        trials: in the order of their points.
+        importance: of each dimension, its share in what makes points good; None without Optuna or where too little is
+            known.
+        fronts: the numbers of the configurations that no other beats in both bits per character and characters per
+            second, or parameters.
+        warnings: what the figures must not be taken for.
+    """
+
+    name: str
+    metric: str
+    direction: str
+    configurations: tuple[Configuration, ...]
+    trials: tuple[TrialRow, ...]
+    importance: Mapping[str, float] | None
+    fronts: Mapping[str, Sequence[int]]
+    warnings: tuple[str, ...]
+
+    @property
+    def best(self) -> Configuration | None:
+        """The configuration with the best mean of those whose trials have all ended well."""
+        first = next(iter(self.configurations), None)
+        return first if first and first.state == "finished" and self.metric in first.means else None
+
+    @property
+    def failed(self) -> tuple[TrialRow, ...]:
+        """The trials that failed."""
+        return tuple(row for row in self.trials if row.state == "failed")
+
+    @property
+    def best_trials(self) -> tuple[str, ...]:
+        """The names of the best configuration's trials."""
+        return tuple(row.trial for row in self.trials if self.best and row.number == self.best.number)
+
+    def as_record(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        best = self.best and {**asdict(self.best), "trials": list(self.best_trials)}
+        return {
+            "kind": "sweep",
+            "name": self.name,
+            "objective": {"metric": self.metric, "direction": self.direction},
+            "best": best,
+            "configurations": [asdict(each) for each in self.configurations],
+            "trials": [asdict(row) for row in self.trials],
+            "failed": [{"trial": row.trial, "reason": row.reason, "exit_code": row.exit_code} for row in self.failed],
+            "importance": self.importance,
+            "pareto": {figure: list(numbers) for figure, numbers in self.fronts.items()},
+            "warnings": list(self.warnings),
+        }
+
+
+def summarise(plan: Plan, trials: Iterable[Trial], ledger: Ledger, *, are_all: bool = True) -> Results:
+    """Return what is known of a sweep's trials so far.
+
+    Args:
+        plan: the sweep.
+        trials: of all its points so far.
+        ledger: what has become of them.
+        are_all: whether there will be no further points.
+    """
+    trials = list(trials)
+    entered = entrants(plan, trials, ledger, are_all=are_all)
+    rows = tuple(_row(trial, plan, entered, ledger) for trial in trials)
+    numbers = dict.fromkeys(row.number for row in rows)
+    configurations = [_configuration([row for row in rows if row.number == number], plan.metric) for number in numbers]
+
+    def order(each: Configuration) -> tuple[int, int, float, int]:
+        mean = each.means.get(plan.metric)
+        rank = ("finished", "stopped").index(each.state) if each.state in ("finished", "stopped") else 2
+        if mean is None or rank == 2:
+            return 2, 0, 0.0, each.number
+        # Figures after different numbers of steps do not compare.
+        return rank, -(each.num_steps or 0) if rank else 0, plan.sign * mean, each.number
+
+    configurations.sort(key=order)
+    return Results(
+        name=plan.name,
+        metric=plan.metric,
+        direction=plan.direction,
+        configurations=tuple(configurations),
+        trials=rows,
+        importance=_importance(plan, trials, ledger),
+        fronts={figure: _front(configurations, figure) for figure in FRONTS},
+        warnings=tuple(_warnings(rows)),
+    )
+
+
+def write_results(results: Results, trials: Mapping[str, Trial], folder: Path) -> None:
+    """Write results.json, table.csv and, where there is a best configuration, best.yaml.
+
+    Raises:
+        StorageError: where one cannot be written.
+    """
+    replace_file(folder / RESULTS, to_json(results.as_record()))
+    replace_file(folder / TABLE, table_csv(results).encode("utf-8"))
+    if results.best is not None:
+        first = trials[results.best_trials[0]]
+        head = (
+            f"# The best configuration of the sweep {results.name}: "
+            f"{results.metric} {mean_text(results.best, results)}.\n"
+            f"# As the trial {first.name} ran; train from it: charlm train --config {BEST}\n"
+        )
+        replace_file(folder / BEST, (head + dump_settings(first.settings)).encode("utf-8"))
+
+
+def mean_text(configuration: Configuration, results: Results) -> str:
+    """Return a configuration's mean of the metric, with its deviation where there are several seeds."""
+    mean, deviation = configuration.means[results.metric], configuration.deviations[results.metric]
+    if deviation is None:
+        return f"{mean:.4f}"
+    return f"{mean:.4f} +- {deviation:.4f} over {configuration.num_finished} seeds"
+
+
+def table_csv(results: Results) -> str:
+    """Return the table as CSV: a row for each configuration, the best first."""
+    keys = varied_keys(results.configurations)
+    figures = figure_names(results)
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    deviations = [f"{figure}_{part}" for figure in figures for part in ("mean", "deviation")]
+    writer.writerow([*keys, "state", "num_steps", "num_finished", "num_trials", "num_parameters", *deviations])
+    for each in results.configurations:
+        pairs = [part.get(figure) for figure in figures for part in (each.means, each.deviations)]
+        counts = (each.state, each.num_steps, each.num_finished, each.num_trials, each.num_parameters)
+        writer.writerow([*(each.settings.get(key) for key in keys), *counts, *pairs])
+    return output.getvalue()
+
+
+def varied_keys(configurations: Sequence[Configuration]) -> list[str]:
+    """Return the settings that vary, in the file's order."""
+    return list(dict.fromkeys(key for each in configurations for key in each.settings))
+
+
+def figure_names(results: Results) -> list[str]:
+    """Return the figures of the table, the objective first."""
+    return list(dict.fromkeys((results.metric, *MEANS)))
+
+
+def _importance(plan: Plan, trials: Sequence[Trial], ledger: Ledger) -> dict[str, float] | None:
+    """Return the importance of each dimension by the figures of the first rung, which all points have in common."""
+    by_point: dict[int, list[Trial]] = {}
+    for trial in trials:
+        by_point.setdefault(trial.number, []).append(trial)
+    found = [(each[0].point, value_at(plan, each, ledger, plan.stages[0])) for each in by_point.values()]
+    return importance(plan.space, [(point, value) for point, value in found if value is not None])
+
+
+def _front(configurations: Iterable[Configuration], figure: str) -> list[int]:
+    """Return the front of bits per character against a figure, the finished configurations with the best bpc first."""
+    points: list[tuple[int, float, float]] = []
+    for each in configurations:
+        bpc, other = each.means.get("val_bpc"), each.means.get(figure, each.num_parameters)
+        if each.state == "finished" and bpc is not None and other is not None:
+            points.append((each.number, bpc, -other if figure == "chars_per_second" else other))
+    return pareto_front(points)
+
+
+def _row(trial: Trial, plan: Plan, entered: Sequence[frozenset[int]], ledger: Ledger) -> TrialRow:
+    stage = max(number for number, points in enumerate(entered) if trial.number in points)
+    known = [ledger.get(trial.name, rung) for rung in plan.stages[: stage + 1]]
+    outcome = next((each for each in reversed(known) if each is not None), None)
+    state = _state(known[-1], ledger.folder / trial.name)
+    if state == "finished" and stage + 1 < len(plan.stages):
+        state = "stopped" if stage + 1 < len(entered) else "waiting"
+    reason, exit_code = (outcome.reason, outcome.exit_code) if outcome else (None, 0)
+    figures: Mapping[str, Any] = outcome.figures if outcome else {}
+    return TrialRow(trial.name, trial.number, trial.varied, trial.seed, state, reason, exit_code, figures)
+
+
+def _state(outcome: Outcome | None, run: Path) -> str:
+    if outcome is None:
+        return "cut" if Run(run).exists else "new"
+    return "finished" if outcome.status == "reached" else "failed"
+
+
+def _configuration(rows: Sequence[TrialRow], metric: str) -> Configuration:
+    finished = [row for row in rows if row.state in ("finished", "stopped", "waiting")]
+    states = {row.state for row in rows}
+    state = states.pop() if len(states) == 1 else "failed" if "failed" in states else "open"
+    state = state if state in ("finished", "stopped", "failed") else "open"
+    means: dict[str, float] = {}
+    deviations: dict[str, float | None] = {}
+    for figure in dict.fromkeys((metric, *MEANS)):
+        values = [row.figures[figure] for row in finished if row.figures.get(figure) is not None]
+        if values:
+            means[figure] = statistics.fmean(values)
+            deviations[figure] = statistics.stdev(values) if len(values) > 1 else None
+    first, figures = rows[0], finished[0].figures if finished else rows[0].figures
+    return Configuration(
+        number=first.number,
+        settings=first.settings,
+        state=state,
+        num_steps=figures.get("steps"),
+        num_finished=len(finished),
+        num_trials=len(rows),
+        num_parameters=figures.get("num_parameters"),
+        means=means,
+        deviations=deviations,
+    )
+
+
+def _warnings(rows: Sequence[TrialRow]) -> Iterable[str]:
+    """Yield what stands beside the figures of single runs, and that they do not compare where their texts differ."""
+    yield from dict.fromkeys(f"{row.trial}: {row.figures['warning']}" for row in rows if row.figures.get("warning"))
+    texts = {row.figures.get("val_sha256") for row in rows if row.state == "finished"}
+    if len(texts) > 1:
+        yield f"the trials were measured on {len(texts)} different validation texts: their figures do not compare"

@@ -1,0 +1,155 @@
+"""Optuna's part: the next point of a TPE search, and how much each setting matters; both from our own records.
+
+A study is built anew for each question and thrown away: the ledger is the truth, and there is no second one to lose.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import chain
+from types import ModuleType
+from typing import Any, cast
+
+from charlm.errors import ConfigError
+from charlm.sweeps.space import Dimension, Options, Point, Setting, Space, values_text
+
+MIN_POINTS = 4
+MISSING = "needs Optuna, which is not installed: pip install 'charlm[sweeps]'; grid and random need nothing"
+
+
+def has_optuna() -> bool:
+    """Say whether Optuna is installed."""
+    return find_spec("optuna") is not None
+
+
+def suggest(space: Space, known: Sequence[tuple[Point, float | None, bool]], *, seed: int) -> Point | None:
+    """Return the next point by the tree-structured Parzen estimator (Bergstra et al. 2011), or None for no new one.
+
+    A function of its arguments: the sampler's randomness comes from the seed and how many points are known.
+
+    Args:
+        space: to search.
+        known: each point so far, its value (less is better), and whether it has ended; ended without a value it failed.
+        seed: of the search.
+    Raises:
+        ConfigError: where Optuna is missing.
+    """
+    with _quiet_optuna("method tpe") as optuna:
+        digest = hashlib.sha256(f"{seed}/{len(known)}".encode()).digest()
+        sampler = optuna.samplers.TPESampler(seed=int.from_bytes(digest[:4]), constant_liar=True)
+        study = optuna.create_study(sampler=sampler, direction="minimize")
+        distributions = _distributions(optuna, space)
+        for point, value, has_ended in known:
+            # A failed point is as bad as any; one under way keeps others from its place.
+            state = "COMPLETE" if value is not None else "PRUNED" if has_ended else "RUNNING"
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params=_parameters(space, point),
+                    distributions=distributions,
+                    value=value,
+                    state=optuna.trial.TrialState[state],
+                )
+            )
+        point = _point(space, study.ask(distributions).params)
+    seen = {values_text(each) for each, *_ in known}
+    # The same again would tell nothing new: a random point that would.
+    return next((each for each in chain([point], space.draws(seed)) if values_text(each) not in seen), None)
+
+
+def importance(space: Space, values: Sequence[tuple[Point, float]]) -> dict[str, float] | None:
+    """Return the share of each dimension in what makes points good, by PED-ANOVA (Watanabe et al. 2023), largest first.
+
+    Args:
+        space: that was searched.
+        values: of each point, less is better.
+    Returns:
+        None without Optuna, and where there is too little to tell.
+    """
+    varying = Space(tuple(each for each in space.dimensions if space.varying & set(each.keys)))
+    if not has_optuna() or len(varying.dimensions) < 2 or len({value for _, value in values}) < MIN_POINTS:
+        return None
+    with _quiet_optuna("the importance of settings") as optuna:
+        study = optuna.create_study(direction="minimize")
+        distributions = _distributions(optuna, varying)
+        for point, value in values:
+            parameters = _parameters(varying, point)
+            study.add_trial(optuna.trial.create_trial(params=parameters, distributions=distributions, value=value))
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        shares = cast("dict[str, float]", optuna.importance.get_param_importances(study, evaluator=evaluator))
+    return {name: round(share, 4) for name, share in shares.items()}
+
+
+def belongs(space: Space, values: Mapping[str, Any]) -> Point | None:
+    """Return the point of a space that has these values, or None where the space has changed since."""
+    parts: list[Setting] = []
+    for dimension in space.dimensions:
+        if isinstance(dimension, Options):
+            found = next((each for each in dimension.options if _agrees(each, values)), None)
+        else:
+            value = values.get(dimension.name)
+            is_inside = type(value) in (int, float) and dimension.low <= cast("float", value) <= dimension.high
+            found = dimension.point(cast("float", value)) if is_inside else None
+        if found is None:
+            return None
+        parts += found
+    return tuple(parts) if {each.key for each in parts} == set(values) else None
+
+
+def _agrees(option: Point, values: Mapping[str, Any]) -> bool:
+    return all(setting.key in values and values[setting.key] == setting.value for setting in option)
+
+
+def _distributions(optuna: ModuleType, space: Space) -> dict[str, Any]:
+    return {each.name: _distribution(optuna.distributions, each) for each in space.dimensions}
+
+
+def _distribution(kinds: Any, dimension: Dimension) -> Any:
+    if isinstance(dimension, Options):
+        return kinds.CategoricalDistribution(tuple(range(len(dimension.options))))
+    if dimension.scale == "int":
+        return kinds.IntDistribution(int(dimension.low), int(dimension.high))
+    return kinds.FloatDistribution(dimension.low, dimension.high, log=dimension.scale == "log")
+
+
+def _parameters(space: Space, point: Point) -> dict[str, Any]:
+    """Return a point as Optuna's parameters: of a list the number of its entry."""
+    values = {setting.key: setting.value for setting in point}
+    parameters: dict[str, Any] = {}
+    for each in space.dimensions:
+        if isinstance(each, Options):
+            parameters[each.name] = next(n for n, option in enumerate(each.options) if _agrees(option, values))
+        else:
+            parameters[each.name] = values[each.name]
+    return parameters
+
+
+def _point(space: Space, parameters: Mapping[str, Any]) -> Point:
+    parts: list[Setting] = []
+    for each in space.dimensions:
+        value: Any = parameters[each.name]
+        if isinstance(each, Options):
+            parts.extend(each.options[int(value)])
+        else:
+            parts.extend(each.point(int(value) if each.scale == "int" else each.rounded(float(value))))
+    return tuple(parts)
+
+
+@contextmanager
+def _quiet_optuna(what: str) -> Generator[Any]:
+    """Import Optuna, and keep its log and its warnings of what is experimental to itself."""
+    if not has_optuna():
+        raise ConfigError(f"{what} {MISSING}")
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield optuna
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -1,0 +1,447 @@
+"""Sweeps that run: tables, failures, kills of workers and of the sweep itself, and going on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import charlm
+from charlm.errors import ConfigError, RunInUseError
+from charlm.runs.folder import Run
+from charlm.runs.ownership import take_ownership
+from charlm.settings.layers import dump_settings, load_settings
+from charlm.sweeps import sweeping, tasks
+from charlm.sweeps.ledger import LEDGER
+from charlm.sweeps.reports import SweepEnd, TrialEnd, WorkerLost
+from charlm.sweeps.results import BEST, RESULTS, TABLE, Results
+from charlm.sweeps.workers import MAX_LOSSES, Workers, divide_cores, num_cores
+
+CLOCK = ("seconds", "chars_per_second")
+GRID = """
+base: base.yaml
+name: grid
+seeds: 2
+space:
+  model.cell: [rnn, gru]
+  model.hidden_size: [4, 8]
+"""
+
+
+@pytest.fixture
+def sweep_file(tmp_path: Path, tiny_settings: Callable[..., Any]) -> Callable[..., Path]:
+    """Return what writes a sweep file beside a base of tiny settings."""
+
+    def write(text: str = GRID, *overrides: str) -> Path:
+        (tmp_path / "base.yaml").write_text(
+            dump_settings(tiny_settings("eval.baselines=false", *overrides)), encoding="utf-8"
+        )
+        path = tmp_path / "sweep.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def _in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have trials run in a thread of this process, which starts at once."""
+    monkeypatch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: ThreadPoolExecutor(1), 1))
+
+
+def comparable(results: Results) -> Any:
+    """Return results without what the clock says."""
+
+    def cleaned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: cleaned(entry) for key, entry in value.items() if key not in CLOCK}
+        return [cleaned(entry) for entry in value] if isinstance(value, list) else value
+
+    return cleaned(json.loads(json.dumps(results.as_record())))
+
+
+def steps_taken(folder: Path) -> dict[str, list[int]]:
+    """Return the steps of each run's evaluations: one that was run twice has some twice."""
+    return {
+        run.name: [record["step"] for record in run.metrics() if record["kind"] == "evaluation"]
+        for run in charlm_runs(folder)
+    }
+
+
+def charlm_runs(folder: Path) -> list[Run]:
+    """Return the runs of a sweep's folder."""
+    return [Run(path) for path in sorted(folder.iterdir()) if (path / "config.yaml").is_file()]
+
+
+def sweep_until(num_ended: int, path: Path, runs_dir: Path) -> Any:
+    """Run a sweep, interrupt it once so many trials have ended, and return its last report."""
+    ended = 0
+
+    def stop() -> str | None:
+        return "interrupt" if ended >= num_ended else None
+
+    last: Any = None
+    for last in charlm.sweep_reports(path, runs_dir=runs_dir, should_stop=stop):
+        ended += isinstance(last, TrialEnd) and last.outcome.status == "reached"
+    return last
+
+
+# What comes out.
+
+
+@pytest.mark.usefixtures("_in_threads")
+def test_a_sweep_is_the_same_runs_made_one_by_one(tmp_path: Path, sweep_file: Callable[..., Path]) -> None:
+    results = charlm.sweep(sweep_file(), runs_dir=tmp_path / "runs")
+    assert [row.state for row in results.trials] == ["finished"] * 8
+    for row in results.trials:
+        run = Run(tmp_path / "runs" / "grid" / row.trial)
+        overrides = [*(f"{key}={value}" for key, value in row.settings.items()), f"train.seed={row.seed}"]
+        alone = charlm.train(
+            load_settings(tmp_path / "base.yaml", overrides=overrides), name=row.trial, runs_dir=tmp_path / "alone"
+        )
+        assert run.settings() == alone.settings()
+        mine, theirs = run.summary(), alone.summary()
+        assert mine is not None
+        assert theirs is not None
+        assert {key: mine[key] for key in mine if key not in CLOCK} == {
+            key: theirs[key] for key in mine if key not in CLOCK
+        }
+        assert row.figures["val_bpc"] == mine["val_bpc"]
+
+
+@pytest.mark.usefixtures("_in_threads")
+def test_the_table_is_means_and_deviations_over_seeds_and_the_best_trains(
+    tmp_path: Path, sweep_file: Callable[..., Path]
+) -> None:
+    results = charlm.sweep(sweep_file(GRID.replace("seeds: 2", "seeds: 3")), runs_dir=tmp_path / "runs")
+    folder = tmp_path / "runs" / "grid"
+    for each in results.configurations:
+        values = [row.figures["val_bpc"] for row in results.trials if row.number == each.number]
+        assert len(values) == each.num_finished == 3
+        assert each.means["val_bpc"] == pytest.approx(sum(values) / 3, rel=1e-12)
+        assert each.deviations["val_bpc"] == pytest.approx(statistics.stdev(values), rel=1e-9)
+    means = [each.means["val_bpc"] for each in results.configurations]
+    assert means == sorted(means)
+    assert results.best == results.configurations[0]
+    # The best configuration's file repeats its first trial.
+    again = charlm.train(load_settings(folder / BEST), name="again", runs_dir=tmp_path / "again").summary()
+    first = next(row for row in results.trials if row.trial == results.best_trials[0])
+    assert again is not None
+    assert again["val_bpc"] == first.figures["val_bpc"]
+    # Files say the same.
+    rows = (folder / TABLE).read_text(encoding="utf-8").splitlines()
+    assert rows[0].startswith(
+        "model.cell,model.hidden_size,state,num_steps,num_finished,num_trials,num_parameters,val_bpc"
+    )
+    assert float(rows[1].split(",")[7]) == means[0]
+    assert json.loads((folder / RESULTS).read_text()) == json.loads(json.dumps(results.as_record()))
+
+
+@pytest.mark.usefixtures("_in_threads")
+def test_more_is_better_where_the_metric_says_so(tmp_path: Path, sweep_file: Callable[..., Path]) -> None:
+    text = GRID + "objective: {metric: val_bpc, direction: maximize}\n"
+    results = charlm.sweep(sweep_file(text), runs_dir=tmp_path)
+    means = [each.means["val_bpc"] for each in results.configurations]
+    assert means == sorted(means, reverse=True)
+
+
+@pytest.mark.usefixtures("_in_threads")
+def test_a_failed_trial_is_told_stops_no_other_and_is_not_tried_again_once_it_diverged(
+    tmp_path: Path, sweep_file: Callable[..., Path], charlm_command: Callable[..., Any]
+) -> None:
+    text = "base: base.yaml\nname: fails\nspace:\n  optimizer.learning_rate: [1e-2, 1e29]\n"
+    path = sweep_file(text, "optimizer.method=sgd", "optimizer.clip_norm=null", "model.cell=rnn")
+    result = charlm_command("sweep", path, "--json", f"--runs-dir={tmp_path / 'runs'}")
+    assert result.exit_code == 8
+    assert "1 of 2 trials failed" in result.stderr
+    record = json.loads(result.stdout)
+    (failed,) = record["failed"]
+    assert failed["exit_code"] == 5
+    assert failed["reason"] in result.stderr
+    assert [row["state"] for row in record["trials"]] == ["finished", "failed"]
+    assert record["best"]["settings"] == {"optimizer.learning_rate": 0.01}
+    ledger = (tmp_path / "runs" / "fails" / LEDGER).read_text()
+    again = charlm_command("sweep", path, "--json", f"--runs-dir={tmp_path / 'runs'}")
+    assert (again.exit_code, json.loads(again.stdout)) == (8, record)
+    assert (tmp_path / "runs" / "fails" / LEDGER).read_text() == ledger
+
+
+@pytest.mark.usefixtures("_in_threads")
+def test_what_failed_for_another_reason_is_tried_again(
+    tmp_path: Path, sweep_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sweep_file()
+    true_train = tasks._train
+
+    def fail(task: Any, **options: Any) -> Any:
+        if "gru-4" in task.trial:
+            raise OSError(28, "No space left on device")
+        return true_train(task, **options)
+
+    monkeypatch.setattr(tasks, "_train", fail)
+    results = charlm.sweep(path, runs_dir=tmp_path)
+    assert len(results.failed) == 2
+    assert "No space left" in (results.failed[0].reason or "")
+    assert results.best is not None
+    assert results.configurations[-1].num_finished == 0
+    monkeypatch.setattr(tasks, "_train", true_train)
+    assert charlm.sweep(path, runs_dir=tmp_path).failed == ()
+
+
+@pytest.mark.usefixtures("_in_threads")
+def test_figures_of_different_texts_come_with_a_warning(tmp_path: Path, sweep_file: Callable[..., Path]) -> None:
+    text = "base: base.yaml\nspace:\n  corpus.split: [default, nanogpt]\n"
+    results = charlm.sweep(sweep_file(text), runs_dir=tmp_path)
+    assert results.warnings == (
+        "the trials were measured on 2 different validation texts: their figures do not compare",
+    )
+
+
+# Going on.
+
+
+@pytest.mark.usefixtures("_in_threads")
+def test_started_again_nothing_is_run_and_the_results_are_the_same(
+    tmp_path: Path, sweep_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sweep_file()
+    results = charlm.sweep(path, runs_dir=tmp_path)
+    monkeypatch.setattr(tasks, "_train", lambda *_, **__: pytest.fail("a trial was run again"))
+    assert charlm.sweep(path, runs_dir=tmp_path) == results
+
+
+@pytest.mark.usefixtures("_in_threads")
+def test_a_larger_grid_runs_only_what_is_new(tmp_path: Path, sweep_file: Callable[..., Path]) -> None:
+    charlm.sweep(sweep_file(), runs_dir=tmp_path)
+    ended: list[str] = []
+
+    def observe(report: Any) -> None:
+        if isinstance(report, TrialEnd):
+            ended.append(report.trial.name)
+
+    results = charlm.sweep(sweep_file(GRID.replace("[4, 8]", "[4, 8, 6]")), runs_dir=tmp_path, observe=observe)
+    assert len(results.trials) == 12
+    assert len(ended) == 4
+    assert all("-6-" in name for name in ended)
+
+
+@pytest.mark.usefixtures("_in_threads")
+def test_a_sweep_stopped_at_any_trial_and_without_its_ledger_ends_with_the_same_table(
+    tmp_path: Path, sweep_file: Callable[..., Path]
+) -> None:
+    path = sweep_file()
+    whole = comparable(charlm.sweep(path, runs_dir=tmp_path / "whole"))
+    num_starts = 0
+    while True:
+        num_starts += 1
+        last = sweep_until(2, path, tmp_path / "cut")
+        assert isinstance(last, SweepEnd)
+        ledger = tmp_path / "cut" / "grid" / LEDGER
+        if num_starts == 2:
+            # What a sweep killed between a run's end and its line leaves.
+            ledger.unlink()
+        elif num_starts == 3:
+            ledger.write_bytes(ledger.read_bytes()[:-20])
+        if last.stopped_by is None:
+            break
+    assert num_starts > 4
+    assert comparable(last.results) == whole
+    assert steps_taken(tmp_path / "cut" / "grid") == steps_taken(tmp_path / "whole" / "grid")
+
+
+@pytest.mark.usefixtures("_in_threads")
+def test_a_trial_whose_run_was_removed_is_run_again(tmp_path: Path, sweep_file: Callable[..., Path]) -> None:
+    import shutil
+
+    path = sweep_file()
+    whole = charlm.sweep(path, runs_dir=tmp_path)
+    shutil.rmtree(tmp_path / "grid" / whole.trials[3].trial)
+    assert comparable(charlm.sweep(path, runs_dir=tmp_path)) == comparable(whole)
+    assert Run(tmp_path / "grid" / whole.trials[3].trial).exists
+
+
+def test_minutes_end_a_sweep_that_goes_on_when_it_is_started_again(
+    tmp_path: Path, sweep_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A trial that lasts until it is told to stop: with the sweep's folder let go of.
+    monkeypatch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: ThreadPoolExecutor(1), 1))
+    monkeypatch.setattr(tasks, "WATCH_SECONDS", 0.0)
+    text = GRID + "budget: {minutes: 0.02}\n"
+    path = sweep_file(text, "train.max_steps=1000000", "train.eval_every=1000000")
+    (*_, end) = charlm.sweep_reports(path, runs_dir=tmp_path)
+    assert isinstance(end, SweepEnd)
+    assert end.stopped_by == "minutes"
+    assert [row.state for row in end.results.trials] == ["cut"] + ["new"] * 7
+    (run,) = charlm_runs(tmp_path / "grid")
+    assert run.checkpoint_paths()[-1].name != "step-00000000"
+    assert end.results.best is None
+
+
+# Folders.
+
+
+@pytest.mark.usefixtures("_in_threads")
+def test_a_sweep_takes_no_folder_that_is_something_else(
+    tmp_path: Path, sweep_file: Callable[..., Path], tiny_settings: Callable[..., Any]
+) -> None:
+    path = sweep_file()
+    charlm.train(tiny_settings("train.max_steps=1"), name="grid", runs_dir=tmp_path / "one")
+    with pytest.raises(ConfigError, match="is a run and not a sweep"):
+        charlm.sweep(path, runs_dir=tmp_path / "one")
+    (tmp_path / "two" / "grid").mkdir(parents=True)
+    (tmp_path / "two" / "grid" / "letter.txt").touch()
+    with pytest.raises(ConfigError, match="holds something else"):
+        charlm.sweep(path, runs_dir=tmp_path / "two")
+
+
+@pytest.mark.usefixtures("_in_threads")
+def test_a_sweep_has_one_owner(tmp_path: Path, sweep_file: Callable[..., Path]) -> None:
+    (tmp_path / "grid").mkdir()
+    ownership = take_ownership(tmp_path / "grid")
+    try:
+        with pytest.raises(RunInUseError):
+            charlm.sweep(sweep_file(), runs_dir=tmp_path)
+    finally:
+        ownership.release()
+
+
+@pytest.mark.usefixtures("_in_threads")
+def test_ordinary_commands_find_a_trial_by_its_path(
+    tmp_path: Path, sweep_file: Callable[..., Path], charlm_command: Callable[..., Any]
+) -> None:
+    results = charlm.sweep(sweep_file(), runs_dir=tmp_path)
+    trial = f"grid/{results.best_trials[0]}"
+    written = charlm_command("generate", f"--run={trial}", f"--runs-dir={tmp_path}", "--prefix=the ", "--length=3")
+    assert written.exit_code == 0
+    listed = charlm_command("info", "--json", f"--runs-dir={tmp_path / 'grid'}")
+    assert {run["name"] for run in json.loads(listed.stdout)["runs"]} == {row.trial for row in results.trials}
+
+
+# Workers.
+
+
+class _Fragile(Executor):
+    """An executor whose workers die of every task until so many have."""
+
+    def __init__(self, deaths: list[int]) -> None:
+        self.deaths = deaths
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if self.deaths[0]:
+            self.deaths[0] -= 1
+            future.set_exception(BrokenProcessPool())
+        else:
+            future.set_result(function(*args, **kwargs))
+        return future
+
+
+@pytest.mark.parametrize(("num_deaths", "num_failed"), [(MAX_LOSSES - 1, 0), (MAX_LOSSES, 1)])
+def test_a_trial_that_always_kills_its_worker_fails_and_the_others_go_on(
+    tmp_path: Path,
+    sweep_file: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    num_deaths: int,
+    num_failed: int,
+) -> None:
+    deaths = [num_deaths]
+    monkeypatch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: _Fragile(deaths), 1))
+    results = charlm.sweep(sweep_file(), runs_dir=tmp_path)
+    assert len(results.failed) == num_failed
+    assert all("its worker died" in (row.reason or "") for row in results.failed)
+    assert [row.state for row in results.trials].count("finished") == 8 - num_failed
+
+
+@pytest.mark.parametrize(
+    ("jobs", "given", "divided"), [(None, None, (None, 1)), (1, None, (1, None)), (1, 64, (1, 64))]
+)
+def test_the_cores_are_divided_among_the_workers(
+    jobs: int | None, given: int | None, divided: tuple[int | None, int | None]
+) -> None:
+    cores = num_cores()
+    settings = load_settings(overrides=[f"train.threads={given or 'null'}"])
+    assert divide_cores(jobs, settings) == (divided[0] or cores, divided[1] or cores)
+
+
+def test_more_threads_than_cores_are_refused() -> None:
+    with pytest.raises(ConfigError, match="is more than the"):
+        divide_cores(2, load_settings(overrides=[f"train.threads={num_cores()}"]))
+
+
+def workers_of(pid: int) -> list[int]:
+    """Return the worker processes of a sweep: its children that are no tracker of resources."""
+    children: list[int] = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            is_child = entry.name.isdecimal() and f"\nPPid:\t{pid}\n" in (entry / "status").read_text()
+            if is_child and b"spawn_main" in (entry / "cmdline").read_bytes():
+                children.append(int(entry.name))
+    return children
+
+
+def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
+    tmp_path: Path, sweep_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = GRID.replace("seeds: 2", "seeds: 1")
+    path = sweep_file(text, "train.max_steps=600", "train.eval_every=100", "sample.every=600")
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: ThreadPoolExecutor(1), 1))
+        whole = charlm.sweep(path, runs_dir=tmp_path / "whole")
+    num_ended, num_killed, num_lost = 0, 0, 0
+    for report in charlm.sweep_reports(path, runs_dir=tmp_path / "killed", jobs=2):
+        num_ended += isinstance(report, TrialEnd)
+        num_lost += isinstance(report, WorkerLost)
+        folder = tmp_path / "killed" / "grid"
+        # While the next trial is under way.
+        if num_killed < 1 <= num_ended and any(run.summary() is None for run in charlm_runs(folder)):
+            os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
+            num_killed += 1
+        last = report
+    assert isinstance(last, SweepEnd)
+    assert (num_killed, num_lost) == (1, 1)
+    assert comparable(last.results) == comparable(whole)
+    assert steps_taken(tmp_path / "killed" / "grid") == steps_taken(tmp_path / "whole" / "grid")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGKILL, -9)],
+)
+def test_a_sweep_that_ends_by_a_signal_leaves_no_process_and_goes_on(
+    tmp_path: Path,
+    sweep_file: Callable[..., Path],
+    charlm_process: Callable[..., Any],
+    number: signal.Signals,
+    code: int,
+) -> None:
+    text = GRID.replace("seeds: 2", "seeds: 1")
+    path = sweep_file(text, "train.max_steps=2000", "train.eval_every=100", "sample.every=2000")
+    process = charlm_process("sweep", path, "--jobs=1", f"--runs-dir={tmp_path}")
+    folder = tmp_path / "grid"
+    while not (folder.is_dir() and any(len(run.checkpoint_paths()) > 1 for run in charlm_runs(folder))):
+        assert process.poll() is None
+        time.sleep(0.02)
+    workers = workers_of(process.pid)
+    assert len(workers) == 1
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    if number != signal.SIGKILL:
+        assert b"the same command goes on" in said
+    until = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    (run, *_) = charlm_runs(folder)
+    assert run.checkpoint_paths()
+    assert run.summary() is None

@@ -1,0 +1,118 @@
+"""Sweeps on a real Dask scheduler, whose workers die."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import charlm
+from charlm.errors import ConfigError
+from charlm.runs.folder import Run
+from charlm.runs.ownership import owner_of
+from charlm.settings.layers import dump_settings
+from charlm.sweeps import cluster
+from charlm.sweeps.reports import SweepEnd
+
+SWEEP = "base: base.yaml\nname: grid\nspace:\n  model.cell: [rnn, gru]\n  model.hidden_size: [4, 8]\n"
+SCHEDULER = "from distributed.cli.dask_scheduler import main; main()"
+WORKER = "from distributed.cli.dask_worker import main; main()"
+
+
+@pytest.fixture
+def sweep_file(tmp_path: Path, tiny_settings: Callable[..., Any]) -> Path:
+    """Return a sweep of four trials of some hundred steps."""
+    settings = tiny_settings("train.max_steps=600", "train.eval_every=100", "sample.every=600", "eval.baselines=false")
+    (tmp_path / "base.yaml").write_text(dump_settings(settings), encoding="utf-8")
+    (tmp_path / "sweep.yaml").write_text(SWEEP, encoding="utf-8")
+    return tmp_path / "sweep.yaml"
+
+
+@pytest.fixture
+def dask(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """Yield the address of a scheduler, and its two worker processes."""
+    pytest.importorskip("distributed")
+    address_file = tmp_path / "scheduler.json"
+    with ExitStack() as processes:
+
+        def start(code: str, *options: str) -> subprocess.Popen[bytes]:
+            log = processes.enter_context((tmp_path / f"dask-{len(list(tmp_path.glob('dask-*')))}.log").open("wb"))
+            command = [sys.executable, "-c", code, *options, "--no-dashboard"]
+            process = processes.enter_context(subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path))
+            processes.callback(process.kill)
+            return process
+
+        start(SCHEDULER, "--host=127.0.0.1", "--port=0", f"--scheduler-file={address_file}")
+        until = time.monotonic() + 60
+        while not address_file.exists() or not address_file.read_text().rstrip().endswith("}"):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        address = json.loads(address_file.read_text())["address"]
+        options = ("--nthreads=1", "--no-nanny", f"--local-directory={tmp_path}", "--host=127.0.0.1")
+        yield address, [start(WORKER, address, *options) for _ in range(2)]
+
+
+def test_a_worker_of_a_cluster_killed_in_the_middle_loses_and_doubles_nothing(
+    tmp_path: Path, sweep_file: Path, dask: tuple[str, list[subprocess.Popen[bytes]]]
+) -> None:
+    address, workers = dask
+    folder = tmp_path / "runs" / "grid"
+    num_killed = 0
+    last: Any = None
+    for report in charlm.sweep_reports(sweep_file, runs_dir=tmp_path / "runs", scheduler=address):
+        last = report
+        running = (
+            {
+                owner["pid"]
+                for path in folder.iterdir()
+                if (owner := owner_of(path)) and len(Run(path).checkpoint_paths()) > 1
+            }
+            if num_killed == 0
+            else set()
+        )
+        for worker in workers:
+            if num_killed == 0 and worker.pid in running:
+                os.kill(worker.pid, signal.SIGKILL)
+                num_killed = 1
+    assert isinstance(last, SweepEnd)
+    assert num_killed == 1
+    assert last.stopped_by is None
+    assert [row.state for row in last.results.trials] == ["finished"] * 4
+    runs = [Run(path) for path in folder.iterdir() if (path / "config.yaml").is_file()]
+    assert sorted(run.name for run in runs) == sorted(row.trial for row in last.results.trials)
+    for run in runs:
+        steps = [record["step"] for record in run.metrics() if record["kind"] == "evaluation"]
+        assert steps == list(range(0, 601, 100))[-len(steps) :]
+        assert len(steps) >= 6
+    # The cut one went on and is as if nothing had happened.
+    assert any((run.path / "resumes.jsonl").exists() for run in runs)
+    again = charlm.sweep(sweep_file, runs_dir=tmp_path / "here", jobs=1)
+    figures = [{row.trial: row.figures["val_bpc"] for row in results.trials} for results in (last.results, again)]
+    assert figures[0] == figures[1]
+
+
+def test_without_dask_it_says_what_to_install(
+    sweep_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=re.escape("pip install 'charlm[cluster]'")):
+        charlm.sweep(sweep_file, runs_dir=tmp_path / "runs", scheduler="tcp://127.0.0.1:1")
+
+
+def test_jobs_and_a_scheduler_exclude_each_other(
+    sweep_file: Path, tmp_path: Path, charlm_command: Callable[..., Any]
+) -> None:
+    result = charlm_command("sweep", sweep_file, "--jobs=2", "--scheduler=tcp://x:1", f"--runs-dir={tmp_path / 'runs'}")
+    assert result.exit_code == 2
+    assert "give one of them" in result.stderr
+    assert not (tmp_path / "runs").exists()
