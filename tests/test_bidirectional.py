@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from charlm.evaluation.reading import evaluate, text_tensor
-from charlm.networks import implementations, recurrent
+from charlm.networks import implementations, language_model, recurrent
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import build_model, num_parameters
 from charlm.networks.language_model import CharLM
@@ -88,13 +88,12 @@ def probes_on(network: BidirectionalLM, monkeypatch) -> list[torch.Tensor]:
         probes.append(probe)
         return vectors + probe
 
-    if network.forward_half.embedding is not None:
-        for half in (network.forward_half, network.backward_half):
-            half.embedding.register_forward_hook(lambda _module, _inputs, output: probed(output))
-    else:
-        for module, name in ((implementations, "one_hot"), (recurrent, "embedding")):
-            function = getattr(module, name)
-            monkeypatch.setattr(module, name, lambda *args, function=function: probed(function(*args)))
+    looked_up = [(language_model, "embedding")]
+    if network.forward_half.shape.is_one_hot:
+        looked_up = [(implementations, "one_hot"), (recurrent, "embedding")]
+    for module, name in looked_up:
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, function=function: probed(function(*args)))
     return probes
 
 

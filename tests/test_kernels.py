@@ -21,7 +21,7 @@ from charlm.kernels.library import CELL_NUMBERS, Kernels, load_kernels, load_ker
 from charlm.networks import native
 from charlm.networks.building import build_model
 from charlm.networks.native import NativeStack, run_kernels, run_linear
-from charlm.networks.recurrent import ReferenceStack, StackShape, State, run_cells
+from charlm.networks.recurrent import PARAMETERS, ReferenceStack, StackShape, State, run_cells
 from charlm.settings.schema import ModelSettings
 
 CELLS: dict[str, dict[str, Any]] = {
@@ -444,7 +444,7 @@ def test_memory_that_is_not_there_is_an_error() -> None:
     stack = build_stack(shape)
     inputs, _ = draw_inputs(shape, 2, 3)
     hidden = torch.zeros(3, 3, 7)
-    weights = tuple(getattr(stack, f"{kind}_l0").detach() for kind in native.PARAMETERS)
+    weights = tuple(getattr(stack, f"{kind}_l0").detach() for kind in PARAMETERS)
     call = native._layer_call(kernels, CELL_NUMBERS["gru_reset_after"], inputs, weights, hidden, None, None)
     # A table of 2^45 rows is refused before a single one of them is read.
     call.input_size = 2**45

@@ -68,7 +68,7 @@ def to_checkpoint(experiment: Experiment, position: Position) -> Checkpoint:
         training=training,
         state={
             "val_nats_per_char": position.val_nats_per_char,
-            "progress": asdict(position.progress),
+            "progress": asdict(position.progress) | {"recent_vals": list(position.progress.recent_vals)},
             "recorded_until": position.recorded_until,
             "seconds": position.seconds,
             "fingerprint": experiment.fingerprint,

@@ -236,7 +236,7 @@ void check_writing(int cell, int H, int V, int rows, int filter, Parallel parall
     const Singles decoder = draw(V * H, 3 / std::sqrt(H)), bias = draw(V, 1);
     std::vector<const float*> addresses;
     for (const Singles& weight : weights) addresses.push_back(weight.data());
-    const CharlmNetwork network{cell, L, H, V, known, addresses.data(), decoder.data(), bias.data()};
+    const CharlmNetwork network{cell, L, 0, H, V, known, addresses.data(), decoder.data(), bias.data()};
     Doubles draws(length * rows);
     for (double& one : draws) one = std::uniform_real_distribution<double>()(generator);
     const Singles start_h = draw(L * rows * H, 1), start_c = draw(cell == LSTM ? L * rows * H : 0, 1);
