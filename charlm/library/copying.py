@@ -12,7 +12,7 @@ from charlm.evaluation.novelty import Copying, measure_copying
 from charlm.generation.filters import Filters
 from charlm.generation.sampling import sample_text, writing_half
 from charlm.library.models import Model, open_run
-from charlm.library.texts import choose_text, read_known_parts
+from charlm.library.texts import choose_text, of_total, read_known_parts
 from charlm.runs.folder import Run
 from charlm.text.vocabulary import Ids
 
@@ -103,7 +103,7 @@ def novelty(
     options: dict[str, Any] = {"seed": seed, "length": length, "filters": filters}
     writing = sample_text(writing_half(model.network), vocabulary, before, **options)
     sample = vocabulary.encode("".join(_counted(writing, length, report)))
-    train, reading = parts.train.ids, _of_total(report, 2 * len(parts.train.ids))
+    train, reading = parts.train.ids, of_total(report, 2 * len(parts.train.ids))
     of_sample = measure_copying(sample, train, sizes, report=reading)
     of_held_out = measure_copying(held_out, train, sizes, report=lambda done: reading(len(train) + done))
 
@@ -135,14 +135,10 @@ def _given_prefix(model: Model, prefix: str) -> Ids:
 
 
 def _counted(writing: Iterator[str], length: int, report: Callable[[int, int], None] | None) -> Iterator[str]:
-    advance = _of_total(report, length)
+    advance = of_total(report, length)
     for done, character in enumerate(writing, 1):
         advance(done)
         yield character
-
-
-def _of_total(report: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
-    return lambda done: report(done, total) if report else None
 
 
 def _stretch(ids: Ids, copying: Copying) -> Ids:

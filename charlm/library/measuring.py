@@ -16,6 +16,7 @@ from charlm.evaluation.figure import Figures
 from charlm.evaluation.gaps import GapScore
 from charlm.evaluation.reading import evaluate as evaluate_ids
 from charlm.library.models import Model, open_run
+from charlm.library.texts import of_total
 from charlm.runs.folder import Run
 from charlm.runs.texts import read_files, read_part, read_split
 from charlm.text.encoding import hash_ids
@@ -76,7 +77,7 @@ def evaluate(
     model = model if isinstance(model, Model) else open_run(model)
     ids = _read_text(model, split, files)
     reading = ids[::-1] if model.direction == "backward" else ids
-    return evaluate_ids(model.network, reading, report=_of_total(report, len(ids) - 1))
+    return evaluate_ids(model.network, reading, report=of_total(report, len(ids) - 1))
 
 
 def assess(
@@ -113,7 +114,7 @@ def assess(
         vocabulary,
         encoding=encoding,
         baselines=None if known is None else fit_baselines(known, vocabulary, encoding),
-        report=_of_total(report, len(ids) - 1),
+        report=of_total(report, len(ids) - 1),
     )
 
 
@@ -124,14 +125,6 @@ def _known_text(model: Model) -> Ids | None:
     except CharlmError as error:
         warnings.warn(f"the figure has no baselines beside it: {error}", CharlmWarning, stacklevel=3)
         return None
-
-
-def _of_total(report: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
-    def advance(done: int) -> None:
-        if report:
-            report(done, total)
-
-    return advance
 
 
 def _read_text(model: Model, split: str, files: Sequence[str | Path]) -> Ids:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from charlm.errors import CharlmError, RunError, TextError
@@ -51,3 +51,8 @@ def choose_text(model: Model, parts: Split, split: str, files: Sequence[str | Pa
     if len(ids) < 2:
         raise TextError(f"the text has {len(ids)} characters: at least two are needed to predict one")
     return ids
+
+
+def of_total(report: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
+    """Return what takes the characters done, and tells them with their total to whoever wants to know."""
+    return lambda done: report(done, total) if report else None

@@ -73,7 +73,7 @@ class BidirectionalLM(nn.Module):
         return readouts, new_backward_state
 
     def read_window(self, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State) -> Readouts:
-        """Read a training window; the backward half starts from zero and first reads `beyond`, (lookahead, B)."""
+        """Read a training window; the backward half begins anew and first reads `beyond`, (lookahead, B)."""
         backward_state = self.backward_half.initial_state(inputs.shape[1])
         if len(beyond):
             _, backward_state = self.backward_half.read(beyond.flip(0), backward_state)
