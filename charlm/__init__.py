@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from charlm.library import (
         assess,
+        compare,
         evaluate,
         evaluate_dynamically,
         generate,
         load_settings,
         novelty,
         open_run,
+        plot_curves,
         score,
         score_gaps,
         score_lines,
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
         train,
         train_reports,
     )
-    from charlm.reports.comparison import compare
 
 __version__ = "0.1.0"
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "load_settings",
     "novelty",
     "open_run",
+    "plot_curves",
     "score",
     "score_gaps",
     "score_lines",
@@ -43,12 +45,10 @@ __all__ = [
     "train",
     "train_reports",
 ]
-# Where a name lives that is not in the library.
-HOMES = {"compare": "charlm.reports.comparison"}
 
 
 def __getattr__(name: str) -> Any:
     # Torch comes in with the first use, so that `charlm --help` and configurations do without it.
     if name in __all__:
-        return getattr(import_module(HOMES.get(name, "charlm.library")), name)
+        return getattr(import_module("charlm.library"), name)
     raise AttributeError(f"module 'charlm' has no attribute {name!r}")

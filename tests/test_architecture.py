@@ -31,7 +31,13 @@ FLOORS = {
 # The package itself and `python -m charlm` stand outside the rooms.
 OUTSIDE = ("__init__", "__main__")
 # What only these modules may import, anywhere in them.
-KEEPERS = {"typer": ("cli",), "rich": ("console",), "yaml": ("settings.loading",), "click": ()}
+KEEPERS = {
+    "typer": ("cli",),
+    "rich": ("console",),
+    "yaml": ("settings.loading",),
+    "click": (),
+    "matplotlib": ("reports.plotting",),
+}
 WITHOUT_TORCH = ("errors", "settings", "text")
 MAX_FILE_LINES = 320
 MAX_FUNCTION_LINES = 60
@@ -189,6 +195,7 @@ def test_no_module_of_a_lower_floor_comes_without_its_arrows_being_seen() -> Non
         (keeper_problems, "settings.layers", "import yaml", "imports yaml"),
         (keeper_problems, "settings.loading_again", "import yaml", "imports yaml"),
         (keeper_problems, "cli.train", "import click", "imports click"),
+        (keeper_problems, "reports.curves", "def draw():\n    import matplotlib.figure", "imports matplotlib"),
         (keeper_problems, "text.vocabulary", "def encode():\n    import torch", "imports torch"),
         (keeper_problems, "settings.schema", "from torch import Tensor", "imports torch"),
         (keeper_problems, "cli.train", "import torch", "imports torch"),

@@ -27,10 +27,10 @@ from typer.testing import Result as Outcome
 
 import charlm
 from charlm.errors import ConfigError, RunError
+from charlm.evaluation.spread import Spread, spread
 from charlm.library import train, train_reports
 from charlm.reports.comparison import ASIDE, compare, compare_results
 from charlm.reports.results import Measured, Result, describe_machine, read_result
-from charlm.reports.rows import Spread, spread
 from charlm.runs.creation import create_run
 from charlm.runs.folder import Run
 from charlm.runs.ownership import take_ownership

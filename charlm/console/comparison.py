@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from rich.cells import cell_len
-from rich.table import Table
-from rich.text import Text
-
+from charlm.console.columns import NOTHING, column_table, fitting, spread_text
 from charlm.console.terminal import console_for, is_live
-from charlm.errors import printable
-from charlm.reports.comparison import CORPUS, Comparison
+from charlm.evaluation.spread import Spread
+from charlm.reports.comparison import CORPUS, Comparison, short_names
 from charlm.reports.results import BEST_VAL, TEST, TEST_CLOZE, VAL, VAL_CLOZE
-from charlm.reports.rows import Row, Spread
+from charlm.reports.rows import Row, value_text
 
-NOTHING = "-"
-GAP = 2
 MIN_RANGE = 3
-MAX_VALUE = 60
 NAMES = ("run", "seeds", "state", "machine")
 FIGURES = {
     BEST_VAL: "best val bpc",
@@ -56,14 +48,9 @@ def show_comparison(comparison: Comparison) -> None:
         if title != "state" or set(cells) != {"finished"}
         if set(cells) != {NOTHING}
     }
-    kept = _fitting(columns, console.width)
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
-    for title in kept:
-        is_text = title in NAMES or not _are_numbers(columns[title])
-        table.add_column(Text(title), justify="left" if is_text else "right", no_wrap=len(kept) > 1, overflow="fold")
-    for cells in zip(*(columns[title] for title in kept), strict=True):
-        table.add_row(*map(Text, cells))
-    console.print(table)
+    settings = [title for title in columns if title not in (*NEEDED, *OTHERS, *CORPUS)]
+    kept = fitting(columns, (*NEEDED, *settings, *OTHERS, *CORPUS), console.width)
+    console.print(column_table(kept, texts=NAMES))
     if left_out := [title for title in columns if title not in kept]:
         console.print(f"no room for: {', '.join(left_out)}; --csv has all", markup=False)
     for warning in comparison.warnings:
@@ -93,7 +80,7 @@ def print_markdown(comparison: Comparison) -> None:
 def _markdown_cells(row: Row) -> tuple[str, ...]:
     """Return the closing figures of finished runs, and of others the best so far, marked as that."""
     figure, mark = (VAL, "") if row.state == "finished" else (BEST_VAL, " (best so far)")
-    nats, bits = _spread_text(row.nats(figure), 4), _spread_text(row.bits(figure), 3)
+    nats, bits = spread_text(row.nats(figure), ".4f"), spread_text(row.bits(figure), ".3f")
     return (
         f"`{row.name.replace('`', chr(39))}`" + ("" if row.state == "finished" else f" ({row.state})"),
         _seeds_text(row.seeds),
@@ -109,51 +96,22 @@ def _columns(comparison: Comparison) -> dict[str, list[str]]:
     """Return the cells of each column below its title; the cloze figures where a model has them."""
     rows = comparison.rows
     columns = {"run": [row.name for row in rows]}
-    columns |= {key: [_value_text(row.settings[key]) for row in rows] for key in comparison.settings}
+    columns |= {key: [value_text(row.settings[key]) for row in rows] for key in comparison.settings}
     columns |= {"seeds": [_seeds_text(row.seeds) for row in rows], "state": [_state_text(row) for row in rows]}
     for figure, title in FIGURES.items():
-        cells = [_spread_text(row.bits(figure), 3) for row in rows]
+        cells = [spread_text(row.bits(figure), ".3f") for row in rows]
         if figure not in (VAL_CLOZE, TEST_CLOZE) or set(cells) != {NOTHING}:
             columns[title] = cells
     return columns | {title: [text(row) for row in rows] for title, text in COSTS.items()}
 
 
 def _shortened(columns: Mapping[str, list[str]], comparison: Comparison) -> dict[str, list[str]]:
-    """Return the columns, a setting called by the last word of its key where no other setting or column has that."""
-    words = Counter(key.rpartition(".")[2] for key in comparison.rows[0].results[0].settings)
-    short = {key: key.rpartition(".")[2] for key in comparison.settings if key not in CORPUS}
+    """Return the columns, a setting called by its short name where no other column has that."""
+    short = short_names(comparison)
     return {
-        short[title] if title in short and words[short[title]] == 1 and short[title] not in columns else title: cells
+        short[title] if title in short and short[title] not in columns else title: cells
         for title, cells in columns.items()
     }
-
-
-def _fitting(columns: Mapping[str, Sequence[str]], width: int) -> list[str]:
-    """Return the columns that fit into a width, in their order: the run always, then the most needed."""
-    settings = [title for title in columns if title not in (*NEEDED, *OTHERS, *CORPUS)]
-    kept: set[str] = set()
-    for title in (*NEEDED, *settings, *OTHERS, *CORPUS):
-        total = sum(_width(each, columns[each]) for each in {*kept, title} & columns.keys()) - GAP
-        if title in columns and (total <= width or not kept):
-            kept.add(title)
-    return [title for title in columns if title in kept]
-
-
-def _width(title: str, cells: Sequence[str]) -> int:
-    return max(map(cell_len, (title, *cells))) + GAP
-
-
-def _are_numbers(cells: Sequence[str]) -> bool:
-    return all(cell == NOTHING or cell[:1].isdigit() for cell in cells)
-
-
-def _value_text(value: Any) -> str:
-    """Return a setting as a person would write it in a configuration."""
-    if isinstance(value, dict):
-        return f"{value['epochs']} epochs"
-    if isinstance(value, list):
-        return ", ".join(map(_value_text, cast("list[Any]", value)))
-    return printable(value if isinstance(value, str) else json.dumps(value), MAX_VALUE)
 
 
 def _seeds_text(seeds: Sequence[int]) -> str:
@@ -166,12 +124,6 @@ def _seeds_text(seeds: Sequence[int]) -> str:
 
 def _state_text(row: Row) -> str:
     return row.state if row.state == "finished" else f"{row.state}, step {row.results[0].steps:,}"
-
-
-def _spread_text(values: Spread | None, digits: int) -> str:
-    if values is None:
-        return NOTHING
-    return f"{values.mean:.{digits}f}" + ("" if values.deviation is None else f" ± {values.deviation:.{digits}f}")
 
 
 def _rate_text(values: Spread | None) -> str:
@@ -192,6 +144,6 @@ def _flattened(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value and value["mean"]
             yield f"{key}_deviation", value and value["deviation"]
         elif key == "settings":
-            yield from ((name, _value_text(setting)) for name, setting in value.items())
+            yield from ((name, value_text(setting)) for name, setting in value.items())
         else:
             yield key, "; ".join(map(str, cast("list[Any]", value))) if isinstance(value, list) else value

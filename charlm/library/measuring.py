@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from charlm.errors import CharlmError, CharlmWarning, TextError
+from charlm.errors import CharlmError, CharlmWarning
 from charlm.evaluation import gaps
 from charlm.evaluation.assessment import Assessment
 from charlm.evaluation.assessment import assess as assess_ids
@@ -16,7 +16,7 @@ from charlm.evaluation.figure import Figures
 from charlm.evaluation.gaps import GapScore
 from charlm.evaluation.reading import evaluate as evaluate_ids
 from charlm.library.models import Model, open_run
-from charlm.library.texts import of_total
+from charlm.library.texts import of_total, predictable
 from charlm.runs.folder import Run
 from charlm.runs.texts import read_files, read_part, read_split
 from charlm.text.encoding import hash_ids
@@ -128,7 +128,4 @@ def _known_text(model: Model) -> Ids | None:
 
 
 def _read_text(model: Model, split: str, files: Sequence[str | Path]) -> Ids:
-    ids = read_files(model.checkpoint, files) if files else read_part(model.run, model.checkpoint, split)
-    if len(ids) < 2:
-        raise TextError(f"the text has {len(ids)} characters: at least two are needed to predict one")
-    return ids
+    return predictable(read_files(model.checkpoint, files) if files else read_part(model.run, model.checkpoint, split))

@@ -48,6 +48,15 @@ def choose_text(model: Model, parts: Split, split: str, files: Sequence[str | Pa
     else:
         corpus = model.checkpoint.settings.corpus
         raise RunError(f"the run {model.run.name} has no {split} part (corpus.split {corpus.split})")
+    return predictable(ids)
+
+
+def predictable(ids: Ids) -> Ids:
+    """Return a text that has something to predict.
+
+    Raises:
+        TextError: for fewer than two characters.
+    """
     if len(ids) < 2:
         raise TextError(f"the text has {len(ids)} characters: at least two are needed to predict one")
     return ids

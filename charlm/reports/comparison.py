@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,13 @@ def compare_results(results: Sequence[Result], *, left_out: Sequence[str] = ()) 
     rows = group(results, settings, by_machine=for_place)
     counted = [result for row in rows for result in row.results]
     return Comparison(settings, tuple(rows), (*text_caveats(counted), *row_caveats(rows)), tuple(left_out))
+
+
+def short_names(comparison: Comparison) -> dict[str, str]:
+    """Return what to call the settings that differ: the last word of the key where no other setting ends in that."""
+    words = Counter(key.rpartition(".")[2] for key in comparison.rows[0].results[0].settings)
+    last = {key: key.rpartition(".")[2] for key in comparison.settings}
+    return {key: word if words[word] == 1 and key not in CORPUS else key for key, word in last.items()}
 
 
 def _differing(results: Sequence[Result]) -> tuple[str, ...]:

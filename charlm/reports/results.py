@@ -46,6 +46,27 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """An evaluation during training.
+
+    Args:
+        step: steps taken so far.
+        chars_seen: training characters so far, repeated ones counted again.
+        minutes: from the run's beginning.
+        train_bpc: of the training windows since the evaluation before, while the weights moved; None without any.
+        val_bpc: None without a validation part.
+        is_partial: whether it read less than the whole validation part.
+    """
+
+    step: int
+    chars_seen: float
+    minutes: float
+    train_bpc: float | None
+    val_bpc: float | None
+    is_partial: bool
+
+
+@dataclass(frozen=True)
 class Result:
     """What a run came to, or has come to so far.
 
@@ -65,6 +86,8 @@ class Result:
         val_sha256: of the validation part; None without one.
         test_sha256: of the test part; None without one.
         is_leaky: whether its model reads its own target, so that its figures are none of a language model.
+        train_sha256: of the training part; None where that was not recorded.
+        readings: its evaluations, in their order.
     """
 
     name: str
@@ -81,6 +104,8 @@ class Result:
     val_sha256: str | None
     test_sha256: str | None
     is_leaky: bool
+    train_sha256: str | None = None
+    readings: tuple[Reading, ...] = ()
 
     @property
     def is_finished(self) -> bool:
@@ -125,6 +150,8 @@ def read_result(run: Run, *, name: str) -> Result:
         val_sha256=hashes["val"],
         test_sha256=hashes["test"],
         is_leaky=settings.model.direction == "leaky",
+        train_sha256=_recorded_hash(facts, "train"),
+        readings=tuple(_readings(evaluations, as_object(as_object(facts.get("split")).get("val")).get("chars"))),
     )
 
 
@@ -169,6 +196,28 @@ def _values(settings: Settings) -> dict[str, Any]:
         is_period = name == "epochs" and parent != "train"
         values[parent if is_period else key] = {"epochs": value} if is_period else value
     return values
+
+
+def _readings(evaluations: Sequence[Mapping[str, Any]], val_chars: Any) -> Iterator[Reading]:
+    """Yield the evaluations that tell when they were.
+
+    Args:
+        evaluations: their records.
+        val_chars: characters of the validation part, of which the first is not predicted.
+    """
+    for record in evaluations:
+        step, chars_seen, seconds = (record.get(key) for key in ("step", "chars_seen", "seconds"))
+        if step is None or not all(value is not None and math.isfinite(value) for value in (chars_seen, seconds)):
+            continue
+        num_read = record.get("val_chars")
+        yield Reading(
+            step=step,
+            chars_seen=cast("float", chars_seen),
+            minutes=cast("float", seconds) / 60,
+            train_bpc=record.get("train_bpc"),
+            val_bpc=record.get("val_bpc"),
+            is_partial=num_read is not None and type(val_chars) is int and num_read + 1 < val_chars,
+        )
 
 
 def _figures(

@@ -7,39 +7,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from statistics import fmean, stdev
-from typing import Any
+from typing import Any, cast
 
+from charlm.errors import printable
+from charlm.evaluation.spread import Spread, spread
 from charlm.reports.results import FIGURES, Result, State
 
+MAX_VALUE = 60
 SEPARATORS = "-_. "
 SEED = rf"(?:[{SEPARATORS}]+(?:seed|s))?[{SEPARATORS}]*{{seed}}$"
 WORD = re.compile(rf"[{SEPARATORS}]?[^{SEPARATORS}]+|[{SEPARATORS}]")
-
-
-@dataclass(frozen=True)
-class Spread:
-    """What some independent runs came to.
-
-    Args:
-        mean: of their values.
-        deviation: of a single run, n - 1 in the denominator; None where there is one run, which shows none.
-        num_runs: how many have the value.
-    """
-
-    mean: float
-    deviation: float | None
-    num_runs: int
-
-    def as_record(self) -> dict[str, Any]:
-        """Return a JSON object."""
-        return {"mean": self.mean, "deviation": self.deviation, "num_runs": self.num_runs}
-
-
-def spread(values: Iterable[float]) -> Spread | None:
-    """Return the mean of independent runs' values and their standard deviation, n - 1; None without a value."""
-    values = tuple(values)
-    return Spread(fmean(values), stdev(values) if len(values) > 1 else None, len(values)) if values else None
 
 
 @dataclass(frozen=True)
@@ -134,6 +111,15 @@ def group(results: Iterable[Result], keys: Sequence[str], *, by_machine: bool) -
     rows = [_row(runs, keys) for runs in groups.values()]
     names = [row.name for row in rows]
     return [replace(row, name=_joined(row)) if not row.name or names.count(row.name) > 1 else row for row in rows]
+
+
+def value_text(value: Any, limit: int = MAX_VALUE) -> str:
+    """Return a setting as a person would write it in a configuration, its middle left out where it is long."""
+    if isinstance(value, dict):
+        return f"{value['epochs']} epochs"
+    if isinstance(value, list):
+        return ", ".join(value_text(each, limit) for each in cast("list[Any]", value))
+    return printable(value if isinstance(value, str) else json.dumps(value), limit)
 
 
 def _row(runs: Sequence[Result], keys: Sequence[str]) -> Row:

@@ -1,0 +1,67 @@
+"""Tables whose columns are chosen by a terminal's width, and the cells that several tables share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from charlm.evaluation.spread import Spread
+
+NOTHING = "-"
+GAP = 2
+
+
+def spread_text(values: Spread | None, digits: str) -> str:
+    """Return a mean, with its deviation where there are several runs.
+
+    Args:
+        digits: how each is written, as `.3f`.
+    """
+    if values is None:
+        return NOTHING
+    return f"{values.mean:{digits}}" + ("" if values.deviation is None else f" ± {values.deviation:{digits}}")
+
+
+def fitting(columns: Mapping[str, Sequence[str]], order: Iterable[str], width: int) -> dict[str, Sequence[str]]:
+    """Return the columns that fit into a width, in their own order.
+
+    Args:
+        columns: the cells below each title.
+        order: titles, most needed first; the first is kept whatever its width. Others than those of columns are none.
+        width: in cells of the terminal.
+    """
+    kept: set[str] = set()
+    for title in order:
+        total = sum(_width(each, columns[each]) for each in {*kept, title} & columns.keys()) - GAP
+        if title in columns and (total <= width or not kept):
+            kept.add(title)
+    return {title: cells for title, cells in columns.items() if title in kept}
+
+
+def column_table(
+    columns: Mapping[str, Sequence[str]], *, texts: Collection[str] = (), styles: Sequence[str] = ()
+) -> Table:
+    """Return a table; columns of numbers are set to the right.
+
+    Args:
+        texts: titles of columns that are none of numbers, whatever they hold.
+        styles: of each row; none for plain ones.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    for title, cells in columns.items():
+        is_text = title in texts or not _are_numbers(cells)
+        table.add_column(Text(title), justify="left" if is_text else "right", no_wrap=len(columns) > 1, overflow="fold")
+    for number, cells in enumerate(zip(*columns.values(), strict=True)):
+        table.add_row(*map(Text, cells), style=styles[number] if styles else None)
+    return table
+
+
+def _width(title: str, cells: Sequence[str]) -> int:
+    return max(map(cell_len, (title, *cells))) + GAP
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    return all(cell == NOTHING or cell[:1].isdigit() for cell in cells)

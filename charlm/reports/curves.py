@@ -1,0 +1,211 @@
+"""Learning curves of compared runs: the points, the labels, and what the curves do not tell; nothing is drawn here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal, get_args
+
+from charlm.errors import ConfigError, printable
+from charlm.evaluation.spread import Spread, spread
+from charlm.reports.comparison import Comparison, short_names
+from charlm.reports.results import Reading, Result
+from charlm.reports.rows import Row, value_text
+
+Axis = Literal["step", "chars", "time"]
+AXES: tuple[Axis, ...] = get_args(Axis)
+MAX_NAME = 48
+MAX_VALUE = 20
+MAX_SETTINGS = 60
+
+
+@dataclass(frozen=True)
+class Point:
+    """What the runs of a row had come to after a step.
+
+    Args:
+        step: steps taken.
+        chars_seen: mean over the runs.
+        minutes: mean over the runs.
+        bits: per character.
+    """
+
+    step: int
+    chars_seen: float
+    minutes: float
+    bits: Spread
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A row of a comparison as it was learning.
+
+    Args:
+        label: the row's name, the settings that differ, and what the figure is not.
+        is_training: whether the figure is that of the training windows, as it is without a validation part.
+        points: at the steps that all runs of the row were evaluated at, in their order.
+    """
+
+    label: str
+    is_training: bool
+    points: tuple[Point, ...]
+
+    @property
+    def best(self) -> Point | None:
+        """The first point with the lowest mean; None without points."""
+        return min(self.points, key=lambda point: point.bits.mean, default=None)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Learning curves, and what belongs below them.
+
+    Args:
+        by: what they are drawn against: step, characters seen or time; a panel each.
+        curves: one for each row of the comparison, in its order.
+        warnings: of the comparison.
+        caveats: sentences on what these curves do not tell, beyond the comparison's.
+        notes: sentences on how to read them.
+    """
+
+    by: tuple[Axis, ...]
+    curves: tuple[Curve, ...]
+    warnings: tuple[str, ...]
+    caveats: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def check_axes(by: str | Sequence[str]) -> tuple[Axis, ...]:
+    """Return what curves are drawn against, each once.
+
+    Raises:
+        ConfigError: for another word, or none.
+    """
+    words = dict.fromkeys((by,) if isinstance(by, str) else by)
+    for word in words or ("nothing",):
+        if word not in AXES:
+            raise ConfigError(f"curves are drawn by step, chars or time, not by {printable(word)}")
+    return tuple(axis for word in words for axis in AXES if axis == word)
+
+
+def curves_of(comparison: Comparison, *, by: Axis | Sequence[Axis] = AXES) -> Curves:
+    """Return the learning curves of compared runs: the mean over seeds at each evaluation.
+
+    Args:
+        comparison: from `compare`.
+        by: what to draw against; each once, in this order.
+    Raises:
+        ConfigError: for another word, or none.
+    """
+    axes = check_axes(by)
+    short = short_names(comparison)
+    curves = tuple(_curve(row, [f"{short[key]} {_shown(row, key)}" for key in row.settings]) for row in comparison.rows)
+    pairs = list(zip(comparison.rows, curves, strict=True))
+    caveats = [caveat for row, curve in pairs for caveat in _row_caveats(row, curve)]
+    caveats += _mixture_caveats(pairs, axes)
+    return Curves(axes, curves, comparison.warnings, tuple(caveats), tuple(_notes(pairs)))
+
+
+def _curve(row: Row, settings: Sequence[str]) -> Curve:
+    is_training = all(reading.val_bpc is None for result in row.results for reading in result.readings)
+    direction = row.results[0].settings.get("model.direction")
+    marks = {
+        f"{len(row.results)} seeds": len(row.results) > 1,
+        "training": is_training,
+        "forward half": direction == "bidirectional",
+        "reads its own target": row.results[0].is_leaky,
+        row.state: row.state != "finished",
+    }
+    shown = ", ".join(mark for mark, is_set in marks.items() if is_set)
+    label = printable(row.name, MAX_NAME) + (f": {_fitting(settings)}" if settings else "")
+    return Curve(label + (f" ({shown})" if shown else ""), is_training, tuple(_points(row, is_training=is_training)))
+
+
+def _points(row: Row, *, is_training: bool) -> Iterator[Point]:
+    """Yield the means over the runs at the steps at which all of them have a figure."""
+    by_run = [{each.step: (each, bits) for each, bits in _figures(run, is_training)} for run in row.results]
+    for step in sorted(set[int].intersection(*map(set, by_run))):
+        readings, figures = zip(*(readings[step] for readings in by_run), strict=True)
+        bits = spread(figures)
+        assert bits is not None
+        yield Point(step, fmean(each.chars_seen for each in readings), fmean(each.minutes for each in readings), bits)
+
+
+def _figures(result: Result, is_training: bool) -> Iterator[tuple[Reading, float]]:
+    """Yield the evaluations that have a figure, and one that can be drawn."""
+    for reading in result.readings:
+        bits = reading.train_bpc if is_training else reading.val_bpc
+        if bits is not None and math.isfinite(bits):
+            yield reading, bits
+
+
+def _row_caveats(row: Row, curve: Curve) -> Iterator[str]:
+    """Yield a sentence on each evaluation of a row's runs that its curve leaves out."""
+    steps = [{reading.step for reading in result.readings} for result in row.results]
+    num_readings = sum(map(len, steps))
+    num_figures = sum(len({reading.step for reading, _ in _figures(run, curve.is_training)}) for run in row.results)
+    if not all(steps):
+        waiting = ", ".join(result.name for result, known in zip(row.results, steps, strict=True) if not known)
+        yield f"{row.name} has no curve: {waiting} has no evaluation yet"
+        return
+    if num_figures < num_readings:
+        yield f"{row.name}: evaluations without a finite figure are not drawn ({num_readings - num_figures:,})"
+    common, every = set[int].intersection(*steps), set[int].union(*steps)
+    if len(common) < len(every):
+        yield (
+            f"{row.name}: its runs were evaluated at unlike steps, and the curve shows the {len(common):,} of "
+            f"{len(every):,} that they have in common"
+        )
+
+
+def _mixture_caveats(pairs: Iterable[tuple[Row, Curve]], axes: Sequence[Axis]) -> Iterator[str]:
+    """Yield a sentence on each way in which the curves that are drawn are not of the same thing."""
+    drawn = [(row, curve) for row, curve in pairs if curve.points]
+    trained = [row for row, curve in drawn if curve.is_training]
+    if trained and len(trained) < len(drawn):
+        yield f"the dashed curves are of training figures, which do not compare with validation ones: {_names(trained)}"
+    texts = _sorted_by(trained, [row.results[0].train_sha256 or row.results[0].corpus_sha256 for row in trained])
+    if len(texts) > 1:
+        yield f"the training figures are of different texts and do not compare: {'; '.join(texts.values())}"
+    machines = _sorted_by([row for row, _ in drawn], ["; ".join(row.machines) for row, _ in drawn])
+    if "time" in axes and len(machines) > 1:
+        on = "; ".join(f"{names} on {machine}" for machine, names in machines.items())
+        yield f"the minutes are of unlike machines: {on}"
+
+
+def _notes(pairs: Iterable[tuple[Row, Curve]]) -> Iterator[str]:
+    drawn = [(row, curve) for row, curve in pairs if curve.points]
+    if any(len(row.results) > 1 for row, _ in drawn):
+        yield "Bands: one standard deviation between seeds (n - 1) to each side of their mean."
+    if drawn:
+        yield "Marks: the lowest point of each curve."
+    partial = [row for row, _ in drawn if any(each.is_partial for run in row.results for each in run.readings)]
+    if partial:
+        whose = "Curves" if len(partial) == len(drawn) else f"The curves of {_names(partial)}"
+        yield f"{whose} are of the beginning of the validation part (eval.max_chars)."
+
+
+def _sorted_by(rows: Sequence[Row], kinds: Sequence[str]) -> dict[str, str]:
+    """Return the names of the rows of each kind."""
+    return {
+        kind: _names([row for row, other in zip(rows, kinds, strict=True) if other == kind])
+        for kind in dict.fromkeys(kinds)
+    }
+
+
+def _names(rows: Sequence[Row]) -> str:
+    return ", ".join(row.name for row in rows)
+
+
+def _shown(row: Row, key: str) -> str:
+    return printable(value_text(row.settings[key]), MAX_VALUE)
+
+
+def _fitting(settings: Sequence[str]) -> str:
+    """Return as many settings as a label has room for, the first always."""
+    kept = list(settings)
+    while len(kept) > 1 and len(", ".join(kept)) > MAX_SETTINGS:
+        kept.pop()
+    return ", ".join(kept) + (", ..." if len(kept) < len(settings) else "")
