@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import statistics
 import time
@@ -12,20 +13,22 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import charlm
-from charlm.errors import ConfigError, RunInUseError
+from charlm.errors import ConfigError, RunInUseError, StorageError
 from charlm.runs.folder import Run
-from charlm.runs.ownership import take_ownership
+from charlm.runs.ownership import owner_of, take_ownership
 from charlm.settings.layers import dump_settings, load_settings
 from charlm.sweeps import sweeping, tasks
 from charlm.sweeps.ledger import LEDGER
-from charlm.sweeps.reports import SweepEnd, TrialEnd, WorkerLost
-from charlm.sweeps.results import BEST, RESULTS, TABLE, Results
-from charlm.sweeps.workers import MAX_LOSSES, Workers, divide_cores, num_cores
+from charlm.sweeps.output import BEST, RESULTS, TABLE
+from charlm.sweeps.reports import SweepEnd, SweepStart, TrialEnd, Waiting, WorkerLost
+from charlm.sweeps.results import Results
+from charlm.sweeps.workers import MAX_LOSSES, WorkerProcesses, Workers, divide_cores, num_cores
 
 CLOCK = ("seconds", "chars_per_second")
 GRID = """
@@ -128,9 +131,9 @@ def test_the_table_is_means_and_deviations_over_seeds_and_the_best_trains(
     for each in results.configurations:
         values = [row.figures["val_bpc"] for row in results.trials if row.number == each.number]
         assert len(values) == each.num_finished == 3
-        assert each.means["val_bpc"] == pytest.approx(sum(values) / 3, rel=1e-12)
-        assert each.deviations["val_bpc"] == pytest.approx(statistics.stdev(values), rel=1e-9)
-    means = [each.means["val_bpc"] for each in results.configurations]
+        assert each.figures["val_bpc"].mean == pytest.approx(sum(values) / 3, rel=1e-12)
+        assert each.figures["val_bpc"].deviation == pytest.approx(statistics.stdev(values), rel=1e-9)
+    means = [each.figures["val_bpc"].mean for each in results.configurations]
     assert means == sorted(means)
     assert results.best == results.configurations[0]
     # The best configuration's file repeats its first trial.
@@ -151,7 +154,7 @@ def test_the_table_is_means_and_deviations_over_seeds_and_the_best_trains(
 def test_more_is_better_where_the_metric_says_so(tmp_path: Path, sweep_file: Callable[..., Path]) -> None:
     text = GRID + "objective: {metric: val_bpc, direction: maximize}\n"
     results = charlm.sweep(sweep_file(text), runs_dir=tmp_path)
-    means = [each.means["val_bpc"] for each in results.configurations]
+    means = [each.figures["val_bpc"].mean for each in results.configurations]
     assert means == sorted(means, reverse=True)
 
 
@@ -173,6 +176,9 @@ def test_a_failed_trial_is_told_stops_no_other_and_is_not_tried_again_once_it_di
     ledger = (tmp_path / "runs" / "fails" / LEDGER).read_text()
     again = charlm_command("sweep", path, "--json", f"--runs-dir={tmp_path / 'runs'}")
     assert (again.exit_code, json.loads(again.stdout)) == (8, record)
+    start, *_ = charlm.sweep_reports(path, runs_dir=tmp_path / "runs")
+    assert isinstance(start, SweepStart)
+    assert (start.num_trials, start.num_known) == (2, 2)
     assert (tmp_path / "runs" / "fails" / LEDGER).read_text() == ledger
 
 
@@ -261,8 +267,6 @@ def test_a_sweep_stopped_at_any_trial_and_without_its_ledger_ends_with_the_same_
 
 @pytest.mark.usefixtures("_in_threads")
 def test_a_trial_whose_run_was_removed_is_run_again(tmp_path: Path, sweep_file: Callable[..., Path]) -> None:
-    import shutil
-
     path = sweep_file()
     whole = charlm.sweep(path, runs_dir=tmp_path)
     shutil.rmtree(tmp_path / "grid" / whole.trials[3].trial)
@@ -316,6 +320,30 @@ def test_a_sweep_has_one_owner(tmp_path: Path, sweep_file: Callable[..., Path]) 
 
 
 @pytest.mark.usefixtures("_in_threads")
+@pytest.mark.parametrize("is_taken", [True, False], ids=["taken over", "removed"])
+def test_a_sweep_whose_folder_is_no_longer_its_own_ends(
+    tmp_path: Path, sweep_file: Callable[..., Path], is_taken: bool
+) -> None:
+    ended: list[str] = []
+
+    def lose_the_folder(report: Any) -> None:
+        if not isinstance(report, TrialEnd):
+            return
+        ended.append(report.outcome.status)
+        # It would begin trials for ever: each sees at once that nobody owns the sweep.
+        assert len(ended) < 100
+        if len(ended) == 2 and is_taken:
+            (tmp_path / "grid" / ".lease-000009").write_text(json.dumps({"mark": "another's"}))
+        elif len(ended) == 2:
+            shutil.rmtree(tmp_path / "grid", ignore_errors=True)
+
+    error, said = (RunInUseError, "has been taken over") if is_taken else (StorageError, "no such file")
+    with pytest.raises(error, match=said):
+        charlm.sweep(sweep_file(), runs_dir=tmp_path, observe=lose_the_folder)
+    assert ended == ["reached"] * 2
+
+
+@pytest.mark.usefixtures("_in_threads")
 def test_ordinary_commands_find_a_trial_by_its_path(
     tmp_path: Path, sweep_file: Callable[..., Path], charlm_command: Callable[..., Any]
 ) -> None:
@@ -346,6 +374,29 @@ class _Fragile(Executor):
         return future
 
 
+def test_minutes_have_sixty_seconds(
+    tmp_path: Path, sweep_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One trial from one look at the clock to the next, which is eleven seconds on: the sixth sees a minute past.
+    monkeypatch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: _Fragile([0]), 1))
+    monkeypatch.setattr(sweeping, "time", SimpleNamespace(monotonic=iter(range(5, 1000, 11)).__next__))
+    (*_, end) = charlm.sweep_reports(sweep_file(GRID + "budget: {minutes: 1}\n"), runs_dir=tmp_path)
+    assert isinstance(end, SweepEnd)
+    assert end.stopped_by == "minutes"
+    assert [row.state for row in end.results.trials] == ["finished"] * 5 + ["new"] * 3
+
+
+def test_somebodys_word_counts_before_the_clocks(
+    tmp_path: Path, sweep_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: _Fragile([0]), 1))
+    monkeypatch.setattr(sweeping, "time", SimpleNamespace(monotonic=iter(range(0, 10_000, 100)).__next__))
+    path, words = sweep_file(GRID + "budget: {minutes: 1}\n"), iter([None, "interrupt"])
+    (*_, end) = charlm.sweep_reports(path, runs_dir=tmp_path, should_stop=lambda: next(words))
+    assert isinstance(end, SweepEnd)
+    assert end.stopped_by == "interrupt"
+
+
 @pytest.mark.parametrize(("num_deaths", "num_failed"), [(MAX_LOSSES - 1, 0), (MAX_LOSSES, 1)])
 def test_a_trial_that_always_kills_its_worker_fails_and_the_others_go_on(
     tmp_path: Path,
@@ -356,7 +407,12 @@ def test_a_trial_that_always_kills_its_worker_fails_and_the_others_go_on(
 ) -> None:
     deaths = [num_deaths]
     monkeypatch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: _Fragile(deaths), 1))
-    results = charlm.sweep(sweep_file(), runs_dir=tmp_path)
+    reports = list(charlm.sweep_reports(sweep_file(), runs_dir=tmp_path))
+    # As soon as a worker is lost its task is submitted again: nobody waits for anything.
+    assert [type(report) for report in reports[2 : num_deaths + 2]] == [WorkerLost] * num_deaths
+    assert not any(isinstance(report, Waiting) for report in reports)
+    assert isinstance(reports[-1], SweepEnd)
+    results = reports[-1].results
     assert len(results.failed) == num_failed
     assert all("its worker died" in (row.reason or "") for row in results.failed)
     assert [row.state for row in results.trials].count("finished") == 8 - num_failed
@@ -411,6 +467,39 @@ def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
     assert (num_killed, num_lost) == (1, 1)
     assert comparable(last.results) == comparable(whole)
     assert steps_taken(tmp_path / "killed" / "grid") == steps_taken(tmp_path / "whole" / "grid")
+
+
+@pytest.mark.slow
+def test_a_trial_that_always_kills_its_worker_takes_no_other_with_it(
+    tmp_path: Path, sweep_file: Callable[..., Path]
+) -> None:
+    # Nothing is saved between kills: a trial beside the one that dies would be as often without a new checkpoint.
+    text = "base: base.yaml\nname: pair\nspace:\n  model.cell: [rnn, gru]\n"
+    path = sweep_file(text, "train.max_steps=3000", "train.eval_every=3000", "sample.every=3000")
+    killed: set[int] = set()
+    for report in charlm.sweep_reports(path, runs_dir=tmp_path, jobs=2):
+        last = report
+        for run in charlm_runs(tmp_path / "pair"):
+            owner = owner_of(run.path)
+            if run.path.name.startswith("rnn") and owner and owner["pid"] not in killed:
+                killed.add(owner["pid"])
+                os.kill(owner["pid"], signal.SIGKILL)
+    assert isinstance(last, SweepEnd)
+    assert len(killed) == MAX_LOSSES
+    assert [row.state for row in last.results.trials] == ["failed", "finished"]
+
+
+def test_a_worker_that_dies_takes_no_other_with_it_and_is_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "open")
+    with WorkerProcesses(2) as workers:
+        # Lasts until somebody writes.
+        lasting = workers.submit(Path.read_bytes, tmp_path / "open")
+        with pytest.raises(BrokenProcessPool):
+            workers.submit(os._exit, 1).result()
+        first, second = (workers.submit(os.getpid).result() for _ in range(2))
+        assert first == second != os.getpid()
+        (tmp_path / "open").write_bytes(b"done")
+        assert lasting.result() == b"done"
 
 
 @pytest.mark.parametrize(

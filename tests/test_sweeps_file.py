@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from typer.testing import Result
 
 from charlm.errors import ConfigError
 from charlm.settings.layers import load_settings
-from charlm.sweeps.plan import Plan, make_trials
+from charlm.sweeps.plan import Plan, make_trials, run_settings
 from charlm.sweeps.reading import plan_seeds, read_plan, shipped_sweeps
 
 GRID = "space:\n  model.cell: [rnn, gru]\n"
@@ -28,12 +29,8 @@ def sweep_file(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-def trials(plan: Plan, threads: int | None = None) -> list:
-    return [
-        trial
-        for number, point in enumerate(plan.points())
-        for trial in make_trials(plan, number, point, threads=threads)
-    ]
+def trials(plan: Plan) -> list:
+    return [trial for number, point in enumerate(plan.points()) for trial in make_trials(plan, number, point)]
 
 
 def test_without_more_it_is_a_grid_over_the_quick_start_by_validation(sweep_file):
@@ -52,10 +49,10 @@ def test_the_base_is_found_from_the_file_and_its_wishes_count(tmp_path, sweep_fi
     (tmp_path / "base.yaml").write_text("eval: {baselines: true}\ntrain: {seed: 7, threads: 2}\n", encoding="utf-8")
     plan = read_plan(sweep_file("base: base.yaml\nseeds: 2\n" + GRID), overrides=["model.hidden_size=9"])
     assert plan.seeds == (7, 8)
-    first, second, *_ = trials(plan, threads=1)
+    first, second, *_ = trials(plan)
     assert (first.settings.train.seed, second.settings.train.seed) == (7, 8)
     assert first.settings.eval.baselines
-    assert first.settings.train.threads == 2
+    assert run_settings(first, None, threads=1).train.threads == 2
     assert first.settings.model.hidden_size == 9
 
 
@@ -72,11 +69,37 @@ def test_a_trial_is_named_by_what_varies_and_a_hash_of_what_it_is(sweep_file):
     assert len({name.rpartition("-")[2] for name in named}) == 4
     # Where it runs is not what it is.
     plan = read_plan(sweep_file(text))
-    assert [trial.name for trial in trials(plan, threads=1)] == named
-    elsewhere = read_plan(sweep_file(text), overrides=["train.threads=2", "train.device=cpu"])
+    assert [trial.name for trial in trials(plan)] == named
+    elsewhere = read_plan(
+        sweep_file(text), overrides=["train.threads=2", "train.device=cpu", "model.implementation=torch"]
+    )
     assert [trial.name for trial in trials(elsewhere)] == named
     longer = read_plan(sweep_file(text.replace("[3]", "[4]")))
     assert not {trial.name for trial in trials(longer)} & set(named)
+
+
+def test_a_trial_of_long_values_has_a_name_that_a_run_can_have(sweep_file):
+    long = "x" * 79
+    first, second = trials(read_plan(sweep_file(f"space:\n  corpus.path: [{long} y, {'y' * 200}]\n")))
+    assert re.fullmatch(f"{long}-[0-9a-f]{{8}}", first.name)
+    assert re.fullmatch("y{80}-[0-9a-f]{8}", second.name)
+
+
+def test_a_trial_of_odd_values_has_a_name_that_a_run_can_have(sweep_file):
+    text = "space:\n  sample.prefixes: [['.the ', 'é'], ['a/b']]\n  train.eval_every: [5, {epochs: 2}]\n"
+    names = [trial.name.rpartition("-")[0] for trial in trials(read_plan(sweep_file(text)))]
+    assert names == ["the-u00e9-5", "the-u00e9-epochs-2", "a-b-5", "a-b-epochs-2"]
+    # A value without a letter that a name can have leaves no gap.
+    text = (
+        "space:\n  model.layer_norm: [true, false]\n  sample.prefixes: ['é', 'è']\n  optimizer.clip_norm: [null, 1.0]\n"
+    )
+    names = [trial.name.rpartition("-")[0] for trial in trials(read_plan(sweep_file(text)))]
+    assert names == [*(["true-null", "true-1.0"] * 2), *(["false-null", "false-1.0"] * 2)]
+
+
+def test_a_large_number_and_a_small_one_have_other_names(sweep_file):
+    found = trials(read_plan(sweep_file("space:\n  optimizer.learning_rate: [1e29, 1e-29, 0.01]\n")))
+    assert [trial.name.rpartition("-")[0] for trial in found] == ["1e29", "1e-29", "0.01"]
 
 
 def test_random_points_are_drawn_anew_the_same(sweep_file):
@@ -86,7 +109,9 @@ def test_random_points_are_drawn_anew_the_same(sweep_file):
     assert len(set(first)) == 5
     more = [trial.name for trial in trials(read_plan(sweep_file(text.replace("5}", "8}"))))]
     assert more[:5] == first
-    assert first != [trial.name for trial in trials(read_plan(sweep_file(text), overrides=["train.seed=1"]))]
+    drawn = {trial.point[0].value for trial in trials(read_plan(sweep_file(text)))}
+    otherwise = {trial.point[0].value for trial in trials(read_plan(sweep_file(text), overrides=["train.seed=1"]))}
+    assert not drawn & otherwise
 
 
 def test_seeds_alone_are_a_sweep_with_a_name_of_its_own():
@@ -105,6 +130,8 @@ def test_seeds_alone_are_a_sweep_with_a_name_of_its_own():
         ("spaces: {}\n", ["unknown key spaces; did you mean space? (cells.yaml:1)"]),
         (GRID + "budget: {num_trails: 3}\n", ["did you mean budget.num_trials? (cells.yaml:3)"]),
         ("seeds: 0\n" + GRID, ["seeds must be at least 1, got 0 (cells.yaml:1)"]),
+        ("seeds: 1001\n" + GRID, ["seeds must be at most 1000, got 1001 (cells.yaml:1)"]),
+        ("budget: {num_trials: 10001}\n" + GRID, ["budget.num_trials must be at most 10000, got 10001 (cells.yaml:1)"]),
         ("seeds: true\n" + GRID, ["seeds must be a whole number, got True (cells.yaml:1)"]),
         ("method: gird\n" + GRID, ["method must be one of 'grid', 'random'", "(cells.yaml:1)"]),
         ("space:\n  model.cel: [rnn]\n", ["unknown setting model.cel; did you mean model.cell? (cells.yaml:2)"]),
@@ -123,7 +150,7 @@ def test_seeds_alone_are_a_sweep_with_a_name_of_its_own():
         ),
         (
             "method: random\nbudget: {num_trials: 3}\nspace:\n  model.hidden_size: {log: [8, 64]}\n",
-            ["model.hidden_size must be a whole number, got 8.0 (cells.yaml:4)"],
+            ["model.hidden_size must be a whole number: write {int: [8, 64]}, or a list (cells.yaml:4)"],
         ),
         (
             "space:\n  model.num_layers: [1, 2]\n",
@@ -136,17 +163,18 @@ def test_seeds_alone_are_a_sweep_with_a_name_of_its_own():
         (GRID + "objective: {metric: val_bcp}\n", ["unknown metric val_bcp; did you mean val_bpc? (cells.yaml:3)"]),
         (GRID + "objective: {metric: xyz}\n", ["unknown metric xyz; there are val_bpc, "]),
         (GRID + "objective: {metric: test_bpc}\n", ["test figures are told of each trial and choose none"]),
+        (GRID + "objective: {metric: val_backward_bpc}\n", ["is of bidirectional models", "(cells.yaml:3)"]),
         (GRID + "objective: {metric: val_cloze_bpc}\n", ["is of bidirectional models", "(cells.yaml:3)"]),
         (
             "space:\n  corpus.split: [default, none]\n",
-            ["objective.metric val_bpc needs a validation part, and corpus.split is none"],
+            ["objective.metric val_bpc needs a validation part, and corpus.split none has none: take train_bpc"],
         ),
         (GRID + "objective: {metric: val_bpc, direction: up}\n", ["objective.direction must be one of"]),
         ("base: nowhere.yaml\n" + GRID, ["cannot read the configuration", "nowhere.yaml", "(base, cells.yaml:1)"]),
         ("- 1\n", ["cells.yaml:1: a sweep is a mapping of keys such as space:"]),
         ("space: [1\n", ["not valid YAML"]),
         ("name: a\nname: b\n" + GRID, ["the key name stands here twice"]),
-        ("name: ../a\n" + GRID, ["cannot name a run"]),
+        ("name: ../a\n" + GRID, ["name must be at most 100 letters, ", "got '../a' (cells.yaml:1)"]),
         (
             "space:\n"
             + "".join(
@@ -169,6 +197,144 @@ def test_a_bad_file_is_refused_with_line_and_nearest_name_and_nothing_is_written
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "nothing varies: give space, or seeds above 1 (cells.yaml)"),
+        ("space: {}\n", "nothing varies: give space, or seeds above 1 (cells.yaml:1)"),
+        ("[]\n", "cells.yaml:1: a sweep is a mapping of keys such as space:"),
+        ("false\n", "cells.yaml:1: a sweep is a mapping of keys such as space:"),
+        ("name: ''\n" + GRID, "the first a letter or a digit, got '' (cells.yaml:1)"),
+        (
+            "space:\n  model.hidden_size: {uniform: [8, 64]}\nmethod: random\nbudget: {num_trials: 9}\n",
+            "model.hidden_size must be a whole number: write {int: [8, 64]}, or a list (cells.yaml:2)",
+        ),
+        (
+            "space:\n  model.dropout: {uniform: [0.5, 1.5]}\n  model.num_layers: [2]\nmethod: random\n"
+            "budget: {num_trials: 99}\n",
+            "model.dropout must be less than 1.0, got 1.5 (cells.yaml:2)",
+        ),
+        (
+            "space:\n  model.dropout: [0.0, 0.5]\n  model.num_layers: [2, 1]\n"
+            "method: random\nbudget: {num_trials: 200}\n",
+            "model.dropout acts between layers, and model.num_layers is 1: set one of them (cells.yaml:2)",
+        ),
+        (
+            "space:\n  model.dropout: [0.0, 0.5]\n  model.num_layers: [2, 1]\n",
+            "model.dropout acts between layers, and model.num_layers is 1: set one of them (cells.yaml:2)",
+        ),
+        (
+            "space:\n  corpus.name: [stories, storeis]\n",
+            "no corpus called storeis; did you mean stories? (cells.yaml:2)",
+        ),
+        (
+            "space:\n  size:\n    - model.cell: rnn\n      model.hidden_size: 0\n",
+            "model.hidden_size must be at least 1, got 0 (cells.yaml:4)",
+        ),
+        (
+            "space:\n  size:\n    - model.cell: rnn\n      model.hiden_size: 8\n",
+            "unknown setting model.hiden_size; did you mean model.hidden_size? (cells.yaml:4)",
+        ),
+        ("space:\n  corpus.name: [xyzzy]\n", "there is no corpus called xyzzy; there are stories, lyrics, "),
+        (
+            "space:\n  both: [{model.cell: rnn, train.epochs: 2}]\nstop_early: {rungs: [5, 9]}\n",
+            "train.epochs cannot vary: stop_early.rungs are the budget (cells.yaml:2)",
+        ),
+        (
+            "space:\n  train.minutes: [1.0, 2.0]\nstop_early: {rungs: [5, 9]}\n",
+            "train.minutes cannot vary: stop_early.rungs are the budget (cells.yaml:2)",
+        ),
+        (
+            "space:\n  corpus.split: [[0.9, 0.0, 0.1]]\n",
+            "val_bpc needs a validation part, and corpus.split [0.9, 0.0, 0.1] has none: take train_bpc (cells.yaml)",
+        ),
+        (
+            "space:\n  corpus: [{corpus.name: timemachine, corpus.split: standard}]\n",
+            "val_bpc needs a validation part, and corpus.split standard has none: take train_bpc (cells.yaml)",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_once(sweep_file, monkeypatch, tmp_path, text: str, problem: str):
+    sweep_file(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        read_plan("cells.yaml")
+    assert problem in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("split", ["[0.9, 0.1]", "[2000, 500, 500]", "standard", "90/10"])
+def test_a_split_with_a_validation_part_can_be_searched_by_it(sweep_file, split: str):
+    assert read_plan(sweep_file(f"space:\n  corpus.split: ['default', {split}]\n")).metric == "val_bpc"
+
+
+def test_what_search_puts_together_must_be_possible(sweep_file):
+    pytest.importorskip("optuna")
+    text = "method: tpe\nbudget: {num_trials: 3}\nspace:\n  model.dropout: {uniform: [0.0, 0.5]}\n"
+    with pytest.raises(ConfigError, match=r"^model.dropout acts between layers, and model.num_layers is 1"):
+        read_plan(sweep_file(text + "  model.num_layers: [2, 1]\n"))
+    assert read_plan(sweep_file(text + "  model.num_layers: [2, 3]\n")).method == "tpe"
+
+
+def test_the_last_seed_must_be_possible(sweep_file):
+    read_plan(sweep_file("seeds: 2\n" + GRID), overrides=[f"train.seed={2**63 - 2}"])
+    with pytest.raises(ConfigError, match=r"^train.seed must be less than"):
+        read_plan(sweep_file("seeds: 2\n" + GRID), overrides=[f"train.seed={2**63 - 1}"])
+
+
+def test_of_very_many_problems_the_first_are_told_and_how_many_there_are(sweep_file):
+    text = "space:\n" + "".join(f"  model.x{number}: [1]\n" for number in range(25))
+    with pytest.raises(ConfigError) as caught:
+        read_plan(sweep_file(text))
+    lines = str(caught.value).split("\n")
+    assert len(lines) == 21
+    assert lines[-1] == "and 5 more problems"
+    sizes = ", ".join(str(-number) for number in range(25))
+    with pytest.raises(ConfigError) as caught:
+        read_plan(sweep_file(f"space:\n  model.hidden_size: [{sizes}]\n"))
+    lines = str(caught.value).split("\n")
+    assert (len(lines), lines[-1]) == (21, "and more problems")
+
+
+def test_a_misspelt_base_is_told_with_the_nearest_name(sweep_file):
+    with pytest.raises(ConfigError, match=r"no such file.*\(did you mean quickstart\? base, .*cells.yaml:1\)"):
+        read_plan(sweep_file("base: quickstrat\n" + GRID))
+    with pytest.raises(ConfigError) as caught:
+        read_plan(sweep_file("base: nowhere.yaml\n" + GRID))
+    assert "did you mean" not in str(caught.value)
+
+
+def test_a_file_without_a_name_that_a_run_can_have_needs_one(tmp_path):
+    path = tmp_path / "my cells.yaml"
+    path.write_text(GRID, encoding="utf-8")
+    with pytest.raises(
+        ConfigError, match=r"my cells cannot name the sweep's folder: set name, at most 100.*my cells.yaml"
+    ):
+        read_plan(path)
+    path.write_text("name: cells\n" + GRID, encoding="utf-8")
+    assert read_plan(path).name == "cells"
+
+
+def test_rungs_stand_in_place_of_every_budget_of_the_base(tmp_path, sweep_file):
+    (tmp_path / "base.yaml").write_text("train: {epochs: 3, minutes: 1.0}\n", encoding="utf-8")
+    plan = read_plan(sweep_file("base: base.yaml\n" + GRID + "stop_early: {rungs: [5, 9]}\n"))
+    train = trials(plan)[0].settings.train
+    assert (train.epochs, train.minutes, train.max_steps) == (None, None, 9)
+    assert plan.keep == pytest.approx(1 / 3)
+
+
+def test_problems_of_file_space_and_base_are_told_together(tmp_path, sweep_file):
+    (tmp_path / "base.yaml").write_text("model: {hiden_size: 3}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_plan(sweep_file("base: base.yaml\nspace:\n  model.cel: [rnn]\n"))
+    assert [line.rpartition("(")[2].rpartition("/")[2] for line in str(caught.value).split("\n")] == [
+        *("cells.yaml:3)", "base.yaml:1)"),
+    ]
+    with pytest.raises(ConfigError) as caught:
+        read_plan(sweep_file("seeds: 0\nspace:\n  model.cel: [rnn]\n"))
+    assert [line.rpartition(":")[2] for line in str(caught.value).split("\n")] == ["1)", "3)"]
+
+
 def test_every_problem_is_told_at_once(sweep_file):
     with pytest.raises(ConfigError) as caught:
         read_plan(
@@ -177,10 +343,48 @@ def test_every_problem_is_told_at_once(sweep_file):
     assert [line.rpartition(":")[2] for line in str(caught.value).split("\n")] == ["2)", "3)", "4)"]
 
 
+def test_what_is_better_can_be_said(sweep_file):
+    assert read_plan(sweep_file(GRID + "objective: {direction: maximize}\n")).direction == "maximize"
+    assert read_plan(sweep_file(GRID + "objective: {metric: chars_per_second}\n")).direction == "maximize"
+    text = GRID + "objective: {metric: chars_per_second, direction: minimize}\n"
+    assert (read_plan(sweep_file(text)).direction, read_plan(sweep_file(text)).sign) == ("minimize", 1.0)
+
+
+def test_problems_are_told_in_the_order_of_their_lines(sweep_file):
+    with pytest.raises(ConfigError) as caught:
+        read_plan(sweep_file("objective: {metric: nope}\nname: cells\nspace:\n  model.cel: [rnn]\n"))
+    assert [line.rpartition(":")[2] for line in str(caught.value).split("\n")] == ["1)", "4)"]
+
+
+def test_a_file_comes_before_a_shipped_one_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("learning-rate").write_text("base: quickstart\n" + GRID, encoding="utf-8")
+    Path("quickstart").write_text("model: {hidden_size: 7}\n", encoding="utf-8")
+    plan = read_plan("learning-rate")
+    assert (plan.name, plan.method) == ("learning-rate", "grid")
+    assert {trial.settings.model.hidden_size for trial in trials(plan)} == {7}
+
+
+def test_a_byte_order_mark_is_no_part_of_a_sweep(tmp_path):
+    (tmp_path / "cells.yaml").write_text(GRID, encoding="utf-8-sig")
+    assert read_plan(tmp_path / "cells.yaml").space.keys == ("model.cell",)
+    (tmp_path / "cells.yaml").write_text(GRID, encoding="utf-16")
+    with pytest.raises(ConfigError, match=r"cells.yaml: not UTF-8 text \(byte 0\)"):
+        read_plan(tmp_path / "cells.yaml")
+
+
 def test_an_option_cannot_set_what_varies(sweep_file):
-    for option in ("model.cell=lstm", "model={cell: lstm}"):
-        with pytest.raises(ConfigError, match=r"model.cell varies here, and --set .* would set it"):
+    for option in ("model.cell=lstm", "model={cell: lstm}", "model=null", "model.cell.x=1"):
+        with pytest.raises(ConfigError, match=r"model.cell varies here, and --set .* would set it .*cells.yaml:1"):
             read_plan(sweep_file(GRID), overrides=[option])
+    plan = read_plan(sweep_file(GRID), overrides=["model={hidden_size: 8}"])
+    assert {trial.settings.model.hidden_size for trial in trials(plan)} == {8}
+
+
+def test_an_option_cannot_set_what_rungs_stand_for(sweep_file):
+    for option in ("train.minutes=3", "train={max_steps: 5}", "train.epochs=2"):
+        with pytest.raises(ConfigError, match=r"stop_early.rungs are the budget, and --set .* would set train\."):
+            read_plan(sweep_file(GRID + "stop_early: {rungs: [5, 9]}\n"), overrides=[option])
 
 
 def test_a_file_that_is_not_there_names_the_shipped_ones(tmp_path):

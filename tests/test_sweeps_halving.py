@@ -199,11 +199,15 @@ def test_nothing_else_sets_the_budget_of_rungs(tmp_path: Path, sweep_file: Any, 
 
 
 def test_the_length_of_a_cosine_is_the_last_rung(sweep_file: Any) -> None:
-    from charlm.sweeps.plan import make_trials, up_to
+    from charlm.sweeps.plan import make_trials, run_settings
 
     plan = read_plan(sweep_file(SWEEP, "optimizer.schedule.method=cosine"))
     trial = make_trials(plan, 0, next(plan.points()))[0]
     for rung in plan.rungs:
-        settings = up_to(trial.settings, rung)
-        assert (settings.train.max_steps, settings.train.epochs) == (rung, None)
+        settings = run_settings(trial, rung, threads=1)
+        assert (settings.train.max_steps, settings.train.epochs, settings.train.threads) == (rung, None, 1)
         assert settings.optimizer.schedule.total_steps == 20
+    asked = read_plan(
+        sweep_file(SWEEP, "optimizer.schedule.method=cosine", "optimizer.schedule.total_steps=50", "train.max_steps=50")
+    )
+    assert make_trials(asked, 0, next(asked.points()))[0].settings.optimizer.schedule.total_steps == 50

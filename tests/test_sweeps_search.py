@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,21 @@ def test_a_search_is_a_function_of_what_is_known() -> None:
     known = [(point, loss(point), True) for point in (SPACE.draw(0, number) for number in range(15))]
     assert suggest(SPACE, known, seed=0) == suggest(SPACE, known, seed=0)
     assert suggest(SPACE, known, seed=0) != suggest(SPACE, known, seed=1)
+    # Each question draws anew, or the first answers would all be one.
+    assert suggest(SPACE, [], seed=0) != suggest(SPACE, known[:1], seed=0)
+
+
+@pytest.mark.parametrize("has_ended", [True, False])
+def test_a_search_keeps_away_from_what_failed_and_what_is_under_way(has_ended: bool) -> None:
+    pytest.importorskip("optuna")
+    space = Space((Range("optimizer.learning_rate", "uniform", 0.0, 1.0, PLACE),))
+    good = [(space.dimensions[0].at(share / 20), share / 20 - 0.5, True) for share in range(20)]
+    open_or_failed = [(space.dimensions[0].at(0.001 * share), None, has_ended) for share in range(1, 60)]
+    near, away = ([], [])
+    for seed in range(10):
+        near += [suggest(space, good, seed=seed)]
+        away += [suggest(space, [*good, *open_or_failed], seed=seed)]
+    assert sum(point[0].value < 0.06 for point in near) > sum(point[0].value < 0.06 for point in away)
 
 
 def test_it_finds_the_neighbourhood_that_chance_misses() -> None:
@@ -87,6 +103,20 @@ def test_it_finds_the_neighbourhood_that_chance_misses() -> None:
     assert sorted(late)[len(late) // 2] < sorted(chance)[len(chance) // 4]
     assert all(1e-4 <= point[0].value <= 1e-1 and 4 <= point[1].value <= 64 for point, *_ in known)
     assert {type(point[1].value) for point, *_ in known} == {int}
+    assert all(point[0].value == float(f"{point[0].value:.4g}") for point, *_ in known)
+
+
+def test_a_range_is_searched_in_its_own_scale_and_others_keep_their_log() -> None:
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = Space((*SPACE.dimensions, Range("model.dropout", "uniform", 0.0, 0.5, PLACE)))
+    assert suggest(space, [], seed=0) is not None
+    assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+    rate, size, cell, dropout = search._distributions(optuna, space).values()
+    assert (rate.low, rate.high, rate.log) == (1e-4, 1e-1, True)
+    assert (size.low, size.high, size.log) == (4, 64, False)
+    assert cell.choices == (0, 1, 2)
+    assert (dropout.low, dropout.high, dropout.log) == (0.0, 0.5, False)
 
 
 def test_it_proposes_nothing_twice_and_ends_where_there_is_nothing_new() -> None:
@@ -108,6 +138,38 @@ def test_a_proposal_is_taken_up_only_where_the_space_still_has_it() -> None:
     assert belongs(SPACE, {**values, "model.dropout": 0.5}) is None
     assert belongs(SPACE, {"model.cell": "rnn"}) is None
     assert belongs(SPACE, {**values, "optimizer.learning_rate": True}) is None
+
+
+NESTED = Space(
+    (
+        Options(
+            "size",
+            (
+                (),
+                (Setting("model.num_layers", 2, PLACE),),
+                (Setting("model.num_layers", 2, PLACE), Setting("model.dropout", 0.1, PLACE)),
+                (Setting("model.num_layers", 3, PLACE), Setting("model.dropout", 0.1, PLACE)),
+            ),
+        ),
+        Range("optimizer.learning_rate", "uniform", 0.1, 0.9, PLACE),
+    )
+)
+
+
+def test_an_entry_that_holds_another_is_told_from_it() -> None:
+    for point in islice(NESTED.draws(0), 40):
+        assert belongs(NESTED, {setting.key: setting.value for setting in point}) == point
+    parameters = search._parameters(NESTED, [*NESTED.combinations()])
+    assert [each["size"] for each in parameters] == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_a_proposal_is_of_the_same_kind_of_value() -> None:
+    space = Space((Options("model.layer_norm", ((Setting("model.layer_norm", True, PLACE),),)),))
+    assert belongs(space, {"model.layer_norm": True}) is not None
+    assert belongs(space, {"model.layer_norm": 1}) is None
+    space = Space((Range("model.lookahead", "int", 0, 4, PLACE),))
+    assert belongs(space, {"model.lookahead": 1}) is not None
+    assert belongs(space, {"model.lookahead": True}) is None
 
 
 def test_a_tpe_sweep_cut_anywhere_loses_and_doubles_nothing(tmp_path: Path, sweep_file: Any) -> None:
@@ -163,6 +225,7 @@ def test_without_optuna_tpe_says_what_to_install_and_grids_need_nothing(
         read_plan(sweep_file())
     with pytest.raises(ConfigError, match="needs Optuna"):
         suggest(SPACE, [], seed=0)
+    assert read_plan(sweep_file(SWEEP.replace("tpe", "random"))).method == "random"
     grid = "base: base.yaml\nspace:\n  model.cell: [rnn, gru]\n  model.hidden_size: [2, 4]\n"
     assert charlm.sweep(sweep_file(grid), runs_dir=tmp_path).importance is None
 
@@ -174,6 +237,8 @@ def test_importance_finds_the_setting_that_matters() -> None:
     assert shares is not None
     assert next(iter(shares)) == "optimizer.learning_rate"
     assert sum(shares.values()) == pytest.approx(1.0, abs=1e-3)
+    assert any(share != round(share, 1) for share in shares.values())
+    assert all(share == round(share, 4) for share in shares.values())
     assert importance(SPACE, values[:3]) is None
 
 
@@ -199,11 +264,11 @@ def test_fronts_are_of_bits_per_character_against_speed_and_size(tmp_path: Path,
     assert front[0] == results.configurations[0].number
     for number, each in by_number.items():
         beaten = any(
-            by_number[other].means["val_bpc"] <= each.means["val_bpc"]
+            by_number[other].figures["val_bpc"].mean <= each.figures["val_bpc"].mean
             and by_number[other].num_parameters <= each.num_parameters
             and other != number
             for other in by_number
         )
         assert beaten == (number not in front)
-    speeds = [by_number[number].means["chars_per_second"] for number in results.fronts["chars_per_second"]]
+    speeds = [by_number[number].figures["chars_per_second"].mean for number in results.fronts["chars_per_second"]]
     assert speeds == sorted(speeds)

@@ -79,7 +79,7 @@ def run_plan(
 
 
 def _close(end: SweepEnd, *, as_json: bool) -> None:
-    from charlm.console.sweeps import show_results
+    from charlm.console.sweep_results import show_results
     from charlm.console.terminal import print_json
 
     results = end.results

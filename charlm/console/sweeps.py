@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from rich.console import Group
 from rich.live import Live
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
 from charlm.console.terminal import console_for, is_live
 from charlm.errors import CharlmError, printable
+from charlm.reports.rows import value_text
 from charlm.runs.folder import Run
 from charlm.sweeps.plan import Trial
 from charlm.sweeps.reports import (
+    Progress,
     RungDecided,
     SweepEnd,
     SweepReport,
@@ -27,10 +32,24 @@ from charlm.sweeps.reports import (
     Waiting,
     WorkerLost,
 )
-from charlm.sweeps.results import BEST, Configuration, Results, figure_names, varied_keys
 
 MAX_ENDED = 10
 MAX_VALUE = 40
+# The bar, the titles, and what a terminal keeps free below.
+OTHER_LINES = 4
+# Trials may take many minutes, and the time left is told by those that have ended.
+SPEED_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the live table."""
+
+    trial: Trial
+    rung: str
+    figure: str
+    time: str
+    style: str
 
 
 class SweepView:
@@ -45,12 +64,19 @@ class SweepView:
         self.is_live = is_live(sys.stderr) and not quiet
         self.console = console_for(sys.stderr)
         self.live = Live(console=self.console, auto_refresh=False, transient=True) if self.is_live else None
-        self.folder, self.metric = Path(), ""
-        self.num_trials: int | None = None
-        self.num_ended = 0
+        self.bar = Bar(
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[told]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            speed_estimate_period=SPEED_SECONDS,
+        )
+        self.task = self.bar.add_task("", told="")
+        self.folder, self.metric, self.sign = Path(), "", 1.0
+        self.best: float | None = None
         self.began: dict[str, float] = {}
         self.running: dict[str, tuple[Trial, str]] = {}
-        self.ended: list[tuple[Trial, str, str, str]] = []
+        self.ended: list[Line] = []
 
     @contextmanager
     def showing(self) -> Generator[SweepView]:
@@ -74,130 +100,87 @@ class SweepView:
             case TrialEnd():
                 self._end(report)
             case RungDecided():
-                kept = f"{report.num_kept:,} of {report.num_entered:,} go on"
-                self._say(Text(f"rung {report.rung:,} decided: {kept}"))
+                self._say(f"rung {report.rung:,} decided: {report.num_kept:,} of {report.num_entered:,} go on")
+                # Figures of the next rung are of more steps, and compare among themselves.
+                self.best = None
+                self._restart_bar(report.progress)
             case WorkerLost():
-                self._say(
-                    Text(f"warning: a worker died; {report.num_tasks} trials go on from their checkpoints", "yellow")
-                )
+                going_on = "its trial goes" if report.num_tasks == 1 else f"{report.num_tasks} trials go"
+                self._say(f"warning: a worker died; {going_on} on from the last checkpoint", "yellow")
             case Waiting() | SweepEnd():
                 pass
         if self.live is not None and not isinstance(report, TrialStart):
-            self.live.update(self._table() if not isinstance(report, SweepEnd) else Text(""), refresh=True)
+            is_over = isinstance(report, SweepEnd)
+            self.live.update(Text("") if is_over else Group(self.bar, self._table()), refresh=True)
 
     def _begin(self, report: SweepStart) -> None:
         plan = report.plan
-        self.folder, self.metric = report.folder, plan.metric
-        self.num_trials, self.num_ended = report.num_trials, report.num_known
+        self.folder, self.metric, self.sign = report.folder, plan.metric, plan.sign
         count = "trials until the time is up" if report.num_trials is None else f"{report.num_trials:,} trials"
         seeds = f", each of {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else ""
         varying = ", ".join(key for key in plan.space.keys if key in plan.space.varying) or "seeds"
         known = f", {report.num_known:,} of them have ended before" if report.num_known else ""
-        self._say(Text(f"sweep {plan.name}: {plan.method} of {varying}{seeds}; {count}{known}"))
+        self._say(f"sweep {plan.name}: {plan.method} of {varying}{seeds}; {count}{known}")
         if plan.rungs:
             rungs = ", ".join(f"{rung:,}" for rung in plan.rungs)
-            self._say(Text(f"rungs at {rungs} steps, in place of the base's budget; {plan.keep:.0%} of each go on"))
-        self._say(Text(f"{report.where}; {plan.direction} {plan.metric}; {printable(str(report.folder), 500)}"))
+            self._say(f"rungs at {rungs} steps, in place of the base's budget; {plan.keep:.0%} of each go on")
+        self._say(f"{report.where}; {plan.direction} {plan.metric}; {printable(str(report.folder), 500)}")
+        self._restart_bar(report.progress)
 
     def _end(self, report: TrialEnd) -> None:
         trial, outcome = report.trial, report.outcome
         self.running.pop(trial.name, None)
         rung = "" if outcome.rung is None else f"{outcome.rung:,}"
         value = outcome.figures.get(self.metric)
+        is_best = value is not None and (self.best is None or self.sign * value < self.sign * self.best)
+        self.best = value if is_best else self.best
         shown = outcome.status if value is None else f"{value:.4f}"
-        self.ended.append((trial, rung, shown, f"{outcome.seconds:.1f} s"))
-        self.num_ended += outcome.status != "cut"
+        style = "red" if outcome.status == "failed" else "green" if is_best else "dim"
+        self.ended.append(Line(trial, rung, shown, f"{outcome.seconds:.1f} s", style))
+        self.bar.update(self.task, completed=report.progress.num_ended, told=_count_text(report.progress))
         if self.live is not None and outcome.status != "failed":
             return
-        total = "" if self.num_trials is None else f"/{self.num_trials:,}"
         step = f" step {rung}" if rung else ""
-        told = (
-            f"failed: {outcome.reason}"
-            if outcome.status == "failed"
-            else shown
-            if value is None
-            else f"{self.metric} {shown}"
-        )
-        line = f"{self.num_ended:,}{total} {trial.name}{step}  {told}  {outcome.seconds:.1f} s"
-        self._say(Text(line, style="red" if outcome.status == "failed" else ""))
+        told = f"{self.metric} {shown}" if value is not None else shown
+        reason = f": {outcome.reason}" if outcome.reason else ""
+        line = f"{_count_text(report.progress)}  {trial.name}{step}  {told}{reason}  {outcome.seconds:.1f} s"
+        self._say(line, "red" if outcome.status == "failed" else "")
 
-    def _say(self, text: Text) -> None:
-        self.console.print(text)
+    def _say(self, text: str, style: str = "") -> None:
+        self.console.print(Text(text, style))
+
+    def _restart_bar(self, progress: Progress) -> None:
+        """Begin the bar of a rung, at what has ended before."""
+        self.bar.reset(self.task, total=progress.num_trials, completed=progress.num_ended, told=_count_text(progress))
 
     def _table(self) -> Table:
-        """Return the running trials, and the last that have ended."""
-        keys = list(dict.fromkeys(key for trial, *_ in self._shown() for key in trial.varied))
-        table = Table(box=None, padding=(0, 2, 0, 0), title=self._title(), title_justify="left")
-        for name in ("trial", *(key.rpartition(".")[2] for key in keys), "rung", self.metric, "time"):
+        """Return the running trials, and above them the last that have ended; as many as there is room for."""
+        lines = list(self._lines())
+        keys = list(dict.fromkeys(key for line in lines for key in line.trial.varied))
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        # Of all columns the name alone is cut where a terminal is narrow: the settings tell the trial as well.
+        table.add_column("trial", overflow="ellipsis")
+        rung = ["rung"] if any(line.rung for line in lines) else []
+        for name in (*(key.rpartition(".")[2] for key in keys), *rung, self.metric, "time"):
             table.add_column(name, overflow="ellipsis", no_wrap=True)
-        for trial, rung, figure, seconds in self._shown():
-            values = [value_text(trial.varied.get(key)) for key in keys]
-            style = "bold" if trial.name in self.running else "red" if figure == "failed" else "dim"
-            table.add_row(trial.name, *values, rung, figure, seconds, style=style)
+        for line in lines:
+            values = [value_text(line.trial.varied[key], MAX_VALUE) if key in line.trial.varied else "" for key in keys]
+            told = [line.rung, line.figure, line.time] if rung else [line.figure, line.time]
+            table.add_row(line.trial.name, *values, *told, style=line.style)
         return table
 
-    def _shown(self) -> Iterator[tuple[Trial, str, str, str]]:
-        yield from self.ended[-MAX_ENDED:]
-        for trial, rung in self.running.values():
-            yield (
-                trial,
-                rung,
-                _latest(Run(self.folder / trial.name), self.metric),
-                f"{time.monotonic() - self.began[trial.name]:.0f} s",
-            )
-
-    def _title(self) -> str:
-        return f"{self.num_ended:,}" + ("" if self.num_trials is None else f" of {self.num_trials:,}") + " trials"
+    def _lines(self) -> Iterator[Line]:
+        room = max(1, self.console.height - OTHER_LINES)
+        running = list(self.running.values())[:room]
+        yield from self.ended[max(0, len(self.ended) - min(MAX_ENDED, room - len(running))) :]
+        for trial, rung in running:
+            seconds = time.monotonic() - self.began[trial.name]
+            yield Line(trial, rung, _latest(Run(self.folder / trial.name), self.metric), f"{seconds:.0f} s", "bold")
 
 
-def show_results(results: Results, folder: Path) -> None:
-    """Print the closing table on standard output: a row for each configuration, the best first."""
-    console = console_for(sys.stdout)
-    figures = figure_names(results)
-    keys = varied_keys(results.configurations)
-    rows = [[*(key.rpartition(".")[2] for key in keys), "trials", "steps", *figures, "parameters"]]
-    rows += [_cells(each, keys, figures) for each in results.configurations]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for number, row in enumerate(rows):
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        console.print(line, style="bold" if number == 0 and is_live(sys.stdout) else None, markup=False)
-    if any(value is not None for each in results.configurations for value in each.deviations.values()):
-        console.print("(mean +- standard deviation over seeds, n - 1)", markup=False)
-    if results.importance:
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in results.importance.items())
-        console.print(f"importance: {shares}", markup=False)
-    for figure, numbers in results.fronts.items():
-        if len(numbers) > 1:
-            console.print(f"best bpc for its {figure.replace('_', ' ')}: {_named(results, numbers)}", markup=False)
-    for warning in results.warnings:
-        console.print(f"warning: {warning}", markup=False)
-    if results.best is not None:
-        console.print(f"best: {printable(str(folder / BEST), 500)}", markup=False)
-
-
-def _named(results: Results, numbers: Sequence[int]) -> str:
-    """Return configurations by their values."""
-    by_number = {each.number: each for each in results.configurations}
-    return "; ".join(" ".join(map(value_text, by_number[number].settings.values())) for number in numbers)
-
-
-def value_text(value: Any) -> str:
-    """Return a setting's value for a table."""
-    text = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
-    return printable(text, MAX_VALUE) if text else "-"
-
-
-def _cells(each: Configuration, keys: list[str], figures: list[str]) -> list[str]:
-    cells = [value_text(each.settings.get(key)) for key in keys]
-    cells.append(f"{each.num_finished}/{each.num_trials}" + (" failed" if each.state == "failed" else ""))
-    cells.append("-" if each.num_steps is None else f"{each.num_steps:,}")
-    for figure in figures:
-        mean, deviation = each.means.get(figure), each.deviations.get(figure)
-        digits = ",.0f" if figure == "chars_per_second" else ".3f"
-        spread = "" if deviation is None else f" +- {deviation:{digits}}"
-        cells.append("-" if mean is None else f"{mean:{digits}}{spread}")
-    cells.append("-" if each.num_parameters is None else f"{each.num_parameters:,}")
-    return cells
+def _count_text(progress: Progress) -> str:
+    total = "" if progress.num_trials is None else f"/{progress.num_trials:,}"
+    return f"{progress.num_ended:,}{total}" + ("" if progress.rung is None else f" at step {progress.rung:,}")
 
 
 def _latest(run: Run, metric: str) -> str:

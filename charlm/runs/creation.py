@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,8 +18,7 @@ from charlm.runs.folder import CONFIG, ENVIRONMENT, Run
 from charlm.runs.ownership import LEASE_NAME, LOCK_NAME, Ownership, take_ownership
 from charlm.settings.layers import dump_settings
 from charlm.settings.schema import Settings
-
-RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+from charlm.settings.values import RUN_NAME, RUN_NAME_RULE
 
 
 def check_run_name(name: str) -> None:
@@ -30,10 +28,7 @@ def check_run_name(name: str) -> None:
         ConfigError: for a path, and any character that could make one.
     """
     if not RUN_NAME.fullmatch(name):
-        raise ConfigError(
-            f"{name[:120]!r} cannot name a run: at most 100 letters, digits, '.', '_' and '-', the first a letter or a "
-            "digit (--runs-dir says where it lies)"
-        )
+        raise ConfigError(f"{name[:120]!r} cannot name a run: {RUN_NAME_RULE} (--runs-dir says where it lies)")
 
 
 def check_new_name(name: str, folder: Path) -> None:

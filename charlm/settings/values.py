@@ -23,6 +23,10 @@ SplitName = Literal["default", "nanogpt", "torch-rnn", "none", "standard"]
 
 DEVICES = r"^(auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?)$"
 
+# What can name a run, and a sweep with runs in it.
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+RUN_NAME_RULE = "at most 100 letters, digits, '.', '_' and '-', the first a letter or a digit"
+
 # Beyond what any run counts; with it and the bounds below no product of two settings passes 2^63.
 MAX_COUNT = 1_000_000_000_000
 MAX_EPOCHS = 1_000_000

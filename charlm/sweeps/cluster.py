@@ -30,7 +30,7 @@ def cluster_workers(address: str, settings: Settings) -> Generator[Workers]:
         settings: of the trials; on a GPU each takes one of the workers' resource GPU.
     Raises:
         ConfigError: where Dask is missing.
-        StorageError: where no scheduler answers.
+        StorageError: where no scheduler answers; and while trials run, once it is gone for good.
     """
     if find_spec("distributed") is None:
         raise ConfigError(MISSING)
@@ -49,13 +49,19 @@ def cluster_workers(address: str, settings: Settings) -> Generator[Workers]:
         # Not pure: the same task once more is not answered from memory, its run tells how far it is.
         return cast("Executor", client.get_executor(pure=False, **options))
 
+    def check() -> None:
+        # Its client tries for a while to find it again, and closes itself.
+        if client.status == "closed":
+            gone = f"the Dask scheduler at {printable(address, 200)} is gone"
+            raise StorageError(f"{gone}; what ran is saved, and the same command goes on")
+
+    def close(executor: Executor, futures: list[Future[Outcome]]) -> None:
+        if client.status != "closed":
+            # What no worker has taken up would wait for ever.
+            wait(futures, timeout=SAVING_SECONDS)
+            executor.shutdown(wait=False)
+
     try:
-        yield Workers(start, NUM_SLOTS, lost=(KilledWorker,), close=_close)
+        yield Workers(start, NUM_SLOTS, lost=(KilledWorker,), close=close, check=check)
     finally:
         client.close()
-
-
-def _close(executor: Executor, futures: list[Future[Outcome]]) -> None:
-    # What no worker has taken up would wait for ever.
-    wait(futures, timeout=SAVING_SECONDS)
-    executor.shutdown(wait=False)

@@ -17,6 +17,8 @@ from charlm.sweeps.space import Point, Space
 
 # Where a trial runs and not what it is: a sweep started again elsewhere finds its trials.
 WHERE = ("train.threads", "train.device", "model.implementation")
+# In whose place rungs stand.
+BUDGET = ("epochs", "max_steps", "minutes")
 MAX_LABEL = 80
 HASH_DIGITS = 8
 
@@ -91,14 +93,13 @@ class Trial:
     settings: Settings
 
 
-def make_trials(plan: Plan, number: int, point: Point, *, threads: int | None = None) -> list[Trial]:
+def make_trials(plan: Plan, number: int, point: Point) -> list[Trial]:
     """Return the trials of a point, one for each seed.
 
     Args:
         plan: the sweep.
         number: of the point.
         point: its values.
-        threads: CPU threads of each, where the settings leave that open.
     Raises:
         ConfigError: where its settings are impossible, with the places of its values.
     """
@@ -107,8 +108,6 @@ def make_trials(plan: Plan, number: int, point: Point, *, threads: int | None = 
     for seed in plan.seeds:
         settings = resolve(plan, point, seed)
         name = trial_name(varied, seed if len(plan.seeds) > 1 else None, settings)
-        if threads is not None and settings.train.threads is None:
-            settings = settings.model_copy(update={"train": settings.train.model_copy(update={"threads": threads})})
         trials.append(Trial(name, number, point, {each.key: each.value for each in varied}, seed, settings))
     return trials
 
@@ -133,11 +132,16 @@ def resolve(plan: Plan, point: Point, seed: int) -> Settings:
     return settings
 
 
-def up_to(settings: Settings, rung: int | None) -> Settings:
-    """Return a trial's settings with a rung for its budget."""
-    if rung is None:
-        return settings
-    return settings.model_copy(update={"train": settings.train.model_copy(update={"max_steps": rung})})
+def run_settings(trial: Trial, rung: int | None, *, threads: int) -> Settings:
+    """Return the settings that a trial's run has here.
+
+    Args:
+        rung: its budget; None leaves its own.
+        threads: CPU threads, where its settings leave that open.
+    """
+    train = trial.settings.train
+    changes = {"max_steps": train.max_steps if rung is None else rung, "threads": train.threads or threads}
+    return trial.settings.model_copy(update={"train": train.model_copy(update=changes)})
 
 
 def trial_name(point: Point, seed: int | None, settings: Settings) -> str:
@@ -150,5 +154,6 @@ def trial_name(point: Point, seed: int | None, settings: Settings) -> str:
 
 
 def _word(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
+    # A large number's + would become a small one's -.
+    text = value if isinstance(value, str) else json.dumps(value).replace("e+", "e")
     return re.sub(r"[^A-Za-z0-9._]+", "-", text, flags=re.ASCII).strip("-._")

@@ -11,6 +11,21 @@ from charlm.sweeps.tasks import Outcome
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far the sweep is: on its way to the open rung, or to its end.
+
+    Args:
+        rung: the step that trials are taken to, None for their whole budget.
+        num_trials: how many are to get there, None where minutes alone end it.
+        num_ended: how many have reached it or failed.
+    """
+
+    rung: int | None
+    num_trials: int | None
+    num_ended: int
+
+
+@dataclass(frozen=True)
 class SweepStart:
     """A sweep begins, or goes on.
 
@@ -20,6 +35,7 @@ class SweepStart:
         num_trials: how many there are to be, None where minutes alone end it.
         num_known: how many have ended before.
         where: the trials run.
+        progress: where it stands.
     """
 
     plan: Plan
@@ -27,6 +43,7 @@ class SweepStart:
     num_trials: int | None
     num_known: int
     where: str
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -49,10 +66,12 @@ class TrialEnd:
     Args:
         trial: which.
         outcome: what became of it.
+        progress: with it.
     """
 
     trial: Trial
     outcome: Outcome
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -63,11 +82,13 @@ class RungDecided:
         rung: the step.
         num_kept: how many points go on.
         num_entered: of how many.
+        progress: on the way to the next rung.
     """
 
     rung: int
     num_kept: int
     num_entered: int
+    progress: Progress
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from charlm.runs.durable import replace_file, to_json
+from charlm.evaluation.spread import Spread, spread
 from charlm.runs.folder import Run
-from charlm.settings.layers import dump_settings
 from charlm.sweeps.fronts import pareto_front
 from charlm.sweeps.halving import entrants, value_at
 from charlm.sweeps.ledger import Ledger
@@ -20,7 +16,6 @@ from charlm.sweeps.plan import Plan, Trial
 from charlm.sweeps.search import importance
 from charlm.sweeps.tasks import Outcome
 
-BEST, TABLE, RESULTS = "best.yaml", "table.csv", "results.json"
 # Figures of the table, each a mean over seeds with its deviation.
 FRONTS = ("chars_per_second", "num_parameters")
 MEANS = ("val_bpc", "test_bpc", "chars_per_second")
@@ -63,8 +58,7 @@ class Configuration:
         num_finished: how many of its seeds' trials have ended well, at a rung or at the end.
         num_trials: how many there are.
         num_parameters: of the model.
-        means: of each figure over the finished trials.
-        deviations: the sample standard deviations (n - 1) of the same, None for one trial alone.
+        figures: of the table, each over those trials.
     """
 
     number: int
@@ -74,8 +68,7 @@ class Configuration:
     num_finished: int
     num_trials: int
     num_parameters: int | None
-    means: Mapping[str, float]
-    deviations: Mapping[str, float | None]
+    figures: Mapping[str, Spread]
 
 
 @dataclass(frozen=True)
@@ -108,7 +101,7 @@ class Results:
     def best(self) -> Configuration | None:
         """The configuration with the best mean of those whose trials have all ended well."""
         first = next(iter(self.configurations), None)
-        return first if first and first.state == "finished" and self.metric in first.means else None
+        return first if first and first.state == "finished" and self.metric in first.figures else None
 
     @property
     def failed(self) -> tuple[TrialRow, ...]:
@@ -147,18 +140,19 @@ def summarise(plan: Plan, trials: Iterable[Trial], ledger: Ledger, *, are_all: b
         are_all: whether there will be no further points.
     """
     trials = list(trials)
-    entered = entrants(plan, trials, ledger, are_all=are_all)
-    rows = tuple(_row(trial, plan, entered, ledger) for trial in trials)
-    numbers = dict.fromkeys(row.number for row in rows)
-    configurations = [_configuration([row for row in rows if row.number == number], plan.metric) for number in numbers]
+    rows = trial_rows(plan, trials, ledger, are_all=are_all)
+    by_point: dict[int, list[TrialRow]] = {}
+    for row in rows:
+        by_point.setdefault(row.number, []).append(row)
+    configurations = [_configuration(each, plan.metric) for each in by_point.values()]
 
     def order(each: Configuration) -> tuple[int, int, float, int]:
-        mean = each.means.get(plan.metric)
+        value = each.figures.get(plan.metric)
         rank = ("finished", "stopped").index(each.state) if each.state in ("finished", "stopped") else 2
-        if mean is None or rank == 2:
+        if value is None or rank == 2:
             return 2, 0, 0.0, each.number
         # Figures after different numbers of steps do not compare.
-        return rank, -(each.num_steps or 0) if rank else 0, plan.sign * mean, each.number
+        return rank, -(each.num_steps or 0) if rank else 0, plan.sign * value.mean, each.number
 
     configurations.sort(key=order)
     return Results(
@@ -173,50 +167,17 @@ def summarise(plan: Plan, trials: Iterable[Trial], ledger: Ledger, *, are_all: b
     )
 
 
-def write_results(results: Results, trials: Mapping[str, Trial], folder: Path) -> None:
-    """Write results.json, table.csv and, where there is a best configuration, best.yaml.
-
-    Raises:
-        StorageError: where one cannot be written.
-    """
-    replace_file(folder / RESULTS, to_json(results.as_record()))
-    replace_file(folder / TABLE, table_csv(results).encode("utf-8"))
-    if results.best is not None:
-        first = trials[results.best_trials[0]]
-        head = (
-            f"# The best configuration of the sweep {results.name}: "
-            f"{results.metric} {mean_text(results.best, results)}.\n"
-            f"# As the trial {first.name} ran; train from it: charlm train --config {BEST}\n"
-        )
-        replace_file(folder / BEST, (head + dump_settings(first.settings)).encode("utf-8"))
-
-
-def mean_text(configuration: Configuration, results: Results) -> str:
-    """Return a configuration's mean of the metric, with its deviation where there are several seeds."""
-    mean, deviation = configuration.means[results.metric], configuration.deviations[results.metric]
-    if deviation is None:
-        return f"{mean:.4f}"
-    return f"{mean:.4f} +- {deviation:.4f} over {configuration.num_finished} seeds"
-
-
-def table_csv(results: Results) -> str:
-    """Return the table as CSV: a row for each configuration, the best first."""
-    keys = varied_keys(results.configurations)
-    figures = figure_names(results)
-    output = io.StringIO()
-    writer = csv.writer(output, lineterminator="\n")
-    deviations = [f"{figure}_{part}" for figure in figures for part in ("mean", "deviation")]
-    writer.writerow([*keys, "state", "num_steps", "num_finished", "num_trials", "num_parameters", *deviations])
-    for each in results.configurations:
-        pairs = [part.get(figure) for figure in figures for part in (each.means, each.deviations)]
-        counts = (each.state, each.num_steps, each.num_finished, each.num_trials, each.num_parameters)
-        writer.writerow([*(each.settings.get(key) for key in keys), *counts, *pairs])
-    return output.getvalue()
+def trial_rows(plan: Plan, trials: Iterable[Trial], ledger: Ledger, *, are_all: bool = True) -> tuple[TrialRow, ...]:
+    """Return a row for each trial; see `summarise`."""
+    trials = list(trials)
+    entered = entrants(plan, trials, ledger, are_all=are_all)
+    return tuple(_row(trial, plan, entered, ledger) for trial in trials)
 
 
 def varied_keys(configurations: Sequence[Configuration]) -> list[str]:
-    """Return the settings that vary, in the file's order."""
-    return list(dict.fromkeys(key for each in configurations for key in each.settings))
+    """Return the settings that vary, in the order in which the points have them: the file's."""
+    ordered = sorted(configurations, key=lambda each: each.number)
+    return list(dict.fromkeys(key for each in ordered for key in each.settings))
 
 
 def figure_names(results: Results) -> list[str]:
@@ -237,9 +198,10 @@ def _front(configurations: Iterable[Configuration], figure: str) -> list[int]:
     """Return the front of bits per character against a figure, the finished configurations with the best bpc first."""
     points: list[tuple[int, float, float]] = []
     for each in configurations:
-        bpc, other = each.means.get("val_bpc"), each.means.get(figure, each.num_parameters)
-        if each.state == "finished" and bpc is not None and other is not None:
-            points.append((each.number, bpc, -other if figure == "chars_per_second" else other))
+        bpc, speed = each.figures.get("val_bpc"), each.figures.get("chars_per_second")
+        cost = each.num_parameters if figure == "num_parameters" else speed and -speed.mean
+        if each.state == "finished" and bpc is not None and cost is not None:
+            points.append((each.number, bpc.mean, cost))
     return pareto_front(points)
 
 
@@ -266,13 +228,10 @@ def _configuration(rows: Sequence[TrialRow], metric: str) -> Configuration:
     states = {row.state for row in rows}
     state = states.pop() if len(states) == 1 else "failed" if "failed" in states else "open"
     state = state if state in ("finished", "stopped", "failed") else "open"
-    means: dict[str, float] = {}
-    deviations: dict[str, float | None] = {}
-    for figure in dict.fromkeys((metric, *MEANS)):
-        values = [row.figures[figure] for row in finished if row.figures.get(figure) is not None]
-        if values:
-            means[figure] = statistics.fmean(values)
-            deviations[figure] = statistics.stdev(values) if len(values) > 1 else None
+    spreads = {
+        figure: spread(row.figures[figure] for row in finished if row.figures.get(figure) is not None)
+        for figure in dict.fromkeys((metric, *MEANS))
+    }
     first, figures = rows[0], finished[0].figures if finished else rows[0].figures
     return Configuration(
         number=first.number,
@@ -282,8 +241,7 @@ def _configuration(rows: Sequence[TrialRow], metric: str) -> Configuration:
         num_finished=len(finished),
         num_trials=len(rows),
         num_parameters=figures.get("num_parameters"),
-        means=means,
-        deviations=deviations,
+        figures={figure: value for figure, value in spreads.items() if value is not None},
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
-from charlm.settings.values import PositiveFloat, PositiveInt, Section
+from charlm.settings.values import RUN_NAME, RUN_NAME_RULE, PositiveFloat, PositiveInt, Section
 
 Method = Literal["grid", "random", "tpe"]
 Direction = Literal["minimize", "maximize"]
@@ -27,6 +28,12 @@ METRICS: dict[str, Direction] = {
 }
 
 
+def _named(value: Any) -> Any:
+    if isinstance(value, str) and not RUN_NAME.fullmatch(value):
+        raise PydanticCustomError("name", "must be {rule}", {"rule": RUN_NAME_RULE})
+    return value
+
+
 def _listed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
@@ -36,7 +43,7 @@ class StopEarly(Section):
 
     method: Literal["halving"] = Field(default="halving", description="synchronous: a rung waits for all its trials")
     rungs: Annotated[tuple[PositiveInt, ...], BeforeValidator(_listed)] = Field(
-        description="steps, in place of train.epochs and train.max_steps; the last is the whole budget"
+        description="steps, in place of train.epochs, max_steps and minutes; the last is the whole budget"
     )
     keep: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         default=1 / 3, description="the share of a rung's points that goes on, at least one"
@@ -67,7 +74,9 @@ class SweepSettings(Section):
     base: str | None = Field(
         default=None, description="the configuration that trials share: a path from this file, or a shipped name"
     )
-    name: str | None = Field(default=None, description="of the sweep's folder; null is the file's own")
+    name: Annotated[str, BeforeValidator(_named)] | None = Field(
+        default=None, description="of the sweep's folder; null is the file's own"
+    )
     method: Method = Field(default="grid", description="how points of the space are chosen; tpe by Optuna")
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = Field(
         default=1, description="each point is trained from so many seeds, from the base's train.seed up"

@@ -6,6 +6,7 @@ A study is built anew for each question and thrown away: the ledger is the truth
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,12 +44,13 @@ def suggest(space: Space, known: Sequence[tuple[Point, float | None, bool]], *, 
         sampler = optuna.samplers.TPESampler(seed=int.from_bytes(digest[:4]), constant_liar=True)
         study = optuna.create_study(sampler=sampler, direction="minimize")
         distributions = _distributions(optuna, space)
-        for point, value, has_ended in known:
+        points = _parameters(space, [point for point, *_ in known])
+        for parameters, (_, value, has_ended) in zip(points, known, strict=True):
             # A failed point is as bad as any; one under way keeps others from its place.
             state = "COMPLETE" if value is not None else "PRUNED" if has_ended else "RUNNING"
             study.add_trial(
                 optuna.trial.create_trial(
-                    params=_parameters(space, point),
+                    params=parameters,
                     distributions=distributions,
                     value=value,
                     state=optuna.trial.TrialState[state],
@@ -75,8 +77,8 @@ def importance(space: Space, values: Sequence[tuple[Point, float]]) -> dict[str,
     with _quiet_optuna("the importance of settings") as optuna:
         study = optuna.create_study(direction="minimize")
         distributions = _distributions(optuna, varying)
-        for point, value in values:
-            parameters = _parameters(varying, point)
+        points = _parameters(varying, [point for point, _ in values])
+        for parameters, (_, value) in zip(points, values, strict=True):
             study.add_trial(optuna.trial.create_trial(params=parameters, distributions=distributions, value=value))
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         shares = cast("dict[str, float]", optuna.importance.get_param_importances(study, evaluator=evaluator))
@@ -88,7 +90,8 @@ def belongs(space: Space, values: Mapping[str, Any]) -> Point | None:
     parts: list[Setting] = []
     for dimension in space.dimensions:
         if isinstance(dimension, Options):
-            found = next((each for each in dimension.options if _agrees(each, values)), None)
+            number = _numbers(dimension).get(_text(dimension, values))
+            found = None if number is None else dimension.options[number]
         else:
             value = values.get(dimension.name)
             is_inside = type(value) in (int, float) and dimension.low <= cast("float", value) <= dimension.high
@@ -99,8 +102,14 @@ def belongs(space: Space, values: Mapping[str, Any]) -> Point | None:
     return tuple(parts) if {each.key for each in parts} == set(values) else None
 
 
-def _agrees(option: Point, values: Mapping[str, Any]) -> bool:
-    return all(setting.key in values and values[setting.key] == setting.value for setting in option)
+def _numbers(options: Options) -> dict[str, int]:
+    """Return the number of each entry of a list, by what tells it from the others: one may hold all of another."""
+    return {values_text(each): number for number, each in enumerate(options.options)}
+
+
+def _text(options: Options, values: Mapping[str, Any]) -> str:
+    """Return what tells a list's entry from its others, of the values that a point has."""
+    return json.dumps({key: values[key] for key in options.keys if key in values}, sort_keys=True)
 
 
 def _distributions(optuna: ModuleType, space: Space) -> dict[str, Any]:
@@ -115,16 +124,17 @@ def _distribution(kinds: Any, dimension: Dimension) -> Any:
     return kinds.FloatDistribution(dimension.low, dimension.high, log=dimension.scale == "log")
 
 
-def _parameters(space: Space, point: Point) -> dict[str, Any]:
-    """Return a point as Optuna's parameters: of a list the number of its entry."""
-    values = {setting.key: setting.value for setting in point}
-    parameters: dict[str, Any] = {}
-    for each in space.dimensions:
-        if isinstance(each, Options):
-            parameters[each.name] = next(n for n, option in enumerate(each.options) if _agrees(option, values))
-        else:
-            parameters[each.name] = values[each.name]
-    return parameters
+def _parameters(space: Space, points: Sequence[Point]) -> list[dict[str, Any]]:
+    """Return points as Optuna's parameters: of a list the number of its entry."""
+    numbers = {each.name: _numbers(each) for each in space.dimensions if isinstance(each, Options)}
+    asked = [{setting.key: setting.value for setting in point} for point in points]
+    return [
+        {
+            each.name: numbers[each.name][_text(each, values)] if isinstance(each, Options) else values[each.name]
+            for each in space.dimensions
+        }
+        for values in asked
+    ]
 
 
 def _point(space: Space, parameters: Mapping[str, Any]) -> Point:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from charlm.errors import ConfigError, StoppedError
 from charlm.runs.creation import check_run_name
+from charlm.runs.durable import storage_error
 from charlm.runs.folder import runs_folder
 from charlm.runs.ownership import Ownership
 from charlm.settings.layers import check_layer
@@ -19,9 +20,11 @@ from charlm.sweeps.cluster import cluster_workers
 from charlm.sweeps.folder import own_folder
 from charlm.sweeps.halving import entrants, value_at
 from charlm.sweeps.ledger import Ledger
-from charlm.sweeps.plan import Plan, Trial, make_trials, up_to
+from charlm.sweeps.output import write_results
+from charlm.sweeps.plan import Plan, Trial, make_trials, run_settings
 from charlm.sweeps.reading import read_plan
 from charlm.sweeps.reports import (
+    Progress,
     RungDecided,
     SweepEnd,
     SweepReport,
@@ -31,7 +34,7 @@ from charlm.sweeps.reports import (
     Waiting,
     WorkerLost,
 )
-from charlm.sweeps.results import Results, summarise, write_results
+from charlm.sweeps.results import Results, summarise, trial_rows
 from charlm.sweeps.search import belongs, suggest
 from charlm.sweeps.space import Point
 from charlm.sweeps.tasks import Task
@@ -77,18 +80,17 @@ def sweep_reports(
         raise StoppedError("stopped before anything was written", word)
     # Workers of a cluster have folders of their own to start from.
     folder = (runs_folder(runs_dir) / plan.name).absolute() if scheduler else runs_folder(runs_dir) / plan.name
-    ownership = own_folder(folder, plan)
-    try:
-        sweep = _Sweep(plan, folder, ownership, threads=threads)
-        crew = f"{jobs} worker{'s' * (jobs != 1)}" if scheduler is None else f"workers of {scheduler}"
-        yield sweep.start(f"{crew} of {threads} thread{'s' * (threads != 1)}")
-        if scheduler is None:
-            yield from sweep.run(local_workers(sweep.num_useful(jobs)), should_stop)
-        else:
-            with cluster_workers(scheduler, settings) as workers:
-                yield from sweep.run(workers, should_stop)
-    finally:
-        ownership.release()
+    each = f"of {threads} thread{'s' * (threads != 1)}"
+    if scheduler is None:
+        crew = f"{jobs} worker{'s' * (jobs != 1)} {each}"
+        yield from _run(
+            plan, folder, lambda sweep: local_workers(sweep.num_useful(jobs)), crew, threads=threads, stop=should_stop
+        )
+        return
+    # Connected to before anything is written.
+    with cluster_workers(scheduler, settings) as workers:
+        crew = f"workers of {scheduler} {each}"
+        yield from _run(plan, folder, lambda _: workers, crew, threads=threads, stop=should_stop)
 
 
 def sweep(
@@ -113,6 +115,32 @@ def sweep(
             results = report.results
     assert results is not None
     return results
+
+
+def _run(
+    plan: Plan,
+    folder: Path,
+    workers: Callable[[_Sweep], Workers],
+    crew: str,
+    *,
+    threads: int,
+    stop: Callable[[], str | None],
+) -> Iterator[SweepReport]:
+    """Own the folder and run the sweep.
+
+    Args:
+        workers: returns those that it is run by.
+        crew: what they are, in words.
+        threads: of each trial.
+        stop: asked twice a second.
+    """
+    ownership = own_folder(folder, plan)
+    try:
+        sweep = _Sweep(plan, folder, ownership, threads=threads)
+        yield sweep.start(crew)
+        yield from sweep.run(workers(sweep), stop)
+    finally:
+        ownership.release()
 
 
 class _Sweep:
@@ -146,7 +174,7 @@ class _Sweep:
     @property
     def num_known(self) -> int:
         """How many trials have nothing left to do."""
-        rows = self.results().trials
+        rows = trial_rows(self.plan, self.trials.values(), self.ledger, are_all=self.are_all)
         return sum(row.state in ("finished", "stopped", "failed") for row in rows)
 
     def num_useful(self, jobs: int) -> int:
@@ -159,7 +187,14 @@ class _Sweep:
 
     def start(self, where: str) -> SweepStart:
         """Return the first report."""
-        return SweepStart(self.plan, self.folder, self.num_trials, self.num_known, where)
+        return SweepStart(self.plan, self.folder, self.num_trials, self.num_known, where, self.progress())
+
+    def progress(self) -> Progress:
+        """Return how far the open stage is."""
+        rung = self.plan.stages[len(self.entered) - 1]
+        entered = [trial.name for trial in self.trials.values() if trial.number in self.entered[-1]]
+        num_trials = self.num_trials if len(self.entered) == 1 else len(entered)
+        return Progress(rung, num_trials, sum(self.ledger.get(name, rung) is not None for name in entered))
 
     def run(self, workers: Workers, should_stop: Callable[[], str | None]) -> Iterator[SweepReport]:
         """Keep the workers busy until nothing is left to do, or somebody or the clock says so."""
@@ -188,7 +223,7 @@ class _Sweep:
         """Give the workers what they have room for."""
         while workers.has_room and (due := self._next({task.trial for task in workers.running})):
             trial, rung = due
-            settings = up_to(trial.settings, rung)
+            settings = run_settings(trial, rung, threads=self.threads)
             workers.submit(Task(self.folder, self.ownership.mark, trial.name, settings, rung))
             yield TrialStart(trial, rung)
 
@@ -213,7 +248,7 @@ class _Sweep:
                 self.are_all = True
                 self._decide()
             return False
-        for trial in make_trials(self.plan, number, point, threads=self.threads):
+        for trial in make_trials(self.plan, number, point):
             self.trials.setdefault(trial.name, trial)
         self._decide()
         return True
@@ -252,19 +287,30 @@ class _Sweep:
             for trials in by_point.values()
         ]
 
+    def _check_folder(self) -> None:
+        """Make sure that the folder is there and this sweep's own: else its trials end as they begin, for ever."""
+        try:
+            self.folder.stat()
+        except OSError as error:
+            raise storage_error(self.folder, error, "read") from error
+        self.ownership.check()
+
     def _collect(self, workers: Workers) -> Iterator[SweepReport]:
         """Wait a moment for trials to end, and write down what became of them."""
         outcomes, loss = workers.collect(POLL_SECONDS)
+        self._check_folder()
+        ended: list[TrialEnd] = []
         for outcome in outcomes:
             self.ledger.add(outcome)
+            ended.append(TrialEnd(self.trials[outcome.trial], outcome, self.progress()))
         if loss is not None:
             yield WorkerLost(loss.num_tasks)
-        for outcome in outcomes:
-            yield TrialEnd(self.trials[outcome.trial], outcome)
+        yield from ended
         self._decide()
         while self.num_told < len(self.entered):
             kept, entered = self.entered[self.num_told], self.entered[self.num_told - 1]
-            yield RungDecided(self.plan.rungs[self.num_told - 1], len(kept), len(entered))
+            rung = self.plan.rungs[self.num_told - 1]
+            yield RungDecided(rung, len(kept), len(entered), self.progress())
             self.num_told += 1
         if not outcomes and loss is None:
             yield Waiting(tuple(self.trials[task.trial] for task in workers.running))

@@ -15,22 +15,26 @@ from concurrent.futures import (
     Executor,
     Future,
     ProcessPoolExecutor,
+    ThreadPoolExecutor,
     wait,
 )
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 from charlm.errors import ConfigError
 from charlm.runs.folder import Run
 from charlm.settings.schema import Settings
 from charlm.sweeps.tasks import Outcome, Task, run_task
 
-# A trial whose worker dies so often without a new checkpoint would take all the others' workers with it for ever.
+# A trial whose worker dies so often without a new checkpoint would cost one after the other for ever.
 MAX_LOSSES = 5
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Workers:
         num_slots: how many tasks are in hand at a time.
         lost: what a task raises whose worker died, where the executor itself goes on.
         close: ends an executor, given what it still has in hand, and waits until that has let go of its runs.
+        check: asked before each wait; raises where nothing will ever come of what is in hand.
     """
 
     def __init__(
@@ -57,8 +62,9 @@ class Workers:
         *,
         lost: tuple[type[Exception], ...] = (),
         close: Callable[[Executor, list[Future[Outcome]]], None] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        self.num_slots, self._lost, self._close = num_slots, lost, close or end_processes
+        self.num_slots, self._lost, self._close, self._check = num_slots, lost, close or end_processes, check
         self._start = start
         self._executor: Executor | None = None
         self._futures: dict[Future[Outcome], Task] = {}
@@ -99,7 +105,10 @@ class Workers:
 
         Args:
             timeout: in seconds, after which there may be none.
+        Raises:
+            StorageError: where the scheduler of a cluster is gone.
         """
+        self._check()
         done, _ = wait(self._futures, timeout=timeout, return_when=FIRST_COMPLETED)
         outcomes: list[Outcome] = []
         lost: list[Task] = []
@@ -108,13 +117,13 @@ class Workers:
             task = self._futures.pop(future)
             try:
                 outcomes.append(future.result())
+            except self._lost:
+                lost.append(task)
             except (BrokenExecutor, CancelledError):
                 is_broken = True
                 lost.append(task)
-            except self._lost:
-                lost.append(task)
         if is_broken:
-            # What was in hand is lost with the worker that died: the pool ends all its others.
+            # An executor that breaks takes with it all that it has in hand.
             lost += self._abandon(outcomes)
         for task in lost:
             outcomes += self._resubmit(task)
@@ -153,9 +162,43 @@ def local_workers(jobs: int) -> Workers:
     Args:
         jobs: how many.
     """
+    return Workers(lambda: WorkerProcesses(jobs), jobs, lost=(BrokenProcessPool,))
+
+
+class WorkerProcesses(Executor):
+    """Processes of this machine, each a pool of its own: one that dies takes neither another nor its task with it.
+
+    Args:
+        jobs: how many; each starts when there is something for it. As many calls are in hand at most.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self._pools = [_pool() for _ in range(jobs)]
+        self._latest: list[Future[Any] | None] = [None] * jobs
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Give a call to a process that has nothing to do."""
+        slot = next(number for number, future in enumerate(self._latest) if future is None or future.done())
+        try:
+            future = self._pools[slot].submit(fn, *args, **kwargs)
+        except BrokenProcessPool:
+            # Its process has died, of the last call or since.
+            self._pools[slot].shutdown()
+            self._pools[slot] = _pool()
+            future = self._pools[slot].submit(fn, *args, **kwargs)
+        self._latest[slot] = future
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes, all at once; each ends when its call has."""
+        with ThreadPoolExecutor(len(self._pools)) as closing:
+            for pool in self._pools:
+                closing.submit(pool.shutdown, wait, cancel_futures=cancel_futures)
+
+
+def _pool() -> ProcessPoolExecutor:
     # Spawned: a forked process would share locks and threads that torch has made.
-    context = multiprocessing.get_context("spawn")
-    return Workers(lambda: ProcessPoolExecutor(jobs, mp_context=context, initializer=_warm_up), jobs)
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_warm_up)
 
 
 def end_processes(executor: Executor, futures: list[Future[Outcome]]) -> None:  # noqa: ARG001 - none outlives its process

@@ -166,6 +166,7 @@ class Laboratory:
 
     session = staticmethod(session)
     trace = staticmethod(trace)
+    without_clocks = staticmethod(_without_clocks)
 
     @staticmethod
     def cuts(random: Random, *steps: int) -> list[Cut]:

@@ -1,0 +1,198 @@
+"""What a sweep file asks for that cannot be: each problem with its place, before any trial starts."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice, pairwise
+from typing import Any, cast
+
+from charlm.errors import ConfigError, printable
+from charlm.settings.diagnosis import MAX_PROBLEMS
+from charlm.settings.layers import Layer
+from charlm.settings.loading import KeyPath, Place
+from charlm.settings.schema import Settings
+from charlm.sweeps.dimensions import is_count
+from charlm.sweeps.plan import BUDGET, Plan, resolve
+from charlm.sweeps.schema import METRICS, SweepSettings
+from charlm.sweeps.search import MISSING, has_optuna
+from charlm.sweeps.space import MAX_POINTS, Point, Range, Space
+from charlm.text.known import corpus_names, standard_split
+
+Problem = tuple[Place, str]
+
+
+def file_problems(
+    settings: SweepSettings, space: Space, layers: Sequence[Layer], at: Mapping[KeyPath, Place], source: Place
+) -> Iterator[Problem]:
+    """Yield what parts of a file do not go together.
+
+    Args:
+        settings: of the file.
+        space: of the file.
+        layers: of the options laid over its base.
+        at: the place of each of its keys.
+        source: the place of those it leaves out.
+    """
+    yield from _method_problems(settings, space, at, source)
+    yield from _metric_problems(settings.objective.metric, metric_place(at, source))
+    yield from _rung_problems(settings, space, layers, at)
+    yield from _override_problems(layers, space, at.get(("space",), source))
+
+
+def metric_place(at: Mapping[KeyPath, Place], source: Place) -> Place:
+    """Return where the metric stands, or what it would stand in."""
+    return at.get(("objective", "metric")) or at.get(("objective",), source)
+
+
+def check_plan(plan: Plan, *, place: Place) -> None:
+    """Make sure that every trial can be: each point of a grid or draw; for a search, all values and ends of ranges.
+
+    Args:
+        place: of the metric.
+    Raises:
+        ConfigError: with each problem once.
+    """
+    # What is wrong with one value of a range is wrong with most that are drawn from it: once is enough.
+    for points in (plan.space.corners(), islice(_combinations(plan), MAX_POINTS)):
+        problems: dict[str, None] = {}
+        for point in points:
+            problems |= dict.fromkeys(_point_problems(plan, point, place))
+            if len(problems) > MAX_PROBLEMS:
+                break
+        if problems:
+            more = ["and more problems"] if len(problems) > MAX_PROBLEMS else []
+            raise ConfigError("\n".join([*[*problems][:MAX_PROBLEMS], *more]))
+
+
+def told(problems: Iterable[Problem]) -> list[str]:
+    """Return a sentence for each problem, in the order of their lines; of very many only the first."""
+    ordered = sorted(problems, key=lambda problem: problem[0].line)
+    lines = [f"{reason} ({place})" for place, reason in ordered[:MAX_PROBLEMS]]
+    more = len(ordered) - len(lines)
+    return [*lines, f"and {more:,} more problems"] if more else lines
+
+
+def has_validation(settings: Settings) -> bool:
+    """Say whether a run's corpus has a validation part."""
+    split = settings.corpus.split
+    if split == "standard":
+        split = standard_split(settings.corpus.name or "") or "default"
+    return split != "none" if isinstance(split, str) else split[1] > 0
+
+
+def _combinations(plan: Plan) -> Iterator[Point]:
+    """Yield the points of a grid or random search; of one that depends on figures, what it can put together."""
+    return plan.space.combinations() if plan.method == "tpe" else plan.points()
+
+
+def _point_problems(plan: Plan, point: Point, place_of_metric: Place) -> Iterator[str]:
+    try:
+        # Of its seeds the last is the largest.
+        settings = resolve(plan, point, plan.seeds[-1])
+    except ConfigError as error:
+        yield from str(error).split("\n")
+    else:
+        yield from (f"{reason} ({place_of_metric})" for reason in _unmeasured(plan.metric, settings))
+        name = settings.corpus.name
+        if name is not None and name not in corpus_names():
+            place = next((each.place for each in point if each.key == "corpus.name"), Place(plan.source))
+            yield f"there is no corpus called {printable(name)}{_hint(name, corpus_names())} ({place})"
+
+
+def _method_problems(
+    settings: SweepSettings, space: Space, at: Mapping[KeyPath, Place], source: Place
+) -> Iterator[Problem]:
+    method, budget = settings.method, settings.budget
+    if method == "grid":
+        for dimension in space.dimensions:
+            if isinstance(dimension, Range):
+                yield (
+                    dimension.place,
+                    f"space.{dimension.name}: a grid takes lists only; method random draws from ranges",
+                )
+        if not settings.space and settings.seeds == 1:
+            yield at.get(("space",), source), "nothing varies: give space, or seeds above 1"
+        if space.grid_size > MAX_POINTS:
+            yield (
+                at.get(("space",), source),
+                f"the grid has {space.grid_size:,} points, and a sweep has at most {MAX_POINTS:,}",
+            )
+        if budget.num_trials is not None:
+            yield (
+                at[("budget", "num_trials")],
+                "budget.num_trials belongs to random and tpe, and a grid has all its points",
+            )
+        return
+    for dimension in space.dimensions:
+        if isinstance(dimension, Range) and dimension.scale != "int" and is_count(dimension.name):
+            ends = f"{{int: [{dimension.low:.0f}, {dimension.high:.0f}]}}"
+            yield dimension.place, f"{dimension.name} must be a whole number: write {ends}, or a list"
+    if not settings.space:
+        yield at.get(("space",), source), f"space is empty: method {method} has nothing to draw"
+    if method == "tpe" and not has_optuna():
+        yield at.get(("method",), source), f"method tpe {MISSING}"
+    if budget.num_trials is None and budget.minutes is None:
+        yield at.get(("budget",), source), f"method {method} needs budget.num_trials or budget.minutes"
+
+
+def _rung_problems(
+    settings: SweepSettings, space: Space, layers: Iterable[Layer], at: Mapping[KeyPath, Place]
+) -> Iterator[Problem]:
+    early = settings.stop_early
+    if early is None:
+        return
+    place = at.get(("stop_early", "rungs"), at[("stop_early",)])
+    if len(early.rungs) < 2 or any(later <= rung for rung, later in pairwise(early.rungs)):
+        yield place, f"stop_early.rungs must be two or more rising numbers of steps, got {list(early.rungs)}"
+    if settings.method != "grid" and settings.budget.num_trials is None:
+        yield place, "stop_early needs budget.num_trials: a rung is decided when all its trials have reached it"
+    for key in (f"train.{name}" for name in BUDGET):
+        for dimension in space.dimensions:
+            if key in dimension.keys:
+                yield at[("space", dimension.name)], f"{key} cannot vary: stop_early.rungs are the budget"
+        for layer in layers:
+            if _sets(layer, key):
+                yield place, f"stop_early.rungs are the budget, and {layer.places[()]} would set {key}"
+
+
+def _metric_problems(metric: str, place: Place) -> Iterator[Problem]:
+    if metric in METRICS:
+        return
+    if metric.startswith("test_"):
+        yield place, f"objective.metric {printable(metric)}: test figures are told of each trial and choose none"
+        return
+    yield place, f"unknown metric {printable(metric)}{_hint(metric, METRICS)}"
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word[:100], known := list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+
+
+def _unmeasured(metric: str, settings: Settings) -> Iterator[str]:
+    """Yield why a trial would not have the metric."""
+    if metric.startswith("val_") and not has_validation(settings):
+        shown = settings.corpus.split if isinstance(settings.corpus.split, str) else list(settings.corpus.split)
+        yield f"objective.metric {metric} needs a validation part, and corpus.split {shown} has none: take train_bpc"
+    if metric in ("val_backward_bpc", "val_cloze_bpc") and settings.model.direction != "bidirectional":
+        yield f"objective.metric {metric} is of bidirectional models, and model.direction is {settings.model.direction}"
+
+
+def _override_problems(layers: Iterable[Layer], space: Space, place: Place) -> Iterator[Problem]:
+    for layer in layers:
+        for key in space.keys:
+            if _sets(layer, key):
+                yield place, f"{key} varies here, and {layer.places[()]} would set it"
+
+
+def _sets(layer: Layer, key: str) -> bool:
+    """Say whether an option sets a key, a part of it, or in place of its section something that is none."""
+    value: Any = layer.values
+    for part in key.split("."):
+        if not isinstance(value, dict):
+            return True
+        if part not in value:
+            return False
+        value = cast("dict[str, Any]", value)[part]
+    return True

@@ -1,0 +1,75 @@
+"""What a sweep leaves in its folder: results as JSON, the table as CSV, the best configuration."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from charlm.runs.durable import replace_file, storage_error, to_json
+from charlm.settings.layers import dump_settings
+from charlm.sweeps.plan import Trial
+from charlm.sweeps.results import Configuration, Results, figure_names, varied_keys
+
+BEST, TABLE, RESULTS = "best.yaml", "table.csv", "results.json"
+
+
+def write_results(results: Results, trials: Mapping[str, Trial], folder: Path) -> None:
+    """Write results.json, table.csv and best.yaml, which is there only where there is a best configuration.
+
+    Raises:
+        StorageError: where one cannot be written, or an old one not be removed.
+    """
+    replace_file(folder / RESULTS, to_json(results.as_record()))
+    replace_file(folder / TABLE, table_csv(results).encode("utf-8"))
+    if results.best is None:
+        # One of an earlier file would be taken for this one's.
+        _remove(folder / BEST)
+    else:
+        first = trials[results.best_trials[0]]
+        head = (
+            f"# The best configuration of the sweep {results.name}: "
+            f"{results.metric} {mean_text(results.best, results)}.\n"
+            f"# The settings of the trial {first.name}; train from them: charlm train --config {BEST}\n"
+        )
+        replace_file(folder / BEST, (head + dump_settings(first.settings)).encode("utf-8"))
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(path, error, "remove") from error
+
+
+def mean_text(configuration: Configuration, results: Results) -> str:
+    """Return a configuration's mean of the metric, with its deviation where there are several seeds."""
+    value = configuration.figures[results.metric]
+    if value.deviation is None:
+        return f"{value.mean:.4f}"
+    return f"{value.mean:.4f} +- {value.deviation:.4f} over {value.num_runs} seeds"
+
+
+def table_csv(results: Results) -> str:
+    """Return the table as CSV: a row for each configuration, the best first."""
+    keys = varied_keys(results.configurations)
+    figures = figure_names(results)
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    columns = [f"{figure}{part}" for figure in figures for part in ("", "_deviation")]
+    writer.writerow([*keys, "state", "num_steps", "num_finished", "num_trials", "num_parameters", *columns])
+    for each in results.configurations:
+        spreads = [each.figures.get(figure) for figure in figures]
+        pairs = [part for value in spreads for part in ((value.mean, value.deviation) if value else (None, None))]
+        counts = (each.state, each.num_steps, each.num_finished, each.num_trials, each.num_parameters)
+        writer.writerow([*(_cell(each.settings, key) for key in keys), *counts, *pairs])
+    return output.getvalue()
+
+
+def _cell(settings: Mapping[str, Any], key: str) -> str:
+    """Return a setting's value as JSON, a text as it is; nothing where the configuration leaves it to the base."""
+    value = settings.get(key, "")
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
