@@ -500,6 +500,7 @@ def test_a_worker_that_dies_takes_no_other_with_it_and_is_replaced(tmp_path: Pat
         assert first == second != os.getpid()
         (tmp_path / "open").write_bytes(b"done")
         assert lasting.result() == b"done"
+    assert workers_of(os.getpid()) == []
 
 
 @pytest.mark.parametrize(
@@ -522,6 +523,9 @@ def test_a_sweep_that_ends_by_a_signal_leaves_no_process_and_goes_on(
         time.sleep(0.02)
     workers = workers_of(process.pid)
     assert len(workers) == 1
+    # A terminal interrupts all of its processes.
+    for pid in workers if number == signal.SIGINT else []:
+        os.kill(pid, number)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == code

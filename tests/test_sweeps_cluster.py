@@ -11,18 +11,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import charlm
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, StorageError
 from charlm.runs.folder import Run
 from charlm.runs.ownership import owner_of
 from charlm.settings.layers import dump_settings
 from charlm.sweeps import cluster
-from charlm.sweeps.reports import SweepEnd
+from charlm.sweeps.reports import SweepEnd, SweepReport
 
 SWEEP = "base: base.yaml\nname: grid\nspace:\n  model.cell: [rnn, gru]\n  model.hidden_size: [4, 8]\n"
 SCHEDULER = "from distributed.cli.dask_scheduler import main; main()"
@@ -38,9 +39,18 @@ def sweep_file(tmp_path: Path, tiny_settings: Callable[..., Any]) -> Path:
     return tmp_path / "sweep.yaml"
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """A scheduler and its two workers, each a process."""
+
+    address: str
+    scheduler: subprocess.Popen[bytes]
+    workers: tuple[subprocess.Popen[bytes], ...]
+
+
 @pytest.fixture
-def dask(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """Yield the address of a scheduler, and its two worker processes."""
+def dask(tmp_path: Path) -> Iterator[Cluster]:
+    """Yield a cluster of this machine's."""
     pytest.importorskip("distributed")
     address_file = tmp_path / "scheduler.json"
     with ExitStack() as processes:
@@ -52,24 +62,23 @@ def dask(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
             processes.callback(process.kill)
             return process
 
-        start(SCHEDULER, "--host=127.0.0.1", "--port=0", f"--scheduler-file={address_file}")
+        scheduler = start(SCHEDULER, "--host=127.0.0.1", "--port=0", f"--scheduler-file={address_file}")
         until = time.monotonic() + 60
         while not address_file.exists() or not address_file.read_text().rstrip().endswith("}"):
             assert time.monotonic() < until
             time.sleep(0.05)
         address = json.loads(address_file.read_text())["address"]
         options = ("--nthreads=1", "--no-nanny", f"--local-directory={tmp_path}", "--host=127.0.0.1")
-        yield address, [start(WORKER, address, *options) for _ in range(2)]
+        yield Cluster(address, scheduler, tuple(start(WORKER, address, *options) for _ in range(2)))
 
 
 def test_a_worker_of_a_cluster_killed_in_the_middle_loses_and_doubles_nothing(
-    tmp_path: Path, sweep_file: Path, dask: tuple[str, list[subprocess.Popen[bytes]]]
+    tmp_path: Path, sweep_file: Path, dask: Cluster
 ) -> None:
-    address, workers = dask
     folder = tmp_path / "runs" / "grid"
     num_killed = 0
     last: Any = None
-    for report in charlm.sweep_reports(sweep_file, runs_dir=tmp_path / "runs", scheduler=address):
+    for report in charlm.sweep_reports(sweep_file, runs_dir=tmp_path / "runs", scheduler=dask.address):
         last = report
         running = (
             {
@@ -80,7 +89,7 @@ def test_a_worker_of_a_cluster_killed_in_the_middle_loses_and_doubles_nothing(
             if num_killed == 0
             else set()
         )
-        for worker in workers:
+        for worker in dask.workers:
             if num_killed == 0 and worker.pid in running:
                 os.kill(worker.pid, signal.SIGKILL)
                 num_killed = 1
@@ -99,6 +108,41 @@ def test_a_worker_of_a_cluster_killed_in_the_middle_loses_and_doubles_nothing(
     again = charlm.sweep(sweep_file, runs_dir=tmp_path / "here", jobs=1)
     figures = [{row.trial: row.figures["val_bpc"] for row in results.trials} for results in (last.results, again)]
     assert figures[0] == figures[1]
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_gone_ends_the_sweep_and_nothing_is_lost(
+    tmp_path: Path, sweep_file: Path, dask: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 3)
+    folder = tmp_path / "runs" / "grid"
+
+    def lose_scheduler(_: SweepReport) -> None:
+        if any(len(Run(path).checkpoint_paths()) > 1 for path in folder.iterdir() if path.is_dir()):
+            dask.scheduler.kill()
+
+    with pytest.raises(StorageError, match="is gone; what ran is saved, and the same command goes on"):
+        charlm.sweep(sweep_file, runs_dir=tmp_path / "runs", scheduler=dask.address, observe=lose_scheduler)
+    for worker in dask.workers:
+        worker.kill()
+        worker.wait()
+    begun = {path.name: len(Run(path).checkpoint_paths()) for path in folder.iterdir() if Run(path).exists}
+    assert begun
+    results = charlm.sweep(sweep_file, runs_dir=tmp_path / "runs", jobs=2)
+    assert [row.state for row in results.trials] == ["finished"] * 4
+    again = charlm.sweep(sweep_file, runs_dir=tmp_path / "here", jobs=2)
+    figures = [{row.trial: row.figures["val_bpc"] for row in each.trials} for each in (results, again)]
+    assert figures[0] == figures[1]
+
+
+def test_where_no_scheduler_answers_nothing_is_written(
+    sweep_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.2)
+    with pytest.raises(StorageError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        charlm.sweep(sweep_file, runs_dir=tmp_path / "runs", scheduler="tcp://127.0.0.1:9")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_without_dask_it_says_what_to_install(

@@ -28,3 +28,33 @@ def test_its_sweep_file_can_be_read_and_means_what_it_says(tmp_path: Path, metho
     text = block + early[0] + "\n"
     (tmp_path / "cells.yaml").write_text(re.sub(r", train.epochs: \d", "", text), encoding="utf-8")
     assert read_plan(tmp_path / "cells.yaml").rungs == (1000, 3000, 9000)
+
+
+def test_its_cells_are_those_of_the_sweep() -> None:
+    rows = re.findall(r"^\| (RNN|GRU|LSTM) (\d) × (\d+) \| (\S+) \| (\S+) ± \S+ \| \S+ ± \S+ \|$", README, re.MULTILINE)
+    plan = read_plan("cells")
+    swept = [trial for number, point in enumerate(plan.points()) for trial in make_trials(plan, number, point)[:1]]
+    models = {
+        (each.settings.model.cell, each.settings.model.num_layers, each.settings.model.hidden_size): each
+        for each in swept
+    }
+    told = {(cell.lower(), int(layers), int(units)): float(rate) for cell, layers, units, rate, _ in rows}
+    assert told == {model: each.settings.optimizer.learning_rate for model, each in models.items()}
+    assert [row[4] for row in rows] == sorted(row[4] for row in rows)
+    # The same figures stand in the file.
+    header = (REPOSITORY / "configs" / "sweeps" / "cells.yaml").read_text(encoding="utf-8")
+    names = [
+        f"{cell.lower()} {units if layers == '1' else f'{layers} x {units}'} {bpc}"
+        for cell, layers, units, _, bpc in rows
+    ]
+    assert f"# Reaches: val bpc {', '.join(names)}\n" in header
+
+
+@pytest.mark.parametrize("name", ["cells", "learning-rate", "small-machine"])
+def test_every_shipped_sweep_says_what_it_is_for_its_minutes_and_what_it_reaches(name: str) -> None:
+    lines = (REPOSITORY / "configs" / "sweeps" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    assert [line.partition(":")[0] for line in lines[:4]] == [
+        *("# Purpose", "# Command", "# Minutes on two cores", "# Reaches"),
+    ]
+    assert lines[1] == f"# Command: charlm sweep {name}"
+    assert read_plan(name).name == name

@@ -17,10 +17,10 @@ from charlm.errors import ConfigError
 from charlm.settings.layers import dump_settings
 from charlm.settings.loading import Place
 from charlm.sweeps import search, sweeping
-from charlm.sweeps.fronts import pareto_front
 from charlm.sweeps.ledger import LEDGER
 from charlm.sweeps.reading import read_plan
 from charlm.sweeps.reports import SweepEnd, TrialEnd
+from charlm.sweeps.results import pareto_front
 from charlm.sweeps.search import belongs, importance, suggest
 from charlm.sweeps.space import Options, Point, Range, Setting, Space, values_text
 from charlm.sweeps.workers import Workers

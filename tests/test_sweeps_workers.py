@@ -24,7 +24,7 @@ from charlm.sweeps import cluster, sweeping, tasks, workers
 from charlm.sweeps.reading import read_plan
 from charlm.sweeps.reports import SweepEnd, SweepStart, TrialStart
 from charlm.sweeps.tasks import Outcome, Task, closing_figures, run_task, watch_owner
-from charlm.sweeps.workers import MAX_LOSSES, Loss, Workers, divide_cores
+from charlm.sweeps.workers import MAX_LOSSES, Loss, Workers, divide_cores, local_workers
 
 
 @pytest.fixture
@@ -251,6 +251,17 @@ def test_an_executor_that_goes_on_without_a_worker_loses_one_task(tmp_path: Path
     assert crew.collect(0.0) == ([outcome_of("a")], None)
     assert [each.trial for each in crew.running] == ["b"]
     assert len(started) == 1
+
+
+def test_worker_processes_go_on_without_one_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = _Scripted([BrokenProcessPool(), None, outcome_of("a")])
+    monkeypatch.setattr(workers, "WorkerProcesses", lambda _: executor)
+    crew = local_workers(2)
+    for name in ("a", "b"):
+        crew.submit(Task(tmp_path, "mark", name, load_settings()))
+    assert crew.collect(0.0) == ([], Loss(1))
+    assert not executor.is_shut_down
+    assert crew.collect(0.0) == ([outcome_of("a")], None)
 
 
 def test_a_cancelled_task_is_one_that_was_lost(tmp_path: Path) -> None:

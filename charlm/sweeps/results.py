@@ -9,7 +9,6 @@ from typing import Any
 
 from charlm.evaluation.spread import Spread, spread
 from charlm.runs.folder import Run
-from charlm.sweeps.fronts import pareto_front
 from charlm.sweeps.halving import entrants, value_at
 from charlm.sweeps.ledger import Ledger
 from charlm.sweeps.plan import Plan, Trial
@@ -172,6 +171,21 @@ def trial_rows(plan: Plan, trials: Iterable[Trial], ledger: Ledger, *, are_all: 
     trials = list(trials)
     entered = entrants(plan, trials, ledger, are_all=are_all)
     return tuple(_row(trial, plan, entered, ledger) for trial in trials)
+
+
+def pareto_front(points: Iterable[tuple[int, float, float]]) -> list[int]:
+    """Return the names of the points on the front, from the lowest first figure on.
+
+    Args:
+        points: of each a name and two figures, of both of which less is better.
+    """
+    front: list[int] = []
+    lowest: float | None = None
+    for name, _, second in sorted(points, key=lambda point: (point[1], point[2], point[0])):
+        if lowest is None or second < lowest:
+            front.append(name)
+            lowest = second
+    return front
 
 
 def varied_keys(configurations: Sequence[Configuration]) -> list[str]:

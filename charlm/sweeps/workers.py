@@ -52,7 +52,7 @@ class Workers:
         num_slots: how many tasks are in hand at a time.
         lost: what a task raises whose worker died, where the executor itself goes on.
         close: ends an executor, given what it still has in hand, and waits until that has let go of its runs.
-        check: asked before each wait; raises where nothing will ever come of what is in hand.
+        check: asked before each wait, and where no task is taken; raises where nothing will ever come of any.
     """
 
     def __init__(
@@ -90,7 +90,11 @@ class Workers:
         return len(self._futures) < self.num_slots
 
     def submit(self, task: Task) -> None:
-        """Take a task in hand."""
+        """Take a task in hand.
+
+        Raises:
+            StorageError: where the scheduler of a cluster is gone.
+        """
         with _without_interrupts():
             if self._executor is None:
                 self._executor = self._start()
@@ -99,6 +103,10 @@ class Workers:
             except BrokenExecutor:
                 # A worker died while there was nothing to lose, or what there was is still to be collected.
                 self._futures[_broken()] = task
+            except Exception:
+                # Of a scheduler that is gone this tells more than whatever its client says.
+                self._check()
+                raise
 
     def collect(self, timeout: float) -> tuple[list[Outcome], Loss | None]:
         """Wait for tasks to end and return what became of them, and whether a worker was lost meanwhile.
