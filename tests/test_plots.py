@@ -617,7 +617,7 @@ def test_a_damaged_run_is_left_out_of_the_picture_too(
         (["--plot=svg"], "--plot is a file that ends in .svg or .png, got svg"),
         (["--plot="], "--plot is a file that ends in .svg or .png, got ."),
         (["--plot=.svg"], "--plot is a file that ends in .svg or .png, got .svg"),
-        (["--plot=no-such/curves.svg"], "--plot goes into a folder that is there already: no-such/curves.svg"),
+        (["--plot=no-such/curves.svg"], "--plot no-such/curves.svg: there is no folder no-such"),
         (["--plot=curves.svg", "--by=epoch"], "curves are drawn by step, chars or time, not by epoch"),
         (["--plot=curves.svg", "--by="], "curves are drawn by step, chars or time, not by ''"),
         (["--by=step"], "--by says what curves are drawn against: it needs --plot FILE"),

@@ -106,7 +106,7 @@ def check_plot(path: Path, what: str = "a picture") -> None:
     if path.suffix.lower() not in FORMATS:
         raise ConfigError(f"{what} is a file that ends in .svg or .png, got {shown}")
     if not path.parent.is_dir():
-        raise ConfigError(f"{what} goes into a folder that is there already: {shown}")
+        raise ConfigError(f"{what} {shown}: there is no folder {printable(str(path.parent), MAX_SHOWN)}")
     if find_spec("matplotlib") is None:
         raise ConfigError(f"{what} {MISSING}")
 

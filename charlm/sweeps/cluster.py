@@ -29,7 +29,7 @@ def cluster_workers(address: str, settings: Settings) -> Generator[Workers]:
         address: of its scheduler, such as tcp://head:8786.
         settings: of the trials; on a GPU each takes one of the workers' resource GPU.
     Raises:
-        ConfigError: where Dask is missing.
+        ConfigError: where Dask is missing, and for what is no address.
         StorageError: where no scheduler answers; and while trials run, once it is gone for good.
     """
     if find_spec("distributed") is None:
@@ -37,12 +37,15 @@ def cluster_workers(address: str, settings: Settings) -> Generator[Workers]:
     from distributed import Client
     from distributed.scheduler import KilledWorker
 
+    shown = printable(address, 200)
     try:
         client = Client(address, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError, TypeError) as error:
-        raise StorageError(
-            f"no Dask scheduler answers at {printable(address, 200)}: {printable(str(error), 300)}"
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{shown} is no address of a Dask scheduler, such as tcp://head:8786: {printable(str(error), 300)}"
         ) from error
+    except OSError as error:
+        raise StorageError(f"no Dask scheduler answers at {shown}: {printable(str(error), 300)}") from error
     options: dict[str, Any] = {"resources": {"GPU": 1}} if settings.train.device.startswith("cuda") else {}
 
     def start() -> Executor:
@@ -52,7 +55,7 @@ def cluster_workers(address: str, settings: Settings) -> Generator[Workers]:
     def check() -> None:
         # Its client tries for a while to find it again, and closes itself.
         if client.status == "closed":
-            gone = f"the Dask scheduler at {printable(address, 200)} is gone"
+            gone = f"the Dask scheduler at {shown} is gone"
             raise StorageError(f"{gone}; what ran is saved, and the same command goes on")
 
     def close(executor: Executor, futures: list[Future[Outcome]]) -> None:
