@@ -74,6 +74,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Read it."""
     config.stash[ENDURANCE] = Endurance(config.getoption("--endurance"), config.getoption("--seed"))
+    if config.getoption("--endurance"):
+        # At full length the slow ones belong to it.
+        config.option.markexpr = ""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -80,6 +80,7 @@ def shortened(script):
     )
 
 
+@pytest.mark.slow
 def test_its_shell_script_runs_and_goes_on_where_it_was_cut(tmp_path):
     (script,) = re.findall(r"^```bash\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     assert script.startswith("#!")

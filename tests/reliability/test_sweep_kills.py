@@ -183,6 +183,7 @@ class Killer:
         self._num_until_next = self.random.randint(1, self.max_apart)
 
 
+@pytest.mark.slow
 def test_workers_killed_at_random_moments_lose_and_double_nothing(
     tmp_path: Path, swept: Callable[..., tuple[Path, Path]], laboratory: Any, endurance: Any
 ) -> None:
@@ -230,6 +231,7 @@ def wait_for_a_moment(process: Any, ledger: Path, random: Random, *, max_trials:
     time.sleep(random.random() * trial_seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "number", "short"),
     [(RUNGS, signal.SIGKILL, 1), (GRID, signal.SIGKILL, 0), (GRID, signal.SIGTERM, 0), (RUNGS, signal.SIGTERM, 0)],
