@@ -389,8 +389,8 @@ def test_a_run_without_an_evaluation_has_no_curve_and_the_others_are_drawn(
 ) -> None:
     outcome, svg = plot("fresh", "gru")
     assert outcome.exit_code == 0
-    assert "charlm: fresh has no curve: fresh has no evaluation yet\n" in outcome.stderr
-    assert "Warning: fresh has no curve: fresh has no evaluation yet." in svg
+    assert "charlm: fresh has no curve: there is no evaluation yet of fresh\n" in outcome.stderr
+    assert "Warning: fresh has no curve: there is no evaluation yet of fresh." in svg
     assert "the dashed curves" not in svg
 
 
@@ -401,7 +401,7 @@ def test_where_nothing_was_evaluated_the_table_is_shown_and_no_picture(
     assert (outcome.exit_code, svg) == (4, "")
     assert outcome.stdout.startswith("run\t")
     assert outcome.stderr.splitlines()[-1] == (
-        "charlm: there is nothing to draw: fresh has no curve: fresh has no evaluation yet"
+        "charlm: there is nothing to draw: fresh has no curve: there is no evaluation yet of fresh"
     )
 
 

@@ -148,7 +148,7 @@ def _row_caveats(row: Row, curve: Curve) -> Iterator[str]:
     num_figures = sum(len({reading.step for reading, _ in _figures(run, curve.is_training)}) for run in row.results)
     if not all(steps):
         waiting = ", ".join(result.name for result, known in zip(row.results, steps, strict=True) if not known)
-        yield f"{row.name} has no curve: {waiting} has no evaluation yet"
+        yield f"{row.name} has no curve: there is no evaluation yet of {waiting}"
         return
     if num_figures < num_readings:
         yield f"{row.name}: evaluations without a finite figure are not drawn ({num_readings - num_figures:,})"

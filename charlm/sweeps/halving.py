@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from charlm.sweeps.ledger import Ledger
-from charlm.sweeps.plan import Plan, Trial
+from charlm.sweeps.plan import Plan, Trial, by_point
 
 
 def entrants(plan: Plan, trials: Iterable[Trial], ledger: Ledger, *, are_all: bool = True) -> list[frozenset[int]]:
@@ -20,17 +20,15 @@ def entrants(plan: Plan, trials: Iterable[Trial], ledger: Ledger, *, are_all: bo
         ledger: what has become of them.
         are_all: whether there will be no further points.
     """
-    by_point: dict[int, list[Trial]] = {}
-    for trial in trials:
-        by_point.setdefault(trial.number, []).append(trial)
-    entered = [frozenset(by_point)]
+    points = by_point(trials)
+    entered = [frozenset(points)]
     for stage in plan.stages[:-1] if are_all else ():
         values: dict[int, float | None] = {}
         for number in entered[-1]:
-            outcomes = [ledger.get(trial.name, stage) for trial in by_point[number]]
+            outcomes = [ledger.get(trial.name, stage) for trial in points[number]]
             if any(outcome is None for outcome in outcomes):
                 return entered
-            values[number] = value_at(plan, by_point[number], ledger, stage)
+            values[number] = value_at(plan, points[number], ledger, stage)
         entered.append(frozenset(best_share(values, plan.keep)))
     return entered
 

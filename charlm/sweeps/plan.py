@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,14 @@ def make_trials(plan: Plan, number: int, point: Point) -> list[Trial]:
         name = trial_name(varied, seed if len(plan.seeds) > 1 else None, settings)
         trials.append(Trial(name, number, point, {each.key: each.value for each in varied}, seed, settings))
     return trials
+
+
+def by_point(trials: Iterable[Trial]) -> dict[int, list[Trial]]:
+    """Return the trials of each point, by its number."""
+    points: dict[int, list[Trial]] = {}
+    for trial in trials:
+        points.setdefault(trial.number, []).append(trial)
+    return points
 
 
 def resolve(plan: Plan, point: Point, seed: int) -> Settings:

@@ -11,7 +11,7 @@ from charlm.evaluation.spread import Spread, spread
 from charlm.runs.folder import Run
 from charlm.sweeps.halving import entrants, value_at
 from charlm.sweeps.ledger import Ledger
-from charlm.sweeps.plan import Plan, Trial
+from charlm.sweeps.plan import Plan, Trial, by_point
 from charlm.sweeps.search import importance
 from charlm.sweeps.tasks import Outcome
 
@@ -140,10 +140,10 @@ def summarise(plan: Plan, trials: Iterable[Trial], ledger: Ledger, *, are_all: b
     """
     trials = list(trials)
     rows = trial_rows(plan, trials, ledger, are_all=are_all)
-    by_point: dict[int, list[TrialRow]] = {}
+    by_number: dict[int, list[TrialRow]] = {}
     for row in rows:
-        by_point.setdefault(row.number, []).append(row)
-    configurations = [_configuration(each, plan.metric) for each in by_point.values()]
+        by_number.setdefault(row.number, []).append(row)
+    configurations = [_configuration(each, plan.metric) for each in by_number.values()]
 
     def order(each: Configuration) -> tuple[int, int, float, int]:
         value = each.figures.get(plan.metric)
@@ -201,10 +201,8 @@ def figure_names(results: Results) -> list[str]:
 
 def _importance(plan: Plan, trials: Sequence[Trial], ledger: Ledger) -> dict[str, float] | None:
     """Return the importance of each dimension by the figures of the first rung, which all points have in common."""
-    by_point: dict[int, list[Trial]] = {}
-    for trial in trials:
-        by_point.setdefault(trial.number, []).append(trial)
-    found = [(each[0].point, value_at(plan, each, ledger, plan.stages[0])) for each in by_point.values()]
+    points = by_point(trials).values()
+    found = [(each[0].point, value_at(plan, each, ledger, plan.stages[0])) for each in points]
     return importance(plan.space, [(point, value) for point, value in found if value is not None])
 
 

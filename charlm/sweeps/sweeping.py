@@ -21,7 +21,7 @@ from charlm.sweeps.folder import own_folder
 from charlm.sweeps.halving import entrants, value_at
 from charlm.sweeps.ledger import Ledger
 from charlm.sweeps.output import write_results
-from charlm.sweeps.plan import Plan, Trial, make_trials, run_settings
+from charlm.sweeps.plan import Plan, Trial, by_point, make_trials, run_settings
 from charlm.sweeps.reading import read_plan
 from charlm.sweeps.reports import (
     Progress,
@@ -274,9 +274,6 @@ class _Sweep:
 
     def _known(self) -> list[tuple[Point, float | None, bool]]:
         """Return each point, its value at the first stage, and whether it has been there: what a search learns from."""
-        by_point: dict[int, list[Trial]] = {}
-        for trial in self.trials.values():
-            by_point.setdefault(trial.number, []).append(trial)
         stage = self.plan.stages[0]
         return [
             (
@@ -284,7 +281,7 @@ class _Sweep:
                 value_at(self.plan, trials, self.ledger, stage),
                 all(self.ledger.get(trial.name, stage) is not None for trial in trials),
             )
-            for trials in by_point.values()
+            for trials in by_point(self.trials.values()).values()
         ]
 
     def _check_folder(self) -> None:
