@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +22,10 @@ from charlm.kernels.library import INSTRUCTION_SETS, load_kernels, load_kernels_
 from charlm.library import train
 from charlm.networks import native as native_layers
 from charlm.runs.folder import Run
-from charlm.settings.layers import load_settings
+from charlm.settings.layers import dump_settings, load_settings
 from charlm.settings.schema import Settings
+from charlm.sweeps import sweeping
+from charlm.sweeps.workers import Workers
 
 # One training epoch of the tiny settings is 42 windows of 4 x 16 characters, at about a millisecond each.
 CORPUS_CHARS = 3_000
@@ -156,6 +159,26 @@ def trained(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.Tem
     """Return a run of 60 steps that nobody may change; it lies alone in its runs folder."""
     settings = tiny_settings("train.max_steps=60", "train.eval_every=20", "optimizer.learning_rate=0.02")
     return train(settings, name="trained", runs_dir=tmp_path_factory.mktemp("trained") / "runs")
+
+
+@pytest.fixture
+def write_sweep(tmp_path: Path, tiny_settings: Callable[..., Settings]) -> Callable[..., Path]:
+    """Return what writes a sweep file beside `base.yaml`, a base of tiny settings and whatever else is given."""
+
+    def write(text: str, *overrides: str) -> Path:
+        settings = tiny_settings("eval.baselines=false", *overrides)
+        (tmp_path / "base.yaml").write_text(dump_settings(settings), encoding="utf-8")
+        path = tmp_path / "sweep.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def _in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the trials of sweeps run in a thread of this process, which starts at once."""
+    monkeypatch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: ThreadPoolExecutor(1), 1))
 
 
 @pytest.fixture(scope="session")

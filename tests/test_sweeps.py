@@ -22,7 +22,7 @@ import charlm
 from charlm.errors import ConfigError, RunInUseError, StorageError
 from charlm.runs.folder import Run
 from charlm.runs.ownership import owner_of, take_ownership
-from charlm.settings.layers import dump_settings, load_settings
+from charlm.settings.layers import load_settings
 from charlm.sweeps import sweeping, tasks
 from charlm.sweeps.ledger import LEDGER
 from charlm.sweeps.output import BEST, RESULTS, TABLE
@@ -42,24 +42,13 @@ space:
 
 
 @pytest.fixture
-def sweep_file(tmp_path: Path, tiny_settings: Callable[..., Any]) -> Callable[..., Path]:
+def sweep_file(write_sweep: Callable[..., Path]) -> Callable[..., Path]:
     """Return what writes a sweep file beside a base of tiny settings."""
 
     def write(text: str = GRID, *overrides: str) -> Path:
-        (tmp_path / "base.yaml").write_text(
-            dump_settings(tiny_settings("eval.baselines=false", *overrides)), encoding="utf-8"
-        )
-        path = tmp_path / "sweep.yaml"
-        path.write_text(text, encoding="utf-8")
-        return path
+        return write_sweep(text, *overrides)
 
     return write
-
-
-@pytest.fixture
-def _in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have trials run in a thread of this process, which starts at once."""
-    monkeypatch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: ThreadPoolExecutor(1), 1))
 
 
 def comparable(results: Results) -> Any:

@@ -21,7 +21,6 @@ import charlm
 from charlm.errors import ConfigError, StorageError
 from charlm.runs.folder import Run
 from charlm.runs.ownership import owner_of
-from charlm.settings.layers import dump_settings
 from charlm.sweeps import cluster
 from charlm.sweeps.reports import SweepEnd, SweepReport
 
@@ -31,12 +30,9 @@ WORKER = "from distributed.cli.dask_worker import main; main()"
 
 
 @pytest.fixture
-def sweep_file(tmp_path: Path, tiny_settings: Callable[..., Any]) -> Path:
+def sweep_file(write_sweep: Callable[..., Path]) -> Path:
     """Return a sweep of four trials of some hundred steps."""
-    settings = tiny_settings("train.max_steps=600", "train.eval_every=100", "sample.every=600", "eval.baselines=false")
-    (tmp_path / "base.yaml").write_text(dump_settings(settings), encoding="utf-8")
-    (tmp_path / "sweep.yaml").write_text(SWEEP, encoding="utf-8")
-    return tmp_path / "sweep.yaml"
+    return write_sweep(SWEEP, "train.max_steps=600", "train.eval_every=100", "sample.every=600")
 
 
 @dataclass(frozen=True)

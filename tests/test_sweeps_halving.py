@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,10 @@ import pytest
 
 import charlm
 from charlm.runs.folder import Run
-from charlm.settings.layers import dump_settings, load_settings
-from charlm.sweeps import sweeping
+from charlm.settings.layers import load_settings
 from charlm.sweeps.halving import best_share
 from charlm.sweeps.reading import read_plan
 from charlm.sweeps.reports import RungDecided, SweepEnd, TrialEnd
-from charlm.sweeps.workers import Workers
 
 CLOCK = ("seconds", "chars_per_second")
 SWEEP = """
@@ -32,19 +29,15 @@ budget: {num_trials: 5}
 """
 
 
+pytestmark = pytest.mark.usefixtures("_in_threads")
+
+
 @pytest.fixture
-def sweep_file(
-    tmp_path: Path, tiny_settings: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Path]:
-    """Return what writes a sweep file beside a base of tiny settings; its trials run in a thread of this process."""
-    monkeypatch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: ThreadPoolExecutor(1), 1))
+def sweep_file(write_sweep: Callable[..., Path]) -> Callable[..., Path]:
+    """Return what writes a sweep file of an epoch, where it has no rungs."""
 
     def write(text: str = SWEEP, *overrides: str) -> Path:
-        settings = tiny_settings("eval.baselines=false", "train.max_steps=null", "train.epochs=1", *overrides)
-        (tmp_path / "base.yaml").write_text(dump_settings(settings), encoding="utf-8")
-        path = tmp_path / "sweep.yaml"
-        path.write_text(text, encoding="utf-8")
-        return path
+        return write_sweep(text, "train.max_steps=null", "train.epochs=1", *overrides)
 
     return write
 

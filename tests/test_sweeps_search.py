@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,14 @@ import pytest
 
 import charlm
 from charlm.errors import ConfigError
-from charlm.settings.layers import dump_settings
 from charlm.settings.loading import Place
-from charlm.sweeps import search, sweeping
+from charlm.sweeps import search
 from charlm.sweeps.ledger import LEDGER
 from charlm.sweeps.reading import read_plan
 from charlm.sweeps.reports import SweepEnd, TrialEnd
 from charlm.sweeps.results import pareto_front
 from charlm.sweeps.search import belongs, importance, suggest
 from charlm.sweeps.space import Options, Point, Range, Setting, Space, values_text
-from charlm.sweeps.workers import Workers
 
 PLACE = Place("sweep.yaml", 1)
 SPACE = Space(
@@ -51,20 +48,15 @@ def loss(point: Point) -> float:
     return (math.log10(rate) + 2) ** 2 + 0.001 * size
 
 
+pytestmark = pytest.mark.usefixtures("_in_threads")
+
+
 @pytest.fixture
-def sweep_file(
-    tmp_path: Path, tiny_settings: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Path]:
-    """Return what writes a sweep file beside a base of tiny settings; its trials run in a thread of this process."""
-    monkeypatch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: ThreadPoolExecutor(1), 1))
+def sweep_file(write_sweep: Callable[..., Path]) -> Callable[..., Path]:
+    """Return what writes a sweep file of four steps."""
 
     def write(text: str = SWEEP, *overrides: str) -> Path:
-        (tmp_path / "base.yaml").write_text(
-            dump_settings(tiny_settings("train.max_steps=4", *overrides)), encoding="utf-8"
-        )
-        path = tmp_path / "sweep.yaml"
-        path.write_text(text, encoding="utf-8")
-        return path
+        return write_sweep(text, "train.max_steps=4", *overrides)
 
     return write
 

@@ -19,7 +19,7 @@ import charlm
 from charlm.errors import ConfigError, StoppedError, StorageError
 from charlm.runs.folder import Run
 from charlm.runs.ownership import Ownership, owner_of, take_ownership
-from charlm.settings.layers import dump_settings, load_settings
+from charlm.settings.layers import load_settings
 from charlm.sweeps import cluster, sweeping, tasks, workers
 from charlm.sweeps.reading import read_plan
 from charlm.sweeps.reports import SweepEnd, SweepStart, TrialStart
@@ -330,13 +330,10 @@ def test_the_cores_there_are_are_divided(
 
 
 @pytest.fixture
-def sweep_file(tmp_path: Path, tiny_settings: Callable[..., Any]) -> Path:
+def sweep_file(write_sweep: Callable[..., Path]) -> Path:
     """Return a sweep of four trials."""
-    settings = tiny_settings("eval.baselines=false", "train.threads=null")
-    (tmp_path / "base.yaml").write_text(dump_settings(settings), encoding="utf-8")
     text = "base: base.yaml\nname: grid\nseeds: 2\nspace:\n  model.cell: [rnn, gru]\n"
-    (tmp_path / "sweep.yaml").write_text(text, encoding="utf-8")
-    return tmp_path / "sweep.yaml"
+    return write_sweep(text, "train.threads=null")
 
 
 def in_thread(*_: Any) -> Workers:
