@@ -17,12 +17,12 @@ import torch
 from typer.testing import CliRunner, Result
 
 from charlm.cli.main import app
-from charlm.generation import native as native_writing
+from charlm.generation import native_writer as native_writing
 from charlm.kernels.library import INSTRUCTION_SETS, load_kernels, load_kernels_for
 from charlm.library import train
 from charlm.networks import native as native_layers
-from charlm.runs.folder import Run
-from charlm.settings.layers import dump_settings, load_settings
+from charlm.runs.run import Run
+from charlm.settings.loading import dump_settings, load_settings
 from charlm.settings.schema import Settings
 from charlm.sweeps import sweeping
 from charlm.sweeps.workers import Workers

@@ -34,7 +34,7 @@ OUTSIDE = ("__init__", "__main__")
 KEEPERS = {
     "typer": ("cli",),
     "rich": ("console",),
-    "yaml": ("settings.loading",),
+    "yaml": ("settings.strict_yaml",),
     "click": (),
     "matplotlib": ("reports.plotting",),
 }
@@ -168,7 +168,7 @@ def test_the_package_keeps_its_shape(check: type) -> None:
 
 def test_every_room_of_the_package_is_read() -> None:
     modules = package_sources()
-    assert {"errors", "library.__init__", "settings.schema", "cli.main", "runs.folder", "__init__"} <= modules.keys()
+    assert {"errors", "library.__init__", "settings.schema", "cli.main", "runs.run", "__init__"} <= modules.keys()
     assert len(modules) > 40
 
 
@@ -181,19 +181,19 @@ def test_no_module_of_a_lower_floor_comes_without_its_arrows_being_seen() -> Non
 @pytest.mark.parametrize(
     ("check", "module", "source", "problem"),
     [
-        (arrow_problems, "text.corpus", "from charlm.networks.cells import rnn_cell", "which lies no lower"),
+        (arrow_problems, "text.files", "from charlm.networks.cells import rnn_cell", "which lies no lower"),
         (arrow_problems, "errors", "import charlm.settings.schema", "which lies no lower"),
-        (arrow_problems, "runs.folder", "from charlm import library", "which lies no lower"),
-        (arrow_problems, "runs.folder", "from charlm.evaluation import figure", "which lies no lower"),
-        (arrow_problems, "runs.folder", "def read():\n    from charlm.cli import main", "which lies no lower"),
-        (arrow_problems, "runs.folder", "if TYPE_CHECKING:\n    from charlm.training import loop", "lies no lower"),
+        (arrow_problems, "runs.run", "from charlm import library", "which lies no lower"),
+        (arrow_problems, "runs.run", "from charlm.evaluation import figure", "which lies no lower"),
+        (arrow_problems, "runs.run", "def read():\n    from charlm.cli import main", "which lies no lower"),
+        (arrow_problems, "runs.run", "if TYPE_CHECKING:\n    from charlm.training import loop", "lies no lower"),
         (arrow_problems, "training.loop", "from charlm.attic import old", "which lies no lower"),
         (arrow_problems, "training.loop", "from . import step", "imports relatively"),
         (arrow_problems, "attic.old", "", "is in no known room"),
         (keeper_problems, "console.tables", "import typer", "imports typer"),
         (keeper_problems, "cli.train", "from rich.table import Table", "imports rich"),
         (keeper_problems, "settings.layers", "import yaml", "imports yaml"),
-        (keeper_problems, "settings.loading_again", "import yaml", "imports yaml"),
+        (keeper_problems, "settings.strict_yaml_again", "import yaml", "imports yaml"),
         (keeper_problems, "cli.train", "import click", "imports click"),
         (keeper_problems, "reports.curves", "def draw():\n    import matplotlib.figure", "imports matplotlib"),
         (keeper_problems, "text.vocabulary", "def encode():\n    import torch", "imports torch"),
@@ -220,10 +220,10 @@ def test_a_made_up_offender_is_caught(check: type, module: str, source: str, pro
     [
         ("cli.train", "import typer\ndef train():\n    import torch\n    from charlm.library import train"),
         ("cli.train", "if TYPE_CHECKING:\n    from torch import Tensor"),
-        ("settings.loading", "import yaml\nfrom charlm.errors import ConfigError"),
-        ("console.tables", "from rich.table import Table\nfrom charlm.training.reports import End"),
+        ("settings.strict_yaml", "import yaml\nfrom charlm.errors import ConfigError"),
+        ("console.tables", "from rich.table import Table\nfrom charlm.training.events import End"),
         ("training.loop", "from charlm import __version__\nfrom charlm.training.step import take_step"),
-        ("library", "from charlm.runs.folder import Run\nimport torch"),
+        ("library", "from charlm.runs.run import Run\nimport torch"),
         ("networks.cells", "def f():\n    '''" + "x\n" * 57 + "'''"),
     ],
 )

@@ -28,9 +28,10 @@ from charlm.evaluation.intervals import BlockSums
 from charlm.evaluation.ngrams import fit_ngrams, ngram_nats
 from charlm.evaluation.reading import evaluate
 from charlm.networks.building import Network, build_model
-from charlm.runs.folder import Run
 from charlm.runs.records import is_summary
-from charlm.settings.schema import ModelSettings, Settings
+from charlm.runs.run import Run
+from charlm.settings.model import ModelSettings
+from charlm.settings.schema import Settings
 from charlm.text.encoding import hash_ids
 from charlm.text.splits import Part
 from charlm.text.vocabulary import Ids, Vocabulary

@@ -27,19 +27,20 @@ from charlm.library import train_reports
 from charlm.library.models import Model
 from charlm.networks.building import Network, build_model
 from charlm.runs.checkpoints import Checkpoint, load_checkpoint, restore_model, step_of, write_checkpoint
-from charlm.runs.folder import Run
-from charlm.settings.layers import load_settings
-from charlm.settings.optimisation import AverageSettings
-from charlm.settings.schema import ModelSettings, Settings
+from charlm.runs.run import Run
+from charlm.settings.loading import load_settings
+from charlm.settings.model import ModelSettings
+from charlm.settings.optimizer import AverageSettings
+from charlm.settings.schema import Settings
 from charlm.training import loop
 from charlm.training.averaging import WeightAverage
+from charlm.training.events import Divergence, End, Evaluation, Samples, Step, TrainingEvent
 from charlm.training.position import read_position
 from charlm.training.progress import Progress
-from charlm.training.reports import Divergence, End, Evaluation, Report, Samples, Step
 from charlm.training.step import StepOutcome, take_step
 
 Weights = Mapping[str, Tensor]
-Kind = TypeVar("Kind", bound=Report)
+Kind = TypeVar("Kind", bound=TrainingEvent)
 NUM_STEPS = 14
 # Every step is evaluated, sampled and kept.
 EVERY_STEP = (
@@ -288,7 +289,7 @@ class Training:
     """A run, whole or not, and all it reported."""
 
     run: Run
-    reports: Sequence[Report]
+    reports: Sequence[TrainingEvent]
 
     def of(self, kind: type[Kind]) -> list[Kind]:
         """Return its reports of one kind."""

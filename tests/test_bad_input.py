@@ -23,7 +23,7 @@ from charlm.errors import (
     StorageError,
     TextError,
 )
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 
 Charlm = Callable[..., Result]
 

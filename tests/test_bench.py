@@ -12,11 +12,10 @@ import pytest
 import torch
 from typer.testing import Result
 
-from charlm.benchmarks import measuring, memory, suite
+from charlm.benchmarks import memory, suite, timing
 from charlm.benchmarks.classic import ClassicLM, classic_stream
-from charlm.benchmarks.measuring import Spread, measure_in_turn, spread
+from charlm.benchmarks.findings import Findings, Measurement, Sgemm
 from charlm.benchmarks.memory import measure_memory
-from charlm.benchmarks.records import Comparison, Findings, Sgemm
 from charlm.benchmarks.sizes import ProductShape, Sizes, layer_flops, sgemm_shape
 from charlm.benchmarks.subjects import (
     NUM_TEXTS,
@@ -28,13 +27,14 @@ from charlm.benchmarks.subjects import (
     stream,
     training_steps,
 )
-from charlm.benchmarks.suite import Plan, default_implementations
+from charlm.benchmarks.suite import Benchmark, default_implementations
+from charlm.benchmarks.timing import MedianRange, measure_in_turn, median_range
 from charlm.console.benchmarks import show_findings
 from charlm.errors import ConfigError
 from charlm.kernels.library import Kernels, load_kernels
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
-from charlm.settings.schema import Cell, ModelSettings
+from charlm.settings.model import Cell, ModelSettings
 
 Charlm = Callable[..., Result]
 CPU = torch.device("cpu")
@@ -45,11 +45,11 @@ needs_kernels = pytest.mark.kernels
 
 @pytest.fixture
 def _one_item_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "SECONDS_A_TURN", 0.0)
-    monkeypatch.setattr(measuring, "SECONDS_TO_WARM_UP", 0.0)
+    monkeypatch.setattr(timing, "SECONDS_A_TURN", 0.0)
+    monkeypatch.setattr(timing, "SECONDS_TO_WARM_UP", 0.0)
 
 
-def comparison(**changes: object) -> Comparison:
+def comparison(**changes: object) -> Measurement:
     """Return a row of three rounds."""
     values = {
         "what": "layer",
@@ -59,15 +59,15 @@ def comparison(**changes: object) -> Comparison:
         "theirs": (4.0, 6.0, 9.0),
         "ours": (2.0, 2.0, 9.0),
     }
-    return Comparison(**(values | changes))  # type: ignore[arg-type]
+    return Measurement(**(values | changes))  # type: ignore[arg-type]
 
 
 # Arithmetic.
 
 
 def test_a_spread_is_the_median_and_both_ends() -> None:
-    assert spread((3.0, 1.0, 10.0)) == Spread(median=3.0, low=1.0, high=10.0)
-    assert spread((3.0, 1.0, 10.0, 4.0)).median == 3.5
+    assert median_range((3.0, 1.0, 10.0)) == MedianRange(median=3.0, low=1.0, high=10.0)
+    assert median_range((3.0, 1.0, 10.0, 4.0)).median == 3.5
 
 
 def test_the_operations_of_a_layer_step_are_those_counted_by_hand() -> None:
@@ -83,20 +83,20 @@ def test_the_operations_of_a_layer_step_are_those_counted_by_hand() -> None:
 
 def test_a_ratio_is_taken_in_each_round_and_says_how_many_times_as_fast_ours_is() -> None:
     # The rounds' ratios are 2, 3 and 1; the ratio of the medians would be 3.
-    assert comparison().ratio == Spread(2.0, 1.0, 3.0)
+    assert comparison().ratio == MedianRange(2.0, 1.0, 3.0)
     rates = comparison(unit="chars_per_second", theirs=(10.0, 10.0, 10.0), ours=(20.0, 30.0, 10.0))
-    assert rates.ratio == Spread(2.0, 1.0, 3.0)
+    assert rates.ratio == MedianRange(2.0, 1.0, 3.0)
 
 
 def test_the_ratio_of_memory_is_how_much_ours_takes() -> None:
     row = comparison(what="memory", unit="bytes", theirs=(400.0,), ours=(100.0,))
-    assert row.ratio == Spread(0.25, 0.25, 0.25)
+    assert row.ratio == MedianRange(0.25, 0.25, 0.25)
     assert row.as_record()["ratio_of"] == "memory"
 
 
 def test_the_fraction_of_sgemm_is_taken_in_each_round() -> None:
     row = comparison(gflops=(10.0, 20.0, 30.0), sgemm_gflops=(100.0, 100.0, 50.0))
-    assert row.sgemm_fraction == Spread(0.2, 0.1, 0.6)
+    assert row.sgemm_fraction == MedianRange(0.2, 0.1, 0.6)
     assert comparison().sgemm_fraction is None
 
 
@@ -113,8 +113,8 @@ def test_all_have_their_turn_in_each_round_and_seconds_are_those_of_one_item(mon
             turns.append(name)
             yield
 
-    monkeypatch.setattr(measuring.time, "perf_counter", lambda: clock)
-    monkeypatch.setattr(measuring, "SECONDS_A_TURN", 2.0)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock)
+    monkeypatch.setattr(timing, "SECONDS_A_TURN", 2.0)
     works = {"quick": work("quick", 1.0), "slow": work("slow", 4.0)}
     assert measure_in_turn(works, rounds=3, device=CPU) == {"quick": (1.0, 1.0, 1.0), "slow": (4.0, 4.0, 4.0)}
     warm_up, rounds = turns[:4], turns[4:]
@@ -362,7 +362,7 @@ def test_the_native_implementation_belongs_to_the_cpu() -> None:
     cuda = torch.device("cuda")
     assert default_implementations(cuda) == ("torch",)
     with pytest.raises(ConfigError, match="the native implementation cannot be measured: the native kernels run on"):
-        Plan(("layer",), ("rnn",), ("native",), TINY, 1, cuda)
+        Benchmark(("layer",), ("rnn",), ("native",), TINY, 1, cuda)
 
 
 def test_without_kernels_torch_alone_is_measured(monkeypatch: pytest.MonkeyPatch, charlm_command: Charlm) -> None:
@@ -393,7 +393,7 @@ def test_memory_is_left_out_where_it_cannot_be_measured_and_that_is_said(
 @pytest.mark.usefixtures("_one_item_a_turn")
 def test_progress_names_each_measurement_and_how_many_there_are() -> None:
     reports: list[tuple[int, int, str]] = []
-    plan = Plan(("layer", "step"), ("rnn", "lstm"), ("torch",), TINY, 1, CPU)
+    plan = Benchmark(("layer", "step"), ("rnn", "lstm"), ("torch",), TINY, 1, CPU)
     suite.run_benchmark(plan, lambda *report: reports.append(report))
     names = ("layer, rnn", "layer, lstm", "step, rnn", "step, lstm")
     assert reports == [(done, 4, name) for done, name in zip(count(), names, strict=False)]

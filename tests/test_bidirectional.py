@@ -14,7 +14,7 @@ from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import build_model, num_parameters
 from charlm.networks.language_model import CharLM
 from charlm.networks.leaky import LeakyLM
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 
 V, T = 5, 6
 STACKS = list(product(("rnn", "gru", "lstm"), (1, 2, 3), ("torch", "reference"), (None, 4)))

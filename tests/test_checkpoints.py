@@ -28,11 +28,12 @@ from charlm.runs.checkpoints import (
     write_checkpoint,
 )
 from charlm.runs.durable import ASIDE, write_folder
-from charlm.runs.folder import Run
 from charlm.runs.ownership import take_ownership
-from charlm.runs.reading import open_folder
+from charlm.runs.run import Run
+from charlm.runs.untrusted import open_folder
 from charlm.runs.writer import RunWriter, removable
-from charlm.settings.schema import CheckpointSettings, Settings
+from charlm.settings.schema import Settings
+from charlm.settings.training import CheckpointSettings
 from charlm.settings.values import Period
 from charlm.training.launch import train
 

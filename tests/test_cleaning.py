@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charlm.settings.schema import Clean
+from charlm.settings.corpus import Clean
 from charlm.text.cleaning import clean_prefix, clean_text
 
 # Line ends, the sigma that is written otherwise at a word's end, accents to combine, signs that lower-case to letters

@@ -26,9 +26,9 @@ import charlm
 from charlm.cli.signals import Signals
 from charlm.console.terminal import console_for, is_live
 from charlm.library import train, train_reports
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.settings.schema import Settings
-from charlm.training.reports import Step
+from charlm.training.events import Step
 
 Charlm = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]

@@ -30,12 +30,12 @@ from charlm.errors import ConfigError, RunError
 from charlm.evaluation.spread import Spread, spread
 from charlm.library import train, train_reports
 from charlm.reports.comparison import ASIDE, compare, compare_results
-from charlm.reports.results import Measured, Result, describe_machine, read_result
+from charlm.reports.run_results import Measured, RunResult, describe_machine, read_result
 from charlm.runs.creation import create_run
-from charlm.runs.folder import Run
 from charlm.runs.ownership import take_ownership
+from charlm.runs.run import Run
 from charlm.settings.schema import Settings
-from charlm.training.reports import Step
+from charlm.training.events import Step
 
 Charlm = Callable[..., Outcome]
 Process = Callable[..., "subprocess.Popen[bytes]"]
@@ -43,7 +43,7 @@ MakeSettings = Callable[..., Settings]
 FACTS = {"corpus": "stories", "corpus_sha256": "0" * 64, "num_parameters": 10}
 BOLD = re.compile(r"\x1b\[[01]m")
 SHORT = ("train.max_steps=4", "train.eval_every=2", "eval.baselines=false")
-RESULT = Result(
+RESULT = RunResult(
     name="a",
     seed=0,
     settings={"model.cell": "lstm", "model.dropout": 0.0, "train.seed": 0, "train.threads": 1},
@@ -61,7 +61,7 @@ RESULT = Result(
 )
 
 
-def result(name: str, seed: int = 0, nats: float = 2.0, /, **settings: Any) -> Result:
+def result(name: str, seed: int = 0, nats: float = 2.0, /, **settings: Any) -> RunResult:
     """Return a made-up result; settings are written `model__dropout`."""
     named = {key.replace("__", "."): value for key, value in settings.items()}
     figures = {figure: replace(measured, nats_per_char=nats) for figure, measured in RESULT.figures.items()}
@@ -69,7 +69,7 @@ def result(name: str, seed: int = 0, nats: float = 2.0, /, **settings: Any) -> R
     return replace(RESULT, name=name, seed=seed, settings=values, figures=figures)
 
 
-def row_names(*results: Result) -> list[str]:
+def row_names(*results: RunResult) -> list[str]:
     """Return the names of the rows that runs make."""
     return [row.name for row in compare_results(results).rows]
 
@@ -799,7 +799,7 @@ def test_a_setting_whose_last_word_others_have_is_called_by_its_whole_key(
     ("seeds", "shown"), [((0,), "0"), ((0, 1), "0, 1"), ((1, 2, 3), "1 to 3"), ((0, 1, 5), "0, 1, 5")]
 )
 def test_seeds_in_a_row_are_a_range(seeds: tuple[int, ...], shown: str) -> None:
-    from charlm.console.comparison import print_markdown
+    from charlm.console.compared_runs import print_markdown
 
     comparison = compare_results([result(f"x-{seed}", seed) for seed in reversed(seeds)])
     with pytest.MonkeyPatch.context() as patch:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from charlm.settings.layers import check_layer, dump_settings, load_settings, shipped_names, text_layer
-from charlm.settings.loading import parse_yaml
+from charlm.settings.layers import shipped_names, text_layer
+from charlm.settings.loading import check_layer, dump_settings, load_settings
 from charlm.settings.schema import Settings
+from charlm.settings.strict_yaml import parse_yaml
 from charlm.settings.template import commented_defaults
 
 Command = Callable[..., Result]

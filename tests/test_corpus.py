@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from charlm.errors import CharlmError, StorageError, TextError
 from charlm.library import train
-from charlm.settings.layers import load_run_settings
-from charlm.settings.schema import CorpusSettings, Settings
-from charlm.text import corpus
-from charlm.text.corpus import hash_files, keep_standard_input, locate_corpus, read_files, with_kept_input
+from charlm.settings.corpus import CorpusSettings
+from charlm.settings.loading import load_run_settings
+from charlm.settings.schema import Settings
+from charlm.text import files
+from charlm.text.files import hash_files, keep_standard_input, locate_corpus, read_files, with_kept_input
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +132,7 @@ def test_a_file_that_vanishes_says_so(use: Callable[[Path], object], tmp_path: P
 def test_characters_are_those_of_the_encoding_without_a_byte_order_mark(
     content: bytes, encoding: str, text: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpus, "CHUNK_BYTES", block)
+    monkeypatch.setattr(files, "CHUNK_BYTES", block)
     assert read(put(tmp_path / "a.txt", content), encoding=encoding) == text
 
 
@@ -155,7 +156,7 @@ def test_each_file_is_decoded_anew(order: str, tmp_path: Path) -> None:
 def test_where_blocks_are_cut_changes_nothing(text: str, block: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = put(tmp_path_factory.getbasetemp() / "cut.txt", text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus, "CHUNK_BYTES", block)
+        patch.setattr(files, "CHUNK_BYTES", block)
         assert read(file) == text
         assert hash_files([file]) == (sha256(text.encode()).hexdigest(), len(text.encode()))
 
@@ -182,7 +183,7 @@ def test_where_blocks_are_cut_changes_nothing(text: str, block: int, tmp_path_fa
 def test_a_bad_byte_is_named_with_offset_and_line_and_fitting_encodings(
     content: bytes, encoding: str, where: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpus, "CHUNK_BYTES", block)
+    monkeypatch.setattr(files, "CHUNK_BYTES", block)
     file = put(tmp_path / "a.txt", content)
     sentence = problem(TextError, lambda: read(file, encoding=encoding))
     assert sentence == f"{file} is not {encoding}: {where} (--set corpus.encoding=...)"
@@ -203,7 +204,7 @@ def test_utf_16_without_its_mark_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", [1, 1 << 20])
 def test_a_binary_file_says_so(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "CHUNK_BYTES", block)
+    monkeypatch.setattr(files, "CHUNK_BYTES", block)
     file = put(tmp_path / "a.bin", b"ELF\x01\x00\x02")
     assert problem(TextError, lambda: read(file)) == (
         f"{file} holds zero bytes: it is a binary file or another encoding than utf-8"

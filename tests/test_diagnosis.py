@@ -9,7 +9,8 @@ import pytest
 
 from charlm.errors import ConfigError
 from charlm.settings.diagnosis import known_keys, nearest_key
-from charlm.settings.layers import check_layer, load_settings, text_layer
+from charlm.settings.layers import text_layer
+from charlm.settings.loading import check_layer, load_settings
 from charlm.settings.schema import Settings
 
 

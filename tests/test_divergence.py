@@ -16,14 +16,14 @@ import torch
 from charlm.errors import DivergedError
 from charlm.library import train_reports
 from charlm.runs.checkpoints import load_checkpoint, step_of
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.training import loop
-from charlm.training.reports import Divergence, End, Evaluation, Report, Start, Step
+from charlm.training.events import Divergence, End, Evaluation, Start, Step, TrainingEvent
 from charlm.training.step import StepOutcome, take_step, window_loss
 
 MakeSettings = Callable[..., Settings]
-Fit = Callable[..., list[Report]]
+Fit = Callable[..., list[TrainingEvent]]
 POLICIES = ["stop", "skip", "rollback"]
 SMALL = ("sampling.seq_len=96", "train.max_steps=16", "train.eval_every=4", "sample.every=3")
 
@@ -38,7 +38,9 @@ def runs_dir(tmp_path: Path) -> Path:
 def fit(tiny_settings: MakeSettings, runs_dir: Path) -> Fit:
     """Return what trains a run, or goes on with it, and returns its reports; those before an error too."""
 
-    def train(name: str, *overrides: str, seen: list[Report] | None = None, **options: Any) -> list[Report]:
+    def train(
+        name: str, *overrides: str, seen: list[TrainingEvent] | None = None, **options: Any
+    ) -> list[TrainingEvent]:
         reports = [] if seen is None else seen
         settings = tiny_settings(*SMALL, *overrides)
         reports.extend(train_reports(settings, name=name, runs_dir=runs_dir, resume=True, **options))
@@ -47,7 +49,7 @@ def fit(tiny_settings: MakeSettings, runs_dir: Path) -> Fit:
     return train
 
 
-def of(kind: type[Any], reports: Sequence[Report]) -> list[Any]:
+def of(kind: type[Any], reports: Sequence[TrainingEvent]) -> list[Any]:
     """Return the reports of one kind."""
     return [report for report in reports if isinstance(report, kind)]
 
@@ -233,7 +235,7 @@ def test_ten_skips_in_a_row_are_borne_and_one_more_ends_the_run(
     fit: Fit, break_steps: Callable[..., None], broken: range, is_done: bool, runs_dir: Path
 ) -> None:
     break_steps(broken)
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     if is_done:
         fit("run", "train.on_divergence=skip", seen=reports)
         assert isinstance(reports[-1], End)
@@ -256,7 +258,7 @@ def test_skips_with_steps_between_them_are_borne_however_many(fit: Fit, break_st
 
 def test_ten_in_a_row_are_counted_over_a_stop(fit: Fit, break_steps: Callable[..., None]) -> None:
     break_steps(range(3, 14))
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     fit("run", "train.on_divergence=skip", seen=reports, should_stop=lambda: "interrupt" if len(reports) > 6 else None)
     assert isinstance(reports[-1], End)
     assert 0 < len(of(Divergence, reports)) < 10
@@ -298,7 +300,7 @@ def test_a_run_goes_back_to_its_last_evaluation_with_half_the_rate(
 @pytest.mark.parametrize("allowed", [1, 2, 3])
 def test_a_run_goes_back_so_often_and_no_more(fit: Fit, break_steps: Callable[..., None], allowed: int) -> None:
     break_steps([7])
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     with pytest.raises(DivergedError, match=f"at step 7 with learning rate {0.005 / 2**allowed:g} ") as raised:
         fit("run", "train.on_divergence=rollback", f"train.max_rollbacks={allowed}", seen=reports)
     assert raised.value.exit_code == 5
@@ -318,7 +320,7 @@ def test_what_was_saved_on_the_way_to_a_divergence_is_gone_once_the_run_has_gone
     fit: Fit, break_steps: Callable[..., None], runs_dir: Path
 ) -> None:
     break_steps([7], above=0.003)
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     options = ("train.on_divergence=rollback", "checkpoint.minutes=1e-9", "checkpoint.keep_last=5")
     fit("run", *options, seen=reports, should_stop=lambda: "interrupt" if of(Divergence, reports) else None)
     assert isinstance(reports[-1], End)
@@ -353,7 +355,7 @@ def test_a_rollback_is_the_same_with_kills_and_stops_in_between_and_saves_by_the
         for _ in range(number):
             next(reports)
         reports.close()  # pyright: ignore[reportAttributeAccessIssue]
-        seen: list[Report] = []
+        seen: list[TrainingEvent] = []
         fit(
             f"stopped{number}",
             *options,
@@ -372,7 +374,7 @@ def test_an_evaluation_that_diverges_goes_back_before_the_step_where_a_run_was_s
     fit: Fit, runs_dir: Path, break_evaluation: Callable[..., None]
 ) -> None:
     break_evaluation(8, above=0.003)
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     fit("whole", "train.on_divergence=rollback")
     fit(
         "run",
@@ -399,7 +401,7 @@ def test_weights_that_are_no_numbers_are_never_saved(
     # Step 8 is due for an evaluation, 6 for samples, 7 for neither.
     at = {"evaluation": 8, "samples": 6, "stop": 7, "clock": 7, "end": 7}[when]
     break_weights(at, above=0.003)
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     overrides = {"clock": ("checkpoint.minutes=1e-9",), "end": ("train.max_steps=7",)}.get(when, ())
     options = {"should_stop": lambda: "interrupt" if len(of(Step, reports)) == 7 else None} if when == "stop" else {}
     run = Run(runs_dir / "run")

@@ -18,7 +18,8 @@ from charlm.networks.cells import ACTIVATIONS, gru_cell, lstm_cell, rnn_cell
 from charlm.networks.dropping import drop, drop_symbols, zone_out
 from charlm.networks.language_model import CharLM
 from charlm.networks.recurrent import LayerWeights, ReferenceStack, StackShape, State, run_layers
-from charlm.settings.schema import ModelSettings, Settings
+from charlm.settings.model import ModelSettings
+from charlm.settings.schema import Settings
 from charlm.text.windows import Window
 from charlm.training.optimizer import build_optimizer
 from charlm.training.step import take_step

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from charlm.errors import RunError, StorageError
-from charlm.runs import durable, reading
+from charlm.runs import durable, untrusted
 from charlm.runs.durable import (
     ASIDE,
     DRAFT_NAME,
@@ -37,7 +37,7 @@ from charlm.runs.durable import (
     write_folder,
 )
 from charlm.runs.formats import FORMAT
-from charlm.runs.reading import MAX_JSON_DEPTH, MAX_MANIFEST_BYTES, open_folder, open_regular, parse_json
+from charlm.runs.untrusted import MAX_JSON_DEPTH, MAX_MANIFEST_BYTES, open_folder, open_regular, parse_json
 
 OLD = {"model.bin": bytes(range(64)), "state.json": b'{"step": 1}\n', "empty": b""}
 NEW = {"model.bin": bytes(range(64, 0, -1)) * 4, "state.json": b'{"step": 2}\n', "empty": b""}
@@ -257,11 +257,11 @@ def test_a_longer_file_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_large_file_is_hashed_before_it_takes_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "SMALL", 16)
+    monkeypatch.setattr(untrusted, "SMALL", 16)
     write_folder(tmp_path / "step-1", OLD)
     assert read(tmp_path / "step-1") == OLD
     (tmp_path / "step-1" / "model.bin").write_bytes(bytes(64))
-    monkeypatch.setattr(reading, "sha256", lambda _: pytest.fail("it was read into memory"))
+    monkeypatch.setattr(untrusted, "sha256", lambda _: pytest.fail("it was read into memory"))
     with pytest.raises(RunError, match=r"model\.bin is damaged"):
         open_folder(tmp_path / "step-1", NAMES).read("model.bin", at_most=1 << 20)
 
@@ -274,9 +274,9 @@ def test_a_file_that_changes_between_hashing_and_reading_is_noticed(
         (tmp_path / "step-1" / "model.bin").write_bytes(bytes(64))
         return digest
 
-    hash_file = reading.file_digest
-    monkeypatch.setattr(reading, "SMALL", 16)
-    monkeypatch.setattr(reading, "file_digest", change_after)
+    hash_file = untrusted.file_digest
+    monkeypatch.setattr(untrusted, "SMALL", 16)
+    monkeypatch.setattr(untrusted, "file_digest", change_after)
     write_folder(tmp_path / "step-1", OLD)
     with pytest.raises(RunError, match=r"model\.bin is damaged"):
         read(tmp_path / "step-1")

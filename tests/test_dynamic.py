@@ -28,8 +28,9 @@ from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
 from charlm.networks.recurrent import State
-from charlm.runs.folder import Run
-from charlm.settings.schema import ModelSettings, Settings
+from charlm.runs.run import Run
+from charlm.settings.model import ModelSettings
+from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Ids
 from charlm.training.launch import train
 

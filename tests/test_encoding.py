@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from charlm.errors import StorageError, TextError
-from charlm.settings.schema import CorpusSettings, VocabularySettings
-from charlm.text import corpus as files
-from charlm.text import encoding
-from charlm.text.encoding import Corpus, load_corpus
+from charlm.settings.corpus import CorpusSettings, VocabularySettings
+from charlm.text import corpus as corpus_module
+from charlm.text import files
+from charlm.text.corpus import Corpus, load_corpus
 
 TEXT = "q" + "Één, twee,\r\n分开 drie.\n" * 50
 
@@ -30,7 +30,7 @@ def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every corpus count as large, and be read in small blocks."""
-    monkeypatch.setattr(encoding, "CACHED_BYTES", 0)
+    monkeypatch.setattr(corpus_module, "CACHED_BYTES", 0)
     monkeypatch.setattr(files, "CHUNK_BYTES", 7)
 
 
@@ -82,7 +82,7 @@ def test_the_cached_way_gives_the_same_as_the_one_in_memory(
 ) -> None:
     file, symbols = put(tmp_path / "a.txt", TEXT), VocabularySettings(**vocabulary)
     expected = load(file, vocabulary=symbols, **options)
-    monkeypatch.setattr(encoding, "CACHED_BYTES", 0)
+    monkeypatch.setattr(corpus_module, "CACHED_BYTES", 0)
     monkeypatch.setattr(files, "CHUNK_BYTES", 7)
     # The second time everything comes from the cache.
     for _ in range(2):
@@ -113,7 +113,7 @@ def test_a_second_load_reads_ids_and_counts_from_the_cache(tmp_path: Path, monke
     def refuse(*_: object) -> None:
         raise AssertionError("the text was read again")
 
-    monkeypatch.setattr(encoding, "read_cleaned", refuse)
+    monkeypatch.setattr(corpus_module, "read_cleaned", refuse)
     assert np.array_equal(load(file).ids, first.ids)
 
 
@@ -123,7 +123,9 @@ def test_what_is_not_the_same_text_is_never_taken_from_the_cache(tmp_path: Path)
     load(file)
     for options in OPTIONS:
         corpus = load(file, **options)
-        assert len(corpus.ids) == len("".join(encoding.read_cleaned([file], CorpusSettings.model_validate(options))))
+        assert len(corpus.ids) == len(
+            "".join(corpus_module.read_cleaned([file], CorpusSettings.model_validate(options)))
+        )
     for vocabulary in VOCABULARIES:
         corpus = load(file, vocabulary=VocabularySettings(**vocabulary))
         assert set(corpus.ids.tolist()) == set(range(len(corpus.vocabulary)))
@@ -197,7 +199,7 @@ def test_a_small_corpus_leaves_the_cache_alone(tmp_path: Path, data_folder: Path
 
 
 def test_a_large_corpus_takes_no_more_memory_than_a_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "CACHED_BYTES", 0)
+    monkeypatch.setattr(corpus_module, "CACHED_BYTES", 0)
     monkeypatch.setattr(files, "CHUNK_BYTES", 1 << 16)
     peaks: list[int] = []
     for copies in (1, 12):
@@ -229,7 +231,7 @@ def test_a_text_without_anything_to_predict_is_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(encoding, "CACHED_BYTES", cached_bytes)
+    monkeypatch.setattr(corpus_module, "CACHED_BYTES", cached_bytes)
     file = put(tmp_path / "a.txt", content)
     assert refused(lambda: load(file, **options)) == sentence.format(file)
 
@@ -244,7 +246,7 @@ def test_a_vocabulary_of_the_unknown_symbol_alone_is_refused(tmp_path: Path) -> 
 def test_an_undecodable_corpus_is_refused_and_nothing_is_cached(
     content: bytes, cached_bytes: int, tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "CACHED_BYTES", cached_bytes)
+    monkeypatch.setattr(corpus_module, "CACHED_BYTES", cached_bytes)
     file = put(tmp_path / "a.txt", content)
     assert refused(lambda: load(file)).startswith(str(file))
     assert [path for path in data_folder.rglob("*") if path.is_file()] == []
@@ -254,7 +256,7 @@ def test_an_undecodable_corpus_is_refused_and_nothing_is_cached(
 def test_max_chars_counts_after_cleaning(max_chars: int, tmp_path: Path) -> None:
     file = put(tmp_path / "a.txt", "a1b2\r\n" * 20)
     settings = CorpusSettings.model_validate({"clean": {"newline": "lf"}, "max_chars": max_chars})
-    assert "".join(encoding.read_cleaned([file], settings)) == ("a1b2\n" * 20)[:max_chars]
+    assert "".join(corpus_module.read_cleaned([file], settings)) == ("a1b2\n" * 20)[:max_chars]
 
 
 def test_max_chars_reads_no_further_than_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

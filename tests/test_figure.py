@@ -13,7 +13,7 @@ from charlm.evaluation.figure import Figure
 from charlm.evaluation.reading import evaluate
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 from charlm.text.vocabulary import Ids
 
 V, N = 11, 300

@@ -15,8 +15,8 @@ from charlm.generation.filters import Filters
 from charlm.generation.infill import fill_gap
 from charlm.generation.sampling import sample_texts
 from charlm.networks.building import build_model
-from charlm.networks.gaps import Surroundings, sweep_gap
-from charlm.settings.schema import ModelSettings
+from charlm.networks.gibbs import Surroundings, sweep_gap
+from charlm.settings.model import ModelSettings
 from charlm.text.vocabulary import Vocabulary
 
 V = 3

@@ -20,8 +20,9 @@ from charlm.networks.building import build_model
 from charlm.networks.implementations import choose_implementation, describe_kernels
 from charlm.networks.native import NativeStack
 from charlm.runs.checkpoints import load_checkpoint, restore_model
-from charlm.runs.folder import Run
-from charlm.settings.schema import ModelSettings, Settings
+from charlm.runs.run import Run
+from charlm.settings.model import ModelSettings
+from charlm.settings.schema import Settings
 
 V = 20
 MakeSettings = Callable[..., Settings]

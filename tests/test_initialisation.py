@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 
 V, E, H, L = 30, 12, 16, 2
 NUM_GATES = {"rnn": 1, "gru": 3, "lstm": 4}

@@ -22,7 +22,7 @@ from charlm.networks import native
 from charlm.networks.building import build_model
 from charlm.networks.native import NativeStack, run_kernels, run_linear
 from charlm.networks.recurrent import PARAMETERS, ReferenceStack, StackShape, State, run_cells
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 
 CELLS: dict[str, dict[str, Any]] = {
     "rnn tanh": {"cell": "rnn", "activation": "tanh"},
@@ -540,7 +540,7 @@ found = library.openmp_runtimes
 if sys.argv[1] != "as it is":
     library.openmp_runtimes = lambda: [Path(name) for name in json.loads(sys.argv[1])]
 from charlm.networks.building import build_model
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 torch.set_num_threads(2)
 network = build_model(ModelSettings(cell="lstm", hidden_size=64, num_layers=2, implementation="native"), 20, seed=0)
 ids = torch.randint(20, (9, 32), generator=torch.Generator().manual_seed(0))

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from charlm.networks.building import build_model, num_parameters
 from charlm.networks.language_model import CharLM
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 
 T, B, V, E, H = 9, 2, 13, 6, 8
 NUM_GATES = {"rnn": 1, "gru": 3, "lstm": 4}

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from charlm.networks.building import build_model
 from charlm.networks.cells import ACTIVATIONS, Norms, gru_cell, lstm_cell, rnn_cell
 from charlm.networks.language_model import CharLM
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 
 B, E, H, V, T = 3, 5, 4, 6, 5
 NUM_GATES = {"rnn tanh": 1, "rnn relu": 1, "rnn sigmoid": 1, "gru": 3, "lstm": 4}

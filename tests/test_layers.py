@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from charlm.errors import ConfigError
-from charlm.settings.layers import check_layer, keyed_layer, load_settings, merge, shipped_layer, text_layer
-from charlm.settings.schema import Period, Settings
+from charlm.settings.layers import keyed_layer, merge, shipped_layer, text_layer
+from charlm.settings.loading import check_layer, load_settings
+from charlm.settings.schema import Settings
+from charlm.settings.values import Period
 
 
 def write(path: Path, text: str) -> Path:

@@ -14,9 +14,9 @@ from typer.testing import Result
 import charlm
 from charlm.errors import ConfigError, RunError, StoppedError, TextError
 from charlm.generation.filters import Filters
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.settings.schema import Settings
-from charlm.training.reports import End, Report, Start, Step
+from charlm.training.events import End, Start, Step, TrainingEvent
 
 Charlm = Callable[..., Result]
 
@@ -62,7 +62,7 @@ def test_generate_gives_the_command_lines_texts_for_the_same_seed(
 
 
 def test_reports_are_observed_in_order(tmp_path: Path, tiny_settings: Callable[..., Settings]) -> None:
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     run = charlm.train(tiny_settings("train.max_steps=2"), runs_dir=tmp_path, observe=reports.append)
     assert isinstance(reports[0], Start)
     assert isinstance(reports[-1], End)
@@ -77,7 +77,7 @@ def test_a_run_goes_on_by_its_name_or_as_the_newest_unfinished_one(
         for report in charlm.train_reports(settings, name=name, runs_dir=tmp_path):
             if isinstance(report, Step) and report.step == 3:
                 break
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     run = charlm.train(runs_dir=tmp_path, resume=True, overrides=["train.max_steps=7"], observe=reports.append)
     assert run.name == "new"
     assert isinstance(reports[0], Start)

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charlm.errors import ConfigError
-from charlm.settings.loading import MAX_CHARS, MAX_DEPTH, Place, dump_yaml, parse_yaml
+from charlm.settings.strict_yaml import MAX_CHARS, MAX_DEPTH, Place, dump_yaml, parse_yaml
 
 # Texts that YAML 1.1 or 1.2 would read as something else, and characters that its writers stumble over.
 TRAPS = (

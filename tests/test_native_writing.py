@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from charlm.generation import native as writing
+from charlm.generation import native_writer as writing
 from charlm.generation.filters import PLAIN, Filters, filter_logits
-from charlm.generation.native import NativeWriter, is_native
+from charlm.generation.native_writer import NativeWriter, is_native
 from charlm.generation.sampling import NATIVE_ROWS, sample_text, sample_texts, writing_half
 from charlm.kernels.library import Kernels
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
 from charlm.networks.recurrent import State
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 from charlm.text.vocabulary import Vocabulary
 
 CELLS: dict[str, dict[str, Any]] = {

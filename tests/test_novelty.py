@@ -18,7 +18,7 @@ from charlm.errors import ConfigError, RunError, TextError
 from charlm.evaluation import novelty as counting
 from charlm.evaluation.novelty import Copying, measure_copying
 from charlm.generation.filters import Filters
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Ids, Vocabulary
 from charlm.training.launch import train

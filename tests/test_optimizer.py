@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from charlm.settings.optimisation import OptimizerSettings
+from charlm.settings.optimizer import OptimizerSettings
 from charlm.training.optimizer import build_optimizer, clip_gradients, set_learning_rate
 
 # The rate moves between steps, as under a schedule: moments must outlive it.

@@ -24,11 +24,11 @@ from charlm.reports import plotting
 from charlm.reports.comparison import compare, compare_results
 from charlm.reports.curves import AXES, Curves, curves_of
 from charlm.reports.plotting import MAX_CURVES, MISSING, draw_curves, plot_curves
-from charlm.reports.results import Reading, Result
+from charlm.reports.run_results import Reading, RunResult
 from charlm.runs.creation import create_run
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.settings.schema import Settings
-from charlm.training.reports import Step
+from charlm.training.events import Step
 
 pytest.importorskip("matplotlib")
 
@@ -38,7 +38,7 @@ SHORT = ("train.max_steps=8", "train.eval_every=2", "eval.baselines=false")
 KEYS = {"step": "step", "chars": "chars_seen", "time": "seconds"}
 
 
-def made(name: str, seed: int = 0, bits: tuple[float | None, ...] = (3.0, 2.0), /, **changes: Any) -> Result:
+def made(name: str, seed: int = 0, bits: tuple[float | None, ...] = (3.0, 2.0), /, **changes: Any) -> RunResult:
     """Return a made-up result of an evaluation at each second step; settings are written `model__dropout`."""
     settings = {"model.cell": "lstm", "train.seed": seed, "model.direction": "forward"}
     settings |= {key.replace("__", "."): changes.pop(key) for key in list(changes) if "__" in key}
@@ -46,7 +46,7 @@ def made(name: str, seed: int = 0, bits: tuple[float | None, ...] = (3.0, 2.0), 
         Reading(step, 10.0 * step, step / 60, 4.0, value, is_partial=False)
         for step, value in zip(range(2, 2 * len(bits) + 1, 2), bits, strict=True)
     )
-    result = Result(
+    result = RunResult(
         name=name,
         seed=seed,
         settings=settings,
@@ -67,7 +67,7 @@ def made(name: str, seed: int = 0, bits: tuple[float | None, ...] = (3.0, 2.0), 
     return replace(result, **changes)
 
 
-def made_curves(*results: Result, **options: Any) -> Curves:
+def made_curves(*results: RunResult, **options: Any) -> Curves:
     """Return the curves of made-up results."""
     return curves_of(compare_results(results), **options)
 
@@ -312,7 +312,7 @@ def test_training_beside_validation_is_warned_of(plot: Callable[..., tuple[Outco
 
 
 def test_training_figures_of_different_texts_are_warned_of() -> None:
-    def trained(name: str, text: str, **settings: Any) -> Result:
+    def trained(name: str, text: str, **settings: Any) -> RunResult:
         readings = made("a", 0, (None, None)).readings
         return made(name, readings=readings, val_sha256=None, test_sha256=None, train_sha256=text, **settings)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from charlm.library import load_settings, train, train_reports
-from charlm.training.reports import Step
+from charlm.training.events import Step
 
 REPOSITORY = Path(__file__).parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from charlm.networks.building import build_model
 from charlm.networks.implementations import choose_implementation
 from charlm.networks.language_model import CharLM
 from charlm.networks.recurrent import detach_state
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 
 T, B, V, E, H = 7, 3, 11, 4, 5
 IN_TORCH: dict[str, dict[str, Any]] = {

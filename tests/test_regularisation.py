@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from charlm.errors import ConfigError
 from charlm.evaluation.reading import evaluate
 from charlm.generation.filters import Filters
-from charlm.generation.native import is_native
+from charlm.generation.native_writer import is_native
 from charlm.generation.sampling import sample_text, sample_texts
 from charlm.networks import implementations
 from charlm.networks.bidirectional import BidirectionalLM
@@ -23,7 +23,7 @@ from charlm.networks.building import Network, build_model, num_parameters, param
 from charlm.networks.implementations import choose_implementation
 from charlm.networks.language_model import CharLM
 from charlm.networks.recurrent import State, last_outputs
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 from charlm.text.vocabulary import Vocabulary
 
 T, B, V, H = 3, 2, 6, 4

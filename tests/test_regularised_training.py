@@ -13,9 +13,9 @@ from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
 from charlm.errors import ConfigError
+from charlm.evaluation.characters import score_characters
 from charlm.evaluation.gaps import score_gaps
 from charlm.evaluation.reading import evaluate
-from charlm.evaluation.scoring import score_characters
 from charlm.generation.infill import fill_gap
 from charlm.generation.sampling import sample_text, writing_half
 from charlm.library import train
@@ -24,8 +24,9 @@ from charlm.networks.building import Network, build_model
 from charlm.networks.implementations import choose_implementation
 from charlm.networks.language_model import CharLM
 from charlm.networks.recurrent import State
-from charlm.settings.layers import load_settings
-from charlm.settings.schema import ModelSettings, Settings
+from charlm.settings.loading import load_settings
+from charlm.settings.model import ModelSettings
+from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Vocabulary
 from charlm.text.windows import Window
 from charlm.training import loop

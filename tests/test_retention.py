@@ -15,14 +15,15 @@ from charlm.errors import StorageError
 from charlm.library import train_reports
 from charlm.runs import writer
 from charlm.runs.checkpoints import load_checkpoint, step_of
-from charlm.runs.folder import Run
-from charlm.settings.schema import CheckpointSettings, Settings
+from charlm.runs.run import Run
+from charlm.settings.schema import Settings
+from charlm.settings.training import CheckpointSettings
 from charlm.settings.values import Period
-from charlm.training.reports import End, Evaluation, Report, Step, Unsaved
+from charlm.training.events import End, Evaluation, Step, TrainingEvent, Unsaved
 from charlm.training.saving import RETRY_SECONDS
 
 MakeSettings = Callable[..., Settings]
-Fit = Callable[..., list[Report]]
+Fit = Callable[..., list[TrainingEvent]]
 # Evaluations at 4, 8, 12 and 16; an epoch has 7 steps.
 SMALL = ("sampling.seq_len=96", "train.max_steps=16", "train.eval_every=4")
 # With frozen weights the first evaluation stays the best.
@@ -33,7 +34,7 @@ FROZEN = "optimizer.learning_rate=1e-30"
 def fit(tiny_settings: MakeSettings, tmp_path: Path) -> Fit:
     """Return what trains a run of a name."""
 
-    def train(name: str, *overrides: str, **options: Any) -> list[Report]:
+    def train(name: str, *overrides: str, **options: Any) -> list[TrainingEvent]:
         return list(train_reports(tiny_settings(*SMALL, *overrides), name=name, runs_dir=tmp_path, **options))
 
     return train
@@ -195,7 +196,7 @@ def test_a_failed_save_is_told_and_tried_again_after_half_a_minute(
         write(run, checkpoint)
 
     monkeypatch.setattr(writer, "write_checkpoint", failing)
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     settings = tiny_settings(*SMALL, "train.eval_every=4", "train.max_steps=14", "checkpoint.minutes=60")
     for report in train_reports(settings, name="run", runs_dir=tmp_path):
         reports.append(report)

@@ -16,8 +16,8 @@ from charlm.library import open_run, train
 from charlm.runs.checkpoints import Checkpoint, write_checkpoint
 from charlm.runs.creation import check_new_name, check_run_name, create_run
 from charlm.runs.durable import append_lines
-from charlm.runs.folder import Run, find_run, find_unfinished, list_runs, runs_folder
 from charlm.runs.ownership import take_ownership
+from charlm.runs.run import Run, find_run, find_unfinished, list_runs, runs_folder
 from charlm.runs.writer import RunWriter
 from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Vocabulary

@@ -20,7 +20,7 @@ from charlm.generation.filters import Filters, filter_logits
 from charlm.generation.sampling import BLOCK_ROWS, sample_text, sample_texts, stop_before
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 from charlm.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary("abcdef")

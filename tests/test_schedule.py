@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from charlm.evaluation.figure import Figure
-from charlm.settings.optimisation import OptimizerSettings
+from charlm.settings.optimizer import OptimizerSettings
 from charlm.settings.schema import Settings
 from charlm.training.progress import Progress
 from charlm.training.schedule import fix_schedule_length, learning_rate_at, planned_steps

@@ -29,17 +29,18 @@ from torch import Tensor
 from typer.testing import Result
 
 import charlm
-from charlm.console.scoring import BANDS, show_characters, show_lines, visible
+from charlm.console.surprise import BANDS, show_characters, show_lines, visible
 from charlm.errors import ConfigError, DivergedError, TextError
+from charlm.evaluation.characters import ScoredCharacter, score_characters
 from charlm.evaluation.lines import ScoredLine, join_lines, most_surprising, score_lines_alone
 from charlm.evaluation.reading import evaluate
-from charlm.evaluation.scoring import ScoredCharacter, score_characters
 from charlm.library import Model
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network, build_model
 from charlm.networks.leaky import WARNING
-from charlm.runs.folder import Run
-from charlm.settings.schema import ModelSettings, Settings
+from charlm.runs.run import Run
+from charlm.settings.model import ModelSettings
+from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Ids, Vocabulary
 
 Charlm = Callable[..., Result]

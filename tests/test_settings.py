@@ -15,16 +15,12 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from charlm.settings.diagnosis import known_keys
-from charlm.settings.layers import (
-    check_layer,
-    dump_settings,
-    load_run_settings,
-    load_settings,
-    shipped_names,
-    text_layer,
-)
-from charlm.settings.schema import DEFAULT_EPOCHS, Period, Settings
+from charlm.settings.layers import shipped_names, text_layer
+from charlm.settings.loading import check_layer, dump_settings, load_run_settings, load_settings
+from charlm.settings.schema import Settings
 from charlm.settings.template import commented_defaults
+from charlm.settings.training import DEFAULT_EPOCHS
+from charlm.settings.values import Period
 from charlm.text.known import corpus_names
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from charlm.library import train
-from charlm.settings.layers import load_settings, shipped_names
+from charlm.settings.layers import shipped_names
+from charlm.settings.loading import load_settings
 from charlm.settings.schema import Settings
 
 REPOSITORY = Path(__file__).parent.parent

@@ -19,7 +19,7 @@ from typer.testing import Result
 
 import charlm
 from charlm.runs.checkpoints import load_checkpoint
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 
 Charlm = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]

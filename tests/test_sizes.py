@@ -13,12 +13,13 @@ from typer.testing import Result
 
 from charlm.errors import ConfigError
 from charlm.networks.building import build_model, parameter_shapes
-from charlm.settings.layers import load_settings
-from charlm.settings.schema import ModelSettings, Settings
-from charlm.training import sizes
+from charlm.settings.loading import load_settings
+from charlm.settings.model import ModelSettings
+from charlm.settings.schema import Settings
+from charlm.training import footprint
 from charlm.training.averaging import WeightAverage
+from charlm.training.footprint import physical_memory, require_memory, training_size
 from charlm.training.optimizer import build_optimizer
-from charlm.training.sizes import physical_memory, require_memory, training_size
 from charlm.training.step import window_loss
 
 SIZES = {"hidden_size": 6, "num_layers": 2}
@@ -164,16 +165,16 @@ def test_what_is_larger_than_the_machine_is_refused_with_what_to_lower(overrides
 def test_what_just_fits_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings()
     needed = training_size(settings, 80).num_bytes
-    monkeypatch.setattr(sizes, "physical_memory", lambda: needed)
+    monkeypatch.setattr(footprint, "physical_memory", lambda: needed)
     require_memory(settings, 80)
-    monkeypatch.setattr(sizes, "physical_memory", lambda: needed - 1)
+    monkeypatch.setattr(footprint, "physical_memory", lambda: needed - 1)
     with pytest.raises(ConfigError):
         require_memory(settings, 80)
 
 
 def test_a_containers_limit_counts_where_it_is_lower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(sizes, "CONTAINER_LIMIT", limit)
+    monkeypatch.setattr(footprint, "CONTAINER_LIMIT", limit)
     machine = physical_memory()
     assert machine is not None
     assert machine > 10**8
@@ -190,7 +191,7 @@ def test_train_refuses_a_model_larger_than_memory_and_leaves_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sizes, "physical_memory", lambda: 100_000)
+    monkeypatch.setattr(footprint, "physical_memory", lambda: 100_000)
     result = charlm_command("train", *tiny_options, f"--set={setting}", f"--runs-dir={tmp_path / 'runs'}")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("charlm: training takes at least ")

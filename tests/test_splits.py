@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.errors import TextError
-from charlm.settings.schema import CorpusSettings
-from charlm.text.encoding import Corpus
+from charlm.settings.corpus import CorpusSettings
+from charlm.text.corpus import Corpus
 from charlm.text.splits import Split, split_corpus, split_sizes
 from charlm.text.vocabulary import Vocabulary
 

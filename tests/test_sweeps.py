@@ -20,13 +20,13 @@ import pytest
 
 import charlm
 from charlm.errors import ConfigError, RunInUseError, StorageError
-from charlm.runs.folder import Run
 from charlm.runs.ownership import owner_of, take_ownership
-from charlm.settings.layers import load_settings
+from charlm.runs.run import Run
+from charlm.settings.loading import load_settings
 from charlm.sweeps import sweeping, tasks
+from charlm.sweeps.events import SweepEnd, SweepStart, TrialEnd, Waiting, WorkerLost
 from charlm.sweeps.ledger import LEDGER
 from charlm.sweeps.output import BEST, RESULTS, TABLE
-from charlm.sweeps.reports import SweepEnd, SweepStart, TrialEnd, Waiting, WorkerLost
 from charlm.sweeps.results import Results
 from charlm.sweeps.workers import MAX_LOSSES, WorkerProcesses, Workers, divide_cores, num_cores
 

@@ -19,10 +19,10 @@ import pytest
 
 import charlm
 from charlm.errors import ConfigError, StorageError
-from charlm.runs.folder import Run
 from charlm.runs.ownership import owner_of
+from charlm.runs.run import Run
 from charlm.sweeps import cluster
-from charlm.sweeps.reports import SweepEnd, SweepReport
+from charlm.sweeps.events import SweepEnd, SweepEvent
 
 SWEEP = "base: base.yaml\nname: grid\nspace:\n  model.cell: [rnn, gru]\n  model.hidden_size: [4, 8]\n"
 SCHEDULER = "from distributed.cli.dask_scheduler import main; main()"
@@ -113,7 +113,7 @@ def test_a_scheduler_that_is_gone_ends_the_sweep_and_nothing_is_lost(
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 3)
     folder = tmp_path / "runs" / "grid"
 
-    def lose_scheduler(_: SweepReport) -> None:
+    def lose_scheduler(_: SweepEvent) -> None:
         if any(len(Run(path).checkpoint_paths()) > 1 for path in folder.iterdir() if path.is_dir()):
             dask.scheduler.kill()
 

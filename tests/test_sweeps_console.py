@@ -15,10 +15,19 @@ from charlm.console.sweep_results import show_results
 from charlm.console.sweeps import SweepView
 from charlm.evaluation.spread import Spread
 from charlm.settings.schema import Settings
+from charlm.sweeps.events import (
+    RungDecided,
+    SweepEnd,
+    SweepProgress,
+    SweepStart,
+    TrialEnd,
+    TrialStart,
+    Waiting,
+    WorkerLost,
+)
 from charlm.sweeps.plan import Plan, Trial
-from charlm.sweeps.reading import read_plan
-from charlm.sweeps.reports import Progress, RungDecided, SweepEnd, SweepStart, TrialEnd, TrialStart, Waiting, WorkerLost
 from charlm.sweeps.results import Configuration, Results
+from charlm.sweeps.sweep_file import read_plan
 from charlm.sweeps.tasks import Outcome
 
 SWEEP = """
@@ -62,7 +71,9 @@ def trial(cell: str, seed: int = 0) -> Trial:
     return Trial(name, 0, (), {"model.cell": cell}, seed, Settings())
 
 
-def ended(cell: str, value: float | None, progress: Progress, seed: int = 0, reason: str | None = None) -> TrialEnd:
+def ended(
+    cell: str, value: float | None, progress: SweepProgress, seed: int = 0, reason: str | None = None
+) -> TrialEnd:
     """Return a made-up trial's end at step 100."""
     figures = {} if value is None else {"val_bpc": value}
     status = "failed" if reason else "cut" if value is None else "reached"
@@ -72,7 +83,9 @@ def ended(cell: str, value: float | None, progress: Progress, seed: int = 0, rea
 
 def start(plan: Plan, num_ended: int = 0) -> SweepStart:
     """Return the first report of a sweep of six trials."""
-    return SweepStart(plan, Path("runs/made-up"), 6, num_ended, "2 workers of 1 thread", Progress(100, 6, num_ended))
+    return SweepStart(
+        plan, Path("runs/made-up"), 6, num_ended, "2 workers of 1 thread", SweepProgress(100, 6, num_ended)
+    )
 
 
 def configuration(number: int, cell: str, bpc: float, **options: Any) -> Configuration:
@@ -111,12 +124,12 @@ def test_elsewhere_each_trial_is_a_line_with_its_place_figure_and_time(
     with view.showing():
         view.show(start(plan))
         view.show(TrialStart(trial("rnn"), 100))
-        view.show(ended("rnn", 2.5, Progress(100, 6, 1)))
-        view.show(ended("gru", None, Progress(100, 6, 2), reason="loss is not a number"))
-        view.show(ended("lstm", None, Progress(100, 6, 2)))
+        view.show(ended("rnn", 2.5, SweepProgress(100, 6, 1)))
+        view.show(ended("gru", None, SweepProgress(100, 6, 2), reason="loss is not a number"))
+        view.show(ended("lstm", None, SweepProgress(100, 6, 2)))
         view.show(WorkerLost(1))
         view.show(WorkerLost(2))
-        view.show(RungDecided(100, 1, 3, Progress(300, 2, 0)))
+        view.show(RungDecided(100, 1, 3, SweepProgress(300, 2, 0)))
         view.show(Waiting((trial("rnn"),)))
     out, lines = capsys.readouterr()
     assert out == ""
@@ -142,7 +155,7 @@ def test_quiet_draws_nothing(plan: Plan, terminal: Console) -> None:
     view = SweepView(quiet=True)
     with view.showing():
         view.show(start(plan))
-        view.show(ended("rnn", 2.5, Progress(100, 6, 1)))
+        view.show(ended("rnn", 2.5, SweepProgress(100, 6, 1)))
     assert drawn(terminal) == ""
 
 
@@ -153,7 +166,7 @@ def test_the_live_table_shows_the_bar_what_runs_and_what_has_ended(plan: Plan, t
         view.show(TrialStart(trial("rnn"), 100))
         view.show(TrialStart(trial("gru", 1), 100))
         drawn(terminal)
-        view.show(ended("rnn", 2.5, Progress(100, 6, 1)))
+        view.show(ended("rnn", 2.5, SweepProgress(100, 6, 1)))
         shown = drawn(terminal)
         assert "1/6 at step 100" in shown
         titles, first, second = [line.split() for line in shown.splitlines() if "seed" in line or "trial" in line]
@@ -161,9 +174,9 @@ def test_the_live_table_shows_the_bar_what_runs_and_what_has_ended(plan: Plan, t
         assert first == ["rnn-seed0-00000000", "rnn", "100", "2.5000", "1.2", "s"]
         assert second[:3] == ["gru-seed1-00000000", "gru", "100"]
         # What fails is told above the table, where it stays.
-        view.show(ended("gru", None, Progress(100, 6, 2), seed=1, reason="loss is not a number"))
+        view.show(ended("gru", None, SweepProgress(100, 6, 2), seed=1, reason="loss is not a number"))
         assert "gru-seed1-00000000 step 100  failed: loss is not a number" in drawn(terminal)
-        view.show(RungDecided(100, 1, 3, Progress(300, 2, 0)))
+        view.show(RungDecided(100, 1, 3, SweepProgress(300, 2, 0)))
         assert "0/2 at step 300" in drawn(terminal)
         view.show(SweepEnd(Path(), None, results()))
     assert "trial" not in drawn(terminal)
@@ -174,7 +187,7 @@ def test_the_live_table_never_outgrows_the_terminal(plan: Plan, terminal: Consol
     with view.showing():
         view.show(start(plan))
         for seed in range(40):
-            view.show(ended("rnn", 2.5, Progress(100, 60, seed + 1), seed=seed))
+            view.show(ended("rnn", 2.5, SweepProgress(100, 60, seed + 1), seed=seed))
         for seed in range(5):
             view.show(TrialStart(trial("gru", seed), 100))
         drawn(terminal)
@@ -192,7 +205,7 @@ def test_of_the_live_table_only_the_name_is_cut_where_the_terminal_is_narrow(pla
     with view.showing():
         view.show(start(plan))
         drawn(terminal)
-        view.show(ended("lstm", 2.5, Progress(100, 6, 1)))
+        view.show(ended("lstm", 2.5, SweepProgress(100, 6, 1)))
         (row,) = [line for line in drawn(terminal).splitlines() if "lstm-" in line]
     name, *rest = row.split()
     assert name.endswith("…")
@@ -204,9 +217,9 @@ def test_of_the_live_table_only_the_name_is_cut_where_the_terminal_is_narrow(pla
 def test_the_best_so_far_stands_out(plan: Plan, direction: str, best: str) -> None:
     view = SweepView()
     view.show(start(replace(plan, direction=direction)))  # pyright: ignore[reportArgumentType]
-    view.show(ended("lstm", 2.75, Progress(100, 6, 1)))
-    view.show(ended("rnn", 2.5, Progress(100, 6, 2)))
-    view.show(ended("gru", 3.0, Progress(100, 6, 3)))
+    view.show(ended("lstm", 2.75, SweepProgress(100, 6, 1)))
+    view.show(ended("rnn", 2.5, SweepProgress(100, 6, 2)))
+    view.show(ended("gru", 3.0, SweepProgress(100, 6, 3)))
     assert [line.style for line in view.ended] == [
         "green",
         *("green" if each == best else "dim" for each in ("rnn", "gru")),

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import Result
 
 from charlm.errors import ConfigError
-from charlm.settings.layers import load_settings
+from charlm.settings.loading import load_settings
 from charlm.sweeps.plan import Plan, make_trials, run_settings
-from charlm.sweeps.reading import plan_seeds, read_plan, shipped_sweeps
+from charlm.sweeps.sweep_file import plan_seeds, read_plan, shipped_sweeps
 
 GRID = "space:\n  model.cell: [rnn, gru]\n"
 

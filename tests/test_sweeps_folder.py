@@ -11,15 +11,15 @@ import pytest
 import yaml
 
 from charlm.errors import ConfigError, RunInUseError, StorageError
-from charlm.runs.folder import Run
 from charlm.runs.ownership import take_ownership
-from charlm.settings.layers import dump_settings
+from charlm.runs.run import Run
+from charlm.settings.loading import dump_settings
 from charlm.sweeps import folder as folders
 from charlm.sweeps import ledger as ledgers
 from charlm.sweeps.folder import DEFINITION, own_folder
 from charlm.sweeps.ledger import LEDGER, Ledger
 from charlm.sweeps.plan import Plan
-from charlm.sweeps.reading import read_plan
+from charlm.sweeps.sweep_file import read_plan
 from charlm.sweeps.tasks import Outcome
 
 REACHED = {

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import charlm
-from charlm.runs.folder import Run
-from charlm.settings.layers import load_settings
+from charlm.runs.run import Run
+from charlm.settings.loading import load_settings
+from charlm.sweeps.events import RungDecided, SweepEnd, TrialEnd
 from charlm.sweeps.halving import best_share
-from charlm.sweeps.reading import read_plan
-from charlm.sweeps.reports import RungDecided, SweepEnd, TrialEnd
+from charlm.sweeps.sweep_file import read_plan
 
 CLOCK = ("seconds", "chars_per_second")
 SWEEP = """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from charlm.sweeps.plan import make_trials
-from charlm.sweeps.reading import read_plan
+from charlm.sweeps.sweep_file import read_plan
 
 REPOSITORY = Path(__file__).parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from charlm.settings.layers import load_settings
+from charlm.settings.loading import load_settings
 from charlm.sweeps.halving import entrants, value_at
 from charlm.sweeps.ledger import Ledger
 from charlm.sweeps.output import BEST, RESULTS, TABLE, mean_text, table_csv, write_results
 from charlm.sweeps.plan import Plan, Trial, make_trials
-from charlm.sweeps.reading import read_plan
 from charlm.sweeps.results import Results, figure_names, summarise, varied_keys
+from charlm.sweeps.sweep_file import read_plan
 from charlm.sweeps.tasks import Outcome
 
 GRID = "seeds: 2\nspace:\n  model.hidden_size: [8, 16, 32, 64]\n"

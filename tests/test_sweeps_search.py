@@ -13,14 +13,14 @@ import pytest
 
 import charlm
 from charlm.errors import ConfigError
-from charlm.settings.loading import Place
+from charlm.settings.strict_yaml import Place
 from charlm.sweeps import search
+from charlm.sweeps.events import SweepEnd, TrialEnd
 from charlm.sweeps.ledger import LEDGER
-from charlm.sweeps.reading import read_plan
-from charlm.sweeps.reports import SweepEnd, TrialEnd
 from charlm.sweeps.results import pareto_front
 from charlm.sweeps.search import belongs, importance, suggest
 from charlm.sweeps.space import Options, Point, Range, Setting, Space, values_text
+from charlm.sweeps.sweep_file import read_plan
 
 PLACE = Place("sweep.yaml", 1)
 SPACE = Space(

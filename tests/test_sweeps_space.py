@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from charlm.settings.diagnosis import known_keys
-from charlm.settings.loading import Place, parse_yaml
+from charlm.settings.strict_yaml import Place, parse_yaml
 from charlm.sweeps.dimensions import is_count, read_space
 from charlm.sweeps.space import Options, Range, Scale, Space
 

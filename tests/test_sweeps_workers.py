@@ -17,12 +17,12 @@ import pytest
 
 import charlm
 from charlm.errors import ConfigError, StoppedError, StorageError
-from charlm.runs.folder import Run
 from charlm.runs.ownership import Ownership, owner_of, take_ownership
-from charlm.settings.layers import load_settings
+from charlm.runs.run import Run
+from charlm.settings.loading import load_settings
 from charlm.sweeps import cluster, sweeping, tasks, workers
-from charlm.sweeps.reading import read_plan
-from charlm.sweeps.reports import SweepEnd, SweepStart, TrialStart
+from charlm.sweeps.events import SweepEnd, SweepStart, TrialStart
+from charlm.sweeps.sweep_file import read_plan
 from charlm.sweeps.tasks import Outcome, Task, closing_figures, run_task, watch_owner
 from charlm.sweeps.workers import MAX_LOSSES, Loss, Workers, divide_cores, local_workers
 

@@ -18,12 +18,12 @@ from charlm.errors import ConfigError, DivergedError, TextError
 from charlm.generation.filters import Filters
 from charlm.library import train_reports
 from charlm.runs.checkpoints import load_checkpoint
-from charlm.runs.folder import Run
-from charlm.settings.layers import load_settings
+from charlm.runs.run import Run
+from charlm.settings.loading import load_settings
 from charlm.settings.schema import Settings
-from charlm.training.reports import End, Evaluation, Report, Samples, Start, Step
+from charlm.training.events import End, Evaluation, Samples, Start, Step, TrainingEvent
 
-Kind = TypeVar("Kind", bound=Report)
+Kind = TypeVar("Kind", bound=TrainingEvent)
 MakeSettings = Callable[..., Settings]
 # Of the tiny settings: 2,700 characters of training text in windows of 4 x 16.
 STEPS_PER_EPOCH = 42
@@ -36,7 +36,7 @@ class Training:
     """A finished run and all it reported."""
 
     run: Run
-    reports: Sequence[Report]
+    reports: Sequence[TrainingEvent]
 
     def of(self, kind: type[Kind]) -> list[Kind]:
         """Return its reports of one kind."""

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import Result
 
 from charlm.runs.creation import create_run
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 
 Charlm = Callable[..., Result]

@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from charlm.errors import TextError
-from charlm.settings.schema import UnknownPolicy
+from charlm.settings.corpus import UnknownPolicy
 from charlm.text.encoding import count_characters, encode_text, encoded_chunks, hash_ids
 from charlm.text.vocabulary import Vocabulary, build_vocabulary
 

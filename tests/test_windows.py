@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.errors import TextError
-from charlm.settings.schema import SamplingSettings
+from charlm.settings.corpus import SamplingSettings
 from charlm.text.windows import Window, num_dropped, num_windows, read_windows
 
 METHODS = ("consecutive", "random")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from charlm.benchmarks.sizes import Sizes
-from charlm.settings.schema import Cell
+from charlm.settings.model import Cell
 from charlm.text.windows import Window
 
 CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}

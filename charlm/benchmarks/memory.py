@@ -17,7 +17,7 @@ import torch
 
 from charlm.benchmarks.sizes import Sizes
 from charlm.benchmarks.subjects import Subject, training_steps
-from charlm.settings.schema import Cell
+from charlm.settings.model import Cell
 
 NUM_STEPS = 8
 STATUS = Path("/proc/self/status")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from charlm.networks.recurrent import NUM_GATES
-from charlm.settings.schema import Cell
+from charlm.settings.model import Cell
 
 
 @dataclass(frozen=True)

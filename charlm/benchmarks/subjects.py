@@ -14,12 +14,14 @@ from torch.nn.functional import cross_entropy
 
 from charlm.benchmarks.classic import ClassicLM, classic_stream, classic_training_steps
 from charlm.benchmarks.sizes import ProductShape, Sizes
-from charlm.generation.native import CHARS_AT_ONCE
+from charlm.generation.native_writer import CHARS_AT_ONCE
 from charlm.generation.sampling import sample_text, sample_texts
 from charlm.networks.building import build_model
 from charlm.networks.implementations import Chosen
 from charlm.networks.language_model import CharLM
-from charlm.settings.schema import Cell, ModelSettings, SamplingSettings, Settings
+from charlm.settings.corpus import SamplingSettings
+from charlm.settings.model import Cell, ModelSettings
+from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Vocabulary
 from charlm.text.windows import Window
 from charlm.training.optimizer import build_optimizer

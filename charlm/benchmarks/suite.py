@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from charlm.benchmarks.measuring import measure_in_turn
+from charlm.benchmarks.findings import Findings, Measurement, Sgemm, Unit, What
 from charlm.benchmarks.memory import can_measure_memory, measure_memory
-from charlm.benchmarks.records import Comparison, Findings, Sgemm, Unit, What
 from charlm.benchmarks.sizes import Sizes, layer_flops, sgemm_shape
 from charlm.benchmarks.subjects import (
     NUM_TEXTS,
@@ -24,20 +23,21 @@ from charlm.benchmarks.subjects import (
     stream,
     training_steps,
 )
+from charlm.benchmarks.timing import measure_in_turn
 from charlm.errors import ConfigError
 from charlm.networks.implementations import Chosen, missing_in_kernels
 from charlm.networks.recurrent import StackShape
-from charlm.settings.schema import Cell
-from charlm.training.experiment import machine_facts
+from charlm.settings.model import Cell
+from charlm.training.environment import machine_facts
 
 # Takes (measurements done, of how many, the next one's name).
-Progress = Callable[[int, int, str], None]
+Observer = Callable[[int, int, str], None]
 Rounds = tuple[float, ...]
 GIGA = 1e9
 
 
 @dataclass(frozen=True)
-class Plan:
+class Benchmark:
     """What to compare.
 
     Args:
@@ -80,18 +80,18 @@ def _missing_kernels(device: torch.device) -> str | None:
     return missing_in_kernels(StackShape("lstm", input_size=1, hidden_size=1), device.type)
 
 
-def run_benchmark(plan: Plan, progress: Progress) -> Findings:
+def run_benchmark(plan: Benchmark, progress: Observer) -> Findings:
     """Measure everything that a plan names."""
-    measurements: Mapping[What, tuple[Callable[[Plan, Cell], list[Comparison]], ...]] = {
+    measurements: Mapping[What, tuple[Callable[[Benchmark, Cell], list[Measurement]], ...]] = {
         "layer": (compare_layers,),
         "step": (compare_steps,),
         "generation": (compare_streams, compare_texts),
         "memory": (compare_memory,),
     }
-    todo: list[tuple[What, Callable[[Plan, Cell], list[Comparison]], Cell]] = [
+    todo: list[tuple[What, Callable[[Benchmark, Cell], list[Measurement]], Cell]] = [
         (what, compare, cell) for what in plan.whats for compare in measurements[what] for cell in plan.cells
     ]
-    comparisons: list[Comparison] = []
+    comparisons: list[Measurement] = []
     for done, (what, compare, cell) in enumerate(todo):
         progress(done, len(todo), f"{what}, {cell}")
         comparisons += compare(plan, cell)
@@ -106,7 +106,7 @@ def run_benchmark(plan: Plan, progress: Progress) -> Findings:
     )
 
 
-def compare_layers(plan: Plan, cell: Cell) -> list[Comparison]:
+def compare_layers(plan: Benchmark, cell: Cell) -> list[Measurement]:
     """Compare layer steps, beside torch's matrix product."""
     shape, flops = sgemm_shape(cell, plan.sizes), layer_flops(cell, plan.sizes)
     works: dict[str, Work] = {name: layer_steps(name, cell, plan.sizes, plan.device) for name in plan.subjects}
@@ -117,14 +117,14 @@ def compare_layers(plan: Plan, cell: Cell) -> list[Comparison]:
     return [replace(row, gflops=_rates(flops / GIGA, seconds[row.implementation]), sgemm_gflops=sgemm) for row in rows]
 
 
-def compare_steps(plan: Plan, cell: Cell) -> list[Comparison]:
+def compare_steps(plan: Benchmark, cell: Cell) -> list[Measurement]:
     """Compare whole training steps."""
     works = {name: training_steps(name, cell, plan.sizes, plan.device) for name in plan.subjects}
     seconds = measure_in_turn(works, rounds=plan.rounds, device=plan.device)
     return _against_classic(plan, "step", cell, "ms", _all(seconds, _milliseconds))
 
 
-def compare_streams(plan: Plan, cell: Cell) -> list[Comparison]:
+def compare_streams(plan: Benchmark, cell: Cell) -> list[Measurement]:
     """Compare the writing of one text."""
     works = {name: stream(name, cell, plan.sizes, plan.device) for name in plan.subjects}
     seconds = measure_in_turn(works, rounds=plan.rounds, device=plan.device)
@@ -132,7 +132,7 @@ def compare_streams(plan: Plan, cell: Cell) -> list[Comparison]:
     return [replace(row, num_texts=1) for row in _against_classic(plan, "generation", cell, "chars_per_second", rates)]
 
 
-def compare_texts(plan: Plan, cell: Cell) -> list[Comparison]:
+def compare_texts(plan: Benchmark, cell: Cell) -> list[Measurement]:
     """Compare texts written side by side with the same ones one by one, each implementation with itself."""
     works: dict[str, Work] = {}
     for name in plan.implementations:
@@ -140,7 +140,7 @@ def compare_texts(plan: Plan, cell: Cell) -> list[Comparison]:
         works[f"{name}, side by side"] = joint_texts(name, cell, plan.sizes, plan.device)
     seconds = measure_in_turn(works, rounds=plan.rounds, device=plan.device)
     return [
-        Comparison(
+        Measurement(
             what="generation",
             cell=cell,
             implementation=name,
@@ -154,15 +154,17 @@ def compare_texts(plan: Plan, cell: Cell) -> list[Comparison]:
     ]
 
 
-def compare_memory(plan: Plan, cell: Cell) -> list[Comparison]:
+def compare_memory(plan: Benchmark, cell: Cell) -> list[Measurement]:
     """Compare what training steps add to the peak of memory, in one round: it hardly varies."""
     growths = measure_memory(plan.subjects, cell, plan.sizes, plan.device)
     values = {name: (float(growth),) for name, growth in zip(plan.subjects, growths, strict=True)}
     return _against_classic(plan, "memory", cell, "bytes", values)
 
 
-def _against_classic(plan: Plan, what: What, cell: Cell, unit: Unit, values: Mapping[str, Rounds]) -> list[Comparison]:
-    return [Comparison(what, cell, name, unit, values["classic"], values[name]) for name in plan.implementations]
+def _against_classic(
+    plan: Benchmark, what: What, cell: Cell, unit: Unit, values: Mapping[str, Rounds]
+) -> list[Measurement]:
+    return [Measurement(what, cell, name, unit, values["classic"], values[name]) for name in plan.implementations]
 
 
 def _all(values: Mapping[str, Rounds], convert: Callable[[Rounds], Rounds]) -> dict[str, Rounds]:

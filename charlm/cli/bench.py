@@ -13,7 +13,7 @@ from charlm.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
-    from charlm.benchmarks.records import What
+    from charlm.benchmarks.findings import What
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -56,12 +56,12 @@ def bench(
     import torch
 
     from charlm.benchmarks.sizes import Sizes
-    from charlm.benchmarks.suite import Plan, default_implementations, run_benchmark
+    from charlm.benchmarks.suite import Benchmark, default_implementations, run_benchmark
     from charlm.console.benchmarks import benchmark_progress, show_findings
     from charlm.console.terminal import print_json
 
     target = _device(device)
-    plan = Plan(
+    plan = Benchmark(
         whats=_chosen("--what", what, ("layer", "step", "generation", "memory")) or _all_whats(),
         cells=_chosen("--cell", cell, ("rnn", "gru", "lstm")) or ("rnn", "gru", "lstm"),
         implementations=_chosen("--implementation", implementation, ("native", "torch", "reference"))

@@ -77,7 +77,7 @@ def compare(
 
 def _print(comparison: Comparison, flag: str) -> None:
     """Print the rows in the form that a flag asks for, and on standard error what does not compare."""
-    from charlm.console.comparison import print_csv, print_markdown, show_comparison
+    from charlm.console.compared_runs import print_csv, print_markdown, show_comparison
     from charlm.console.terminal import is_live, print_json
 
     if flag == "--json":

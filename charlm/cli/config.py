@@ -23,7 +23,7 @@ def show(config: ConfigOption = None, set_: SetOption = None) -> None:
 
         charlm config show --config lyrics-gru --set model.hidden_size=128
     """
-    from charlm.settings.layers import dump_settings, load_settings
+    from charlm.settings.loading import dump_settings, load_settings
 
     typer.echo(dump_settings(load_settings(*(config or []), overrides=set_ or [])), nl=False)
 
@@ -41,7 +41,8 @@ def check(
         charlm config check my.yaml
     """
     from charlm.errors import printable
-    from charlm.settings.layers import MAX_NAME, load_settings
+    from charlm.settings.layers import MAX_NAME
+    from charlm.settings.loading import load_settings
 
     load_settings(*files, overrides=set_ or [])
     typer.echo(f"{', '.join(printable(file, MAX_NAME) for file in files)}: good")

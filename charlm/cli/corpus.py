@@ -50,7 +50,7 @@ def describe_corpus(
     from dataclasses import asdict
 
     from charlm.console.corpora import show_statistics
-    from charlm.text.corpus import hash_files, read_files
+    from charlm.text.files import hash_files, read_files
     from charlm.text.known import KNOWN_CORPORA, standard_split
     from charlm.text.statistics import describe_text
 

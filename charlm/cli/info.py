@@ -11,7 +11,7 @@ from charlm.cli.arguments import JsonOption, RunsDirOption
 from charlm.errors import CharlmError
 
 if TYPE_CHECKING:
-    from charlm.runs.folder import Run
+    from charlm.runs.run import Run
 
 
 def info(
@@ -30,11 +30,11 @@ def info(
     """
     from charlm.console.runs import show_machine, show_run, show_runs
     from charlm.console.terminal import print_json
-    from charlm.runs.folder import find_run, list_runs, runs_folder
+    from charlm.runs.run import find_run, list_runs, runs_folder
 
     folder = runs_folder(runs_dir)
     if machine:
-        from charlm.training.experiment import machine_facts
+        from charlm.training.environment import machine_facts
 
         facts = machine_facts()
         print_json(facts) if json_ else show_machine(facts)

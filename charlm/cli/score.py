@@ -19,8 +19,8 @@ from charlm.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from charlm.evaluation.characters import ScoredCharacter
     from charlm.evaluation.lines import ScoredLine
-    from charlm.evaluation.scoring import ScoredCharacter
     from charlm.library import Model
 
 
@@ -65,7 +65,7 @@ def score(
     has_lines = _has_lines(per_line, odd, alone)
     choice = read_checkpoint_choice(checkpoint)
     from charlm.console.evaluation import evaluation_progress
-    from charlm.console.scoring import show_characters, show_lines
+    from charlm.console.surprise import show_characters, show_lines
     from charlm.console.terminal import print_json
     from charlm.library import open_run, score_lines
     from charlm.library import score as score_characters

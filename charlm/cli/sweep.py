@@ -12,8 +12,8 @@ from charlm.cli.signals import Signals
 from charlm.errors import STOP_CODES, FailedTrialsError, StoppedError
 
 if TYPE_CHECKING:
+    from charlm.sweeps.events import SweepEnd
     from charlm.sweeps.plan import Plan
-    from charlm.sweeps.reports import SweepEnd
 
 
 def sweep(
@@ -40,7 +40,7 @@ def sweep(
         charlm sweep my-sweep.yaml --jobs 2 --json
     """
     # The whole file is checked before torch takes its time to load.
-    from charlm.sweeps.reading import read_plan
+    from charlm.sweeps.sweep_file import read_plan
 
     plan = read_plan(file, overrides=set_ or [])
     run_plan(context, plan, jobs=jobs, scheduler=scheduler, runs_dir=runs_dir, quiet=quiet, as_json=json_)
@@ -64,7 +64,7 @@ def run_plan(
     """
     from charlm.console.sweeps import SweepView
     from charlm.library import sweep_reports
-    from charlm.sweeps.reports import SweepEnd
+    from charlm.sweeps.events import SweepEnd
 
     signals = context.obj if isinstance(context.obj, Signals) else Signals()
     reports = sweep_reports(plan, runs_dir=runs_dir, jobs=jobs, scheduler=scheduler, should_stop=signals.requested)

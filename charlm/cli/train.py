@@ -17,7 +17,7 @@ from charlm.errors import STOP_CODES, ConfigError, StoppedError, printable
 
 if TYPE_CHECKING:
     from charlm.settings.schema import Settings
-    from charlm.training.reports import End
+    from charlm.training.events import End
 
 
 def train(
@@ -61,7 +61,7 @@ def train(
         if resume:
             raise ConfigError("--seeds makes a sweep, which goes on by itself: leave --resume out")
         from charlm.cli.sweep import run_plan
-        from charlm.sweeps.reading import plan_seeds
+        from charlm.sweeps.sweep_file import plan_seeds
 
         plan = plan_seeds(_settings(config or [], corpus or [], set_ or []), seeds, name=run)
         run_plan(context, plan, jobs=None, scheduler=None, runs_dir=runs_dir, quiet=quiet, as_json=json_)
@@ -89,7 +89,7 @@ def _train(
     # After the settings are checked: torch takes its time to load.
     from charlm.console.training import TrainingView
     from charlm.library import train_reports
-    from charlm.training.reports import End
+    from charlm.training.events import End
 
     reports = train_reports(
         settings, name=name, runs_dir=runs_dir, resume=resume, overrides=overrides, should_stop=signals.requested
@@ -107,7 +107,8 @@ def _train(
 
 
 def _settings(config: list[str], corpus: list[str], overrides: list[str]) -> Settings:
-    from charlm.settings.layers import keyed_layer, load_settings
+    from charlm.settings.layers import keyed_layer
+    from charlm.settings.loading import load_settings
 
     if corpus.count("-") > 1:
         raise ConfigError("--corpus - can stand once: there is one standard input")

@@ -23,7 +23,7 @@ def verify(
     """
     from charlm.console.runs import show_verdicts
     from charlm.console.terminal import print_json
-    from charlm.runs.folder import find_run, runs_folder
+    from charlm.runs.run import find_run, runs_folder
     from charlm.training.verification import verify_run
 
     found = find_run(run, folder=runs_folder(runs_dir))

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from charlm.benchmarks.measuring import Spread, spread
-from charlm.benchmarks.records import Comparison, Findings
+from charlm.benchmarks.findings import Findings, Measurement
+from charlm.benchmarks.timing import MedianRange, median_range
 from charlm.console.terminal import console_for, is_live
 
 # The columns of words stand at the left, those of figures at the right.
@@ -55,12 +55,12 @@ def header_lines(findings: Findings) -> list[str]:
         f"seq_len {sizes.seq_len}, vocab_size {sizes.vocab_size}",
     ]
     if findings.sgemms:
-        rates = ", ".join(f"{each.cell} {spread(each.gflops).median:,.0f}" for each in findings.sgemms)
+        rates = ", ".join(f"{each.cell} {median_range(each.gflops).median:,.0f}" for each in findings.sgemms)
         lines.append(f"sgemm (T*B, H) x (H, gates*H), GFLOP/s: {rates}")
     return [*lines, f"rounds, in turn: {findings.rounds}; medians (lowest to highest)"]
 
 
-def _show_table(console: Console, rows: Sequence[Comparison]) -> None:
+def _show_table(console: Console, rows: Sequence[Measurement]) -> None:
     """Print comparisons of one kind."""
     title, *figures = _titles(rows[0])
     table = [["cell", "implementation", *figures], *map(_cells, rows)]
@@ -72,19 +72,19 @@ def _show_table(console: Console, rows: Sequence[Comparison]) -> None:
         console.print("  ".join(padded), markup=False)
 
 
-def _cells(row: Comparison) -> list[str]:
+def _cells(row: Measurement) -> list[str]:
     ratio = row.ratio
     return [
         row.cell,
         row.implementation,
-        _shown(row, spread(row.theirs)),
-        _shown(row, spread(row.ours)),
+        _shown(row, median_range(row.theirs)),
+        _shown(row, median_range(row.ours)),
         f"{ratio.median:.2f}" + (f" ({ratio.low:.2f} to {ratio.high:.2f})" if len(row.ours) > 1 else ""),
         *([] if row.sgemm_fraction is None else [f"{row.sgemm_fraction.median:.2f}"]),
     ]
 
 
-def _titles(row: Comparison) -> list[str]:
+def _titles(row: Measurement) -> list[str]:
     """Return a table's title and those of its columns of figures."""
     if row.what == "layer":
         return ["layer step, ms: forward, loss, back to all gradients", "classic", "ours", "times as fast", "of sgemm"]
@@ -97,7 +97,7 @@ def _titles(row: Comparison) -> list[str]:
     return ["generation of one text, characters/s", "classic", "ours", "times as fast"]
 
 
-def _shown(row: Comparison, values: Spread) -> str:
+def _shown(row: Measurement, values: MedianRange) -> str:
     if row.unit == "chars_per_second":
         return f"{values.median:,.0f}"
     return f"{values.median / BYTES_A_MIB:.1f}" if row.unit == "bytes" else f"{values.median:.2f}"

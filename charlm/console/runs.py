@@ -12,8 +12,8 @@ from rich.text import Text
 
 from charlm.console.terminal import console_for, is_live
 from charlm.errors import printable
-from charlm.runs.folder import Run
-from charlm.settings.layers import dump_settings
+from charlm.runs.run import Run
+from charlm.settings.loading import dump_settings
 from charlm.training.verification import Verdict
 
 COLUMNS = {

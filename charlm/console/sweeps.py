@@ -19,19 +19,19 @@ from rich.text import Text
 from charlm.console.terminal import console_for, is_live
 from charlm.errors import CharlmError, printable
 from charlm.reports.rows import value_text
-from charlm.runs.folder import Run
-from charlm.sweeps.plan import Trial
-from charlm.sweeps.reports import (
-    Progress,
+from charlm.runs.run import Run
+from charlm.sweeps.events import (
     RungDecided,
     SweepEnd,
-    SweepReport,
+    SweepEvent,
+    SweepProgress,
     SweepStart,
     TrialEnd,
     TrialStart,
     Waiting,
     WorkerLost,
 )
+from charlm.sweeps.plan import Trial
 
 MAX_ENDED = 10
 MAX_VALUE = 40
@@ -87,7 +87,7 @@ class SweepView:
         with self.live:
             yield self
 
-    def show(self, report: SweepReport) -> None:
+    def show(self, report: SweepEvent) -> None:
         """Draw one report."""
         if self.quiet:
             return
@@ -149,7 +149,7 @@ class SweepView:
     def _say(self, text: str, style: str = "") -> None:
         self.console.print(Text(text, style))
 
-    def _restart_bar(self, progress: Progress) -> None:
+    def _restart_bar(self, progress: SweepProgress) -> None:
         """Begin the bar of a rung, at what has ended before."""
         self.bar.reset(self.task, total=progress.num_trials, completed=progress.num_ended, told=_count_text(progress))
 
@@ -178,7 +178,7 @@ class SweepView:
             yield Line(trial, rung, _latest(Run(self.folder / trial.name), self.metric), f"{seconds:.0f} s", "bold")
 
 
-def _count_text(progress: Progress) -> str:
+def _count_text(progress: SweepProgress) -> str:
     total = "" if progress.num_trials is None else f"/{progress.num_trials:,}"
     return f"{progress.num_ended:,}{total}" + ("" if progress.rung is None else f" at step {progress.rung:,}")
 

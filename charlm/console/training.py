@@ -18,7 +18,7 @@ from charlm.console.evaluation import NO_BETTER, baselines_text, interval_text
 from charlm.console.terminal import console_for, is_live
 from charlm.evaluation.figure import Figures
 from charlm.networks.leaky import WARNING
-from charlm.training.reports import Divergence, End, Evaluation, Report, Samples, Start, Step, Unsaved
+from charlm.training.events import Divergence, End, Evaluation, Samples, Start, Step, TrainingEvent, Unsaved
 
 
 class TrainingView:
@@ -51,7 +51,7 @@ class TrainingView:
         with self.progress:
             yield self
 
-    def show(self, report: Report) -> None:
+    def show(self, report: TrainingEvent) -> None:
         """Draw one report."""
         if self.quiet:
             return

@@ -26,7 +26,7 @@ from torch import Tensor
 from charlm.errors import TextError
 from charlm.evaluation.reading import text_tensor
 from charlm.networks.bidirectional import BidirectionalLM
-from charlm.networks.gaps import Surroundings, sweep_gap
+from charlm.networks.gibbs import Surroundings, sweep_gap
 from charlm.networks.language_model import CharLM
 from charlm.networks.recurrent import State
 from charlm.text.vocabulary import Ids

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from charlm.evaluation.characters import BITS_PER_NAT, ScoredCharacter, column, score_windows
 from charlm.evaluation.reading import CHUNK_CHARS
-from charlm.evaluation.scoring import BITS_PER_NAT, ScoredCharacter, column, read_windows
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network
 from charlm.text.vocabulary import Ids, Vocabulary
@@ -103,7 +103,7 @@ def score_lines_alone(
         length = int(lengths[batch[0]])
         texts = np.full((length + 2, len(batch)), newline, dtype=ids.dtype)
         texts[1:-1] = ids[starts[batch] + np.arange(length)[:, None]]
-        for window in read_windows(network, texts, is_backward=is_backward, chunk_chars=chunk_chars):
+        for window in score_windows(network, texts, is_backward=is_backward, chunk_chars=chunk_chars):
             bits[batch] += window.nats.sum(axis=0) * BITS_PER_NAT
             if cloze_bits is not None and window.cloze_nats is not None:
                 cloze_bits[batch] += window.cloze_nats.sum(axis=0) * BITS_PER_NAT

@@ -12,7 +12,7 @@ from charlm.errors import ConfigError
 from charlm.generation.filters import PLAIN, Filters
 from charlm.generation.sampling import BLOCK_ROWS, draw_ids, read_prefix, sample_block, uniform_draws
 from charlm.networks.bidirectional import BidirectionalLM
-from charlm.networks.gaps import Surroundings, sweep_gap
+from charlm.networks.gibbs import Surroundings, sweep_gap
 from charlm.text.vocabulary import Ids, Vocabulary
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from charlm.errors import TextError
 from charlm.generation.filters import PLAIN, Filters, filter_logits
-from charlm.generation.native import is_native, write_natively
+from charlm.generation.native_writer import is_native, write_natively
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network
 from charlm.networks.language_model import CharLM

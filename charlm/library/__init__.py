@@ -8,7 +8,7 @@ from charlm.library.scoring import score, score_lines
 from charlm.library.writing import generate
 from charlm.reports.comparison import compare
 from charlm.reports.plotting import plot_curves
-from charlm.settings.layers import load_settings
+from charlm.settings.loading import load_settings
 from charlm.sweeps.sweeping import sweep, sweep_reports
 from charlm.training.launch import train, train_reports
 

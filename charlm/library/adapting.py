@@ -13,10 +13,10 @@ from charlm.evaluation import dynamic
 from charlm.evaluation.dynamic import Adaptation, DynamicFigure
 from charlm.evaluation.intervals import BlockSums
 from charlm.generation.sampling import writing_half
+from charlm.library.known_parts import choose_text, read_known_parts
 from charlm.library.models import Model, open_run
-from charlm.library.texts import choose_text, read_known_parts
 from charlm.networks.language_model import CharLM
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.text.splits import Split
 from charlm.text.vocabulary import Ids
 

@@ -11,9 +11,9 @@ from charlm.errors import ConfigError
 from charlm.evaluation.novelty import Copying, measure_copying
 from charlm.generation.filters import Filters
 from charlm.generation.sampling import sample_text, writing_half
+from charlm.library.known_parts import choose_text, of_total, read_known_parts
 from charlm.library.models import Model, open_run
-from charlm.library.texts import choose_text, of_total, read_known_parts
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.text.vocabulary import Ids
 
 DEFAULT_NGRAMS = (4, 8, 12, 16, 20, 30, 50)

@@ -15,10 +15,10 @@ from charlm.evaluation.baselines import fit_baselines
 from charlm.evaluation.figure import Figures
 from charlm.evaluation.gaps import GapScore
 from charlm.evaluation.reading import evaluate as evaluate_ids
+from charlm.library.known_parts import of_total, predictable
 from charlm.library.models import Model, open_run
-from charlm.library.texts import of_total, predictable
-from charlm.runs.folder import Run
-from charlm.runs.texts import read_files, read_part, read_split
+from charlm.runs.run import Run
+from charlm.runs.texts import encode_files, read_part, read_split
 from charlm.text.encoding import hash_ids
 from charlm.text.splits import Part
 from charlm.text.vocabulary import Ids
@@ -52,7 +52,7 @@ def score_gaps(
     """
     model = model if isinstance(model, Model) else open_run(model)
     filler = model.gap_filler()
-    ids = read_files(model.checkpoint, files) if files else read_part(model.run, model.checkpoint, split)
+    ids = encode_files(model.checkpoint, files) if files else read_part(model.run, model.checkpoint, split)
     return gaps.score_gaps(filler, ids, gap=gap, every=every, passes=passes, seed=seed, report=report)
 
 
@@ -128,4 +128,6 @@ def _known_text(model: Model) -> Ids | None:
 
 
 def _read_text(model: Model, split: str, files: Sequence[str | Path]) -> Ids:
-    return predictable(read_files(model.checkpoint, files) if files else read_part(model.run, model.checkpoint, split))
+    return predictable(
+        encode_files(model.checkpoint, files) if files else read_part(model.run, model.checkpoint, split)
+    )

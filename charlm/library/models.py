@@ -12,8 +12,8 @@ from charlm.networks.building import Network
 from charlm.networks.language_model import CharLM
 from charlm.networks.leaky import WARNING
 from charlm.runs.checkpoints import Checkpoint, Choice, load_checkpoint, restore_model
-from charlm.runs.folder import Run, find_run, runs_folder
-from charlm.settings.schema import Direction
+from charlm.runs.run import Run, find_run, runs_folder
+from charlm.settings.model import Direction
 from charlm.text.cleaning import clean_prefix
 from charlm.text.vocabulary import Ids
 from charlm.training.experiment import choose_device

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from charlm.errors import ConfigError, TextError
+from charlm.evaluation.characters import ScoredCharacter, score_characters
 from charlm.evaluation.lines import ScoredLine, join_lines, most_surprising, score_lines_alone
-from charlm.evaluation.scoring import ScoredCharacter, score_characters
 from charlm.library.models import Model, open_run
-from charlm.runs.folder import Run
-from charlm.runs.texts import read_files
+from charlm.runs.run import Run
+from charlm.runs.texts import encode_files
 from charlm.text.cleaning import clean_text
 from charlm.text.encoding import encode_text
 from charlm.text.vocabulary import Ids
@@ -84,7 +84,7 @@ def _encode(model: Model, text: str | None, files: Sequence[str | Path]) -> Ids:
         raise ConfigError("give either a text or files to score")
     corpus = model.checkpoint.settings.corpus
     if text is None:
-        ids = read_files(model.checkpoint, files)
+        ids = encode_files(model.checkpoint, files)
     else:
         cleaned = clean_text(iter([text]), corpus.clean)
         ids = encode_text(cleaned, model.checkpoint.vocabulary, unknown=corpus.unknown)

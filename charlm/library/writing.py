@@ -9,7 +9,7 @@ from charlm.generation.filters import CALM, Filters
 from charlm.generation.infill import fill_gap
 from charlm.generation.sampling import sample_texts
 from charlm.library.models import Model, open_run
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 
 
 def generate(

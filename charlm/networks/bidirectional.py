@@ -19,7 +19,7 @@ from charlm.networks.implementations import Chosen
 from charlm.networks.language_model import CharLM
 from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import State, last_outputs
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 
 
 class BidirectionalLM(nn.Module):

@@ -13,7 +13,7 @@ from charlm.networks.implementations import choose_implementation
 from charlm.networks.initialisation import initialise_linear, initialise_stack
 from charlm.networks.language_model import CharLM, initialise_model
 from charlm.networks.leaky import LeakyLM
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 
 Network = CharLM | BidirectionalLM | LeakyLM
 

@@ -22,7 +22,7 @@ from charlm.networks.recurrent import (
     run_layers,
     stack_shape,
 )
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 
 Chosen = Literal["native", "torch", "reference"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from charlm.networks.recurrent import StackShape
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 
 NORMAL_DEVIATION = 0.01
 

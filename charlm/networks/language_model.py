@@ -11,7 +11,7 @@ from charlm.networks.implementations import Chosen, build_stack, run_decoder, ru
 from charlm.networks.initialisation import initialise_linear, initialise_stack
 from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import State, stack_shape, zero_state
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 
 
 class CharLM(nn.Module):

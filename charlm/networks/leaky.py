@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from charlm.networks.implementations import build_stack
 from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import State, one_hot, stack_shape
-from charlm.settings.schema import ModelSettings
+from charlm.settings.model import ModelSettings
 
 WARNING = "reads its own target: not a language model"
 

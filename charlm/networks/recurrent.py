@@ -16,7 +16,7 @@ from torch.nn.functional import dropout, embedding
 
 from charlm.networks.cells import ACTIVATIONS, Norms, gru_cell, lstm_cell, rnn_cell
 from charlm.networks.dropping import drop, drop_symbols, zone_out
-from charlm.settings.schema import Activation, Cell, ModelSettings
+from charlm.settings.model import Activation, Cell, ModelSettings
 
 State = tuple[Tensor, ...]
 NUM_GATES: dict[Cell, int] = {"rnn": 1, "gru": 3, "lstm": 4}

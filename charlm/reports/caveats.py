@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from charlm.errors import printable
-from charlm.reports.results import BEST_VAL, TEST, VAL, Result
 from charlm.reports.rows import Row
+from charlm.reports.run_results import BEST_VAL, TEST, VAL, RunResult
 
 SHOWN_HASH = 8
 
 
-def text_caveats(results: Sequence[Result]) -> Iterator[str]:
+def text_caveats(results: Sequence[RunResult]) -> Iterator[str]:
     """Yield a sentence where figures that would stand in one column are of different texts, or lengths of one."""
     for part, figures in (("validation", (BEST_VAL, VAL)), ("test", (TEST,))):
         texts: dict[str | None, dict[str, None]] = {}
@@ -47,7 +47,7 @@ def row_caveats(rows: Sequence[Row]) -> Iterator[str]:
             yield f"{names}: {row.results[0].warning}"
 
 
-def _length_caveats(results: Sequence[Result]) -> Iterator[str]:
+def _length_caveats(results: Sequence[RunResult]) -> Iterator[str]:
     """Yield a sentence for each text of which evaluations during training have read more in one run than in another."""
     lengths: dict[str | None, dict[int | None, list[str]]] = {}
     for result in results:
@@ -59,7 +59,7 @@ def _length_caveats(results: Sequence[Result]) -> Iterator[str]:
             yield f"the best validation figures are of more of the text in some runs than in others: {of}"
 
 
-def _so_far(result: Result) -> str:
+def _so_far(result: RunResult) -> str:
     best = result.figures.get(BEST_VAL)
     return f"its figure is the best so far, of {_count(best.num_chars)}" if best else "it has no figure yet"
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from charlm.errors import CharlmError, ConfigError, RunError
 from charlm.reports.caveats import row_caveats, text_caveats
-from charlm.reports.results import Result, names_of, read_result
 from charlm.reports.rows import Row, group
-from charlm.runs.folder import Run, find_run, runs_folder
+from charlm.reports.run_results import RunResult, names_of, read_result
+from charlm.runs.run import Run, find_run, runs_folder
 
 SEED = "train.seed"
 CORPUS = ("corpus.name", "corpus.path")
@@ -65,7 +65,7 @@ def compare(*runs: str | Path | Run, runs_dir: Path | None = None) -> Comparison
     by_place: dict[Path, Run] = {}
     for run in found:
         by_place.setdefault(run.path.resolve(), run)
-    results: list[Result] = []
+    results: list[RunResult] = []
     left_out: list[str] = []
     for run, name in zip(by_place.values(), names_of(list(by_place.values())), strict=True):
         try:
@@ -77,7 +77,7 @@ def compare(*runs: str | Path | Run, runs_dir: Path | None = None) -> Comparison
     return compare_results(results, left_out=left_out)
 
 
-def compare_results(results: Sequence[Result], *, left_out: Sequence[str] = ()) -> Comparison:
+def compare_results(results: Sequence[RunResult], *, left_out: Sequence[str] = ()) -> Comparison:
     """Compare what runs came to.
 
     Args:
@@ -104,7 +104,7 @@ def short_names(comparison: Comparison) -> dict[str, str]:
     return {key: word if words[word] == 1 and key not in CORPUS else key for key, word in last.items()}
 
 
-def _differing(results: Sequence[Result]) -> tuple[str, ...]:
+def _differing(results: Sequence[RunResult]) -> tuple[str, ...]:
     keys = dict.fromkeys(key for result in results for key in result.settings)
     return tuple(key for key in keys if key != SEED and _num_different(each.settings.get(key) for each in results) > 1)
 

@@ -11,8 +11,8 @@ from typing import Literal, get_args
 from charlm.errors import ConfigError, printable
 from charlm.evaluation.spread import Spread, spread
 from charlm.reports.comparison import Comparison, short_names
-from charlm.reports.results import Reading, Result
 from charlm.reports.rows import Row, value_text
+from charlm.reports.run_results import Reading, RunResult
 
 Axis = Literal["step", "chars", "time"]
 AXES: tuple[Axis, ...] = get_args(Axis)
@@ -22,7 +22,7 @@ MAX_SETTINGS = 60
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """What the runs of a row had come to after a step.
 
     Args:
@@ -50,10 +50,10 @@ class Curve:
 
     label: str
     is_training: bool
-    points: tuple[Point, ...]
+    points: tuple[CurvePoint, ...]
 
     @property
-    def best(self) -> Point | None:
+    def best(self) -> CurvePoint | None:
         """The first point with the lowest mean; None without points."""
         return min(self.points, key=lambda point: point.bits.mean, default=None)
 
@@ -123,17 +123,19 @@ def _curve(row: Row, settings: Sequence[str]) -> Curve:
     return Curve(label + (f" ({shown})" if shown else ""), is_training, tuple(_points(row, is_training=is_training)))
 
 
-def _points(row: Row, *, is_training: bool) -> Iterator[Point]:
+def _points(row: Row, *, is_training: bool) -> Iterator[CurvePoint]:
     """Yield the means over the runs at the steps at which all of them have a figure."""
     by_run = [{each.step: (each, bits) for each, bits in _figures(run, is_training)} for run in row.results]
     for step in sorted(set[int].intersection(*map(set, by_run))):
         readings, figures = zip(*(readings[step] for readings in by_run), strict=True)
         bits = spread(figures)
         assert bits is not None
-        yield Point(step, fmean(each.chars_seen for each in readings), fmean(each.minutes for each in readings), bits)
+        yield CurvePoint(
+            step, fmean(each.chars_seen for each in readings), fmean(each.minutes for each in readings), bits
+        )
 
 
-def _figures(result: Result, is_training: bool) -> Iterator[tuple[Reading, float]]:
+def _figures(result: RunResult, is_training: bool) -> Iterator[tuple[Reading, float]]:
     """Yield the evaluations that have a figure, and one that can be drawn."""
     for reading in result.readings:
         bits = reading.train_bpc if is_training else reading.val_bpc

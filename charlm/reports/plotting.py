@@ -17,7 +17,7 @@ from unicodedata import east_asian_width
 
 from charlm.errors import ConfigError, RunError, printable
 from charlm.reports.comparison import Comparison
-from charlm.reports.curves import AXES, Axis, Curve, Curves, Point, curves_of
+from charlm.reports.curves import AXES, Axis, Curve, CurvePoint, Curves, curves_of
 from charlm.runs.durable import replace_file
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _draw_curve(panel: Axes, axis: Axis, curve: Curve, style: Style) -> None:
         panel.fill_between(places, low, high, color=style.colour, alpha=0.18, linewidth=1)
 
 
-def _place(point: Point, axis: Axis) -> float:
+def _place(point: CurvePoint, axis: Axis) -> float:
     return {"step": point.step, "chars": point.chars_seen, "time": point.minutes}[axis]
 
 

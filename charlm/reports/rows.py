@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from charlm.errors import printable
 from charlm.evaluation.spread import Spread, spread
-from charlm.reports.results import FIGURES, Result, State
+from charlm.reports.run_results import FIGURES, RunResult, State
 
 MAX_VALUE = 60
 SEPARATORS = "-_. "
@@ -31,7 +31,7 @@ class Row:
     """
 
     name: str
-    results: tuple[Result, ...]
+    results: tuple[RunResult, ...]
     repeats: tuple[str, ...]
     settings: Mapping[str, Any]
 
@@ -93,7 +93,7 @@ class Row:
         return {key: value.as_record() if isinstance(value, Spread) else value for key, value in record.items()}
 
 
-def group(results: Iterable[Result], keys: Sequence[str], *, by_machine: bool) -> list[Row]:
+def group(results: Iterable[RunResult], keys: Sequence[str], *, by_machine: bool) -> list[Row]:
     """Return the rows of runs, in the order of their first runs.
 
     Args:
@@ -101,7 +101,7 @@ def group(results: Iterable[Result], keys: Sequence[str], *, by_machine: bool) -
         keys: the settings that tell rows apart, the seed not among them; their texts do as well.
         by_machine: whether the kinds of machines do too.
     """
-    groups: dict[str, list[Result]] = {}
+    groups: dict[str, list[RunResult]] = {}
     for number, result in enumerate(results):
         texts = (result.corpus_sha256, result.val_sha256, result.test_sha256)
         # The best so far of a run that has not finished is no draw from what the others came to.
@@ -122,9 +122,9 @@ def value_text(value: Any, limit: int = MAX_VALUE) -> str:
     return printable(value if isinstance(value, str) else json.dumps(value), limit)
 
 
-def _row(runs: Sequence[Result], keys: Sequence[str]) -> Row:
+def _row(runs: Sequence[RunResult], keys: Sequence[str]) -> Row:
     """Return a row in which each seed counts once, by the first of its runs."""
-    by_seed: dict[int, Result] = {}
+    by_seed: dict[int, RunResult] = {}
     for result in runs:
         by_seed.setdefault(result.seed, result)
     counted = tuple(by_seed[seed] for seed in sorted(by_seed))
@@ -132,7 +132,7 @@ def _row(runs: Sequence[Result], keys: Sequence[str]) -> Row:
     return Row(_stem(counted), counted, repeats, {key: counted[0].settings.get(key) for key in keys})
 
 
-def _stem(results: Sequence[Result]) -> str:
+def _stem(results: Sequence[RunResult]) -> str:
     """Return what the names of runs have in common: `songs` of songs-0 and songs-1; nothing may be."""
     if len(results) == 1:
         return results[0].name

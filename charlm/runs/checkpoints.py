@@ -15,11 +15,12 @@ from torch import Tensor
 from charlm.errors import CharlmWarning, ConfigError, RunError
 from charlm.networks.building import Network, build_model
 from charlm.runs.durable import ASIDE, to_json, write_folder
-from charlm.runs.folder import Run
 from charlm.runs.formats import migrate_state, wrong_key
-from charlm.runs.reading import Folder, as_object, open_folder, parse_json
+from charlm.runs.run import Run
 from charlm.runs.tensors import MODEL_FILE, TRAINING_FILE, read_tensors, save_tensors
-from charlm.settings.layers import check_layer, dump_settings, text_layer
+from charlm.runs.untrusted import Folder, as_object, open_folder, parse_json
+from charlm.settings.layers import text_layer
+from charlm.settings.loading import check_layer, dump_settings
 from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Vocabulary
 

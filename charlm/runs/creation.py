@@ -14,9 +14,9 @@ from typing import Any
 
 from charlm.errors import ConfigError, RunInUseError, StorageError
 from charlm.runs.durable import DRAFT_NAME, replace_file, storage_error, sync_folder, to_json
-from charlm.runs.folder import CONFIG, ENVIRONMENT, Run
 from charlm.runs.ownership import LEASE_NAME, LOCK_NAME, Ownership, take_ownership
-from charlm.settings.layers import dump_settings
+from charlm.runs.run import CONFIG, ENVIRONMENT, Run
+from charlm.settings.loading import dump_settings
 from charlm.settings.schema import Settings
 from charlm.settings.values import RUN_NAME, RUN_NAME_RULE
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from charlm.errors import RunError, RunInUseError
 from charlm.runs.durable import storage_error
-from charlm.runs.reading import as_object, open_regular, parse_json
+from charlm.runs.untrusted import as_object, open_regular, parse_json
 
 try:
     import fcntl

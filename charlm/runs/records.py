@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from charlm.runs.reading import as_object, check_depth, open_regular
+from charlm.runs.untrusted import as_object, check_depth, open_regular
 
 # A table of the longest samples there can be; of a longer line nothing is kept.
 MAX_LINE_BYTES = 1 << 25

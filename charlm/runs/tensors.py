@@ -14,8 +14,8 @@ from torch import Tensor
 
 from charlm.errors import RunError, printable
 from charlm.networks.building import build_outline
-from charlm.runs.reading import SMALL, Folder, as_object, open_regular, parse_json
-from charlm.settings.optimisation import OptimizerSettings
+from charlm.runs.untrusted import SMALL, Folder, as_object, open_regular, parse_json
+from charlm.settings.optimizer import OptimizerSettings
 from charlm.settings.schema import Settings
 
 Shapes = Mapping[str, tuple[int, ...]]

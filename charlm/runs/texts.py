@@ -7,14 +7,15 @@ from pathlib import Path
 
 from charlm.errors import RunError, TextError
 from charlm.runs.checkpoints import Checkpoint
-from charlm.runs.folder import Run
-from charlm.text.corpus import hash_files, locate_corpus
-from charlm.text.encoding import encode_text, load_corpus, read_cleaned
+from charlm.runs.run import Run
+from charlm.text.corpus import load_corpus, read_cleaned
+from charlm.text.encoding import encode_text
+from charlm.text.files import hash_files, locate_corpus
 from charlm.text.splits import Split, split_corpus
 from charlm.text.vocabulary import Ids
 
 
-def read_files(checkpoint: Checkpoint, files: Sequence[str | Path]) -> Ids:
+def encode_files(checkpoint: Checkpoint, files: Sequence[str | Path]) -> Ids:
     """Return the ids of files, one after the other, with the encoding, cleaning and unknown policy of a checkpoint.
 
     Raises:

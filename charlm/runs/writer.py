@@ -22,11 +22,12 @@ from charlm.runs.durable import (
     sweep_drafts,
     sync_file,
 )
-from charlm.runs.folder import CONFIG, METRICS, RESUMES, SAMPLES, Run
 from charlm.runs.ownership import Ownership
 from charlm.runs.records import read_lines
-from charlm.settings.layers import dump_settings
-from charlm.settings.schema import CheckpointSettings, Settings
+from charlm.runs.run import CONFIG, METRICS, RESUMES, SAMPLES, Run
+from charlm.settings.loading import dump_settings
+from charlm.settings.schema import Settings
+from charlm.settings.training import CheckpointSettings
 
 
 class RunWriter:

@@ -10,8 +10,8 @@ from typing import Any, cast, get_args
 from pydantic import BaseModel, ValidationError
 
 from charlm.errors import printable
-from charlm.settings.loading import KeyPath, Place
 from charlm.settings.schema import Settings
+from charlm.settings.strict_yaml import KeyPath, Place
 
 MAX_PROBLEMS = 20
 # A longer key is no misspelling of one of ours.

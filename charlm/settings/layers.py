@@ -1,32 +1,25 @@
-"""From configuration files and `--set` options to one checked configuration; later layers win."""
+"""Layers of settings from files and options, each value with its place; later layers win."""
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import ValidationError
-
 from charlm.errors import ConfigError, printable
-from charlm.settings.diagnosis import explain
-from charlm.settings.loading import (
+from charlm.settings.shipped import shipped_folder
+from charlm.settings.strict_yaml import (
     MAX_CHARS,
     MAX_DEPTH,
     SURROGATES,
     Document,
     KeyPath,
     Place,
-    dump_yaml,
     parse_yaml,
 )
-from charlm.settings.schema import Settings
-from charlm.settings.shipped import shipped_folder
 
 QUICKSTART = "quickstart"
 # As many bytes as the reader's limit in characters can have.
@@ -46,36 +39,14 @@ EXCLUSIVE = (
 
 
 @dataclass(frozen=True)
-class Layer:
+class SettingsLayer:
     """One source of settings: nested values and the place of each."""
 
     values: dict[str, Any]
     places: dict[KeyPath, Place]
 
 
-def load_settings(*files: str | Path, overrides: Sequence[str] = (), layers: Sequence[Layer] = ()) -> Settings:
-    """Load a configuration; without a file and without a corpus, the quick start.
-
-    Args:
-        files: YAML files, or names of shipped configurations such as `lyrics-gru`; later ones win.
-        overrides: texts `section.key=value`, stronger than the files.
-        layers: further layers, between the files and the overrides.
-    Raises:
-        ConfigError: every problem at once, each with its place, the value and what is allowed.
-    """
-    later = [*layers, *(override_layer(text) for text in overrides)]
-    earlier = [file_layer(file) for file in files]
-    if not files and not any(_names_corpus(layer) for layer in later):
-        earlier = [shipped_layer(QUICKSTART)]
-    return check_layer(merge([*earlier, *later]))
-
-
-def load_run_settings(path: Path) -> Settings:
-    """Load the resolved configuration that stands in a run folder or checkpoint."""
-    return check_layer(file_layer(path))
-
-
-def file_layer(file: str | Path) -> Layer:
+def file_layer(file: str | Path) -> SettingsLayer:
     """Read a YAML file, or a shipped configuration by its name; relative corpus paths start from the file."""
     path = Path(file)
     if str(file) in shipped_names() and not path.exists():
@@ -94,7 +65,7 @@ def file_layer(file: str | Path) -> Layer:
     return _layer(parse_yaml(text, name), base=path.parent)
 
 
-def text_layer(text: str, source: str) -> Layer:
+def text_layer(text: str, source: str) -> SettingsLayer:
     """Read a configuration's text; `source` names it in messages, relative paths start from here."""
     return _layer(parse_yaml(text, source), base=Path())
 
@@ -104,13 +75,13 @@ def shipped_names() -> list[str]:
     return sorted(entry.name[:-5] for entry in shipped_folder("configs").iterdir() if entry.name.endswith(".yaml"))
 
 
-def shipped_layer(name: str) -> Layer:
+def shipped_layer(name: str) -> SettingsLayer:
     """Read the shipped configuration of that name."""
     text = (shipped_folder("configs") / f"{name}.yaml").read_text(encoding="utf-8")
     return text_layer(text, f"configs/{name}.yaml")
 
 
-def override_layer(text: str) -> Layer:
+def override_layer(text: str) -> SettingsLayer:
     """Read one `section.key=value`; the value goes through the YAML parser."""
     key, equals, value = text.partition("=")
     path = tuple(key.strip().split("."))
@@ -122,7 +93,7 @@ def override_layer(text: str) -> Layer:
     return keyed_layer(path, parse_yaml(value, source).value, source)
 
 
-def keyed_layer(path: Sequence[str], value: Any, source: str, *, base: Path = Path()) -> Layer:
+def keyed_layer(path: Sequence[str], value: Any, source: str, *, base: Path = Path()) -> SettingsLayer:
     """Wrap one value at a path of keys; `source` names it in messages, relative paths start from `base`.
 
     Raises:
@@ -134,68 +105,32 @@ def keyed_layer(path: Sequence[str], value: Any, source: str, *, base: Path = Pa
     for key in reversed(path):
         values = {key: values}
     places: dict[KeyPath, Place] = {tuple(path[:depth]): Place(source) for depth in range(len(path) + 1)}
-    return Layer(_with_absolute_paths(values, base), places)
+    return SettingsLayer(_with_absolute_paths(values, base), places)
 
 
-def merge(layers: Sequence[Layer]) -> Layer:
+def merge(layers: Sequence[SettingsLayer]) -> SettingsLayer:
     """Lay later layers over earlier ones, key by key."""
     values: dict[str, Any] = {}
     places: dict[KeyPath, Place] = {}
     for layer in layers:
         for mine, other in (*EXCLUSIVE, *(pair[::-1] for pair in EXCLUSIVE)):
-            if _get(layer.values, mine) is not None and _get(layer.values, other) is None:
+            if value_at(layer.values, mine) is not None and value_at(layer.values, other) is None:
                 _drop(values, other)
         _overlay(values, layer.values)
         places = _placed_anew(places, layer.places)
-    return Layer(values, places)
+    return SettingsLayer(values, places)
 
 
-def check_layer(layer: Layer) -> Settings:
-    """Turn values into settings.
-
-    Raises:
-        ConfigError: with one line for each problem.
-    """
-    try:
-        return Settings.model_validate(layer.values)
-    except ValidationError as error:
-        raise ConfigError("\n".join(explain(error, layer.places))) from error
-
-
-def dump_settings(settings: Settings) -> str:
-    """Write settings as YAML, every default spelled out; loading it gives equal settings."""
-    return _yaml_of(settings.model_dump_json())
-
-
-@lru_cache(maxsize=2)
-def _yaml_of(values: str) -> str:
-    # Each checkpoint of a run holds the same settings, and PyYAML takes milliseconds for them.
-    return dump_yaml(json.loads(values))
-
-
-def dotted_values(settings: Settings) -> dict[str, Any]:
-    """Return every setting by its dotted key, as plain values."""
-    return dict(_dotted(settings.model_dump(mode="json"), ""))
-
-
-def _dotted(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _dotted(cast("dict[str, Any]", value), f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
-def _layer(document: Document, base: Path) -> Layer:
+def _layer(document: Document, base: Path) -> SettingsLayer:
     if document.value is None:
-        return Layer({}, {})
+        return SettingsLayer({}, {})
     if not isinstance(document.value, dict):
         raise ConfigError(f"{document.places[()]}: a configuration is a mapping of sections such as model:")
-    return Layer(_with_absolute_paths(cast("dict[str, Any]", document.value), base), document.places)
+    return SettingsLayer(_with_absolute_paths(cast("dict[str, Any]", document.value), base), document.places)
 
 
 def _with_absolute_paths(values: dict[str, Any], base: Path) -> dict[str, Any]:
-    path = _get(values, ("corpus", "path"))
+    path = value_at(values, ("corpus", "path"))
     if isinstance(path, str):
         path = [path]
     if not isinstance(path, list) or not all(isinstance(entry, str) for entry in cast("list[Any]", path)):
@@ -238,11 +173,8 @@ def _torn_texts(value: Any) -> Iterator[str]:
             yield from _torn_texts(entry)
 
 
-def _names_corpus(layer: Layer) -> bool:
-    return any(_get(layer.values, ("corpus", key)) is not None for key in ("name", "path"))
-
-
-def _get(values: dict[str, Any], path: Sequence[str]) -> Any:
+def value_at(values: dict[str, Any], path: Sequence[str]) -> Any:
+    """Return the value at a path of keys, or None where there is none."""
     value: Any = values
     for key in path:
         value = cast("dict[str, Any]", value).get(key) if isinstance(value, dict) else None
@@ -250,7 +182,7 @@ def _get(values: dict[str, Any], path: Sequence[str]) -> Any:
 
 
 def _drop(values: dict[str, Any], path: Sequence[str]) -> None:
-    parent = _get(values, path[:-1])
+    parent = value_at(values, path[:-1])
     if isinstance(parent, dict):
         cast("dict[str, Any]", parent).pop(path[-1], None)
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from charlm.settings.loading import dump_yaml
 from charlm.settings.schema import Settings
+from charlm.settings.strict_yaml import dump_yaml
 from charlm.settings.values import Period
 
 

@@ -30,8 +30,12 @@ RUN_NAME_RULE = "at most 100 letters, digits, '.', '_' and '-', the first a lett
 # Beyond what any run counts; with it and the bounds below no product of two settings passes 2^63.
 MAX_COUNT = 1_000_000_000_000
 MAX_EPOCHS = 1_000_000
+MAX_WINDOW = 1_000_000
 # Beyond what any rate or norm is; float32 holds it.
 MAX_NUMBER = 1e30
+
+# A dotted key, and what is wrong with its value beside others.
+Conflict = tuple[str, str]
 
 UnitInterval = Annotated[float, Field(ge=0.0, lt=1.0)]
 Natural = Annotated[int, Field(ge=0, le=MAX_COUNT)]
@@ -140,9 +144,9 @@ SplitSetting = Annotated[
 ]
 
 
-class LossWeights(Section):
-    """What each of a bidirectional model's three losses counts in training."""
-
-    forward: NaturalFloat = Field(default=1.0, description="of the forward half alone")
-    backward: NaturalFloat = Field(default=1.0, description="of the backward half alone")
-    both: NaturalFloat = Field(default=1.0, description="of both halves together, the cloze loss")
+def filled(value: Any, keys: tuple[str, ...], default: dict[str, Any]) -> Any:
+    """Add a default to a mapping in which none of some keys is set; anything else is left to the type check."""
+    if not isinstance(value, dict):
+        return value
+    values = cast("dict[str, Any]", value)
+    return values | default if all(values.get(key) is None for key in keys) else values

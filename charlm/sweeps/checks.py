@@ -9,13 +9,13 @@ from typing import Any, cast
 
 from charlm.errors import ConfigError, printable
 from charlm.settings.diagnosis import MAX_PROBLEMS
-from charlm.settings.layers import Layer
-from charlm.settings.loading import KeyPath, Place
+from charlm.settings.layers import SettingsLayer
 from charlm.settings.schema import Settings
+from charlm.settings.strict_yaml import KeyPath, Place
 from charlm.sweeps.dimensions import is_count
 from charlm.sweeps.plan import BUDGET, Plan, resolve
-from charlm.sweeps.schema import METRICS, SweepSettings
 from charlm.sweeps.search import MISSING, has_optuna
+from charlm.sweeps.settings import METRICS, SweepSettings
 from charlm.sweeps.space import MAX_POINTS, Point, Range, Space
 from charlm.text.known import corpus_names, standard_split
 
@@ -23,7 +23,7 @@ Problem = tuple[Place, str]
 
 
 def file_problems(
-    settings: SweepSettings, space: Space, layers: Sequence[Layer], at: Mapping[KeyPath, Place], source: Place
+    settings: SweepSettings, space: Space, layers: Sequence[SettingsLayer], at: Mapping[KeyPath, Place], source: Place
 ) -> Iterator[Problem]:
     """Yield what parts of a file do not go together.
 
@@ -137,7 +137,7 @@ def _method_problems(
 
 
 def _rung_problems(
-    settings: SweepSettings, space: Space, layers: Iterable[Layer], at: Mapping[KeyPath, Place]
+    settings: SweepSettings, space: Space, layers: Iterable[SettingsLayer], at: Mapping[KeyPath, Place]
 ) -> Iterator[Problem]:
     early = settings.stop_early
     if early is None:
@@ -179,14 +179,14 @@ def _unmeasured(metric: str, settings: Settings) -> Iterator[str]:
         yield f"objective.metric {metric} is of bidirectional models, and model.direction is {settings.model.direction}"
 
 
-def _override_problems(layers: Iterable[Layer], space: Space, place: Place) -> Iterator[Problem]:
+def _override_problems(layers: Iterable[SettingsLayer], space: Space, place: Place) -> Iterator[Problem]:
     for layer in layers:
         for key in space.keys:
             if _sets(layer, key):
                 yield place, f"{key} varies here, and {layer.places[()]} would set it"
 
 
-def _sets(layer: Layer, key: str) -> bool:
+def _sets(layer: SettingsLayer, key: str) -> bool:
     """Say whether an option sets a key, a part of it, or in place of its section something that is none."""
     value: Any = layer.values
     for part in key.split("."):

@@ -10,8 +10,8 @@ from typing import Any, cast, get_args
 
 from charlm.errors import printable
 from charlm.settings.diagnosis import known_keys, nearest_key
-from charlm.settings.loading import KeyPath, Place
 from charlm.settings.schema import Settings
+from charlm.settings.strict_yaml import KeyPath, Place
 from charlm.sweeps.space import SCALES, Dimension, Options, Point, Range, Scale, Setting, Space, values_text
 
 # What no point may set, and who does.

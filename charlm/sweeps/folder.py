@@ -7,10 +7,10 @@ from typing import Any
 
 from charlm.errors import ConfigError
 from charlm.runs.durable import DRAFT_NAME, replace_file, storage_error, sweep_drafts
-from charlm.runs.folder import Run
 from charlm.runs.ownership import LEASE_NAME, LOCK_NAME, Ownership, take_ownership
-from charlm.settings.layers import check_layer
-from charlm.settings.loading import dump_yaml
+from charlm.runs.run import Run
+from charlm.settings.loading import check_layer
+from charlm.settings.strict_yaml import dump_yaml
 from charlm.sweeps.plan import Plan
 from charlm.sweeps.space import Options
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from charlm.runs.durable import append_lines, cut_file, sync_file
-from charlm.runs.folder import Run
-from charlm.runs.reading import as_object
 from charlm.runs.records import read_lines
+from charlm.runs.run import Run
+from charlm.runs.untrusted import as_object
 from charlm.sweeps.tasks import Outcome
 
 LEDGER = "trials.jsonl"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.runs.durable import replace_file, storage_error, to_json
-from charlm.settings.layers import dump_settings
+from charlm.settings.loading import dump_settings
 from charlm.sweeps.plan import Trial
 from charlm.sweeps.results import Configuration, Results, figure_names, varied_keys
 

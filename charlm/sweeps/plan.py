@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charlm.settings.layers import Layer, check_layer, dotted_values, keyed_layer, merge
+from charlm.settings.layers import SettingsLayer, keyed_layer, merge
+from charlm.settings.loading import check_layer, dotted_values
 from charlm.settings.schema import Settings
-from charlm.sweeps.schema import Direction, Method
+from charlm.sweeps.settings import Goal, Method
 from charlm.sweeps.space import Point, Space
 
 # Where a trial runs and not what it is: a sweep started again elsewhere finds its trials.
@@ -49,12 +50,12 @@ class Plan:
     seeds: tuple[int, ...]
     space: Space
     metric: str
-    direction: Direction
+    direction: Goal
     num_trials: int | None
     minutes: float | None
     rungs: tuple[int, ...]
     keep: float
-    base: Layer
+    base: SettingsLayer
     folder: Path
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.evaluation.spread import Spread, spread
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.sweeps.halving import entrants, value_at
 from charlm.sweeps.ledger import Ledger
 from charlm.sweeps.plan import Plan, Trial, by_point

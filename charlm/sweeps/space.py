@@ -13,7 +13,7 @@ from itertools import count, islice, product
 from random import Random
 from typing import Any, Literal
 
-from charlm.settings.loading import Place
+from charlm.settings.strict_yaml import Place
 
 Scale = Literal["log", "uniform", "int"]
 SCALES: tuple[Scale, ...] = ("log", "uniform", "int")

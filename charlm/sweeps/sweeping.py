@@ -13,30 +13,30 @@ from pathlib import Path
 from charlm.errors import ConfigError, StoppedError
 from charlm.runs.creation import check_run_name
 from charlm.runs.durable import storage_error
-from charlm.runs.folder import runs_folder
 from charlm.runs.ownership import Ownership
-from charlm.settings.layers import check_layer
+from charlm.runs.run import runs_folder
+from charlm.settings.loading import check_layer
 from charlm.sweeps.cluster import cluster_workers
-from charlm.sweeps.folder import own_folder
-from charlm.sweeps.halving import entrants, value_at
-from charlm.sweeps.ledger import Ledger
-from charlm.sweeps.output import write_results
-from charlm.sweeps.plan import Plan, Trial, by_point, make_trials, run_settings
-from charlm.sweeps.reading import read_plan
-from charlm.sweeps.reports import (
-    Progress,
+from charlm.sweeps.events import (
     RungDecided,
     SweepEnd,
-    SweepReport,
+    SweepEvent,
+    SweepProgress,
     SweepStart,
     TrialEnd,
     TrialStart,
     Waiting,
     WorkerLost,
 )
+from charlm.sweeps.folder import own_folder
+from charlm.sweeps.halving import entrants, value_at
+from charlm.sweeps.ledger import Ledger
+from charlm.sweeps.output import write_results
+from charlm.sweeps.plan import Plan, Trial, by_point, make_trials, run_settings
 from charlm.sweeps.results import Results, summarise, trial_rows
 from charlm.sweeps.search import belongs, suggest
 from charlm.sweeps.space import Point
+from charlm.sweeps.sweep_file import read_plan
 from charlm.sweeps.tasks import Task
 from charlm.sweeps.workers import Workers, divide_cores, local_workers
 
@@ -51,7 +51,7 @@ def sweep_reports(
     scheduler: str | None = None,
     overrides: Sequence[str] = (),
     should_stop: Callable[[], str | None] = lambda: None,
-) -> Iterator[SweepReport]:
+) -> Iterator[SweepEvent]:
     """Run a sweep, or go on with it, yielding its reports; the last holds the results.
 
     Its trials are runs in a folder of the sweep's name. Workers are spawned: a script that calls this does so under
@@ -100,7 +100,7 @@ def sweep(
     jobs: int | None = None,
     scheduler: str | None = None,
     overrides: Sequence[str] = (),
-    observe: Callable[[SweepReport], None] | None = None,
+    observe: Callable[[SweepEvent], None] | None = None,
 ) -> Results:
     """Run a sweep to its end and return its results; see `sweep_reports`.
 
@@ -125,7 +125,7 @@ def _run(
     *,
     threads: int,
     stop: Callable[[], str | None],
-) -> Iterator[SweepReport]:
+) -> Iterator[SweepEvent]:
     """Own the folder and run the sweep.
 
     Args:
@@ -189,14 +189,14 @@ class _Sweep:
         """Return the first report."""
         return SweepStart(self.plan, self.folder, self.num_trials, self.num_known, where, self.progress())
 
-    def progress(self) -> Progress:
+    def progress(self) -> SweepProgress:
         """Return how far the open stage is."""
         rung = self.plan.stages[len(self.entered) - 1]
         entered = [trial.name for trial in self.trials.values() if trial.number in self.entered[-1]]
         num_trials = self.num_trials if len(self.entered) == 1 else len(entered)
-        return Progress(rung, num_trials, sum(self.ledger.get(name, rung) is not None for name in entered))
+        return SweepProgress(rung, num_trials, sum(self.ledger.get(name, rung) is not None for name in entered))
 
-    def run(self, workers: Workers, should_stop: Callable[[], str | None]) -> Iterator[SweepReport]:
+    def run(self, workers: Workers, should_stop: Callable[[], str | None]) -> Iterator[SweepEvent]:
         """Keep the workers busy until nothing is left to do, or somebody or the clock says so."""
         began = time.monotonic()
         minutes = self.plan.minutes
@@ -219,7 +219,7 @@ class _Sweep:
                 self.ownership.release()
         yield SweepEnd(self.folder, stopped_by, results)
 
-    def _fill(self, workers: Workers) -> Iterator[SweepReport]:
+    def _fill(self, workers: Workers) -> Iterator[SweepEvent]:
         """Give the workers what they have room for."""
         while workers.has_room and (due := self._next({task.trial for task in workers.running})):
             trial, rung = due
@@ -292,7 +292,7 @@ class _Sweep:
             raise storage_error(self.folder, error, "read") from error
         self.ownership.check()
 
-    def _collect(self, workers: Workers) -> Iterator[SweepReport]:
+    def _collect(self, workers: Workers) -> Iterator[SweepEvent]:
         """Wait a moment for trials to end, and write down what became of them."""
         outcomes, loss = workers.collect(POLL_SECONDS)
         self._check_folder()

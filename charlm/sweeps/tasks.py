@@ -130,8 +130,8 @@ def watch_owner(sweep: Path, owner: str) -> Callable[[], str | None]:
 
 def _train(task: Task, *, until: float) -> Mapping[str, Any]:
     """Run or go on with the trial and return its closing record; wait for a former worker to let go of it."""
+    from charlm.training.events import End
     from charlm.training.launch import train_reports
-    from charlm.training.reports import End
 
     should_stop = watch_owner(task.sweep, task.owner)
     while True:

@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from charlm.errors import ConfigError
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.sweeps.tasks import Outcome, Task, run_task
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from charlm.settings.schema import Clean
+from charlm.settings.corpus import Clean
 
 
 def clean_text(chunks: Iterator[str], clean: Clean) -> Iterator[str]:

@@ -1,215 +1,195 @@
-"""Where a corpus lies, and its characters as a stream."""
+"""A corpus with its ids: read, counted, encoded and cached, streamed in constant memory."""
 
 from __future__ import annotations
 
-import codecs
 import hashlib
+import json
 import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from charlm.errors import StorageError, TextError, printable
-from charlm.settings.schema import CorpusSettings
-from charlm.text.known import corpus_file, data_folder
+import numpy as np
 
-CHUNK_BYTES = 1 << 20
-MAX_NAME = 1_000
-# Tried in this order for a suggestion; latin-1 decodes anything and so comes last.
-LIKELY_ENCODINGS = ("utf-8", "utf-16", "gb18030", "shift_jis", "cp1252", "latin-1")
+from charlm.errors import StorageError, TextError
+from charlm.settings.corpus import CorpusSettings, VocabularySettings
+from charlm.text.cleaning import clean_text
+from charlm.text.encoding import count_characters, encoded_chunks
+from charlm.text.files import decode_blocks, file_blocks, hash_files, locate_corpus, read_files, shown_path
+from charlm.text.known import data_folder
+from charlm.text.vocabulary import (
+    Ids,
+    Vocabulary,
+    build_vocabulary,
+)
 
-
-def locate_corpus(corpus: CorpusSettings) -> tuple[Path, ...]:
-    """Return the files of a corpus in their order; standard input is first kept in the cache.
-
-    Raises:
-        TextError: for a missing file, a folder without .txt files, a name that is not UTF-8, an unknown or absent
-            named corpus.
-    """
-    if corpus.name is not None:
-        return (corpus_file(corpus.name),)
-    files = tuple(file for entry in corpus.path or () for file in _files_of(entry))
-    for file in files:
-        if not _is_utf8(str(file)):
-            raise TextError(f"the name of {shown_path(file)} is not UTF-8 and cannot be recorded: rename it")
-    return files
+# Below this size encoding anew is quicker than a look into the cache, above it ids stay on disk and are mapped.
+CACHED_BYTES = 8 << 20
+CACHE_VERSION = 2
+DIGEST_BYTES = 32
+# The first and the last; they stand for no character, and no UTF-8 can write them.
+SURROGATES = ("\ud800", "\udfff")
 
 
-def read_files(files: Iterable[Path], encoding: str = "utf-8") -> Iterator[str]:
-    """Stream the characters of some files, newlines as they are, nothing between the files.
+@dataclass(frozen=True)
+class Corpus:
+    """An encoded corpus.
 
     Args:
-        files: the files, in order.
-        encoding: decoded strictly; a byte order mark at a file's start is removed.
-    Raises:
-        TextError: for an unreadable file, and for a byte that does not decode, with file, offset and line.
+        ids: one id for each character, (num_chars,), read-only; memory-mapped when large.
+        vocabulary: the symbols.
+        files: where the text lies.
+        sha256: of the files' bytes.
     """
-    return decode_blocks(file_blocks(files), encoding)
+
+    ids: Ids
+    vocabulary: Vocabulary
+    files: tuple[Path, ...]
+    sha256: str
 
 
-def file_blocks(files: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
-    """Yield the bytes of some files, block by block, each with its file; an empty block ends a file.
+@dataclass(frozen=True)
+class _Source:
+    """A corpus before it is encoded: its files and, as they were hashed, their bytes."""
+
+    settings: CorpusSettings
+    files: tuple[Path, ...]
+    sha256: str
+    num_bytes: int
+
+    @property
+    def name(self) -> str:
+        return self.settings.name or ", ".join(map(shown_path, self.files))
+
+    @property
+    def cache_key(self) -> list[object]:
+        settings = self.settings
+        return [CACHE_VERSION, self.sha256, settings.encoding, settings.clean.model_dump(), settings.max_chars]
+
+
+def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings) -> Corpus:
+    """Read, clean, count and encode a corpus.
 
     Raises:
-        TextError: for an unreadable file.
+        TextError: for a corpus that is missing, not decodable, empty, of one symbol only, or changing.
     """
-    for file in files:
-        yield from ((file, block) for block in _blocks(file))
-        yield file, b""
+    files = locate_corpus(corpus)
+    source = _Source(corpus, files, *hash_files(files))
+    is_large = source.num_bytes >= CACHED_BYTES
+    counts = _cached_counts(source) if is_large else count_characters(_read_unchanged(source))
+    if not counts:
+        raise TextError(f"the corpus {source.name} is empty" + (" after cleaning" if source.num_bytes else ""))
+    if any(SURROGATES[0] <= character <= SURROGATES[1] for character in counts):
+        raise TextError(f"the corpus {source.name} is not {corpus.encoding}: it has halves of surrogate pairs")
+    symbols = build_vocabulary(counts, min_count=vocabulary.min_count, max_size=vocabulary.max_size)
+    if len(symbols) < 2:
+        raise TextError(f"the corpus {source.name} has only one symbol: there is nothing to predict")
+    ids = _cached_ids(source, symbols) if is_large else np.concatenate(list(_encode_source(source, symbols)))
+    ids.setflags(write=False)
+    assert len(ids) == sum(counts.values())
+    return Corpus(ids, symbols, files, source.sha256)
 
 
-def decode_blocks(blocks: Iterable[tuple[Path, bytes]], encoding: str) -> Iterator[str]:
-    """Stream the characters of blocks such as those of `file_blocks`; see `read_files`."""
+def read_cleaned(files: Iterable[Path], corpus: CorpusSettings) -> Iterator[str]:
+    """Stream the cleaned characters of some files, max_chars of them at most."""
+    return _cleaned(read_files(files, corpus.encoding), corpus)
+
+
+def _cleaned(chunks: Iterator[str], corpus: CorpusSettings) -> Iterator[str]:
+    chunks = clean_text(chunks, corpus.clean)
+    return chunks if corpus.max_chars is None else _first(chunks, corpus.max_chars)
+
+
+def _read_unchanged(source: _Source) -> Iterator[str]:
+    """Stream the cleaned characters of a corpus, and see at their end that its bytes are those that were hashed."""
+    digest, problem = hashlib.sha256(), None
+    blocks = _seen_by(digest.update, source)
     try:
-        # Unlike codecs.lookup this refuses codecs that do not decode bytes to text, such as base64.
-        "".encode(encoding)
-    except (LookupError, ValueError) as error:
-        raise TextError(f"corpus.encoding {encoding!r} is not a text encoding Python knows") from error
-    decoder = codecs.getincrementaldecoder(encoding)()
-    offset, is_start = 0, True
-    for file, block in blocks:
-        held = len(decoder.getstate()[0])
-        text = _decode(decoder, block, file=file, encoding=encoding, offset=offset - held)
-        if text and is_start:
-            text, is_start = text.removeprefix("\N{BYTE ORDER MARK}"), False
-        yield text
-        offset += len(block)
-        if not block:
-            decoder.reset()
-            offset, is_start = 0, True
+        yield from _cleaned(decode_blocks(blocks, source.settings.encoding), source.settings)
+    except TextError as error:
+        problem = error
+    # What max_chars or a bad byte left out was hashed too.
+    deque(blocks, maxlen=0)
+    if digest.hexdigest() != source.sha256:
+        raise TextError(
+            f"the corpus {source.name} changed while it was read: start again when nothing writes to it"
+        ) from problem
+    if problem:
+        raise problem
 
 
-def hash_files(files: Sequence[Path]) -> tuple[str, int]:
-    """Return the SHA-256 of the files' bytes, one after the other, and their number."""
-    digest, size = hashlib.sha256(), 0
-    for file in files:
-        for block in _blocks(file):
-            digest.update(block)
-            size += len(block)
-    return digest.hexdigest(), size
+def _seen_by(update: Callable[[bytes], None], source: _Source) -> Iterator[tuple[Path, bytes]]:
+    """Yield the blocks of a corpus, each shown to `update`; files that grow are left at their first new one."""
+    num_bytes = 0
+    for file, block in file_blocks(source.files):
+        update(block)
+        num_bytes += len(block)
+        if num_bytes > source.num_bytes:
+            return
+        yield file, block
 
 
-def shown_path(path: Path | str) -> str:
-    """Return a path as a sentence shows it, on one line and of bearable length."""
-    return printable(str(path), MAX_NAME)
+def _first(chunks: Iterator[str], num_chars: int) -> Iterator[str]:
+    for chunk in chunks:
+        yield chunk[:num_chars]
+        num_chars -= len(chunk)
+        if num_chars <= 0:
+            return
 
 
-def with_kept_input(corpus: CorpusSettings) -> CorpusSettings:
-    """Return settings with the file that standard input is kept in instead of `-`: a run on it can be repeated."""
-    if "-" not in (corpus.path or ()):
-        return corpus
-    files = tuple(str(file) for file in locate_corpus(corpus))
-    return corpus.model_copy(update={"path": files})
+def _encode_source(source: _Source, vocabulary: Vocabulary) -> Iterator[Ids]:
+    # A character that was not counted can only be of a changed text: the reading says so at its end.
+    unknown = "replace" if vocabulary.has_unknown else "skip"
+    return encoded_chunks(_read_unchanged(source), vocabulary, unknown=unknown, what="the corpus")
 
 
-def _files_of(entry: str) -> list[Path]:
-    if entry == "-":
-        return [keep_standard_input()]
-    path = Path(entry)
+def _cached_counts(source: _Source) -> dict[str, int]:
+    path = _cache_path(source.cache_key, ".counts")
+    if not _is_intact(path):
+        counts = count_characters(_read_unchanged(source))
+        _write(path, [json.dumps(counts).encode("ascii")])
+    return json.loads(path.read_bytes()[:-DIGEST_BYTES])
+
+
+def _cached_ids(source: _Source, vocabulary: Vocabulary) -> Ids:
+    path = _cache_path([*source.cache_key, vocabulary.characters, vocabulary.has_unknown], ".ids")
+    if not _is_intact(path):
+        _write(path, (ids.tobytes() for ids in _encode_source(source, vocabulary)))
+    num_ids = (path.stat().st_size - DIGEST_BYTES) // np.dtype(vocabulary.dtype).itemsize
+    return np.memmap(path, dtype=vocabulary.dtype, mode="r", shape=(num_ids,))
+
+
+def _cache_path(key: Sequence[object], suffix: str) -> Path:
+    name = hashlib.sha256(json.dumps(key).encode("utf-8")).hexdigest()[:32]
+    return data_folder() / "encoded" / (name + suffix)
+
+
+def _is_intact(path: Path) -> bool:
+    """Say whether a cache file is there and ends in the SHA-256 of the rest; a damaged one is made anew."""
     try:
-        if path.is_dir():
-            return _text_files(path)
-        if not path.exists():
-            raise TextError(
-                f"there is no corpus file {shown_path(entry)}; `charlm corpus list` shows corpora known by name"
-            )
-        if not path.is_file():
-            raise TextError(f"{shown_path(entry)} is a pipe or a device: give a file, or - to read standard input")
-    except OSError as error:
-        raise TextError(f"cannot read {shown_path(entry)}: {(error.strerror or str(error)).lower()}") from error
-    return [path]
-
-
-def _is_utf8(name: str) -> bool:
-    """Say whether a name can be written down; bytes that are no UTF-8 are surrogates in Python's names."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
+        content = np.memmap(path, dtype=np.uint8, mode="r")
+    except (OSError, ValueError):  # ValueError: an empty file
         return False
-    return True
+    return hashlib.sha256(content[:-DIGEST_BYTES].data).digest() == content[-DIGEST_BYTES:].tobytes()
 
 
-def _text_files(folder: Path) -> list[Path]:
-    files = sorted(file for file in folder.iterdir() if file.suffix == ".txt" and file.is_file())
-    if not files:
-        raise TextError(f"the folder {shown_path(folder)} has no .txt files (folders inside it are not searched)")
-    return files
-
-
-def keep_standard_input() -> Path:
-    """Write standard input into the cache under its SHA-256, so that a run on it can be repeated."""
-    folder = data_folder() / "stdin"
+def _write(path: Path, blocks: Iterable[bytes]) -> None:
+    """Write a cache file whole or not at all, the SHA-256 of its content at its end."""
     digest = hashlib.sha256()
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f".draft-{os.getpid()}"
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with draft.open("wb") as file:
-                while block := sys.stdin.buffer.read(CHUNK_BYTES):
+                for block in blocks:
                     digest.update(block)
                     file.write(block)
-            return draft.replace(folder / f"{digest.hexdigest()}.txt")
+                file.write(digest.digest())
+            draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(f"cannot keep standard input in {folder}: {error.strerror}") from error
-
-
-def _blocks(file: Path) -> Iterator[bytes]:
-    try:
-        with file.open("rb") as stream:
-            while block := stream.read(CHUNK_BYTES):
-                yield block
-    except OSError as error:
-        raise TextError(f"cannot read {shown_path(file)}: {(error.strerror or str(error)).lower()}") from error
-
-
-def _decode(decoder: codecs.IncrementalDecoder, block: bytes, *, file: Path, encoding: str, offset: int) -> str:
-    try:
-        text = decoder.decode(block, final=not block)
-    except UnicodeDecodeError as error:
-        raise TextError(_bad_byte(file, encoding, offset + error.start)) from error
-    except UnicodeError as error:
-        # Some codecs name no byte: UTF-16 without a byte order mark, for one.
-        raise TextError(f"{shown_path(file)} is not {encoding}: {error}{_suggestion(file, encoding)}") from error
-    if "\0" in text:
-        hint = _suggestion(file, encoding)
-        raise TextError(
-            f"{shown_path(file)} holds zero bytes: it is a binary file or another encoding than {encoding}{hint}"
-        )
-    return text
-
-
-def _bad_byte(file: Path, encoding: str, position: int) -> str:
-    line, seen, value = 1, 0, b""
-    for block in _blocks(file):
-        if seen + len(block) > position:
-            line += block[: position - seen].count(b"\n")
-            value = block[position - seen : position - seen + 1]
-            break
-        line += block.count(b"\n")
-        seen += len(block)
-    return (
-        f"{shown_path(file)} is not {encoding}: byte 0x{value.hex()} at offset {position:,}, line {line:,}"
-        f"{_suggestion(file, encoding)}"
-    )
-
-
-def _suggestion(file: Path, encoding: str) -> str:
-    fitting = [candidate for candidate in LIKELY_ENCODINGS if candidate != encoding and _decodes(file, candidate)]
-    return f"; it decodes as {', '.join(fitting)} (--set corpus.encoding=...)" if fitting else ""
-
-
-def _decodes(file: Path, encoding: str) -> bool:
-    """Say whether a whole file decodes; UTF-16 without a mark decodes nearly anything and is not counted."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    try:
-        for number, block in enumerate(_blocks(file)):
-            if number == 0 and encoding == "utf-16" and block[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-                return False
-            if "\0" in decoder.decode(block):
-                return False
-        decoder.decode(b"", True)
-    except UnicodeDecodeError:
-        return False
-    return True
+        raise StorageError(
+            f"cannot write the encoded corpus to {path.parent}: {error.strerror}; CHARLM_DATA_DIR names another folder"
+        ) from error

@@ -22,7 +22,7 @@ from typing import IO, cast
 from urllib.parse import urlsplit
 
 from charlm.errors import StorageError
-from charlm.text.corpus import hash_files
+from charlm.text.files import hash_files
 from charlm.text.known import KnownCorpus, downloaded_file
 
 Report = Callable[[int, int | None], None]

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from charlm.errors import ConfigError, TextError
-from charlm.settings.schema import CorpusSettings, Direction
-from charlm.text.encoding import Corpus, hash_ids
+from charlm.settings.corpus import CorpusSettings
+from charlm.settings.model import Direction
+from charlm.text.corpus import Corpus
+from charlm.text.encoding import hash_ids
 from charlm.text.known import standard_split
 from charlm.text.vocabulary import Ids
 

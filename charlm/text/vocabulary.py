@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.errors import TextError
-from charlm.settings.schema import UnknownPolicy
+from charlm.settings.corpus import UnknownPolicy
 
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.errors import TextError
-from charlm.settings.schema import SamplingSettings
+from charlm.settings.corpus import SamplingSettings
 from charlm.text.vocabulary import Ids
 
 Starts = npt.NDArray[np.int64]

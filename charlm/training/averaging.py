@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from charlm.networks.building import Network
-from charlm.settings.optimisation import AverageSettings
+from charlm.settings.optimizer import AverageSettings
 from charlm.training.progress import Progress
 
 DEFAULT_DECAY = 0.999

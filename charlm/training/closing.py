@@ -10,7 +10,7 @@ from charlm.evaluation.baselines import fit_baselines
 from charlm.evaluation.figure import figures_record
 from charlm.networks.leaky import WARNING
 from charlm.runs.checkpoints import load_checkpoint
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.text.splits import Part
 from charlm.training.experiment import Experiment
 from charlm.training.progress import Progress

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
-from charlm import __version__
 from charlm.errors import ConfigError
-from charlm.networks.building import Network, build_model, num_parameters
-from charlm.networks.implementations import choose_implementation, describe_kernels, kernel_build
+from charlm.networks.building import Network, build_model
+from charlm.networks.implementations import choose_implementation
 from charlm.settings.schema import Settings
 from charlm.settings.values import DEVICES
 from charlm.text.cleaning import clean_prefix
-from charlm.text.corpus import with_kept_input
-from charlm.text.encoding import Corpus, load_corpus
+from charlm.text.corpus import load_corpus
+from charlm.text.files import with_kept_input
 from charlm.text.splits import Part, Split, in_reading_order, split_corpus
 from charlm.text.vocabulary import Ids, Vocabulary
-from charlm.text.windows import num_dropped, num_windows
+from charlm.text.windows import num_windows
 from charlm.training.averaging import WeightAverage
+from charlm.training.environment import corpus_facts, machine_facts, model_facts
+from charlm.training.footprint import require_memory
 from charlm.training.optimizer import build_optimizer
 from charlm.training.schedule import fix_schedule_length
-from charlm.training.sizes import require_memory
 from charlm.training.threads import fix_threads
 
 PREFIX_CHARS = 12
@@ -114,8 +111,8 @@ def prepare(settings: Settings) -> Experiment:
         average=None if average.method == "none" else WeightAverage(network, average),
         prefixes=prefixes,
         facts={
-            **_corpus_facts(corpus, split, settings),
-            **_model_facts(network, settings, device),
+            **corpus_facts(corpus, split, settings),
+            **model_facts(network, settings, device),
             **machine_facts(),
         },
     )
@@ -140,13 +137,8 @@ def choose_device(name: str) -> torch.device:
 
 
 def _require_validation(settings: Settings, split: Split) -> None:
-    for key, is_set in (
-        ("train.early_stopping", settings.train.early_stopping is not None),
-        ("optimizer.schedule.method plateau", settings.optimizer.schedule.method == "plateau"),
-        ("optimizer.average.method triggered", settings.optimizer.average.method == "triggered"),
-    ):
-        if is_set and split.val is None:
-            raise ConfigError(f"{key} needs a validation part, and corpus.split leaves none")
+    for key, value in settings.validation_listeners if split.val is None else ():
+        raise ConfigError(f"{f'{key} {value}'.strip()} needs a validation part, and corpus.split leaves none")
 
 
 def _encode_prefixes(settings: Settings, vocabulary: Vocabulary, split: Split) -> tuple[tuple[str, Ids], ...]:
@@ -177,45 +169,3 @@ def _first_words(vocabulary: Vocabulary, part: Part) -> str:
     lines = [line for line in text.split("\n")[1:] if line.strip()] or [text]
     words = lines[0][:PREFIX_CHARS].rpartition(" ")
     return (words[0] + words[1]) or lines[0][:2]
-
-
-def _corpus_facts(corpus: Corpus, split: Split, settings: Settings) -> dict[str, Any]:
-    parts = {"train": split.train, "val": split.val, "test": split.test}
-    return {
-        "corpus": settings.corpus.name or [str(file) for file in corpus.files],
-        "corpus_sha256": corpus.sha256,
-        "corpus_chars": len(corpus.ids),
-        "vocab_size": len(corpus.vocabulary),
-        "split": {
-            name: {"chars": len(part.ids), "sha256": part.sha256} for name, part in parts.items() if part is not None
-        },
-        "dropped_chars": num_dropped(len(split.train.ids), settings.sampling, settings.model.lookahead),
-    }
-
-
-def _model_facts(network: Network, settings: Settings, device: torch.device) -> dict[str, Any]:
-    return {
-        "num_parameters": num_parameters(network),
-        "direction": settings.model.direction,
-        "implementation": settings.model.implementation,
-        "device": str(device),
-    }
-
-
-def machine_facts() -> dict[str, Any]:
-    """Return what computations here run on: versions, threads, processor, GPUs."""
-    return {
-        "versions": {
-            "charlm": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-        "kernels": describe_kernels(),
-        "kernel_build": kernel_build(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
-        "platform": platform.platform(),
-    }

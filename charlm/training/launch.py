@@ -10,16 +10,16 @@ from typing import Any
 from charlm.errors import StoppedError
 from charlm.runs.checkpoints import Checkpoint, load_checkpoint
 from charlm.runs.creation import check_new_name, check_run_name, create_run
-from charlm.runs.folder import CONFIG, Run, find_unfinished, runs_folder
 from charlm.runs.ownership import Ownership, take_ownership
 from charlm.runs.records import is_summary
+from charlm.runs.run import CONFIG, Run, find_unfinished, runs_folder
 from charlm.runs.writer import RunWriter
-from charlm.settings.layers import load_settings
+from charlm.settings.loading import load_settings
 from charlm.settings.schema import Settings
+from charlm.training.events import End, TrainingEvent
 from charlm.training.experiment import prepare
 from charlm.training.loop import ended_by, run_training
 from charlm.training.position import first_position, read_position, restore_position
-from charlm.training.reports import End, Report
 from charlm.training.resume import available_here, check_same_text, combine_settings, describe_change
 
 
@@ -31,7 +31,7 @@ def train_reports(
     resume: bool = False,
     overrides: Sequence[str] = (),
     should_stop: Callable[[], str | None] = lambda: None,
-) -> Iterator[Report]:
+) -> Iterator[TrainingEvent]:
     """Train a run, yielding its reports; the first holds the run's folder, the last its closing figures.
 
     Args:
@@ -75,7 +75,7 @@ def train(
     runs_dir: Path | None = None,
     resume: bool = False,
     overrides: Sequence[str] = (),
-    observe: Callable[[Report], None] | None = None,
+    observe: Callable[[TrainingEvent], None] | None = None,
 ) -> Run:
     """Train a run to its end and return it; see `train_reports`.
 
@@ -97,7 +97,7 @@ def _named(name: str, folder: Path) -> Run:
 
 def _go_on(
     run: Run, asked: Settings | None, overrides: Sequence[str], should_stop: Callable[[], str | None]
-) -> Iterator[Report]:
+) -> Iterator[TrainingEvent]:
     ownership = take_ownership(run.path)
     try:
         stored = run.settings()
@@ -118,7 +118,7 @@ def _train_on(
     settings: Settings,
     checkpoint: Checkpoint | None,
     should_stop: Callable[[], str | None],
-) -> Iterator[Report]:
+) -> Iterator[TrainingEvent]:
     """Bring everything back to where the checkpoint was saved, and train on from there."""
     experiment = prepare(available_here(settings))
     check_same_text(run, checkpoint, experiment)

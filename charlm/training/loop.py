@@ -14,11 +14,11 @@ from charlm.settings.schema import Settings
 from charlm.training.batches import Batch, read_batches
 from charlm.training.closing import close_run
 from charlm.training.divergence import describe_divergence, worst_text
+from charlm.training.events import Divergence, End, Evaluation, Samples, Start, Step, TrainingEvent
 from charlm.training.experiment import Experiment
 from charlm.training.position import Position, are_weights_finite, restore_position
 from charlm.training.progress import Progress
 from charlm.training.recording import StopRequestedError, measure, write_samples
-from charlm.training.reports import Divergence, End, Evaluation, Report, Samples, Start, Step
 from charlm.training.saving import Saver
 from charlm.training.schedule import DEFAULT_PATIENCE, learning_rate_at, planned_steps
 from charlm.training.step import take_step
@@ -41,7 +41,7 @@ def run_training(
     *,
     should_stop: Callable[[], str | None] = lambda: None,
     note: str | None = None,
-) -> Iterator[Report]:
+) -> Iterator[TrainingEvent]:
     """Train from a position until the first budget is reached, yielding a report for whatever happens.
 
     Args:
@@ -172,12 +172,12 @@ class _Training:
         )
         return Position(progress, outcome.state, position.recorded_until), report
 
-    def record_due(self, position: Position) -> Generator[Report, None, Position]:
+    def record_due(self, position: Position) -> Generator[TrainingEvent, None, Position]:
         """Evaluate and write samples where this step is due for it and has not had it; an evaluation is saved."""
         progress = position.progress
         if position.recorded_until >= progress.step:
             return position
-        reports: list[Report] = []
+        reports: list[TrainingEvent] = []
         val: float | None = None
         is_evaluated = progress.step % self.eval_period == 0
         if is_evaluated:
@@ -196,7 +196,7 @@ class _Training:
         yield from reports
         return position
 
-    def save(self, position: Position) -> Iterator[Report]:
+    def save(self, position: Position) -> Iterator[TrainingEvent]:
         """Save between evaluations."""
         self._require_finite_weights(position.progress)
         yield from self.saver.try_to_save(position)
@@ -209,7 +209,7 @@ class _Training:
         record = {"stopped_by": word, "steps": position.progress.step}
         return End(self.writer.run.path, word, record, self._prefix)
 
-    def close(self, position: Position, stopped_by: str) -> Iterator[Report]:
+    def close(self, position: Position, stopped_by: str) -> Iterator[TrainingEvent]:
         """Evaluate and write samples if the last step was not due for it, save, and measure the best checkpoint.
 
         What stands outside the schedule changes nothing that the run could go on from with a larger budget.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-from charlm.settings.optimisation import OptimizerSettings
+from charlm.settings.optimizer import OptimizerSettings
 
 
 def build_optimizer(parameters: Iterable[Tensor], settings: OptimizerSettings) -> torch.optim.Optimizer:

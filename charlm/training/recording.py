@@ -7,9 +7,9 @@ from collections.abc import Callable
 from charlm.evaluation.reading import evaluate
 from charlm.generation.filters import Filters
 from charlm.generation.sampling import sample_text, writing_half
+from charlm.training.events import Evaluation, Samples
 from charlm.training.experiment import Experiment
 from charlm.training.progress import Progress
-from charlm.training.reports import Evaluation, Samples
 
 
 class StopRequestedError(Exception):

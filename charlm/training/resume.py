@@ -8,8 +8,8 @@ from typing import Any, cast
 from charlm.errors import ConfigError, RunError
 from charlm.networks.implementations import choose_implementation
 from charlm.runs.checkpoints import Checkpoint
-from charlm.runs.folder import Run
-from charlm.settings.layers import dotted_values
+from charlm.runs.run import Run
+from charlm.settings.loading import dotted_values
 from charlm.settings.schema import Settings
 from charlm.training.experiment import Experiment, choose_device
 
@@ -34,13 +34,6 @@ MAY_CHANGE = (
 MAY_CHANGE_UNHEARD = ("train.eval_every", "eval.max_chars")
 
 
-def listens_to_validation(settings: Settings) -> bool:
-    """Say whether evaluations decide anything about the steps of a run."""
-    optimizer = settings.optimizer
-    has_listener = optimizer.schedule.method == "plateau" or optimizer.average.method == "triggered"
-    return has_listener or settings.train.early_stopping is not None
-
-
 def combine_settings(stored: Settings, asked: Settings) -> Settings:
     """Return the settings to go on with: the stored ones with what may change as it is asked for now.
 
@@ -50,7 +43,7 @@ def combine_settings(stored: Settings, asked: Settings) -> Settings:
         RunError: naming each setting that must not change, with both values.
     """
     resolved = _with_resolved(asked, stored)
-    is_heard = listens_to_validation(stored) or listens_to_validation(resolved)
+    is_heard = bool(stored.validation_listeners or resolved.validation_listeners)
     changeable = MAY_CHANGE if is_heard else MAY_CHANGE + MAY_CHANGE_UNHEARD
     then, now = dotted_values(stored), dotted_values(resolved)
     refused = [

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from charlm.errors import StorageError
 from charlm.runs.writer import RunWriter
+from charlm.training.events import Unsaved
 from charlm.training.experiment import Experiment
 from charlm.training.position import Position, to_checkpoint
-from charlm.training.reports import Unsaved
 
 RETRY_SECONDS = 30.0
 

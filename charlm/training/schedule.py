@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from charlm.settings.optimisation import OptimizerSettings
+from charlm.settings.optimizer import OptimizerSettings
 from charlm.settings.schema import Settings
 from charlm.settings.values import Period
 

@@ -16,8 +16,8 @@ from charlm.evaluation.figure import Figure, Figures
 from charlm.networks.building import Network
 from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import State, detach_state
-from charlm.settings.schema import ModelSettings, Settings
-from charlm.settings.values import LossWeights
+from charlm.settings.model import LossWeights
+from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Ids
 from charlm.text.windows import Window
 from charlm.training.optimizer import clip_gradients, set_learning_rate
@@ -54,7 +54,7 @@ def take_step(
         state: that the first window starts from; random sampling starts each from the state before any character.
         step: counted from 0; dropout is a function of (seed, step).
     """
-    if _draws(settings.model):
+    if settings.model.draws:
         torch.manual_seed(_dropout_seed(settings.train.seed, step))
     network.train()
     optimizer.zero_grad(set_to_none=True)
@@ -126,12 +126,6 @@ def _total_figures(means: list[float], num_windows: int, chars: int) -> Figures:
 def as_tensor(ids: Ids, device: torch.device) -> Tensor:
     """Return ids as int64 on a device."""
     return torch.from_numpy(ids.astype(np.int64)).to(device)
-
-
-def _draws(model: ModelSettings) -> bool:
-    """Say whether a step draws anything at random."""
-    rates = (model.dropout, model.input_dropout, model.output_dropout, model.recurrent_dropout)
-    return any(rate > 0 for rate in (*rates, model.zoneout, model.zoneout_cells or 0.0))
 
 
 def _dropout_seed(seed: int, step: int) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from charlm.errors import RunError
 from charlm.runs.checkpoints import read_checkpoint, step_of
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.training.position import read_position
 
 

@@ -15,9 +15,9 @@ import torch
 
 from charlm.library import train_reports
 from charlm.runs.checkpoints import step_of
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.settings.schema import Settings
-from charlm.training.reports import End, Report, Start, Step
+from charlm.training.events import End, Start, Step, TrainingEvent
 
 # Seven windows an epoch, evaluations and samples on periods of their own, and every checkpoint kept.
 SMALL = (
@@ -99,9 +99,9 @@ def _without_clocks(value: Any) -> Any:
 
 def session(
     folder: Path, settings: Settings | None, *, cut: Cut | None = None, overrides: Sequence[str] = ()
-) -> list[Report]:
+) -> list[TrainingEvent]:
     """Train the run of a folder as one process would, starting or going on with it; return its reports."""
-    seen: list[Report] = []
+    seen: list[TrainingEvent] = []
 
     def should_stop() -> str | None:
         has_come = cut and not cut.is_abrupt and _last_step(seen) >= cut.step
@@ -117,7 +117,7 @@ def session(
     return seen
 
 
-def _last_step(reports: Sequence[Report]) -> int:
+def _last_step(reports: Sequence[TrainingEvent]) -> int:
     """Return where a process stands."""
     for report in reversed(reports):
         if isinstance(report, Step):

@@ -17,7 +17,7 @@ from typer.testing import Result
 
 from charlm.errors import CharlmWarning, RunError
 from charlm.runs.checkpoints import Checkpoint, load_checkpoint, read_checkpoint
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.training.launch import train, train_reports
 

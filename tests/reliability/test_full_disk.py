@@ -21,9 +21,9 @@ from charlm.errors import StorageError
 from charlm.library import train_reports
 from charlm.runs.checkpoints import load_checkpoint
 from charlm.runs.durable import append_lines
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.training import saving
-from charlm.training.reports import End, Report, Step, Unsaved
+from charlm.training.events import End, Step, TrainingEvent, Unsaved
 from charlm.training.verification import verify_run
 
 Charlm = Callable[..., Result]
@@ -142,7 +142,7 @@ class Trial:
             freed_after: how many steps after the first refusal there is space again; None is never.
         """
         freed_at: int | None = None
-        report: Report | None = None
+        report: TrainingEvent | None = None
         try:
             for report in train_reports(self.settings, name="run", runs_dir=self.run.path.parent, resume=True):
                 if isinstance(report, Unsaved):
@@ -256,7 +256,7 @@ def test_a_run_folder_that_vanishes_is_made_nowhere_again_and_ends_with_6(
     while not (isinstance(report := next(reports), Step) and report.step == 5):
         pass
     shutil.rmtree(runs / "run")
-    seen: list[Report] = []
+    seen: list[TrainingEvent] = []
     with pytest.raises(StorageError, match=rf"cannot write {runs}/run/\S+: no such file or directory") as caught:
         seen.extend(reports)
     assert caught.value.exit_code == 6

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import Result
 
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.settings.diagnosis import known_keys
-from charlm.training import sizes
+from charlm.training import footprint
 
 EXIT_CODES = {0, 2, 3, 4, 5, 6, 7}
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -181,7 +181,7 @@ def surroundings(tmp_path: Path, trained: Run, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture(autouse=True)
 def _little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let models be refused that would take long to make."""
-    monkeypatch.setattr(sizes, "physical_memory", lambda: MEMORY)
+    monkeypatch.setattr(footprint, "physical_memory", lambda: MEMORY)
 
 
 def assert_ended_well(result: Result) -> None:

@@ -25,7 +25,7 @@ PROBE = f"""
 import os, sys
 from pathlib import Path
 from charlm.library import load_settings, train_reports
-from charlm.training.reports import Step
+from charlm.training.events import Step
 
 if len(sys.argv) > 3:
     os.fsync = lambda _: None

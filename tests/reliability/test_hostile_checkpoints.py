@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.training.launch import train_reports
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from charlm.runs.checkpoints import load_checkpoint
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 
 SERVER = Path(__file__).with_name("kill_server.py")
 # Of all kills, so many fall inside a save; while there are fewer, the next is aimed at one.

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charlm.text.encoding import CACHED_BYTES
+from charlm.text.corpus import CACHED_BYTES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the memory of a process from /proc")
 

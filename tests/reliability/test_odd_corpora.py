@@ -19,9 +19,9 @@ from typer.testing import Result
 from charlm.errors import printable
 from charlm.library import train_reports
 from charlm.settings.schema import Settings
-from charlm.text import corpus as reading
-from charlm.text import encoding
-from charlm.training.reports import End, Step
+from charlm.text import corpus as corpus_module
+from charlm.text import files as reading
+from charlm.training.events import End, Step
 
 Charlm = Callable[..., Result]
 WORDS = "one two three four five.\n" * 60
@@ -329,7 +329,7 @@ OPTIONS = ["corpus.clean.newline=keep", "vocabulary.min_count=2000", "corpus.max
 def small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read every corpus in small blocks, both ways."""
     monkeypatch.setattr(reading, "CHUNK_BYTES", 1024)
-    monkeypatch.setattr(encoding, "CACHED_BYTES", 0 if request.param == "cached" else 1 << 20)
+    monkeypatch.setattr(corpus_module, "CACHED_BYTES", 0 if request.param == "cached" else 1 << 20)
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,10 @@ from charlm.errors import ConfigError, RunError, RunInUseError, StorageError
 from charlm.library import train_reports
 from charlm.runs import creation, ownership
 from charlm.runs.creation import create_run
-from charlm.runs.folder import Run
 from charlm.runs.ownership import Ownership, owner_of, take_ownership
+from charlm.runs.run import Run
 from charlm.settings.schema import Settings
-from charlm.training.reports import Evaluation, Step
+from charlm.training.events import Evaluation, Step
 
 Charlm = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]

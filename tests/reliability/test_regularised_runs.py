@@ -15,8 +15,8 @@ from typer.testing import Result
 
 import charlm
 from charlm.runs.checkpoints import load_checkpoint, restore_model
-from charlm.runs.folder import Run
-from charlm.training.reports import Step
+from charlm.runs.run import Run
+from charlm.training.events import Step
 
 SHARED = (
     *("model.num_layers=2", "model.dropout=0.2", "model.input_dropout=0.1", "model.output_dropout=0.2"),

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from charlm.runs.folder import Run
+from charlm.runs.run import Run
 
 Process = Callable[..., "subprocess.Popen[bytes]"]
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}

@@ -20,12 +20,12 @@ from typing import Any
 import pytest
 
 import charlm
-from charlm.runs.folder import Run
-from charlm.settings.layers import dump_settings
+from charlm.runs.run import Run
+from charlm.settings.loading import dump_settings
 from charlm.sweeps import sweeping
+from charlm.sweeps.events import SweepEnd, SweepEvent, TrialEnd, TrialStart, WorkerLost
 from charlm.sweeps.ledger import LEDGER
 from charlm.sweeps.output import BEST, RESULTS
-from charlm.sweeps.reports import SweepEnd, SweepReport, TrialEnd, TrialStart, WorkerLost
 from charlm.sweeps.workers import MAX_LOSSES, Workers
 from charlm.training.verification import verify_run
 
@@ -146,7 +146,7 @@ class Killer:
         self._num_until_next: int | None = 0
         self._timer = Timer(0, self._kill)
 
-    def see(self, report: SweepReport) -> None:
+    def see(self, report: SweepEvent) -> None:
         """Follow the sweep."""
         seconds = START_SECONDS
         if isinstance(report, TrialStart):

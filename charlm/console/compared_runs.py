@@ -11,8 +11,8 @@ from charlm.console.columns import NOTHING, column_table, fitting, spread_text
 from charlm.console.terminal import console_for, is_live
 from charlm.evaluation.spread import Spread
 from charlm.reports.comparison import CORPUS, Comparison, short_names
-from charlm.reports.results import BEST_VAL, TEST, TEST_CLOZE, VAL, VAL_CLOZE
 from charlm.reports.rows import Row, value_text
+from charlm.reports.run_results import BEST_VAL, TEST, TEST_CLOZE, VAL, VAL_CLOZE
 
 MIN_RANGE = 3
 NAMES = ("run", "seeds", "state", "machine")

@@ -180,4 +180,4 @@ class End:
     prefix: str | None
 
 
-Report = Start | Step | Divergence | Unsaved | Evaluation | Samples | End
+TrainingEvent = Start | Step | Divergence | Unsaved | Evaluation | Samples | End

@@ -16,7 +16,7 @@ SECONDS_TO_WARM_UP = 0.05
 
 
 @dataclass(frozen=True)
-class Spread:
+class MedianRange:
     """The median of some rounds' values, the lowest and the highest."""
 
     median: float
@@ -24,9 +24,9 @@ class Spread:
     high: float
 
 
-def spread(values: tuple[float, ...]) -> Spread:
+def median_range(values: tuple[float, ...]) -> MedianRange:
     """Summarise one value for each round."""
-    return Spread(median(values), min(values), max(values))
+    return MedianRange(median(values), min(values), max(values))
 
 
 def measure_in_turn(works: Mapping[str, Work], *, rounds: int, device: torch.device) -> Mapping[str, tuple[float, ...]]:

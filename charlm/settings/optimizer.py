@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from charlm.settings.values import (
+    Conflict,
     Natural,
     NaturalFloat,
     Period,
@@ -15,6 +17,14 @@ from charlm.settings.values import (
     Section,
     UnitInterval,
 )
+
+# Which schedules a setting belongs to.
+OF_SCHEDULES = {
+    "every": ("step", "exponential"),
+    "factor": ("step", "exponential", "plateau"),
+    "patience": ("plateau",),
+    "total_steps": ("cosine",),
+}
 
 
 class ScheduleSettings(Section):
@@ -77,3 +87,24 @@ class OptimizerSettings(Section):
         "figures are never smoothed",
     )
     average: AverageSettings = Field(default=AverageSettings(), description="an average of the weights")
+
+
+def optimizer_conflicts(optimizer: OptimizerSettings) -> Iterator[Conflict]:
+    """Yield what of the optimiser's settings does not go together."""
+    if optimizer.momentum is not None and optimizer.method not in ("sgd", "rmsprop"):
+        yield "optimizer.momentum", f"belongs to sgd and rmsprop, and optimizer.method is {optimizer.method}"
+    schedule, average = optimizer.schedule, optimizer.average
+    for name, methods in OF_SCHEDULES.items():
+        if getattr(schedule, name) is not None and schedule.method not in methods:
+            yield (
+                f"optimizer.schedule.{name}",
+                f"belongs to {' and '.join(methods)}, and the method is {schedule.method}",
+            )
+    for name, method in (("decay", "ema"), ("patience", "triggered")):
+        if getattr(average, name) is not None and average.method != method:
+            yield (
+                f"optimizer.average.{name}",
+                f"belongs to {method}, and optimizer.average.method is {average.method}",
+            )
+    if average.method == "triggered" and optimizer.method != "sgd":
+        yield "optimizer.average.method", f"triggered needs sgd, and optimizer.method is {optimizer.method}"

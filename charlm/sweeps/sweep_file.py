@@ -14,8 +14,7 @@ from charlm.errors import ConfigError, printable
 from charlm.settings.diagnosis import explain
 from charlm.settings.layers import (
     QUICKSTART,
-    Layer,
-    check_layer,
+    SettingsLayer,
     file_layer,
     merge,
     override_layer,
@@ -23,18 +22,19 @@ from charlm.settings.layers import (
     shipped_layer,
     shipped_names,
 )
-from charlm.settings.loading import Document, Place, parse_yaml
+from charlm.settings.loading import check_layer
 from charlm.settings.schema import Settings
 from charlm.settings.shipped import shipped_folder
+from charlm.settings.strict_yaml import Document, Place, parse_yaml
 from charlm.settings.values import RUN_NAME, RUN_NAME_RULE
 from charlm.sweeps.checks import check_plan, file_problems, has_validation, metric_place, told
 from charlm.sweeps.dimensions import read_space
 from charlm.sweeps.plan import BUDGET, Plan, trial_name
-from charlm.sweeps.schema import METRICS, StopEarly, SweepSettings
+from charlm.sweeps.settings import METRICS, StopEarly, SweepSettings
 from charlm.sweeps.space import Space
 
 # What an n-gram makes of a text does not depend on a trial: a base that wants it measured in each says so.
-SWEEP_DEFAULTS = Layer({"eval": {"baselines": False}}, {})
+SWEEP_DEFAULTS = SettingsLayer({"eval": {"baselines": False}}, {})
 
 
 def read_plan(file: str | Path, *, overrides: Sequence[str] = ()) -> Plan:
@@ -107,7 +107,7 @@ def plan_seeds(settings: Settings, num_seeds: int, *, name: str | None = None) -
         minutes=None,
         rungs=(),
         keep=1.0,
-        base=Layer(settings.model_dump(mode="json"), {}),
+        base=SettingsLayer(settings.model_dump(mode="json"), {}),
         folder=Path(),
     )
 
@@ -131,11 +131,11 @@ def _settings(document: Document) -> SweepSettings:
         raise ConfigError("\n".join(lines)) from error
 
 
-def _budget(early: StopEarly | None) -> list[Layer]:
+def _budget(early: StopEarly | None) -> list[SettingsLayer]:
     """Return what stands in place of the base's budget: a trial that ended by the clock would reach no rung."""
     if early is None:
         return []
-    return [Layer({"train": {**dict.fromkeys(BUDGET), "max_steps": early.rungs[-1]}}, {})]
+    return [SettingsLayer({"train": {**dict.fromkeys(BUDGET), "max_steps": early.rungs[-1]}}, {})]
 
 
 def _document(file: str | Path) -> tuple[Document, Path]:
@@ -154,7 +154,7 @@ def _document(file: str | Path) -> tuple[Document, Path]:
         ) from error
 
 
-def _base_layer(base: str | None, folder: Path, place: Place) -> Layer:
+def _base_layer(base: str | None, folder: Path, place: Place) -> SettingsLayer:
     if base is None:
         return shipped_layer(QUICKSTART)
     try:

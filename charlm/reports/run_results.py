@@ -10,10 +10,10 @@ from typing import Any, Literal, cast
 
 from charlm.errors import printable
 from charlm.networks.leaky import WARNING
-from charlm.runs.folder import Run
 from charlm.runs.ownership import owner_of
-from charlm.runs.reading import as_object
-from charlm.settings.layers import dotted_values
+from charlm.runs.run import Run
+from charlm.runs.untrusted import as_object
+from charlm.settings.loading import dotted_values
 from charlm.settings.schema import Settings
 
 State = Literal["finished", "running", "unfinished"]
@@ -67,7 +67,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Result:
+class RunResult:
     """What a run came to, or has come to so far.
 
     Args:
@@ -118,7 +118,7 @@ class Result:
         return WARNING if self.is_leaky else None
 
 
-def read_result(run: Run, *, name: str) -> Result:
+def read_result(run: Run, *, name: str) -> RunResult:
     """Read what a run came to.
 
     Args:
@@ -135,7 +135,7 @@ def read_result(run: Run, *, name: str) -> Result:
     latest = end or last
     seconds = latest.get("seconds")
     hashes = {part: end.get(f"{part}_sha256") or _recorded_hash(facts, part) for part in ("val", "test")}
-    return Result(
+    return RunResult(
         name=name,
         seed=settings.train.seed,
         settings=_values(settings),

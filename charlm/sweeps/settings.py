@@ -10,12 +10,12 @@ from pydantic_core import PydanticCustomError
 from charlm.settings.values import RUN_NAME, RUN_NAME_RULE, PositiveFloat, PositiveInt, Section
 
 Method = Literal["grid", "random", "tpe"]
-Direction = Literal["minimize", "maximize"]
+Goal = Literal["minimize", "maximize"]
 MAX_SEEDS = 1_000
 DEFAULT_METRIC = "val_bpc"
 
 # What a run's closing record holds that trials may be compared by, and what of it is better.
-METRICS: dict[str, Direction] = {
+METRICS: dict[str, Goal] = {
     "val_bpc": "minimize",
     "val_perplexity": "minimize",
     "val_nats_per_char": "minimize",
@@ -54,7 +54,7 @@ class Objective(Section):
     """By what trials are compared."""
 
     metric: str = Field(default=DEFAULT_METRIC, description="a figure of the run's closing record")
-    direction: Direction | None = Field(default=None, description="null is what is better for the metric")
+    direction: Goal | None = Field(default=None, description="null is what is better for the metric")
 
 
 class Budget(Section):

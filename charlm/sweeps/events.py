@@ -11,7 +11,7 @@ from charlm.sweeps.tasks import Outcome
 
 
 @dataclass(frozen=True)
-class Progress:
+class SweepProgress:
     """How far the sweep is: on its way to the open rung, or to its end.
 
     Args:
@@ -43,7 +43,7 @@ class SweepStart:
     num_trials: int | None
     num_known: int
     where: str
-    progress: Progress
+    progress: SweepProgress
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class TrialEnd:
 
     trial: Trial
     outcome: Outcome
-    progress: Progress
+    progress: SweepProgress
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class RungDecided:
     rung: int
     num_kept: int
     num_entered: int
-    progress: Progress
+    progress: SweepProgress
 
 
 @dataclass(frozen=True)
@@ -128,4 +128,4 @@ class SweepEnd:
     results: Results
 
 
-SweepReport = SweepStart | TrialStart | TrialEnd | RungDecided | WorkerLost | Waiting | SweepEnd
+SweepEvent = SweepStart | TrialStart | TrialEnd | RungDecided | WorkerLost | Waiting | SweepEnd

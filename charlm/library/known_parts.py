@@ -7,7 +7,7 @@ from pathlib import Path
 
 from charlm.errors import CharlmError, RunError, TextError
 from charlm.library.models import Model
-from charlm.runs.texts import read_files, read_split
+from charlm.runs.texts import encode_files, read_split
 from charlm.text.splits import Split, in_reading_order
 from charlm.text.vocabulary import Ids
 
@@ -41,7 +41,7 @@ def choose_text(model: Model, parts: Split, split: str, files: Sequence[str | Pa
         TextError: for a text of fewer than two characters, and files that cannot be read.
     """
     if files:
-        ids = read_files(model.checkpoint, files)
+        ids = encode_files(model.checkpoint, files)
         ids = ids[::-1] if model.direction == "backward" else ids
     elif (part := parts.part(split)) is not None:
         ids = part.ids

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from charlm.benchmarks.measuring import Spread, spread
 from charlm.benchmarks.sizes import ProductShape, Sizes
+from charlm.benchmarks.timing import MedianRange, median_range
 from charlm.networks.implementations import Chosen
-from charlm.settings.schema import Cell
+from charlm.settings.model import Cell
 
 What = Literal["layer", "step", "generation", "memory"]
 Unit = Literal["ms", "chars_per_second", "bytes"]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Measurement:
     """Values of the same rounds, ours and the baseline's.
 
     Args:
@@ -43,18 +43,18 @@ class Comparison:
     sgemm_gflops: tuple[float, ...] = ()
 
     @property
-    def ratio(self) -> Spread:
+    def ratio(self) -> MedianRange:
         """How many times as fast ours is; of memory, how many times as much it takes."""
         pairs = zip(self.ours, self.theirs, strict=True)
-        return spread(tuple(theirs / ours if self.unit == "ms" else ours / theirs for ours, theirs in pairs))
+        return median_range(tuple(theirs / ours if self.unit == "ms" else ours / theirs for ours, theirs in pairs))
 
     @property
-    def sgemm_fraction(self) -> Spread | None:
+    def sgemm_fraction(self) -> MedianRange | None:
         """What part ours reaches of the matrix product's rate; above 1 where that one is not the processor's best."""
         if not self.gflops:
             return None
         pairs = zip(self.gflops, self.sgemm_gflops, strict=True)
-        return spread(tuple(gflops / sgemm for gflops, sgemm in pairs))
+        return median_range(tuple(gflops / sgemm for gflops, sgemm in pairs))
 
     def as_record(self) -> dict[str, Any]:
         """Return a JSON object: medians with their units in the names, ratios with their spread."""
@@ -64,8 +64,8 @@ class Comparison:
             record["num_texts"] = self.num_texts
         record |= {
             "baseline": self.baseline,
-            f"baseline_{self.unit}": spread(self.theirs).median,
-            f"ours_{self.unit}": spread(self.ours).median,
+            f"baseline_{self.unit}": median_range(self.theirs).median,
+            f"ours_{self.unit}": median_range(self.ours).median,
             "ratio_of": "memory" if self.unit == "bytes" else "speed",
             "ratio": ratio.median,
             "ratio_range": [ratio.low, ratio.high],
@@ -73,8 +73,8 @@ class Comparison:
         }
         if fraction is not None:
             record |= {
-                "ours_gflops": spread(self.gflops).median,
-                "sgemm_gflops": spread(self.sgemm_gflops).median,
+                "ours_gflops": median_range(self.gflops).median,
+                "sgemm_gflops": median_range(self.sgemm_gflops).median,
                 "sgemm_fraction": fraction.median,
                 "sgemm_fraction_range": [fraction.low, fraction.high],
             }
@@ -91,7 +91,7 @@ class Sgemm:
 
     def as_record(self) -> dict[str, Any]:
         """Return a JSON object: the shape, the median and its spread."""
-        gflops = spread(self.gflops)
+        gflops = median_range(self.gflops)
         return {
             "cell": self.cell,
             **asdict(self.shape),
@@ -116,7 +116,7 @@ class Findings:
     sizes: Sizes
     rounds: int
     sgemms: tuple[Sgemm, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[Measurement, ...]
 
     def as_record(self) -> dict[str, Any]:
         """Return a JSON object: machine, sizes, sgemm, rows."""

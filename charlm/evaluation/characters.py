@@ -64,7 +64,7 @@ class ScoredCharacter:
 
 
 @dataclass(frozen=True)
-class Window:
+class ScoredWindow:
     """What some characters cost, T of each of B texts: nats and ids, each (T, B)."""
 
     nats: Costs
@@ -98,7 +98,7 @@ def score_characters(
     if not is_backward:
         yield ScoredCharacter(0, vocabulary.decode(ids[:1]))
         position = 1
-    for window in read_windows(network, ids[:, None], is_backward=is_backward, chunk_chars=chunk_chars):
+    for window in score_windows(network, ids[:, None], is_backward=is_backward, chunk_chars=chunk_chars):
         end = position + len(window.nats)
         yield from _scored(window, vocabulary.decode(ids[position:end]), position, vocabulary)
         position = end
@@ -106,7 +106,7 @@ def score_characters(
         yield ScoredCharacter(position, vocabulary.decode(ids[-1:]))
 
 
-def read_windows(network: Network, ids: Ids, *, is_backward: bool, chunk_chars: int) -> Iterator[Window]:
+def score_windows(network: Network, ids: Ids, *, is_backward: bool, chunk_chars: int) -> Iterator[ScoredWindow]:
     """Yield what texts of one length cost, read side by side from the initial state, window by window in their order.
 
     Args:
@@ -147,7 +147,7 @@ def column(figures: Costs | None, length: int) -> Sequence[float | None]:
     return [None] * length if figures is None else figures.tolist()
 
 
-def _scored(window: Window, text: str, position: int, vocabulary: Vocabulary) -> Iterator[ScoredCharacter]:
+def _scored(window: ScoredWindow, text: str, position: int, vocabulary: Vocabulary) -> Iterator[ScoredCharacter]:
     """Yield the characters of a window of one text."""
     nats, cloze_nats = window.nats[:, 0], None if window.cloze_nats is None else window.cloze_nats[:, 0]
     columns = zip(
@@ -177,11 +177,11 @@ def _states_behind(network: CharLM, ids: Ids, starts: range) -> list[State]:
     return states[::-1]
 
 
-def _window(logits: Tensor, both: Tensor | None, targets: Tensor) -> Window:
+def _window(logits: Tensor, both: Tensor | None, targets: Tensor) -> ScoredWindow:
     """Compare logits (T, B, V) with what came, (T, B)."""
     log_probabilities = log_softmax(logits, dim=-1)  # (T, B, V)
     likeliest = logits.argmax(dim=-1)  # (T, B)
-    return Window(
+    return ScoredWindow(
         nats=_nats(log_probabilities, targets),
         ranks=(logits > logits.gather(-1, targets.unsqueeze(-1))).sum(dim=-1).add(1).cpu().numpy(),
         likeliest=likeliest.cpu().numpy(),

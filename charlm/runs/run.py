@@ -13,9 +13,9 @@ from charlm.errors import RunError, printable
 from charlm.networks.leaky import WARNING
 from charlm.runs.durable import ASIDE
 from charlm.runs.ownership import owner_of
-from charlm.runs.reading import as_object, open_regular, parse_json
 from charlm.runs.records import read_lines
-from charlm.settings.layers import load_run_settings
+from charlm.runs.untrusted import as_object, open_regular, parse_json
+from charlm.settings.loading import load_run_settings
 from charlm.settings.schema import Settings
 
 # One that is just being replaced is found beside its successor, or in its place.
