@@ -18,7 +18,7 @@ from charlm.settings.strict_yaml import parse_yaml
 from charlm.settings.template import commented_defaults
 
 Command = Callable[..., Result]
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 TYPES = {
     "object": dict,
     "array": list,
