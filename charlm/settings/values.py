@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
 from pydantic import (
     BaseModel,
@@ -50,6 +50,19 @@ class Section(BaseModel):
     """A part of the configuration: frozen, strictly typed, closed to unknown keys."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    def replaced(self, values: Mapping[str, object]) -> Self:
+        """Return a copy in which some settings, by their dotted keys below this section, have other values.
+
+        The values are the program's own, and are not checked.
+        """
+        mine = {key: value for key, value in values.items() if "." not in key}
+        below: dict[str, dict[str, object]] = {}
+        for key in values.keys() - mine.keys():
+            name, _, rest = key.partition(".")
+            below.setdefault(name, {})[rest] = values[key]
+        sections = {name: getattr(self, name).replaced(inner) for name, inner in below.items()}
+        return self.model_copy(update={**mine, **sections})
 
 
 def also(*shapes: JsonDict) -> ConfigDict:
