@@ -24,6 +24,7 @@ import sys
 import threading
 import types
 from collections.abc import Sequence
+from concurrent.futures import process as futures
 from contextlib import suppress
 from multiprocessing import util
 from pathlib import Path
@@ -32,6 +33,7 @@ from typing import Any
 
 NUM_DESCRIPTORS = 4
 LENGTH_BYTES = 4
+spawn_passing = util.spawnv_passfds
 
 
 def warm_up() -> None:
@@ -80,9 +82,7 @@ def receive(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 def become(order: dict[str, Any], streams: Sequence[int]) -> None:
     """Make this forked process what the order asks for."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    forget_handlers()
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
     os.closerange(3, max(streams) + 64)
@@ -91,6 +91,13 @@ def become(order: dict[str, Any], streams: Sequence[int]) -> None:
     os.chdir(order["folder"])
     open_streams(is_buffered=not os.environ.get("PYTHONUNBUFFERED"))
     util.spawnv_passfds = fork_passing  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def forget_handlers() -> None:
+    """Handle signals as an interpreter does that has just started."""
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def open_streams(*, is_buffered: bool) -> None:
@@ -109,8 +116,9 @@ def open_streams(*, is_buffered: bool) -> None:
 
 
 def fork_passing(program: bytes, arguments: Sequence[bytes], kept: Sequence[int]) -> int:
-    """Start what `multiprocessing` would start as `python -c CODE`: forked, with these descriptors and no others."""
-    del program
+    """Start what `multiprocessing` starts as `python -c CODE`: a worker is forked, with these descriptors alone."""
+    if not any(b"spawn_main" in os.fsencode(argument) for argument in arguments):
+        return spawn_passing(program, arguments, kept)
     child = os.fork()
     if child:
         return child
@@ -119,9 +127,16 @@ def fork_passing(program: bytes, arguments: Sequence[bytes], kept: Sequence[int]
         os.closerange(beginning, descriptor)
         beginning = descriptor + 1
     os.closerange(beginning, beginning + 256)
+    forget_handlers()
+    # What is still to be written is the parent's, and so are the threads to be woken at the end.
+    parents = sys.stdout, sys.stderr
+    open_streams(is_buffered=True)
+    futures._threads_wakeups.clear()  # pyright: ignore[reportAttributeAccessIssue]
     words = [os.fsdecode(argument) for argument in arguments]
     code = words.index("-c") + 1
-    os._exit(run_to_end({"code": words[code], "arguments": words[code + 1 :]}))
+    status = run_to_end({"code": words[code], "arguments": words[code + 1 :]})
+    del parents
+    os._exit(status)
 
 
 def run(order: dict[str, Any]) -> None:
