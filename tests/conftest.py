@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,6 +17,7 @@ import hypothesis
 import processes
 import pytest
 import torch
+import typer.testing
 from processes import RAN, Ended, Process, Ran
 from typer.testing import CliRunner, Result
 
@@ -67,6 +69,9 @@ class Endurance:
         """Keep a figure for the table at the end."""
         self.figures[name] = figure
 
+
+# The commands are built once, not once for each call: that takes longer than most of them.
+typer.testing._get_command = cache(typer.testing._get_command)  # pyright: ignore[reportPrivateUsage]
 
 ENDURANCE = pytest.StashKey[Endurance]()
 
