@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from charlm.networks.inputs import as_tensor
 from charlm.networks.recurrent import State
 from charlm.text.windows import Window
 from charlm.training.experiment import Experiment
-from charlm.training.step import as_tensor
 
 SHOWN_CHARS = 60
 
@@ -38,13 +38,14 @@ def worst_text(experiment: Experiment, windows: Sequence[Window], state: State) 
         state: that the first of them started from.
     """
     settings, network = experiment.settings, experiment.network
-    device = next(network.parameters()).device
     worst, text = -float("inf"), windows[0].inputs[:, 0]
     with torch.no_grad():
         for window in windows:
             if settings.sampling.method == "random":
                 state = network.initial_state(settings.sampling.batch_size)
-            inputs, targets, beyond = (as_tensor(ids, device) for ids in (window.inputs, window.targets, window.beyond))
+            inputs, targets, beyond = (
+                as_tensor(ids, network) for ids in (window.inputs, window.targets, window.beyond)
+            )
             readouts = network.read_window(inputs, targets, beyond, state)
             state = readouts.state
             costs = _stream_costs(readouts.forward, targets).nan_to_num(nan=float("inf"), posinf=float("inf"))

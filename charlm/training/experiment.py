@@ -17,7 +17,8 @@ from charlm.settings.values import DEVICES
 from charlm.text.cleaning import clean_prefix
 from charlm.text.corpus import load_corpus
 from charlm.text.files import with_kept_input
-from charlm.text.splits import Part, Split, in_reading_order, split_corpus
+from charlm.text.reading_order import turned
+from charlm.text.splits import Part, Split, split_corpus
 from charlm.text.vocabulary import Ids, Vocabulary
 from charlm.text.windows import num_windows
 from charlm.training.averaging import WeightAverage
@@ -89,7 +90,7 @@ def prepare(settings: Settings) -> Experiment:
     model = settings.model.model_copy(update={"implementation": implementation})
     settings = settings.model_copy(update={"corpus": with_kept_input(settings.corpus), "model": model})
     corpus = load_corpus(settings.corpus, settings.vocabulary)
-    split = in_reading_order(split_corpus(corpus, settings.corpus), settings.model.direction)
+    split = split_corpus(corpus, settings.corpus).in_reading_order(settings.model.direction)
     _require_validation(settings, split)
     windows = num_windows(len(split.train.ids), settings.sampling, settings.model.lookahead)
     steps_per_epoch = -(-windows // settings.optimizer.accumulation)
@@ -157,10 +158,8 @@ def _encode_prefixes(settings: Settings, vocabulary: Vocabulary, split: Split) -
 def _default_prefixes(settings: Settings, vocabulary: Vocabulary, split: Split) -> list[str]:
     """Return the first words of two lines: one from the training part, one from the next part if there is one."""
     prefixes = [_first_words(vocabulary, part) for part in (split.train, split.val) if part is not None]
-    if settings.model.direction == "backward":
-        # The model reads from the end, and so do we: these are last words, spelled backwards.
-        prefixes = [prefix[::-1] for prefix in prefixes]
-    return list(dict.fromkeys(prefixes))
+    # The parts are in the model's reading order: of a backward model these are last words, spelled backwards.
+    return list(dict.fromkeys(turned(prefix, settings.model.direction) for prefix in prefixes))
 
 
 def _first_words(vocabulary: Vocabulary, part: Part) -> str:
