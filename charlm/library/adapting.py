@@ -13,8 +13,8 @@ from charlm.evaluation import dynamic
 from charlm.evaluation.dynamic import Adaptation, DynamicFigure
 from charlm.evaluation.intervals import BlockSums
 from charlm.generation.sampling import writing_half
+from charlm.library.measured_texts import choose_predictable_text, read_known_parts
 from charlm.library.models import Model, opened
-from charlm.library.texts import choose_predictable_text, read_known_parts
 from charlm.networks.language_model import CharLM
 from charlm.runs.run import Run
 from charlm.text.splits import Split

@@ -9,8 +9,8 @@ from charlm.errors import ConfigError
 from charlm.evaluation.novelty import Copying, Novelty, measure_copying
 from charlm.generation.filters import Filters
 from charlm.generation.sampling import sample_text, writing_half
+from charlm.library.measured_texts import choose_predictable_text, of_total, read_known_parts
 from charlm.library.models import Model, opened
-from charlm.library.texts import choose_predictable_text, of_total, read_known_parts
 from charlm.runs.run import Run
 from charlm.text.reading_order import turned
 from charlm.text.vocabulary import Ids

@@ -12,8 +12,8 @@ from charlm.evaluation.baselines import fit_baselines
 from charlm.evaluation.figure import Figures
 from charlm.evaluation.gaps import DEFAULT_PASSES, GapScore, measure_gaps
 from charlm.evaluation.reading import measure_text
+from charlm.library.measured_texts import choose_predictable_text, choose_text, of_total, read_parts
 from charlm.library.models import Model, opened
-from charlm.library.texts import choose_predictable_text, choose_text, of_total, read_parts
 from charlm.runs.run import Run
 from charlm.text.splits import Part
 
