@@ -92,6 +92,11 @@ class Model:
         )
 
 
+def opened(model: Model | Run) -> Model:
+    """Return a model as it is, or the best checkpoint of a run: what every public function of a model takes."""
+    return model if isinstance(model, Model) else open_run(model)
+
+
 def open_run(
     name: str | Path | Run | None = None,
     *,
