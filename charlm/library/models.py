@@ -16,7 +16,7 @@ from charlm.runs.run import Run, find_run, runs_folder
 from charlm.settings.model import Direction
 from charlm.text.cleaning import clean_prefix
 from charlm.text.vocabulary import Ids
-from charlm.training.experiment import choose_device
+from charlm.training.resolution import choose_device
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,11 @@ class Model:
             f"the model of run {self.run.name} reads one way only ({self.direction}) and cannot fill a gap: train one "
             "with model.direction bidirectional"
         )
+
+
+def opened(model: Model | Run) -> Model:
+    """Return a model as it is, or the best checkpoint of a run: what every public function of a model takes."""
+    return model if isinstance(model, Model) else open_run(model)
 
 
 def open_run(

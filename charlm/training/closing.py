@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from charlm.evaluation.assessment import Assessment, assess
+from charlm.evaluation.assessment import Assessment, assess_text
 from charlm.evaluation.baselines import fit_baselines
 from charlm.evaluation.figure import figures_record
 from charlm.networks.leaky import WARNING
@@ -44,7 +44,7 @@ def close_run(
         baselines = fit_baselines(experiment.split.train.ids, vocabulary, encoding)
 
     def measure(part: Part) -> Assessment:
-        return assess(experiment.network, part, vocabulary, encoding=encoding, baselines=baselines, report=leave)
+        return assess_text(experiment.network, part, vocabulary, encoding=encoding, baselines=baselines, report=leave)
 
     val, test = (part and measure(part) for part in parts)
     facts, whole = experiment.facts, progress.whole

@@ -24,6 +24,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import finish, run_code
 from rich.cells import cell_len
 from torch import Tensor
 from typer.testing import Result
@@ -33,7 +34,7 @@ from charlm.console.surprise import BANDS, show_characters, show_lines, visible
 from charlm.errors import ConfigError, DivergedError, TextError
 from charlm.evaluation.characters import ScoredCharacter, score_characters
 from charlm.evaluation.lines import ScoredLine, join_lines, most_surprising, score_lines_alone
-from charlm.evaluation.reading import evaluate
+from charlm.evaluation.reading import measure_text
 from charlm.library import Model
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network, build_model
@@ -72,12 +73,12 @@ def draw_ids(length: int = N, seed: int = 0) -> Ids:
 
 
 def scores(network: Network, ids: Ids, direction: str, **options: Any) -> list[ScoredCharacter]:
-    return list(score_characters(network, ids, VOCABULARY, is_backward=direction == "backward", **options))
+    return list(score_characters(network, ids, VOCABULARY, direction=direction, **options))
 
 
 def lines_alone(network: Network, text: str, direction: str = "forward", **options: Any) -> list[ScoredLine]:
     ids = VOCABULARY.encode(text)
-    return list(score_lines_alone(network, ids, VOCABULARY, is_backward=direction == "backward", **options))
+    return list(score_lines_alone(network, ids, VOCABULARY, direction=direction, **options))
 
 
 def last_hidden(half: Any, ids: Ids) -> Tensor:
@@ -166,7 +167,7 @@ def test_the_bits_add_up_to_the_figure_of_eval(direction: str, length: int) -> N
     assert empty == ScoredCharacter(length - 1 if direction == "backward" else 0, shown)
     if length == 1:
         return
-    figures = evaluate(network, ids[::-1] if direction == "backward" else ids)
+    figures = measure_text(network, ids[::-1] if direction == "backward" else ids)
     expected = figures.main.nats / math.log(2)
     assert math.fsum(each.bits or 0.0 for each in found) == pytest.approx(expected, rel=1e-6)
     if figures.cloze is not None:
@@ -204,7 +205,7 @@ def test_no_more_than_a_chunk_is_held(direction: str, monkeypatch: pytest.Monkey
         return decode(hidden, **options)
 
     monkeypatch.setattr(half, "decode", spy)
-    found = score_characters(network, ids, VOCABULARY, is_backward=direction == "backward", chunk_chars=50)
+    found = score_characters(network, ids, VOCABULARY, direction=direction, chunk_chars=50)
     for _ in range(51):
         next(found)
     # What nobody has asked for yet is not computed either.
@@ -219,9 +220,7 @@ def test_between_two_characters_a_network_is_as_it_was(direction: str) -> None:
     network, ids = build(direction, num_layers=2, dropout=0.5), draw_ids()
     network.train()
     kept = [parameter.clone() for parameter in network.parameters()]
-    first, second = (
-        score_characters(network, ids, VOCABULARY, is_backward=direction == "backward", chunk_chars=8) for _ in "ab"
-    )
+    first, second = (score_characters(network, ids, VOCABULARY, direction=direction, chunk_chars=8) for _ in "ab")
     pairs: list[ScoredCharacter] = []
     for one, other in zip(first, second, strict=True):
         assert network.training
@@ -658,17 +657,10 @@ def test_help_and_wrong_options_need_no_torch() -> None:
         "codes = [CliRunner().invoke(app, ['score', *more]).exit_code for more in (['--help'], [], ['a', '--alone'])]\n"
         "print(codes, 'torch' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
-    assert done.stdout == "[0, 2, 2] False\n"
+    assert run_code(script, is_cold=True) == (0, "[0, 2, 2] False\n", "")
 
 
 # Processes.
-
-
-def finish(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
-    """Wait for a process; return its exit code, standard output and standard error."""
-    stdout, stderr = process.communicate(timeout=120)
-    return process.returncode, (stdout or b"").decode(), (stderr or b"").decode()
 
 
 def test_a_closed_pipe_ends_silently_with_141(

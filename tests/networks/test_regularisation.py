@@ -13,7 +13,7 @@ from torch.nn.functional import one_hot
 from torch.testing import assert_close
 
 from charlm.errors import ConfigError
-from charlm.evaluation.reading import evaluate
+from charlm.evaluation.reading import measure_text
 from charlm.generation.filters import Filters
 from charlm.generation.native_writer import is_native
 from charlm.generation.sampling import sample_text, sample_texts
@@ -148,7 +148,7 @@ def test_each_implementation_trains_and_evaluates_as_the_reference(
         assert torch.equal(draws, expected_draws)
         if num_layers < 3:
             continue
-        figures = [evaluate(network.eval(), text, chunk_chars=4) for network in networks]
+        figures = [measure_text(network.eval(), text, chunk_chars=4) for network in networks]
         for part in ("main", "backward", "cloze"):
             ours, theirs = (getattr(figure, part) for figure in figures)
             assert (ours is None) == (theirs is None) == (direction == "forward" and part != "main")
@@ -328,9 +328,9 @@ def test_chunked_evaluation_equals_whole(name: str, implementation: str) -> None
     for direction in DIRECTIONS:
         feature = {**FEATURES["all"], **({"zoneout": 0.3, "layer_norm": True} if others else {})}
         network = build(settings_of(name, feature, num_layers=2, direction=direction, implementation=which))
-        whole = evaluate(network, text, chunk_chars=1000)
+        whole = measure_text(network, text, chunk_chars=1000)
         for chunk_chars in (1, 7, 29):
-            chunked = evaluate(network, text, chunk_chars=chunk_chars)
+            chunked = measure_text(network, text, chunk_chars=chunk_chars)
             for part in ("main", "backward", "cloze"):
                 if figure := getattr(whole, part):
                     close = 1e-6 if which == "native" else 1e-12
