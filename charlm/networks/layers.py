@@ -20,7 +20,7 @@ def enter_layer(stack: Stack, layer: int, below: Tensor) -> tuple[Tensor, LayerW
         below: the stack's inputs, or what the layer below has put out, (T, B, H).
     """
     model = stack.model
-    weights = LayerWeights(*(getattr(stack, f"{kind}_l{layer}") for kind in LayerWeights._fields))
+    weights = LayerWeights(*[getattr(stack, f"{kind}_l{layer}") for kind in LayerWeights._fields])
     if not stack.training:
         return below, weights
     if layer > 0:

@@ -63,7 +63,7 @@ class NativeStack(Stack):
         states: list[State] = []
         for layer in range(self.model.num_layers):
             features, weights = enter_layer(self, layer, inputs)
-            before = (part[layer] for part in state)
+            before = [part[layer] for part in state]
             applied: object = NativeLayer.apply(kernels, cell, has_gradient, features, *weights, *before)  # pyright: ignore[reportUnknownVariableType]
             outputs, *after = cast("tuple[Tensor, ...]", applied)
             inputs = leave_layer(self, layer, inputs, outputs)
@@ -88,10 +88,10 @@ class NativeStack(Stack):
     def _check_sizes(self, inputs: Tensor, state: State) -> None:
         # The kernels see addresses alone: another size would be misread.
         state_size = (self.model.num_layers, inputs.shape[1], self.model.hidden_size)
-        width = self.get_parameter("weight_ih_l0").shape[1]
-        has_other_inputs = inputs.is_floating_point() and inputs.shape[2] != width
-        if has_other_inputs or any(part.shape != state_size for part in state):
-            raise ValueError(f"a state must be of size {state_size}, and features {width} wide")
+        if any(part.shape != state_size for part in state):
+            raise ValueError(f"a state must be of size {state_size}")
+        if inputs.is_floating_point() and inputs.shape[2] != self.get_parameter("weight_ih_l0").shape[1]:
+            raise ValueError(f"these layers do not read features that are {inputs.shape[2]} wide")
 
 
 class NativeLayer(torch.autograd.Function):

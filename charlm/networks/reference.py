@@ -49,7 +49,7 @@ def run_cells(stack: Stack, inputs: Tensor, state: State) -> tuple[Tensor, State
     states: list[State] = []
     for layer in range(stack.model.num_layers):
         features, weights = enter_layer(stack, layer, inputs)
-        outputs, after = _run_layer(stack, layer, features, tuple(part[layer] for part in state), weights)
+        outputs, after = _run_layer(stack, layer, features, tuple([part[layer] for part in state]), weights)
         inputs = leave_layer(stack, layer, inputs, outputs)
         states.append(after)
     return inputs, join_layers(states)
@@ -74,17 +74,17 @@ def only_in_cells(model: ModelSettings) -> str | None:
 
 def _run_layer(stack: Stack, layer: int, inputs: Tensor, state: State, weights: LayerWeights) -> tuple[Tensor, State]:
     model = stack.model
-    norms = [getattr(stack, f"{name}_l{layer}") for name in norm_names(model)]
-    is_one_hot = layer == 0 and model.is_one_hot
-    steps = look_up(inputs, weights.weight_ih) if is_one_hot else inputs.unbind(0)
+    norms = [getattr(stack, f"{name}_l{layer}") for name in norm_names(model)] if model.layer_norm else []
+    steps = inputs.unbind(0) if inputs.is_floating_point() else look_up(inputs, weights.weight_ih)
     rates = (model.zoneout, model.zoneout_cells or 0.0)
     outputs: list[Tensor] = []
     for x in steps:
-        new = _advance(model, x, state, (*weights, *norms))
-        state = tuple(
-            zone_out(after, before, rate, is_training=stack.training)
-            for after, before, rate in zip(new, state, rates, strict=False)
-        )
+        before, state = state, _advance(model, x, state, (*weights, *norms))
+        if any(rates):
+            state = tuple(
+                zone_out(new, old, rate, is_training=stack.training)
+                for new, old, rate in zip(state, before, rates, strict=False)
+            )
         outputs.append(state[0])
     return torch.stack(outputs), state  # (T, B, H)
 
