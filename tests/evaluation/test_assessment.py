@@ -27,6 +27,7 @@ from charlm.evaluation.figure import Figure, Figures, figures_record
 from charlm.evaluation.intervals import BlockSums
 from charlm.evaluation.ngrams import fit_ngrams, ngram_nats
 from charlm.evaluation.reading import measure_text
+from charlm.evaluation.subject import Subject
 from charlm.networks.building import Network, build_model
 from charlm.runs.records import is_summary
 from charlm.runs.run import Run
@@ -167,7 +168,7 @@ def test_a_model_beats_the_5_gram_where_it_needs_fewer_bits(
     measured = Assessment(figures, "0" * 64, 100, (1.0, 2.0), {"uniform": 3.0, "5-gram": bits - better})
     assert measured.beats_ngrams is beats
     assert measured.as_record("val_")["val_beats_5gram"] is beats
-    show_figures({"run": "run", "step": 1, "text": "a text", "nats": 1.0, **measured.as_record()})
+    show_figures(Subject("run", 1), "a text", measured)
     assert (NO_BETTER in capsys.readouterr().out) is not beats
     record = closing_record() | measured.as_record("val_")
     assert (("validation, warning", NO_BETTER) in summary_rows(record)) is not beats
