@@ -89,9 +89,9 @@ def prepare(asked: Settings) -> Experiment:
     machine = this_machine(asked)
     corpus = load_corpus(asked.corpus, asked.vocabulary)
     split = split_corpus(corpus, asked.corpus).in_reading_order(asked.model.direction)
-    prefixes = _encode_prefixes(asked, corpus.vocabulary, split)
     resolved = resolve(asked, corpus, split, machine)
     settings, device = resolved.settings, resolved.device
+    prefixes = _encode_prefixes(settings, corpus.vocabulary, split)
     assert settings.train.threads is not None
     torch.set_num_threads(settings.train.threads)
     network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed, device=device.type)
