@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import hypothesis
+import processes
 import pytest
 import torch
+import typer.testing
+from processes import RAN, Ended, Process, Ran
 from typer.testing import CliRunner, Result
 
 from charlm.cli.main import app
@@ -65,7 +70,14 @@ class Endurance:
         self.figures[name] = figure
 
 
+# The commands are built once, not once for each call: that takes longer than most of them.
+typer.testing._get_command = cache(typer.testing._get_command)  # pyright: ignore[reportPrivateUsage]
+
 ENDURANCE = pytest.StashKey[Endurance]()
+
+# A busy machine may take any time for an example.
+hypothesis.settings.register_profile("charlm", deadline=None)
+hypothesis.settings.load_profile("charlm")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -91,6 +103,23 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.line(f"{name}: {figure}")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show each command that a failed test has run, with its folder, all that it said, and what lies there."""
+    report = yield
+    if report.failed and RAN:
+        report.sections += [("command", ran.told()) for ran in RAN]
+        folders = {ran.folder for ran in RAN} | {item.funcargs.get("tmp_path")}  # pyright: ignore[reportAttributeAccessIssue]
+        own = sorted(path for path in folders if path is not None and path != item.config.rootpath)
+        report.sections += [("files", processes.listing(path)) for path in own]
+    return report
+
+
+def pytest_unconfigure() -> None:
+    """End the process that forks others."""
+    processes.FORKS.close()
+
+
 @pytest.fixture(scope="session")
 def endurance(pytestconfig: pytest.Config) -> Endurance:
     """Return how long the reliability tests go on."""
@@ -99,6 +128,7 @@ def endurance(pytestconfig: pytest.Config) -> Endurance:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs the kernels where there are none; test_implementations.py fails where there should be some."""
+    RAN.clear()
     kernels = load_kernels()
     if item.get_closest_marker("kernels") and isinstance(kernels, str):
         pytest.skip(kernels)
@@ -186,7 +216,10 @@ def charlm_command() -> Callable[..., Result]:
     """Return what runs the command line in this process; standard input can be given."""
 
     def invoke(*arguments: str | Path, text: str | bytes | None = None) -> Result:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=text)
+        words = [str(argument) for argument in arguments]
+        result = CliRunner().invoke(app, words, input=text)
+        ended = Ended(result.exit_code, result.stdout, result.stderr)
+        RAN.append(Ran(shlex.join(["charlm", *words]), Path.cwd(), ended=ended))
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
         return result
 
@@ -194,15 +227,13 @@ def charlm_command() -> Callable[..., Result]:
 
 
 @pytest.fixture
-def charlm_process() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Yield what starts the command line as a process of its own, each of its streams a pipe unless given."""
-    with ExitStack() as processes:
+def charlm_process() -> Iterator[Callable[..., Process]]:
+    """Yield what starts the command line as a process of its own, as `processes.start` does."""
+    with ExitStack() as started:
 
-        def start(*arguments: str | Path, **streams: int) -> subprocess.Popen[bytes]:
-            pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-            command = [sys.executable, "-m", "charlm", *map(str, arguments)]
-            process = processes.enter_context(subprocess.Popen(command, **(pipes | streams)))
-            processes.callback(process.kill)  # nothing where it has ended, as it has in a test that passes
+        def start(*arguments: str | Path, **options: Any) -> Process:
+            process = started.enter_context(processes.start(*arguments, **options))
+            started.callback(process.kill)  # nothing where it has ended, as it has in a test that passes
             return process
 
         yield start

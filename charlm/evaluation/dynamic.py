@@ -17,11 +17,11 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import product
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charlm.errors import ConfigError, DivergedError
@@ -227,14 +227,7 @@ def tune_adaptation(
 
 def _copy(network: CharLM) -> CharLM:
     """Return a network whose weights may be moved, without dropout."""
-    learner = copy.deepcopy(network).eval().requires_grad_(True)
-    learner.shape = replace(learner.shape, dropout=0.0, input_dropout=0.0, recurrent_dropout=0.0)
-    for module in learner.modules():
-        if isinstance(module, nn.RNNBase):
-            # cuDNN goes back through a layer in training mode alone; without dropout both modes compute the same.
-            module.dropout = 0.0
-            module.train()
-    return learner
+    return copy.deepcopy(network).eval().requires_grad_(True)
 
 
 def _gradients(segment: Chunk, weights: Sequence[Tensor], segment_chars: int) -> tuple[Tensor, ...]:

@@ -17,7 +17,7 @@ from charlm.runs.run import Run, find_run, runs_folder
 from charlm.settings.model import Direction
 from charlm.text.cleaning import clean_prefix
 from charlm.text.vocabulary import Ids
-from charlm.training.experiment import choose_device
+from charlm.training.resolution import choose_device
 
 
 @dataclass(frozen=True)

@@ -94,14 +94,6 @@ def shown_path(path: Path | str) -> str:
     return printable(str(path), MAX_NAME)
 
 
-def with_kept_input(corpus: CorpusSettings) -> CorpusSettings:
-    """Return settings with the file that standard input is kept in instead of `-`: a run on it can be repeated."""
-    if "-" not in (corpus.path or ()):
-        return corpus
-    files = tuple(str(file) for file in locate_corpus(corpus))
-    return corpus.model_copy(update={"path": files})
-
-
 def _files_of(entry: str) -> list[Path]:
     if entry == "-":
         return [keep_standard_input()]

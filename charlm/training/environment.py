@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from charlm import __version__
+from charlm.kernels.library import describe_kernels, kernel_build
 from charlm.networks.building import Network, num_parameters
-from charlm.networks.implementations import describe_kernels, kernel_build
 from charlm.settings.schema import Settings
 from charlm.text.corpus import Corpus
 from charlm.text.splits import Split

@@ -116,6 +116,11 @@ class Evaluation:
     epoch_seconds: float | None
     is_closing: bool = False
 
+    @property
+    def val_nats_per_char(self) -> float | None:
+        """The validation loss in nats per character; None without a validation part."""
+        return self.val and self.val.main.nats_per_char
+
     def as_record(self) -> dict[str, Any]:
         """Return a JSON object with units in its names."""
         record: dict[str, Any] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,22 +10,16 @@ import torch
 
 from charlm.errors import ConfigError
 from charlm.networks.building import Network, build_model
-from charlm.networks.implementations import choose_implementation
 from charlm.settings.schema import Settings
-from charlm.settings.values import DEVICES
 from charlm.text.cleaning import clean_prefix
 from charlm.text.corpus import load_corpus
-from charlm.text.files import with_kept_input
 from charlm.text.reading_order import turned
 from charlm.text.splits import Part, Split, split_corpus
 from charlm.text.vocabulary import Ids, Vocabulary
-from charlm.text.windows import num_windows
 from charlm.training.averaging import WeightAverage
 from charlm.training.environment import corpus_facts, machine_facts, model_facts
-from charlm.training.footprint import require_memory
 from charlm.training.optimizer import build_optimizer
-from charlm.training.schedule import fix_schedule_length
-from charlm.training.threads import fix_threads
+from charlm.training.resolution import Resolved, resolve, this_machine
 
 PREFIX_CHARS = 12
 
@@ -36,10 +29,9 @@ class Experiment:
     """A run's parts.
 
     Args:
-        settings: with the schedule's length fixed.
+        resolved: its settings, with nothing left open.
         vocabulary: the corpus' symbols.
         split: its parts, each in the order the model reads: for a backward model from the end.
-        steps_per_epoch: optimiser steps in one pass over the training part.
         network: with fresh weights, on its device.
         optimizer: over the network's parameters.
         average: of these parameters, where the settings ask for one.
@@ -47,10 +39,9 @@ class Experiment:
         facts: what is recorded in environment.json.
     """
 
-    settings: Settings
+    resolved: Resolved
     vocabulary: Vocabulary
     split: Split
-    steps_per_epoch: int
     network: Network
     optimizer: torch.optim.Optimizer
     average: WeightAverage | None
@@ -58,9 +49,19 @@ class Experiment:
     facts: Mapping[str, Any]
 
     @property
+    def settings(self) -> Settings:
+        """The run's settings, every choice spelled out."""
+        return self.resolved.settings
+
+    @property
     def model(self) -> Network:
         """The network that is evaluated, sampled and saved: the one that is trained, or its average."""
         return self.average.network if self.average and self.average.num_averaged else self.network
+
+    @property
+    def first_prefix(self) -> str | None:
+        """A text that the model can write on from; None where the settings give none."""
+        return self.prefixes[0][0] if self.prefixes else None
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -79,34 +80,27 @@ class Experiment:
         }
 
 
-def prepare(settings: Settings) -> Experiment:
-    """Load the corpus, cut it, build the network; nothing is written.
+def prepare(asked: Settings) -> Experiment:
+    """Load the corpus, decide what the settings leave open, build the network; nothing is written.
 
     Raises:
         CharlmError: for whatever of it cannot be had.
     """
-    device = choose_device(settings.train.device)
-    implementation = choose_implementation(settings.model, device.type)
-    model = settings.model.model_copy(update={"implementation": implementation})
-    settings = settings.model_copy(update={"corpus": with_kept_input(settings.corpus), "model": model})
-    corpus = load_corpus(settings.corpus, settings.vocabulary)
-    split = split_corpus(corpus, settings.corpus).in_reading_order(settings.model.direction)
-    _require_validation(settings, split)
-    windows = num_windows(len(split.train.ids), settings.sampling, settings.model.lookahead)
-    steps_per_epoch = -(-windows // settings.optimizer.accumulation)
-    settings = fix_schedule_length(settings, steps_per_epoch)
+    machine = this_machine(asked)
+    corpus = load_corpus(asked.corpus, asked.vocabulary)
+    split = split_corpus(corpus, asked.corpus).in_reading_order(asked.model.direction)
+    resolved = resolve(asked, corpus, split, machine)
+    settings, device = resolved.settings, resolved.device
     prefixes = _encode_prefixes(settings, corpus.vocabulary, split)
-    require_memory(settings, len(corpus.vocabulary), device=device)
-    settings = fix_threads(settings, len(corpus.vocabulary), device)
-    network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed, device=device.type).to(
-        device
-    )
+    assert settings.train.threads is not None
+    torch.set_num_threads(settings.train.threads)
+    network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed, device=device.type)
+    network = network.to(device)
     average = settings.optimizer.average
     return Experiment(
-        settings=settings,
+        resolved=resolved,
         vocabulary=corpus.vocabulary,
         split=split,
-        steps_per_epoch=steps_per_epoch,
         network=network,
         optimizer=build_optimizer(network.parameters(), settings.optimizer),
         average=None if average.method == "none" else WeightAverage(network, average),
@@ -117,29 +111,6 @@ def prepare(settings: Settings) -> Experiment:
             **machine_facts(),
         },
     )
-
-
-def choose_device(name: str) -> torch.device:
-    """Turn `auto` into cuda where there is one, else cpu.
-
-    Raises:
-        ConfigError: for a device this machine does not have.
-    """
-    if not re.fullmatch(DEVICES, name):
-        raise ConfigError(f"the device must be auto, cpu, mps, cuda or cuda:N, got {name!r}")
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"train.device {name}: torch {torch.__version__} sees no such GPU here; use auto or cpu")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("train.device mps: torch sees no Metal device here; use auto or cpu")
-    return device
-
-
-def _require_validation(settings: Settings, split: Split) -> None:
-    for key, value in settings.validation_listeners if split.val is None else ():
-        raise ConfigError(f"{f'{key} {value}'.strip()} needs a validation part, and corpus.split leaves none")
 
 
 def _encode_prefixes(settings: Settings, vocabulary: Vocabulary, split: Split) -> tuple[tuple[str, Ids], ...]:

@@ -16,9 +16,10 @@ from charlm.runs.run import CONFIG, Run, find_unfinished, runs_folder
 from charlm.runs.writer import RunWriter
 from charlm.settings.loading import load_settings
 from charlm.settings.schema import Settings
+from charlm.training.budget import ended_by
 from charlm.training.events import End, TrainingEvent
 from charlm.training.experiment import prepare
-from charlm.training.loop import ended_by, run_training
+from charlm.training.loop import run_training
 from charlm.training.position import first_position, read_position, restore_position
 from charlm.training.resume import available_here, check_same_text, combine_settings, describe_change
 
@@ -143,7 +144,7 @@ def _closing_summary(run: Run, settings: Settings, checkpoint: Checkpoint) -> di
     summary, position = run.summary(), read_position(checkpoint)
     if summary is None or not is_summary(summary) or summary["steps"] != position.progress.step:
         return None
-    return summary if ended_by(settings, position.progress, position.seconds) else None
+    return summary if ended_by(settings.train, position.progress, position.seconds) else None
 
 
 def _written_prefix(run: Run) -> str | None:

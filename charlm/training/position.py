@@ -86,7 +86,7 @@ def restore_position(experiment: Experiment, checkpoint: Checkpoint) -> Position
     """
     position = read_position(checkpoint)
     progress = position.progress
-    if (progress.epoch, progress.epoch_step) != divmod(progress.step, experiment.steps_per_epoch):
+    if (progress.epoch, progress.epoch_step) != divmod(progress.step, experiment.resolved.steps_per_epoch):
         raise RunError(f"the checkpoint of step {checkpoint.step} counts other epochs than its run has")
     network, optimizer = experiment.network, experiment.optimizer
     weights: dict[str, Tensor] = {}

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from charlm.errors import ConfigError, RunError
-from charlm.networks.implementations import choose_implementation
 from charlm.runs.checkpoints import Checkpoint
 from charlm.runs.run import Run
 from charlm.settings.loading import dotted_values
 from charlm.settings.schema import Settings
-from charlm.training.experiment import Experiment, choose_device
+from charlm.training.experiment import Experiment
+from charlm.training.resolution import keep_resolved, this_machine
 
 # What changes no step: budgets, what is kept and printed. And what another machine may need, without a promise of bits.
 MAY_CHANGE = (
@@ -42,7 +42,7 @@ def combine_settings(stored: Settings, asked: Settings) -> Settings:
     Raises:
         RunError: naming each setting that must not change, with both values.
     """
-    resolved = _with_resolved(asked, stored)
+    resolved = keep_resolved(asked, stored)
     is_heard = bool(stored.validation_listeners or resolved.validation_listeners)
     changeable = MAY_CHANGE if is_heard else MAY_CHANGE + MAY_CHANGE_UNHEARD
     then, now = dotted_values(stored), dotted_values(resolved)
@@ -61,12 +61,11 @@ def combine_settings(stored: Settings, asked: Settings) -> Settings:
 def available_here(settings: Settings) -> Settings:
     """Return settings that this machine can honour: a run may go on where there are no kernels."""
     try:
-        choose_implementation(settings.model, choose_device(settings.train.device).type)
+        this_machine(settings)
     except ConfigError:
         if settings.model.implementation != "native":
             raise
-        model = settings.model.model_copy(update={"implementation": "auto"})
-        return settings.model_copy(update={"model": model})
+        return settings.replaced({"model.implementation": "auto"})
     return settings
 
 
@@ -113,19 +112,3 @@ def _changed_parts(now: Any, then: Any) -> Iterator[str]:
     for name in ("train", "val", "test"):
         if now.get(name) != parts.get(name):
             yield name
-
-
-def _with_resolved(asked: Settings, stored: Settings) -> Settings:
-    """Return the asked settings with what a run resolves taken from the stored ones where it is left open."""
-    model, train, optimizer = asked.model, asked.train, asked.optimizer
-    if model.implementation == "auto":
-        model = model.model_copy(update={"implementation": stored.model.implementation})
-    if train.threads is None:
-        train = train.model_copy(update={"threads": stored.train.threads})
-    if train.device == "auto":
-        train = train.model_copy(update={"device": stored.train.device})
-    schedule = optimizer.schedule
-    if schedule.method == "cosine" and schedule.total_steps is None:
-        schedule = schedule.model_copy(update={"total_steps": stored.optimizer.schedule.total_steps})
-        optimizer = optimizer.model_copy(update={"schedule": schedule})
-    return asked.model_copy(update={"model": model, "train": train, "optimizer": optimizer})

@@ -50,13 +50,11 @@ class Saver:
         Raises:
             StorageError: where the disk does not take it; what was saved before stays.
         """
-        settings, steps_per_epoch = self.experiment.settings, self.experiment.steps_per_epoch
-        kept = settings.checkpoint.keep_every
         self._tried_at, self._failed = time.monotonic(), True
         self.writer.save(
             to_checkpoint(self.experiment, replace(position, seconds=self.seconds)),
-            keep_every=kept and kept.in_steps(steps_per_epoch),
-            eval_every=settings.train.eval_every.in_steps(steps_per_epoch),
+            keep_every=self.experiment.resolved.keep_every,
+            eval_every=self.experiment.resolved.eval_every,
         )
         self._saved, self._failed = _key(position), False
 

@@ -5,28 +5,10 @@ from __future__ import annotations
 import math
 
 from charlm.settings.optimizer import OptimizerSettings
-from charlm.settings.schema import Settings
 from charlm.settings.values import Period
 
 DEFAULT_FACTOR = 0.5
 DEFAULT_PATIENCE = 3
-
-
-def planned_steps(settings: Settings, steps_per_epoch: int) -> int | None:
-    """Return how many steps epochs and max_steps allow, or None where minutes alone end the run."""
-    train = settings.train
-    limits = [train.max_steps, train.epochs and train.epochs * steps_per_epoch]
-    return min((limit for limit in limits if limit), default=None)
-
-
-def fix_schedule_length(settings: Settings, steps_per_epoch: int) -> Settings:
-    """Return the settings with the cosine's length spelled out; it never moves after that."""
-    schedule = settings.optimizer.schedule
-    if schedule.method != "cosine" or schedule.total_steps is not None:
-        return settings
-    schedule = schedule.model_copy(update={"total_steps": planned_steps(settings, steps_per_epoch)})
-    optimizer = settings.optimizer.model_copy(update={"schedule": schedule})
-    return settings.model_copy(update={"optimizer": optimizer})
 
 
 def learning_rate_at(step: int, optimizer: OptimizerSettings, *, steps_per_epoch: int, num_plateaus: int = 0) -> float:

@@ -22,19 +22,16 @@ SECONDS = 0.4
 MAX_ROUNDS = 5
 
 
-def fix_threads(settings: Settings, vocab_size: int, device: torch.device) -> Settings:
-    """Return the settings with the number of threads spelled out, and have torch use it.
+def choose_threads(settings: Settings, vocab_size: int, device: torch.device) -> int:
+    """Return the number of threads that a run computes with: the one given, or the fastest here.
 
-    Where the settings leave it open on a CPU, a few training steps are taken with fresh weights and random characters,
-    with every power of two up to all cores in turn; nothing of it touches the run.
+    On a CPU a few training steps are taken with fresh weights and random characters, with every power of two up to all
+    cores in turn; nothing of it touches the run.
     """
-    if settings.train.threads is None:
-        counts = thread_counts() if device.type == "cpu" else [torch.get_num_threads()]
-        chosen = _fastest(settings, vocab_size, counts) if len(counts) > 1 else counts[0]
-        settings = settings.model_copy(update={"train": settings.train.model_copy(update={"threads": chosen})})
-    assert settings.train.threads is not None
-    torch.set_num_threads(settings.train.threads)
-    return settings
+    if settings.train.threads is not None:
+        return settings.train.threads
+    counts = thread_counts() if device.type == "cpu" else [torch.get_num_threads()]
+    return _fastest(settings, vocab_size, counts) if len(counts) > 1 else counts[0]
 
 
 def thread_counts() -> list[int]:

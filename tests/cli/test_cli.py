@@ -12,7 +12,6 @@ import pty
 import re
 import struct
 import subprocess
-import sys
 import termios
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,6 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from processes import finish, run_code
 from typer.testing import Result
 
 import charlm
@@ -46,12 +46,6 @@ def generate(trained: Run, charlm_command: Charlm) -> Callable[..., str]:
         return result.stdout
 
     return run
-
-
-def finish(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
-    """Wait for a process; return its exit code, standard output and standard error."""
-    stdout, stderr = process.communicate(timeout=60)
-    return process.returncode, (stdout or b"").decode(), (stderr or b"").decode()
 
 
 def on_terminal(start: Process, *arguments: str | Path) -> tuple[int, str]:
@@ -324,7 +318,7 @@ def test_a_closed_pipe_ends_silently_with_141(trained: Run, charlm_process: Proc
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["config", "show"], ["corpus", "list"]])
 def test_every_command_ends_silently_where_nobody_reads(charlm_process: Process, arguments: list[str]) -> None:
-    process = charlm_process(*arguments)
+    process = charlm_process(*arguments, is_cold=True)
     assert process.stdout is not None
     process.stdout.close()
     process.stdout = None
@@ -339,13 +333,14 @@ def test_a_full_disk_behind_the_output_is_one_sentence_and_6(
     if arguments == ["generate"]:
         arguments = ["generate", f"--run={trained.path}", "--prefix=the "]
     with Path("/dev/full").open("wb") as full:
-        returncode, _, stderr = finish(charlm_process(*arguments, stdout=full.fileno()))
+        returncode, _, stderr = finish(charlm_process(*arguments, stdout=full.fileno(), is_cold=True))
     assert (returncode, stderr) == (6, "charlm: cannot write the output: no space left on device\n")
 
 
 def test_a_full_disk_behind_the_messages_is_6_too(charlm_process: Process) -> None:
     with Path("/dev/full").open("wb") as full:
-        returncode, stdout, _ = finish(charlm_process("config", "show", "--set=x", stderr=full.fileno()))
+        process = charlm_process("config", "show", "--set=x", stderr=full.fileno(), is_cold=True)
+        returncode, stdout, _ = finish(process)
     assert (returncode, stdout) == (6, "")
 
 
@@ -353,7 +348,7 @@ def test_a_full_disk_behind_the_messages_is_6_too(charlm_process: Process) -> No
 
 
 def test_the_version_is_one_line(charlm_process: Process) -> None:
-    assert finish(charlm_process("--version")) == (0, f"charlm {charlm.__version__}\n", "")
+    assert finish(charlm_process("--version", is_cold=True)) == (0, f"charlm {charlm.__version__}\n", "")
 
 
 def test_what_needs_no_torch_never_imports_it() -> None:
@@ -378,9 +373,7 @@ def test_what_needs_no_torch_never_imports_it() -> None:
         ["generate"],
     ]
     commands = [*without, ["info", "--machine"]]
-    done = subprocess.run(
-        [sys.executable, "-c", script, json.dumps(commands)], capture_output=True, check=True, text=True
-    )
+    done = run_code(script, json.dumps(commands), is_cold=True)
     *found, last = [json.loads(line) for line in done.stdout.splitlines()]
     assert found == [[0, False]] * (len(without) - 3) + [[2, False]] * 3
     # The same look does see torch where it is needed.

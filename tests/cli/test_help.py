@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from charlm.sweeps import sweeping
 from charlm.sweeps.workers import Workers
 from charlm.text import download
 
+STORIES = Path(__file__).parents[2] / "data" / "stories.txt"
 SHORT = ("train.max_steps=2", "model.hidden_size=8", "sampling.batch_size=2", "sampling.seq_len=8", "train.threads=1")
 EXAMPLE = re.compile(r"(?:^|Example: )\s*(charlm \S.*?)(?:\s{2,}\(.*\))?$", re.MULTILINE)
 
@@ -46,19 +48,31 @@ def test_each_command_has_a_sentence_and_an_example_of_its_own(words, text, char
     assert shown.stdout.strip()
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, corpus_text, charlm_command):
+    """Return a folder with the files and the runs that the examples speak of; nobody may change it."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in ("poems.txt", "other.txt"):
+            Path(name).write_text(corpus_text, encoding="utf-8")
+        Path("my.yaml").write_text("model: {cell: gru}\n", encoding="utf-8")
+        Path("my-sweep.yaml").write_text("space: {model.cell: [rnn, gru]}\n", encoding="utf-8")
+        # The beginning of the default corpus: the examples ask for its symbols.
+        Path("stories.txt").write_text(STORIES.read_text(encoding="utf-8")[:6_000], encoding="utf-8")
+        shortened = ["--corpus=stories.txt", *(f"--set={setting}" for setting in SHORT)]
+        for name, more in (("my-lyrics", []), ("newest", ["--set", "model.direction=bidirectional"])):
+            assert charlm_command("train", "--run", name, *shortened, *more).exit_code == 0
+    return folder
+
+
 @pytest.fixture
-def _folder_with_runs(tmp_path, monkeypatch, corpus_text, charlm_command):
+def _folder_with_runs(tmp_path, monkeypatch, prepared):
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     # Nothing is downloaded here: that has tests of its own.
     monkeypatch.setattr(download, "fetch_corpus", lambda corpus, **_: Path(corpus.name))
-    for name in ("poems.txt", "other.txt"):
-        Path(name).write_text(corpus_text, encoding="utf-8")
-    Path("my.yaml").write_text("model: {cell: gru}\n", encoding="utf-8")
-    shortened = [f"--set={setting}" for setting in SHORT]
-    Path("my-sweep.yaml").write_text("space: {model.cell: [rnn, gru]}\n", encoding="utf-8")
     monkeypatch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: ThreadPoolExecutor(1), 1))
-    for name, more in (("my-lyrics", []), ("newest", ["--set", "model.direction=bidirectional"])):
-        assert charlm_command("train", "--run", name, *shortened, *more).exit_code == 0
 
 
 @pytest.mark.usefixtures("_folder_with_runs")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import pty
 import re
-import shlex
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from processes import Ended, Process, finish, run_code, run_command
 from typer.testing import Result
 
 import charlm
@@ -22,7 +20,7 @@ from charlm.runs.checkpoints import load_checkpoint
 from charlm.runs.run import Run
 
 Charlm = Callable[..., Result]
-Process = Callable[..., "subprocess.Popen[bytes]"]
+Start = Callable[..., Process]
 SIGNALS = [
     (signal.SIGINT, 130, "interrupted"),
     (signal.SIGTERM, 143, "terminated"),
@@ -36,7 +34,7 @@ def name_of(value: object) -> str | None:
     return getattr(value, "name", None)
 
 
-def wait_for_handlers(process: subprocess.Popen[bytes]) -> None:
+def wait_for_handlers(process: Process) -> None:
     """Wait until a process listens to signals; what comes before that is the interpreter's."""
     last = signal.SIGUSR1
     while process.poll() is None:
@@ -46,21 +44,11 @@ def wait_for_handlers(process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.001)
 
 
-def finish(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
-    """Wait for a process; return its exit code, standard output and standard error."""
-    stdout, stderr = process.communicate(timeout=60)
-    return process.returncode, (stdout or b"").decode(), (stderr or b"").decode()
-
-
-def script(*lines: str) -> tuple[int, str, str]:
-    """Run lines of Python in a process of its own."""
+def script(*lines: str) -> Ended:
+    """Run lines of Python in an interpreter of its own: how it ends belongs to what is claimed here."""
     code = "\n".join(("import os, signal, sys", "from charlm.cli.signals import Signals", *lines))
     # Standard output has its buffer, whatever the environment says.
-    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60, env=environment
-    )
-    return done.returncode, done.stdout, done.stderr
+    return run_code(code, is_cold=True, env={**os.environ, "PYTHONUNBUFFERED": ""})
 
 
 # Before there is a run.
@@ -78,17 +66,17 @@ def test_signals_are_listened_to_before_anything_slow_is_imported() -> None:
 
 @pytest.mark.parametrize(("number", "code", "word"), SIGNALS, ids=name_of)
 def test_a_signal_while_the_program_starts_leaves_one_line_and_no_run(
-    tmp_path: Path, charlm_process: Process, tiny_options: list[str], number: signal.Signals, code: int, word: str
+    tmp_path: Path, charlm_process: Start, tiny_options: list[str], number: signal.Signals, code: int, word: str
 ) -> None:
-    process = charlm_process("train", *tiny_options, f"--runs-dir={tmp_path / 'runs'}")
+    process = charlm_process("train", *tiny_options, f"--runs-dir={tmp_path / 'runs'}", is_cold=True)
     wait_for_handlers(process)
     process.send_signal(number)
     assert finish(process) == (code, "", f"charlm: {word}\n")
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_signal_ends_a_program_whose_messages_nobody_reads(charlm_process: Process) -> None:
-    process = charlm_process("info")
+def test_a_signal_ends_a_program_whose_messages_nobody_reads(charlm_process: Start) -> None:
+    process = charlm_process("info", is_cold=True)
     assert process.stderr is not None
     process.stderr.close()
     process.stderr = None
@@ -105,7 +93,7 @@ def test_a_signal_ends_a_program_without_one_of_the_streams(stream: str) -> None
 
 @pytest.mark.parametrize(("number", "code", "word"), SIGNALS, ids=name_of)
 def test_a_signal_ends_other_commands_at_once(
-    trained: Run, charlm_process: Process, number: signal.Signals, code: int, word: str
+    trained: Run, charlm_process: Start, number: signal.Signals, code: int, word: str
 ) -> None:
     process = charlm_process("generate", f"--run={trained.path}", "--prefix=the ", "--length=1000000")
     assert process.stdout is not None
@@ -160,7 +148,7 @@ def test_a_signal_no_longer_changes_how_a_process_ends_that_is_through() -> None
 
 @pytest.mark.parametrize(("number", "code"), [each[:2] for each in SIGNALS], ids=name_of)
 def test_a_signal_ends_training_with_a_checkpoint_that_loads_and_the_command_to_go_on(
-    tmp_path: Path, charlm_process: Process, tiny_options: list[str], number: signal.Signals, code: int
+    tmp_path: Path, charlm_process: Start, tiny_options: list[str], number: signal.Signals, code: int
 ) -> None:
     process = charlm_process("train", *tiny_options, *ENDLESS, f"--runs-dir={tmp_path}", "--run=run", "--quiet")
     run = Run(tmp_path / "run")
@@ -178,16 +166,16 @@ def test_a_signal_ends_training_with_a_checkpoint_that_loads_and_the_command_to_
     assert stopped == f"charlm: stopped at step {last.step:,} and saved in {run.path}"
     # Where `charlm` is not to be found it is called as it was here.
     enough = f"--set=train.max_steps={last.step + 3}"
-    done = subprocess.run([*shlex.split(command), "--quiet", "--json", enough], capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert f'"steps": {last.step + 3}'.encode() in done.stdout
+    done = run_command(command, "--quiet", "--json", enough)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert f'"steps": {last.step + 3}' in done.stdout
     assert f'"step": {last.step}'.encode() in (run.path / "resumes.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize("has_second", [False, True], ids=["one signal", "two signals"])
 def test_the_cursor_comes_back_and_what_was_saved_stays(
     tmp_path: Path,
-    charlm_process: Process,
+    charlm_process: Start,
     charlm_command: Charlm,
     tiny_options: list[str],
     monkeypatch: pytest.MonkeyPatch,

@@ -125,12 +125,6 @@ def test_the_network_is_left_bit_for_bit_as_it_is(implementation: str, is_traini
     assert measure(network, draw_ids(), Adaptation(0.05, 0.1)) == first
 
 
-def test_torchs_layers_learn_in_training_mode_which_cudnn_asks_for() -> None:
-    learner = dynamic._copy(build(implementation="torch", num_layers=2, dropout=0.5).eval())
-    modes = {name: module.training for name, module in learner.named_modules()}
-    assert modes == {"": False, "recurrent": True, "decoder": False, "initial": False}
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_on_a_gpu_it_learns_as_on_the_processor(cell: str) -> None:

@@ -24,6 +24,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import finish, run_code
 from rich.cells import cell_len
 from torch import Tensor
 from typer.testing import Result
@@ -657,17 +658,10 @@ def test_help_and_wrong_options_need_no_torch() -> None:
         "codes = [CliRunner().invoke(app, ['score', *more]).exit_code for more in (['--help'], [], ['a', '--alone'])]\n"
         "print(codes, 'torch' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
-    assert done.stdout == "[0, 2, 2] False\n"
+    assert run_code(script, is_cold=True) == (0, "[0, 2, 2] False\n", "")
 
 
 # Processes.
-
-
-def finish(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
-    """Wait for a process; return its exit code, standard output and standard error."""
-    stdout, stderr = process.communicate(timeout=120)
-    return process.returncode, (stdout or b"").decode(), (stderr or b"").decode()
 
 
 def test_a_closed_pipe_ends_silently_with_141(

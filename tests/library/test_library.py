@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from processes import run_code
 from typer.testing import Result
 
 import charlm
@@ -164,7 +163,7 @@ def test_an_unknown_part_is_refused_by_name(trained: Run) -> None:
 
 def test_importing_the_package_brings_in_no_torch() -> None:
     script = "import sys, charlm; sys.exit('torch' in sys.modules or not charlm.__version__)"
-    subprocess.run([sys.executable, "-c", script], check=True)
+    assert run_code(script, is_cold=True).exit_code == 0
 
 
 @pytest.mark.parametrize("name", charlm.__all__)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from charlm.evaluation.reading import measure_text
-from charlm.networks import implementations, language_model, recurrent
+from charlm.networks import affine, language_model, torch_nn
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import build_model, num_parameters
 from charlm.networks.inputs import as_tensor
@@ -90,8 +90,8 @@ def probes_on(network: BidirectionalLM, monkeypatch) -> list[torch.Tensor]:
         return vectors + probe
 
     looked_up = [(language_model, "embedding")]
-    if network.forward_half.shape.is_one_hot:
-        looked_up = [(implementations, "one_hot"), (recurrent, "embedding")]
+    if network.forward_half.model.is_one_hot:
+        looked_up = [(torch_nn, "one_hot"), (affine, "embedding")]
     for module, name in looked_up:
         function = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *args, function=function: probed(function(*args)))

@@ -17,7 +17,7 @@ from charlm.evaluation.reading import measure_text
 from charlm.generation.filters import Filters
 from charlm.generation.native_writer import is_native
 from charlm.generation.sampling import sample_text, sample_texts
-from charlm.networks import implementations
+from charlm.networks import native
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network, build_model, num_parameters, parameter_shapes
 from charlm.networks.implementations import choose_implementation
@@ -213,9 +213,9 @@ def test_an_implementation_that_cannot_is_refused_by_name(feature: str, directio
 def test_auto_takes_a_faster_twin_for_all_the_others(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = settings_of("lstm", FEATURES[feature], num_layers=2)
     assert choose_implementation(model, "cuda") == "torch"
-    monkeypatch.setattr(implementations, "load_kernels", lambda: "there are no kernels")
+    monkeypatch.setattr(native, "load_kernels", lambda: "there are no kernels")
     assert choose_implementation(model) == "torch"
-    monkeypatch.setattr(implementations, "load_kernels", lambda: None)
+    monkeypatch.setattr(native, "load_kernels", lambda: None)
     assert choose_implementation(model) == "native"
 
 
@@ -257,7 +257,7 @@ def test_the_last_outputs_are_told_by_the_state(implementation: str, residual: b
     for name, num_layers in product(("gru", "lstm"), (1, 2, 3)):
         network = build(settings_of(name, feature, num_layers=num_layers, implementation=implementation))
         hidden, state = network.train(is_training).read(draw_ids(T), network.initial_state(B))
-        assert_close(last_outputs(network.shape, state), hidden[-1], rtol=1e-6, atol=1e-7)
+        assert_close(last_outputs(network.model, state), hidden[-1], rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("feature", [{}, {"residual": True}, {"learned_state": True}, FEATURES["all"]], ids=str)

@@ -265,7 +265,7 @@ def test_a_sweep_ended_at_random_moments_and_started_again_is_the_undisturbed_on
         returncode: int | None = None
         while returncode != 0:
             num_starts += 1
-            process = charlm_process("sweep", path, "--jobs=2", f"--runs-dir={folder.parent}")
+            process = charlm_process("sweep", path, "--jobs=2", f"--runs-dir={folder.parent}", is_cold=True)
             if number == signal.SIGTERM:
                 # Before its first line nobody listens: the interpreter ends, and nothing has begun.
                 process.stderr.readline()

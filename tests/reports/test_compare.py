@@ -14,7 +14,6 @@ import shutil
 import statistics
 import struct
 import subprocess
-import sys
 import termios
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import run_code
 from typer.testing import Result as Outcome
 
 import charlm
@@ -883,8 +883,7 @@ def test_help_and_wrong_usage_bring_in_no_torch() -> None:
         "codes = [CliRunner().invoke(app, ['compare', *line]).exit_code for line in lines]\n"
         "print(codes, 'torch' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
-    assert done.stdout == "[0, 2, 2] False\n"
+    assert run_code(script, is_cold=True) == (0, "[0, 2, 2] False\n", "")
 
 
 @pytest.mark.parametrize("option", ["--yaml", "--json=3", "--csv=x"])

@@ -6,8 +6,6 @@ import json
 import logging
 import math
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import run_code
 from typer.testing import Result as Outcome
 
 import charlm
@@ -542,9 +541,8 @@ def test_the_same_runs_give_the_same_bytes_whatever_a_users_own_style(runs: Path
         "import matplotlib\n"
         "print(matplotlib.rcParams['font.size'])\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     # What Matplotlib has to say of that file reaches nobody.
-    assert (done.stdout, done.stderr) == ("30.0\n", "")
+    assert run_code(script, is_cold=True, cwd=tmp_path) == (0, "30.0\n", "")
     for name, (first, second) in pictures.items():
         assert first == second == (tmp_path / name.replace("here", "there")).read_bytes()
     assert not list(tmp_path.glob(".tmp-*"))
@@ -703,5 +701,4 @@ def test_help_the_library_and_a_plain_comparison_bring_in_no_matplotlib(runs: Pa
         f"plot = ['gru', '--runs-dir={runs}', '--plot={tmp_path / 'a.svg'}']\n"
         "print(CliRunner().invoke(app, ['compare', *plot]).exit_code, 'matplotlib.pyplot' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
-    assert done.stdout == "[0, 0] False\n0 False\n"
+    assert run_code(script, is_cold=True) == (0, "[0, 0] False\n0 False\n", "")

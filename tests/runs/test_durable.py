@@ -9,8 +9,6 @@ import random
 import re
 import socket
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import start_code
 
 from charlm.errors import RunError, StorageError
 from charlm.runs import durable, untrusted
@@ -197,7 +196,7 @@ def test_a_killed_writer_leaves_only_whole_folders(tmp_path: Path, seed: int) ->
         "for step in itertools.count():\n"
         "    write_folder(pathlib.Path(sys.argv[1]) / f'step-{step}', {'a': bytes(100_000), 'b': b'x' * step})\n"
     )
-    with subprocess.Popen([sys.executable, "-c", writer, str(tmp_path)]) as process:
+    with start_code(writer, tmp_path) as process:
         while not (tmp_path / "step-0").exists():
             time.sleep(0.005)
         time.sleep(random.Random(seed).uniform(0.0, 0.1))

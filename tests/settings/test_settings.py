@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -12,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from processes import run_code
 from pydantic import BaseModel, ValidationError
 
 from charlm.settings.diagnosis import known_keys
@@ -205,7 +204,7 @@ def test_settings_need_no_torch() -> None:
         "    app(words, standalone_mode=False)\n"
         "sys.exit('torch' in sys.modules)\n"
     )
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (finished.returncode, finished.stderr) == (0, "")
+    finished = run_code(code, is_cold=True)
+    assert (finished.exit_code, finished.stderr) == (0, "")
     assert finished.stdout.startswith("corpus:\n")
     assert finished.stdout.endswith("quickstart: good\n")

@@ -8,6 +8,7 @@ import shutil
 import signal
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from processes import finish, run_code, start_code
 
 import charlm
 from charlm.errors import ConfigError, RunInUseError, StorageError
@@ -28,7 +30,7 @@ from charlm.sweeps.events import SweepEnd, SweepStart, TrialEnd, Waiting, Worker
 from charlm.sweeps.ledger import LEDGER
 from charlm.sweeps.output import BEST, RESULTS, TABLE
 from charlm.sweeps.results import Results
-from charlm.sweeps.workers import MAX_LOSSES, WorkerProcesses, Workers, divide_cores, num_cores
+from charlm.sweeps.workers import MAX_LOSSES, Workers, divide_cores, num_cores
 
 CLOCK = ("seconds", "chars_per_second")
 GRID = """
@@ -51,15 +53,16 @@ def sweep_file(write_sweep: Callable[..., Path]) -> Callable[..., Path]:
     return write
 
 
-def comparable(results: Results) -> Any:
-    """Return results without what the clock says."""
+def comparable(results: Results | Path) -> Any:
+    """Return results, or those that a sweep's folder holds, without what the clock says."""
 
     def cleaned(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: cleaned(entry) for key, entry in value.items() if key not in CLOCK}
         return [cleaned(entry) for entry in value] if isinstance(value, list) else value
 
-    return cleaned(json.loads(json.dumps(results.as_record())))
+    text = (results / RESULTS).read_text() if isinstance(results, Path) else json.dumps(results.as_record())
+    return cleaned(json.loads(text))
 
 
 def steps_taken(folder: Path) -> dict[str, list[int]]:
@@ -429,32 +432,63 @@ def workers_of(pid: int) -> list[int]:
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
             is_child = entry.name.isdecimal() and f"\nPPid:\t{pid}\n" in (entry / "status").read_text()
-            if is_child and b"spawn_main" in (entry / "cmdline").read_bytes():
+            command = (entry / "cmdline").read_bytes()
+            if is_child and command and b"resource_tracker" not in command:
                 children.append(int(entry.name))
     return children
+
+
+# Tells the kind of each report of a sweep.
+REPORTED = """
+import sys
+from pathlib import Path
+import charlm
+for report in charlm.sweep_reports(Path(sys.argv[1]), runs_dir=Path(sys.argv[2]), jobs=2):
+    print(type(report).__name__, flush=True)
+"""
+# Two workers, of which one dies.
+REPLACED = """
+import multiprocessing
+import os
+import sys
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from charlm.sweeps.workers import WorkerProcesses
+with WorkerProcesses(2) as workers:
+    # Lasts until somebody writes.
+    lasting = workers.submit(Path.read_bytes, Path(sys.argv[1]))
+    try:
+        workers.submit(os._exit, 1).result()
+    except BrokenProcessPool:
+        print("broken")
+    first, second = (workers.submit(os.getpid).result() for _ in range(2))
+    print(first == second != os.getpid())
+    Path(sys.argv[1]).write_bytes(b"done")
+    print(lasting.result().decode())
+print(multiprocessing.active_children())
+"""
 
 
 def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
     tmp_path: Path, sweep_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = GRID.replace("seeds: 2", "seeds: 1")
-    path = sweep_file(text, "train.max_steps=600", "train.eval_every=100", "sample.every=600")
+    path = sweep_file(text, "train.max_steps=240", "train.eval_every=40", "sample.every=240")
     with monkeypatch.context() as patch:
         patch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: ThreadPoolExecutor(1), 1))
         whole = charlm.sweep(path, runs_dir=tmp_path / "whole")
-    num_ended, num_killed, num_lost = 0, 0, 0
-    for report in charlm.sweep_reports(path, runs_dir=tmp_path / "killed", jobs=2):
-        num_ended += isinstance(report, TrialEnd)
-        num_lost += isinstance(report, WorkerLost)
-        folder = tmp_path / "killed" / "grid"
-        # While the next trial is under way.
-        if num_killed < 1 <= num_ended and any(run.summary() is None for run in charlm_runs(folder)):
-            os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
-            num_killed += 1
-        last = report
-    assert isinstance(last, SweepEnd)
-    assert (num_killed, num_lost) == (1, 1)
-    assert comparable(last.results) == comparable(whole)
+    folder = tmp_path / "killed" / "grid"
+    with start_code(REPORTED, path, folder.parent) as process:
+        # One trial has ended, and the next is under way.
+        while not (folder.is_dir() and {run.summary() is None for run in charlm_runs(folder)} == {True, False}):
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+        ended = finish(process)
+    assert ended.exit_code == 0
+    counts = Counter(ended.stdout.split())
+    assert (counts["WorkerLost"], counts["SweepEnd"]) == (1, 1)
+    assert comparable(folder) == comparable(whole)
     assert steps_taken(tmp_path / "killed" / "grid") == steps_taken(tmp_path / "whole" / "grid")
 
 
@@ -480,16 +514,7 @@ def test_a_trial_that_always_kills_its_worker_takes_no_other_with_it(
 
 def test_a_worker_that_dies_takes_no_other_with_it_and_is_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "open")
-    with WorkerProcesses(2) as workers:
-        # Lasts until somebody writes.
-        lasting = workers.submit(Path.read_bytes, tmp_path / "open")
-        with pytest.raises(BrokenProcessPool):
-            workers.submit(os._exit, 1).result()
-        first, second = (workers.submit(os.getpid).result() for _ in range(2))
-        assert first == second != os.getpid()
-        (tmp_path / "open").write_bytes(b"done")
-        assert lasting.result() == b"done"
-    assert workers_of(os.getpid()) == []
+    assert run_code(REPLACED, tmp_path / "open") == (0, "broken\nTrue\ndone\n[]\n", "")
 
 
 @pytest.mark.parametrize(
@@ -516,10 +541,10 @@ def test_a_sweep_that_ends_by_a_signal_leaves_no_process_and_goes_on(
     for pid in workers if number == signal.SIGINT else []:
         os.kill(pid, number)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == code
+    exit_code, _, said = finish(process)
+    assert exit_code == code
     if number != signal.SIGKILL:
-        assert b"the same command goes on" in said
+        assert "the same command goes on" in said
     until = time.monotonic() + 10
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < until

@@ -20,7 +20,7 @@ from charlm.settings.corpus import CorpusSettings
 from charlm.settings.loading import load_run_settings
 from charlm.settings.schema import Settings
 from charlm.text import files
-from charlm.text.files import hash_files, keep_standard_input, locate_corpus, read_files, with_kept_input
+from charlm.text.files import hash_files, keep_standard_input, locate_corpus, read_files
 
 
 @pytest.fixture(autouse=True)
@@ -239,11 +239,6 @@ def test_standard_input_that_cannot_be_kept_says_where(feed: Callable[[bytes], N
     feed(b"text")
     sentence = problem(StorageError, keep_standard_input)
     assert sentence == f"cannot keep standard input in {data_folder / 'stdin'}: Not a directory"
-
-
-def test_settings_without_standard_input_stay_as_they_are(tmp_path: Path) -> None:
-    for settings in (CorpusSettings(), CorpusSettings(path=(str(tmp_path / "nowhere.txt"),))):
-        assert with_kept_input(settings) is settings
 
 
 def test_a_run_on_standard_input_records_the_file_that_repeats_it(

@@ -520,7 +520,7 @@ def break_steps(monkeypatch: pytest.MonkeyPatch, steps: Collection[int], *, abov
 
     monkeypatch.setattr(loop, "take_step", broken)
     # What names the text only reads.
-    monkeypatch.setattr(loop, "worst_text", lambda *_: None)
+    monkeypatch.setattr(loop, "worst_text", lambda *_: "a text")
 
 
 @pytest.mark.parametrize(("overrides", "skipped"), [(EMA, (1, 4, 5, 11)), (TRIGGERED, (9, 10))], ids=str)

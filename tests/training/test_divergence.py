@@ -18,7 +18,7 @@ from charlm.library import train_reports
 from charlm.runs.checkpoints import load_checkpoint, step_of
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
-from charlm.training import loop
+from charlm.training import loop, milestones
 from charlm.training.events import Divergence, End, Evaluation, Start, Step, TrainingEvent
 from charlm.training.step import StepOutcome, take_step, window_loss
 
@@ -109,7 +109,7 @@ def break_weights(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture
 def break_evaluation(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return what makes the validation loss of a step no number, where the rate is above a limit."""
-    measure = loop.measure
+    measure = milestones.measure
 
     def break_it(at: int, *, above: float = 0.0) -> None:
         def broken(experiment: Any, progress: Any, *arguments: Any, **options: Any) -> Evaluation:
@@ -118,7 +118,7 @@ def break_evaluation(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 return evaluation
             return replace(evaluation, val=replace(evaluation.val, main=replace(evaluation.val.main, nats=math.nan)))
 
-        monkeypatch.setattr(loop, "measure", broken)
+        monkeypatch.setattr(milestones, "measure", broken)
 
     return break_it
 

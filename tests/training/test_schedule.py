@@ -11,8 +11,9 @@ import pytest
 from charlm.evaluation.figure import Figure
 from charlm.settings.optimizer import OptimizerSettings
 from charlm.settings.schema import Settings
+from charlm.training.budget import planned_steps
 from charlm.training.progress import Progress
-from charlm.training.schedule import fix_schedule_length, learning_rate_at, planned_steps
+from charlm.training.schedule import learning_rate_at
 
 PEAK = 0.4
 STEPS_PER_EPOCH = 10
@@ -141,30 +142,7 @@ def build_settings(schedule: dict[str, Any] | None = None, **train: Any) -> Sett
     ],
 )
 def test_planned_steps_are_what_the_first_budget_allows(train: dict[str, Any], expected: int | None) -> None:
-    assert planned_steps(build_settings(**train), STEPS_PER_EPOCH) == expected
-
-
-@pytest.mark.parametrize("train", [{"epochs": 3}, {"max_steps": 17}, {"epochs": 3, "max_steps": 17}])
-def test_a_cosine_without_a_length_takes_it_from_the_budget(train: dict[str, Any]) -> None:
-    settings = build_settings({"method": "cosine"}, **train)
-    fixed = fix_schedule_length(settings, STEPS_PER_EPOCH)
-    assert fixed.optimizer.schedule.total_steps == planned_steps(settings, STEPS_PER_EPOCH)
-    changed = fixed.model_dump()
-    changed["optimizer"]["schedule"]["total_steps"] = None
-    assert changed == settings.model_dump()
-
-
-def test_a_length_once_fixed_never_moves() -> None:
-    fixed = fix_schedule_length(build_settings({"method": "cosine"}, max_steps=100), STEPS_PER_EPOCH)
-    longer = fixed.model_copy(update={"train": fixed.train.model_copy(update={"max_steps": 900})})
-    for settings, steps_per_epoch in ((fixed, STEPS_PER_EPOCH), (longer, STEPS_PER_EPOCH), (longer, 3)):
-        assert fix_schedule_length(settings, steps_per_epoch) == settings
-
-
-@pytest.mark.parametrize("method", ["constant", "step", "exponential", "plateau"])
-def test_other_schedules_have_no_length_to_fix(method: str) -> None:
-    settings = build_settings({"method": method}, max_steps=100)
-    assert fix_schedule_length(settings, STEPS_PER_EPOCH) == settings
+    assert planned_steps(build_settings(**train).train, STEPS_PER_EPOCH) == expected
 
 
 def plateaus_after(nats: list[float], patience: int) -> list[int]:

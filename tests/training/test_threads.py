@@ -12,7 +12,7 @@ import charlm
 from charlm.runs.checkpoints import load_checkpoint
 from charlm.settings.schema import Settings
 from charlm.training import threads
-from charlm.training.threads import fix_threads, thread_counts
+from charlm.training.threads import choose_threads, thread_counts
 
 MakeSettings = Callable[..., Settings]
 CPU = torch.device("cpu")
@@ -49,16 +49,11 @@ def test_all_cores_and_each_smaller_power_of_two_are_tried(
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward", "bidirectional", "leaky"])
-def test_a_number_among_those_tried_is_fixed_and_used(direction: str, open_settings: MakeSettings) -> None:
+def test_a_number_among_those_tried_is_chosen(direction: str, open_settings: MakeSettings) -> None:
     torch.set_num_threads(2)
     counts = thread_counts()
     settings = open_settings(f"model.direction={direction}", "model.dropout=0.1", "model.num_layers=2")
-    fixed = fix_threads(settings, V, CPU)
-    assert fixed.train.threads in counts
-    assert torch.get_num_threads() == fixed.train.threads
-    # Nothing else of the settings has changed.
-    train = fixed.train.model_copy(update={"threads": None})
-    assert fixed.model_copy(update={"train": train}) == settings
+    assert choose_threads(settings, V, CPU) in counts
 
 
 @pytest.mark.parametrize(("slowest", "expected"), [(1, 2), (2, 1), (None, 2)])
@@ -73,7 +68,7 @@ def test_the_fastest_is_taken_and_of_near_equals_all_cores(
             yield {slowest: 2.0}.get(torch.get_num_threads(), 1.0 if torch.get_num_threads() == 2 else 0.95)
 
     monkeypatch.setattr(threads, "_trial_steps", trial_steps)
-    assert fix_threads(open_settings(), V, CPU).train.threads == expected
+    assert choose_threads(open_settings(), V, CPU) == expected
 
 
 def test_an_explicit_number_is_left_alone_and_nothing_is_measured(
@@ -82,14 +77,13 @@ def test_an_explicit_number_is_left_alone_and_nothing_is_measured(
     monkeypatch.setattr(threads, "_fastest", lambda *_: pytest.fail("there is nothing to find out"))
     for number in (1, 2, 3):
         settings = tiny_settings(f"train.threads={number}")
-        assert fix_threads(settings, V, CPU) == settings
-        assert torch.get_num_threads() == number
+        assert choose_threads(settings, V, CPU) == number
 
 
 def test_on_a_gpu_nothing_is_measured(open_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_fastest", lambda *_: pytest.fail("a CPU's threads do not matter there"))
     torch.set_num_threads(2)
-    assert fix_threads(open_settings(), V, torch.device("cuda")).train.threads == 2
+    assert choose_threads(open_settings(), V, torch.device("cuda")) == 2
 
 
 @pytest.mark.parametrize("implementation", ["torch", pytest.param("native", marks=pytest.mark.kernels)])

@@ -1,0 +1,25 @@
+"""When a run ends: epochs, steps, minutes, or evaluations that bring nothing better."""
+
+from __future__ import annotations
+
+from charlm.settings.training import TrainSettings
+from charlm.training.progress import Progress
+
+
+def planned_steps(train: TrainSettings, steps_per_epoch: int) -> int | None:
+    """Return how many steps epochs and max_steps allow, or None where minutes alone end the run."""
+    limits = [train.max_steps, train.epochs and train.epochs * steps_per_epoch]
+    return min((limit for limit in limits if limit), default=None)
+
+
+def ended_by(train: TrainSettings, progress: Progress, seconds: float) -> str | None:
+    """Return which budget is reached, or early stopping, or None where the run goes on."""
+    if train.epochs is not None and progress.epoch >= train.epochs:
+        return "epochs"
+    if train.max_steps is not None and progress.step >= train.max_steps:
+        return "max_steps"
+    # At least one step, so that there is something to tell.
+    if train.minutes is not None and seconds >= 60 * train.minutes and progress.step > 0:
+        return "minutes"
+    patience = train.early_stopping
+    return "early_stopping" if patience is not None and progress.num_without_improvement >= patience else None

@@ -1,0 +1,177 @@
+"""What happens between two steps of a run: evaluations, samples, checkpoints, and the end, each where it is due."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import replace
+
+from charlm.runs.writer import RunWriter
+from charlm.training.budget import ended_by
+from charlm.training.closing import close_run
+from charlm.training.divergence import NotANumber, after_the_fact
+from charlm.training.events import End, Evaluation, TrainingEvent
+from charlm.training.experiment import Experiment
+from charlm.training.position import Position, are_weights_finite
+from charlm.training.progress import Progress
+from charlm.training.recording import StopRequestedError, measure, write_samples
+from charlm.training.saving import Saver
+from charlm.training.schedule import DEFAULT_PATIENCE
+
+
+class Milestones:
+    """Evaluate, write samples, save and end a run.
+
+    Args:
+        experiment: that is trained.
+        writer: of the run folder.
+        position: where this process begins.
+        should_stop: asked between steps and within long readings; a word ends the run.
+    """
+
+    def __init__(
+        self, experiment: Experiment, writer: RunWriter, position: Position, should_stop: Callable[[], str | None]
+    ) -> None:
+        self.experiment, self.writer, self.should_stop = experiment, writer, should_stop
+        self.eval_every, self.sample_every = experiment.resolved.eval_every, experiment.resolved.sample_every
+        self.word: str | None = None
+        self.is_new = not writer.run.checkpoint_paths()
+        began = time.monotonic() - position.seconds
+        self.saver = Saver(experiment, writer, saved=None if self.is_new else position, began=began)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run began, over all its processes."""
+        return self.saver.seconds
+
+    def begin(self, position: Position) -> Position:
+        """Save a new run before its first step, so that whatever happens during it loses nothing; reopen an ended one.
+
+        A closing evaluation that falls outside the schedule must not choose the best checkpoint of a run that goes on.
+        """
+        is_scheduled = position.progress.step % self.eval_every == 0
+        if not self.is_new:
+            if position.val_nats_per_char is None or is_scheduled or self._ended_by(position):
+                return position
+            position = replace(position, val_nats_per_char=None)
+        self.saver.save(position)
+        return position
+
+    def pass_at(self, position: Position) -> Generator[TrainingEvent, None, Position | NotANumber | None]:
+        """Do all that is due after a step, yielding an event for each.
+
+        Returns:
+            The position to go on from; or what is found to be no number; or None, where the run is over.
+        Raises:
+            StorageError: where the last checkpoint cannot be saved.
+        """
+        self.word = word = self.word or self.should_stop()
+        step = position.progress.step
+        is_scheduled = step % self.eval_every == 0 or step % self.sample_every == 0
+        is_record_due = is_scheduled and position.recorded_until < step
+        if not is_record_due:
+            position = replace(position, recorded_until=step)
+        stopped_by = self._ended_by(position)
+        is_save_due = not is_record_due and self.saver.is_due(position)
+        has_to_save = is_save_due or (word is not None and not self.saver.is_saved(position))
+        # A step's loss is of the weights before it: those after the last step are only seen here.
+        reads_weights = has_to_save or is_record_due or stopped_by is not None
+        if reads_weights and not are_weights_finite(self.experiment):
+            return after_the_fact(position.progress)
+        if word:
+            yield self._stop(position, word)
+            return None
+        try:
+            if is_record_due:
+                recorded = yield from self._record(position)
+                if isinstance(recorded, NotANumber):
+                    return recorded
+                position = recorded
+                stopped_by, is_save_due = self._ended_by(position), self.saver.is_due(position)
+            if stopped_by:
+                return (yield from self._close(position, stopped_by))
+        except StopRequestedError as request:
+            yield self._stop(position, request.word)
+            return None
+        if is_save_due:
+            yield from self.saver.try_to_save(position)
+        return position
+
+    def _ended_by(self, position: Position) -> str | None:
+        return ended_by(self.experiment.settings.train, position.progress, self.seconds)
+
+    def _record(self, position: Position) -> Generator[TrainingEvent, None, Position | NotANumber]:
+        """Evaluate and write samples, whichever is scheduled for this step; an evaluation is saved."""
+        progress = position.progress
+        events: list[TrainingEvent] = []
+        evaluation = self._evaluate(progress, is_closing=False) if progress.step % self.eval_every == 0 else None
+        if isinstance(evaluation, NotANumber):
+            return evaluation
+        if evaluation is not None:
+            progress = self._after_evaluation(progress, evaluation)
+            events.append(evaluation)
+        if progress.step % self.sample_every == 0:
+            events.append(self._write_samples(progress, is_closing=False))
+        val = evaluation and evaluation.val_nats_per_char
+        position = replace(position, progress=progress, recorded_until=progress.step, val_nats_per_char=val)
+        if evaluation is not None:
+            events += self.saver.try_to_save(position)
+        yield from events
+        return position
+
+    def _after_evaluation(self, progress: Progress, evaluation: Evaluation) -> Progress:
+        patience = self.experiment.settings.optimizer.schedule.patience or DEFAULT_PATIENCE
+        progress = progress.after_evaluation(evaluation.val and evaluation.val.main, patience)
+        average = self.experiment.average
+        return average.after_evaluation(progress, evaluation.val_nats_per_char) if average else progress
+
+    def _stop(self, position: Position, word: str) -> End:
+        """Save, and end without measuring: whoever stops a run does not want to wait."""
+        if not self.saver.is_saved(position):
+            self.saver.save(position)
+        record = {"stopped_by": word, "steps": position.progress.step}
+        return End(self.writer.run.path, word, record, self.experiment.first_prefix)
+
+    def _close(self, position: Position, stopped_by: str) -> Generator[TrainingEvent, None, NotANumber | None]:
+        """Evaluate and write samples if the last step was not due for it, save, and measure the best checkpoint.
+
+        What falls outside the schedule changes nothing that the run could go on from with a larger budget.
+        """
+        progress = position.progress
+        if progress.step % self.eval_every != 0:
+            evaluation = self._evaluate(progress, is_closing=True)
+            if isinstance(evaluation, NotANumber):
+                return evaluation
+            self.saver.save(replace(position, val_nats_per_char=evaluation.val_nats_per_char))
+            yield evaluation
+        elif stopped_by == "minutes" or not self.saver.is_saved(position):
+            # A checkpoint from before the time was up would let a run that is done go on.
+            self.saver.save(position)
+        if progress.step % self.sample_every != 0:
+            yield self._write_samples(progress, is_closing=True)
+        record = close_run(
+            self.experiment,
+            self.writer.run,
+            progress,
+            stopped_by,
+            seconds=lambda: self.seconds,
+            should_stop=self.should_stop,
+        )
+        self.writer.record_metrics(record)
+        self.writer.flush()
+        yield End(self.writer.run.path, stopped_by, record, self.experiment.first_prefix)
+        return None
+
+    def _evaluate(self, progress: Progress, *, is_closing: bool) -> Evaluation | NotANumber:
+        evaluation = measure(
+            self.experiment, progress, self.seconds, is_closing=is_closing, should_stop=self.should_stop
+        )
+        if evaluation.val is not None and not evaluation.val.is_finite:
+            return after_the_fact(progress)
+        self.writer.record_metrics(evaluation.as_record())
+        return evaluation
+
+    def _write_samples(self, progress: Progress, *, is_closing: bool) -> TrainingEvent:
+        samples = write_samples(self.experiment, progress, is_closing=is_closing, should_stop=self.should_stop)
+        self.writer.record_samples(samples.as_record())
+        return samples

@@ -1,0 +1,142 @@
+"""What the settings leave open, decided once: by the text, by this machine, or by the run's earlier process."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from operator import attrgetter
+
+import torch
+
+from charlm.errors import ConfigError
+from charlm.networks.implementations import Chosen, choose_implementation
+from charlm.settings.schema import Settings
+from charlm.settings.values import DEVICES
+from charlm.text.corpus import Corpus
+from charlm.text.splits import Split
+from charlm.text.windows import num_windows
+from charlm.training.budget import planned_steps
+from charlm.training.footprint import require_memory
+from charlm.training.threads import choose_threads
+
+# What a run resolves and keeps: by its key, the value that leaves it open.
+OPEN = {
+    "model.implementation": "auto",
+    "train.threads": None,
+    "train.device": "auto",
+    "optimizer.schedule.total_steps": None,
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What of this machine decides how a run computes: the device, and the implementation that runs there."""
+
+    device: torch.device
+    implementation: Chosen
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a run does, with nothing left open; whatever comes after only reads it.
+
+    Args:
+        settings: every choice spelled out; config.yaml holds them.
+        device: that the run computes on.
+        steps_per_epoch: optimiser steps in one pass over the training part.
+    """
+
+    settings: Settings
+    device: torch.device
+    steps_per_epoch: int
+
+    @property
+    def planned_steps(self) -> int | None:
+        """Steps until epochs or max_steps end the run, None where minutes alone do."""
+        return planned_steps(self.settings.train, self.steps_per_epoch)
+
+    @property
+    def eval_every(self) -> int:
+        """Steps from one evaluation to the next."""
+        return self.settings.train.eval_every.in_steps(self.steps_per_epoch)
+
+    @property
+    def sample_every(self) -> int:
+        """Steps from one sample table to the next."""
+        return self.settings.sample.every.in_steps(self.steps_per_epoch)
+
+    @property
+    def keep_every(self) -> int | None:
+        """Checkpoints whose step is a multiple of this are kept; None keeps none for its step."""
+        period = self.settings.checkpoint.keep_every
+        return period and period.in_steps(self.steps_per_epoch)
+
+
+def this_machine(asked: Settings) -> Machine:
+    """Return what settings come to on this machine.
+
+    Raises:
+        ConfigError: for a device that it does not have, and an implementation that cannot run there.
+    """
+    device = choose_device(asked.train.device)
+    return Machine(device, choose_implementation(asked.model, device.type))
+
+
+def resolve(asked: Settings, corpus: Corpus, split: Split, machine: Machine) -> Resolved:
+    """Decide what the settings leave open: file, implementation, length of the schedule, number of threads.
+
+    Args:
+        asked: what the user wrote, checked.
+        corpus: that the settings name.
+        split: its parts.
+        machine: that the run computes on.
+    Raises:
+        ConfigError: where a setting needs a validation part and there is none, and for more memory than there is.
+        TextError: for a text too short for one window.
+    """
+    for key, value in asked.validation_listeners if split.val is None else ():
+        raise ConfigError(f"{f'{key} {value}'.strip()} needs a validation part, and corpus.split leaves none")
+    windows = num_windows(len(split.train.ids), asked.sampling, asked.model.lookahead)
+    steps_per_epoch = -(-windows // asked.optimizer.accumulation)
+    schedule, length = asked.optimizer.schedule, asked.optimizer.schedule.total_steps
+    if schedule.method == "cosine" and length is None:
+        # Fixed here, it never moves, however much longer the run is made later.
+        length = planned_steps(asked.train, steps_per_epoch)
+    vocab_size = len(corpus.vocabulary)
+    require_memory(asked, vocab_size, device=machine.device)
+    is_kept = "-" in (asked.corpus.path or ())
+    settings = asked.replaced(
+        {
+            # Standard input cannot be read again, and the file that it was kept in can.
+            "corpus.path": tuple(map(str, corpus.files)) if is_kept else asked.corpus.path,
+            "model.implementation": machine.implementation,
+            "optimizer.schedule.total_steps": length,
+            "train.threads": choose_threads(asked, vocab_size, machine.device),
+        }
+    )
+    return Resolved(settings, machine.device, steps_per_epoch)
+
+
+def keep_resolved(asked: Settings, stored: Settings) -> Settings:
+    """Return the settings asked for, with what they leave open as an earlier process of the run resolved it."""
+    return asked.replaced(
+        {key: attrgetter(key)(stored) for key, is_open in OPEN.items() if attrgetter(key)(asked) == is_open}
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """Turn `auto` into cuda where there is one, else cpu.
+
+    Raises:
+        ConfigError: for a device this machine does not have.
+    """
+    if not re.fullmatch(DEVICES, name):
+        raise ConfigError(f"the device must be auto, cpu, mps, cuda or cuda:N, got {name!r}")
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"train.device {name}: torch {torch.__version__} sees no such GPU here; use auto or cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("train.device mps: torch sees no Metal device here; use auto or cpu")
+    return device
