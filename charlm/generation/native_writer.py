@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from charlm.generation.filters import Filters
-from charlm.kernels.library import CELL_NUMBERS, Kernels, NetworkWeights, Writing, load_kernels
+from charlm.kernels.library import Kernels, NetworkWeights, Writing, load_kernels
 from charlm.networks.language_model import CharLM
-from charlm.networks.native import NativeStack, fits_kernels, kernel_name
+from charlm.networks.native import NativeStack, cell_number, fits_kernels
 from charlm.networks.recurrent import LayerWeights, State
 
 CHARS_AT_ONCE = 256
@@ -38,7 +38,7 @@ class NativeWriter:
         decoder_weight, decoder_bias = (part.detach().contiguous() for part in network.decoder.parameters())
         addresses = (ctypes.c_void_p * len(weights))(*(weight.data_ptr() for weight in weights))
         description = NetworkWeights(
-            cell=CELL_NUMBERS[kernel_name(model)],
+            cell=cell_number(model),
             num_layers=model.num_layers,
             is_residual=model.residual,
             hidden_size=model.hidden_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -58,7 +59,7 @@ class NativeStack(Stack):
             return run_cells(self, inputs, state)
         self._check_sizes(inputs, state)
         kernels = load_kernels()
-        cell, has_gradient = CELL_NUMBERS[kernel_name(self.model)], torch.is_grad_enabled()
+        cell, has_gradient = cell_number(self.model), torch.is_grad_enabled()
         states: list[State] = []
         for layer in range(self.model.num_layers):
             features, weights = enter_layer(self, layer, inputs)
@@ -103,13 +104,21 @@ class NativeLayer(torch.autograd.Function):
 
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, kernels: Kernels, cell: int, has_gradient: bool, inputs: Tensor, *weights_and_state: Tensor
+        ctx: Any,
+        kernels: Kernels,
+        cell: int,
+        has_gradient: bool,
+        inputs: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias_ih: Tensor,
+        bias_hh: Tensor,
+        *state: Tensor,
     ) -> tuple[Tensor, ...]:
         """Run the layer, and keep what its way back needs where gradients are wanted."""
         inputs = inputs.contiguous() if inputs.is_floating_point() else inputs.long().contiguous()
-        weights = tuple(weight.contiguous() for weight in weights_and_state[:4])
-        # From the initial state on, each (T + 1, B, H).
-        paths = tuple(_path(len(inputs), part) for part in weights_and_state[4:])
+        weights = tuple(weight.contiguous() for weight in (weight_ih, weight_hh, bias_ih, bias_hh))
+        paths = tuple(_path(len(inputs), start) for start in state)
         T, B, H = len(inputs), *paths[0].shape[1:]
         # Without gradients only features need the buffer, to have their share in.
         keeps_gates = has_gradient or inputs.is_floating_point()
@@ -127,7 +136,7 @@ class NativeLayer(torch.autograd.Function):
     ) -> Gradients:
         """Return the gradients of what the layer was applied to; the gates that were kept are used up."""
         inputs, gates, *kept = cast("tuple[Tensor, ...]", ctx.saved_tensors)
-        weights, paths = tuple(kept[:4]), tuple(kept[4:])
+        weights, paths = kept[:4], kept[4:]
         grads = [torch.empty_like(weight) for weight in weights]
         grad_initial = [torch.empty_like(path[0]) for path in paths]
         grad_inputs = torch.empty_like(inputs) if ctx.needs_input_grad[3] else None
@@ -185,8 +194,8 @@ def _layer_call(
     kernels: Kernels,
     cell: int,
     inputs: Tensor,
-    weights: tuple[Tensor, ...],
-    paths: tuple[Tensor, ...],
+    weights: Sequence[Tensor],
+    paths: Sequence[Tensor],
     gates: Tensor | None,
 ) -> Layer:
     """Describe a layer and its window to the kernels; paths are the hidden states, and the cells of an LSTM."""
@@ -215,10 +224,11 @@ def fits_kernels(tensor: Tensor) -> bool:
     return tensor.dtype == torch.float32 and tensor.device.type == "cpu"
 
 
-def kernel_name(model: ModelSettings) -> str:
-    """Return which of the kernels a stack needs."""
-    if model.cell == "rnn":
-        return f"rnn_{model.nonlinearity}"
-    if model.cell == "gru":
-        return f"gru_reset_{'before' if model.reset_after is False else 'after'}"
-    return model.cell
+def cell_number(model: ModelSettings) -> int:
+    """Return which of the kernels' cells a stack needs."""
+    name: str = model.cell
+    if name == "rnn":
+        name = f"rnn_{model.nonlinearity}"
+    if name == "gru":
+        name = f"gru_reset_{'before' if model.reset_after is False else 'after'}"
+    return CELL_NUMBERS[name]
