@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 SERVER = Path(__file__).with_name("fork_server.py")
+# Only what hangs takes so long.
+TIMEOUT = 300.0
 MAX_LISTED = 60
 MAX_SHOWN_CHARS = 10_000
 
@@ -271,9 +273,9 @@ def start_code(code: str, *arguments: str | os.PathLike[str], is_cold: bool = Fa
     return _start({"code": code}, ["-c", code], arguments, is_cold, options)
 
 
-def run(*arguments: str | os.PathLike[str], is_cold: bool = False, **options: Any) -> Ended:
-    """Run `charlm` to its end."""
-    return finish(start(*arguments, is_cold=is_cold, **options))
+def run(*arguments: str | os.PathLike[str], timeout: float = TIMEOUT, **options: Any) -> Ended:
+    """Run `charlm` to its end; the options are those of `start`."""
+    return finish(start(*arguments, **options), timeout=timeout)
 
 
 def run_command(line: str, *more: str, **options: Any) -> Ended:
@@ -283,12 +285,12 @@ def run_command(line: str, *more: str, **options: Any) -> Ended:
     return run(*words[3:], *more, **options)
 
 
-def run_code(code: str, *arguments: str | os.PathLike[str], is_cold: bool = False, **options: Any) -> Ended:
-    """Run lines of Python to their end."""
-    return finish(start_code(code, *arguments, is_cold=is_cold, **options))
+def run_code(code: str, *arguments: str | os.PathLike[str], timeout: float = TIMEOUT, **options: Any) -> Ended:
+    """Run lines of Python to their end; the options are those of `start`."""
+    return finish(start_code(code, *arguments, **options), timeout=timeout)
 
 
-def finish(process: Process, *, timeout: float = 120) -> Ended:
+def finish(process: Process, *, timeout: float = TIMEOUT) -> Ended:
     """Wait for a process and return what became of it."""
     stdout, stderr = process.communicate(timeout=timeout)
     assert process.returncode is not None
