@@ -36,7 +36,7 @@ from charlm.sweeps.workers import Workers
 
 # One training epoch of the tiny settings is 42 windows of 4 x 16 characters, at about a millisecond each.
 CORPUS_CHARS = 3_000
-MAX_KEPT_YAML = 20_000
+MAX_KEPT_YAML, MAX_KEPT_OPENINGS = 20_000, 100
 TINY = (
     "sampling.batch_size=4",
     "sampling.seq_len=16",
@@ -86,7 +86,8 @@ def _events(text: str, loader: Any) -> tuple[Any, ...]:
 
 def parse_once(stream: Any, Loader: Any = yaml.Loader) -> Iterator[Any]:
     """Parse a text that was parsed before from memory: PyYAML takes a fifth of all the time that small runs take."""
-    if isinstance(stream, str) and len(stream) < MAX_KEPT_YAML:
+    # Of what is nested too deeply the reader stops in time, and so must this.
+    if isinstance(stream, str) and len(stream) < MAX_KEPT_YAML and max(map(stream.count, "[{")) < MAX_KEPT_OPENINGS:
         # What cannot be parsed fails where it does, after the events before.
         with suppress(yaml.YAMLError, RecursionError, ValueError):
             return iter(_events(stream, Loader))

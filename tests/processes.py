@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+# Read when torch is imported, which is later: idle threads sleep, and leave the cores to other tests.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 SERVER = Path(__file__).with_name("fork_server.py")
 # Only what hangs takes so long.
 TIMEOUT = 300.0
@@ -299,6 +302,13 @@ def finish(process: Process, *, timeout: float = TIMEOUT) -> Ended:
         if ran.process is process:
             ran.ended = ended
     return ended
+
+
+def wait_until_stopped(process: Process) -> None:
+    """Wait until a process that was sent SIGSTOP has stopped."""
+    command = ["ps", "-o", "stat=", "-p", str(process.pid)]
+    while not subprocess.run(command, capture_output=True, text=True, check=True).stdout.startswith("T"):
+        time.sleep(0.01)
 
 
 def _start(
