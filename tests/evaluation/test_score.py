@@ -24,6 +24,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pairs import by_pairs
 from processes import finish, run_code
 from rich.cells import cell_len
 from torch import Tensor
@@ -125,9 +126,11 @@ def strange(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.Tem
 # Each character.
 
 
-@pytest.mark.parametrize("implementation", ["torch", "reference", pytest.param("native", marks=pytest.mark.kernels)])
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-@pytest.mark.parametrize("direction", CAUSAL)
+@pytest.mark.kernels
+@pytest.mark.parametrize(
+    ("direction", "cell", "implementation"),
+    by_pairs(CAUSAL, ("rnn", "gru", "lstm"), ("torch", "reference", "native")),
+)
 def test_each_figure_is_that_of_a_model_that_reads_all_again_for_each_character(
     direction: str, cell: str, implementation: str
 ) -> None:
