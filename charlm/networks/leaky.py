@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from charlm.networks.readouts import Readouts
-from charlm.networks.recurrent import State
+from charlm.networks.recurrent import State, zero_state
 from charlm.networks.torch_nn import one_hot
 from charlm.settings.model import ModelSettings
 
@@ -57,5 +57,5 @@ class LeakyLM(nn.Module):
 
     def initial_state(self, batch_size: int) -> State:
         """Return zeros (2L, B, H)."""
-        zeros = self.decoder.weight.new_zeros(2 * self.model.num_layers, batch_size, self.model.hidden_size)
-        return (zeros, zeros) if self.model.cell == "lstm" else (zeros,)
+        of_each = zero_state(self.model, batch_size, like=self.decoder.weight)
+        return tuple(part.repeat(2, 1, 1) for part in of_each)

@@ -14,7 +14,7 @@ from torch.nn.functional import linear
 
 from charlm.kernels.library import CELL_NUMBERS, Kernels, Layer, address, load_kernels
 from charlm.networks.layers import enter_layer, leave_layer
-from charlm.networks.recurrent import Stack, State, join_layers, register_weights
+from charlm.networks.recurrent import LayerWeights, Stack, State, join_layers, register_weights
 from charlm.networks.reference import is_single_step, only_in_cells, run_cells
 from charlm.settings.model import ModelSettings
 
@@ -199,20 +199,16 @@ def _layer_call(
     gates: Tensor | None,
 ) -> Layer:
     """Describe a layer and its window to the kernels; paths are the hidden states, and the cells of an LSTM."""
-    weight_ih, weight_hh, bias_ih, bias_hh = weights
     return Layer(
         cell=cell,
         threads=kernels.num_threads,
         seq_len=inputs.shape[0],
         batch_size=inputs.shape[1],
         hidden_size=paths[0].shape[-1],
-        input_size=weight_ih.shape[1],
+        input_size=weights[0].shape[1],
         ids=None if inputs.is_floating_point() else address(inputs),
         features=address(inputs) if inputs.is_floating_point() else None,
-        weight_ih=address(weight_ih),
-        weight_hh=address(weight_hh),
-        bias_ih=address(bias_ih),
-        bias_hh=address(bias_hh),
+        **dict(zip(LayerWeights._fields, map(address, weights), strict=True)),
         hidden=address(paths[0]),
         cells=address(paths[1]) if len(paths) > 1 else None,
         gates=address(gates),

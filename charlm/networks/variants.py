@@ -56,6 +56,16 @@ def normalise(a: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
     return layer_norm(a, gain.shape, gain, bias)
 
 
+def normalised_product(x: Vectors, weight: Tensor, bias: Tensor, gain: Tensor) -> Tensor:
+    """Return LN(W x; g, b), which stands for W x + b in the cells below.
+
+    >>> x = torch.tensor([[1.0, 3.0]])
+    >>> normalised_product(x, torch.eye(2), torch.zeros(2), torch.ones(2))
+    tensor([[-1.0000,  1.0000]])
+    """
+    return normalise(multiply(x, weight), gain, bias)
+
+
 def layer_norm_rnn_cell(
     x: Vectors,
     h: Tensor,
@@ -78,8 +88,8 @@ def layer_norm_rnn_cell(
     >>> layer_norm_rnn_cell(x, h, W, W, b, b, g, g, torch.relu)
     tensor([[0.0000, 1.0000]])
     """
-    from_x = normalise(multiply(x, weight_ih), gain_ih, bias_ih)
-    from_h = normalise(multiply(h, weight_hh), gain_hh, bias_hh)
+    from_x = normalised_product(x, weight_ih, bias_ih, gain_ih)
+    from_h = normalised_product(h, weight_hh, bias_hh, gain_hh)
     return activation(from_x + from_h)
 
 
@@ -108,8 +118,8 @@ def layer_norm_lstm_cell(
     (tensor([[-0.3808,  0.3808]]), tensor([[0.5000, 1.5000]]))
     """
     h, c = state
-    from_x = normalise(multiply(x, weight_ih), gain_ih, bias_ih)
-    from_h = normalise(multiply(h, weight_hh), gain_hh, bias_hh)
+    from_x = normalised_product(x, weight_ih, bias_ih, gain_ih)
+    from_h = normalised_product(h, weight_hh, bias_hh, gain_hh)
     a_i, a_f, a_g, a_o = (from_x + from_h).chunk(4, dim=-1)
     i = sigmoid(a_i)
     f = sigmoid(a_f)
@@ -147,8 +157,8 @@ def layer_norm_gru_cell(
     from_x = multiply(x, weight_ih)
     x_r, x_z = normalise(from_x[..., gates], gain_ih[gates], bias_ih[gates]).chunk(2, dim=-1)
     x_n = normalise(from_x[..., candidate], gain_ih[candidate], bias_ih[candidate])
-    h_r, h_z = normalise(multiply(h, weight_hh[gates]), gain_hh[gates], bias_hh[gates]).chunk(2, dim=-1)
-    h_n = normalise(multiply(h, weight_hh[candidate]), gain_hh[candidate], bias_hh[candidate])
+    h_r, h_z = normalised_product(h, weight_hh[gates], bias_hh[gates], gain_hh[gates]).chunk(2, dim=-1)
+    h_n = normalised_product(h, weight_hh[candidate], bias_hh[candidate], gain_hh[candidate])
     r = sigmoid(x_r + h_r)
     z = sigmoid(x_z + h_z)
     n = tanh(x_n + r * h_n)
