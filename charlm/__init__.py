@@ -1,29 +1,14 @@
 """Character-level language models with recurrent networks: train, evaluate, generate."""
 
+# ruff: noqa: F403, F405
+
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from charlm.library import (
-        assess,
-        compare,
-        evaluate,
-        evaluate_dynamically,
-        generate,
-        load_settings,
-        novelty,
-        open_run,
-        plot_curves,
-        score,
-        score_gaps,
-        score_lines,
-        sweep,
-        sweep_reports,
-        train,
-        train_reports,
-    )
+    from charlm.library import *
 
 __version__ = "0.1.0"
 __all__ = [
@@ -52,3 +37,7 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return getattr(import_module("charlm.library"), name)
     raise AttributeError(f"module 'charlm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -18,6 +18,7 @@ from charlm.generation.native_writer import CHARS_AT_ONCE
 from charlm.generation.sampling import sample_text, sample_texts
 from charlm.networks.building import build_model
 from charlm.networks.implementations import Chosen
+from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
 from charlm.settings.corpus import SamplingSettings
 from charlm.settings.model import Cell, ModelSettings
@@ -25,7 +26,7 @@ from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Vocabulary
 from charlm.text.windows import Window
 from charlm.training.optimizer import build_optimizer
-from charlm.training.step import as_tensor, take_step
+from charlm.training.step import take_step
 
 Subject = Literal["classic"] | Chosen
 Work = Iterator[object]
@@ -42,14 +43,14 @@ def layer_steps(subject: Subject, cell: Cell, sizes: Sizes, device: torch.device
     """Run forward, output layer, cross entropy and back to all gradients, from zero states, ids already tensors."""
     if subject == "classic":
         classic = ClassicLM(cell, sizes).to(device)
-        return _gradients(classic, lambda ids: classic(ids)[0], sizes, device)
+        return _gradients(classic, lambda ids: classic(ids)[0], sizes)
     network = _our_network(subject, cell, sizes, device)
-    return _gradients(network, lambda ids: network(ids, network.initial_state(sizes.batch_size))[0], sizes, device)
+    return _gradients(network, lambda ids: network(ids, network.initial_state(sizes.batch_size))[0], sizes)
 
 
-def _gradients(model: nn.Module, predict: Callable[[Tensor], Tensor], sizes: Sizes, device: torch.device) -> Work:
+def _gradients(model: nn.Module, predict: Callable[[Tensor], Tensor], sizes: Sizes) -> Work:
     window = _random_window(sizes)
-    inputs, targets = as_tensor(window.inputs, device), as_tensor(window.targets, device)
+    inputs, targets = as_tensor(window.inputs, model), as_tensor(window.targets, model)
     while True:
         model.zero_grad(set_to_none=True)
         loss = cross_entropy(predict(inputs).flatten(0, 1), targets.flatten())

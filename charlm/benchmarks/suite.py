@@ -25,9 +25,9 @@ from charlm.benchmarks.subjects import (
 )
 from charlm.benchmarks.timing import measure_in_turn
 from charlm.errors import ConfigError
-from charlm.networks.implementations import Chosen, missing_in_kernels
-from charlm.networks.recurrent import StackShape
-from charlm.settings.model import Cell
+from charlm.networks.implementations import Chosen
+from charlm.networks.native import NativeStack
+from charlm.settings.model import Cell, ModelSettings
 from charlm.training.environment import machine_facts
 
 # Takes (measurements done, of how many, the next one's name).
@@ -77,7 +77,7 @@ def default_implementations(device: torch.device) -> tuple[Chosen, ...]:
 
 
 def _missing_kernels(device: torch.device) -> str | None:
-    return missing_in_kernels(StackShape("lstm", input_size=1, hidden_size=1), device.type)
+    return NativeStack.missing(ModelSettings(), device.type)
 
 
 def run_benchmark(plan: Benchmark, progress: Observer) -> Findings:

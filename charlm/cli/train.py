@@ -117,7 +117,7 @@ def _settings(config: list[str], corpus: list[str], overrides: list[str]) -> Set
 
     if corpus.count("-") > 1:
         raise ConfigError("--corpus - can stand once: there is one standard input")
-    layers = [keyed_layer(("corpus", "path"), corpus, "--corpus")] if corpus else []
+    layers = [keyed_layer(("corpus", "path"), [*corpus], "--corpus")] if corpus else []
     return load_settings(*config, overrides=overrides, layers=layers)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from charlm.evaluation.baselines import Baselines, encoded
 from charlm.evaluation.figure import Figures, figures_record
-from charlm.evaluation.intervals import BlockSums
-from charlm.evaluation.reading import evaluate
+from charlm.evaluation.intervals import BlockSums, in_bits
+from charlm.evaluation.reading import measure_text
 from charlm.networks.building import Network
 from charlm.text.splits import Part
 from charlm.text.vocabulary import Vocabulary
@@ -46,11 +45,11 @@ class Assessment:
         """Whether the model is better than the 5-gram; None where that was not asked."""
         return self.figures.main.bits_per_char < self.baselines[HARDEST] if self.baselines else None
 
-    def as_record(self, prefix: str = "") -> dict[str, Any]:
+    def as_record(self, prefix: str = "") -> dict[str, object]:
         """Return JSON values; each key begins with the prefix."""
-        record: dict[str, Any] = {
+        record: dict[str, object] = {
             "bits_per_byte": self.bits_per_byte,
-            "bpc_interval": self.interval and [nats / math.log(2) for nats in self.interval],
+            "bpc_interval": in_bits(self.interval),
             "sha256": self.sha256,
             "baselines": dict(self.baselines) or None,
             "beats_5gram": self.beats_ngrams,
@@ -58,7 +57,7 @@ class Assessment:
         return figures_record(self.figures, prefix) | {prefix + key: value for key, value in record.items()}
 
 
-def assess(
+def assess_text(
     network: Network,
     part: Part,
     vocabulary: Vocabulary,
@@ -78,7 +77,7 @@ def assess(
         report: called with the characters done, after each chunk.
     """
     blocks = BlockSums()
-    figures = evaluate(network, part.ids, report=report, observe=blocks.add)
+    figures = measure_text(network, part.ids, report=report, observe=blocks.add)
     others = baselines.measure(part.ids) if baselines else {}
     rates = {name: figure.bits_per_char for name, figure in others.items()}
     num_bytes = len(encoded(part.ids[1:], vocabulary, encoding))

@@ -16,20 +16,19 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charlm.errors import ConfigError, DivergedError
 from charlm.evaluation.figure import Figure, Figures, figures_record
-from charlm.evaluation.reading import Costs, sum_nats, text_tensor
+from charlm.evaluation.intervals import in_bits
+from charlm.evaluation.reading import Chunk, Costs, read_chunks, sum_nats
 from charlm.networks.language_model import CharLM
-from charlm.networks.recurrent import detach_state
 from charlm.text.vocabulary import Ids
 
 # It bounds the step of a weight that hardly ever had a gradient in training, such as that of a rare character.
@@ -91,12 +90,16 @@ class DynamicFigure:
     tuned_chars: int
     is_tuned_on_itself: bool
 
-    def as_record(self) -> dict[str, Any]:
+    def saving(self, static: Figure) -> float:
+        """Return the share of a figure's nats that learning saves; below 0 where it costs more."""
+        return 1 - self.figure.nats / static.nats
+
+    def as_record(self) -> dict[str, object]:
         """Return JSON values."""
         return {
             "nats": self.figure.nats,
             **figures_record(Figures(self.figure)),
-            "bpc_interval": self.interval and [nats / math.log(2) for nats in self.interval],
+            "bpc_interval": in_bits(self.interval),
             **asdict(self.adaptation),
             "tuned_chars": self.tuned_chars,
             "is_tuned_on_itself": self.is_tuned_on_itself,
@@ -121,17 +124,17 @@ def measure_gradients(
     squares = [torch.zeros_like(weight) for weight in weights]
     num_segments = 0
     with torch.enable_grad():
-        for end, logits, targets in _read_segments(learner, train, segment_chars):
-            gradients = _gradients(logits, targets, weights, segment_chars)
+        for segment in read_chunks(learner, train[:, None], segment_chars):
+            gradients = _gradients(segment, weights, segment_chars)
             num_segments += 1
             for square, gradient in zip(squares, gradients, strict=True):
                 square += gradient**2
             if report:
-                report(end)
+                report(segment.end)
     return [(square / num_segments).sqrt() for square in squares]
 
 
-def evaluate_dynamically(
+def measure_dynamically(
     network: CharLM,
     ids: Ids,
     roots: Sequence[Tensor],
@@ -160,18 +163,18 @@ def evaluate_dynamically(
     rates = [adaptation.learning_rate / (root + EPSILON) for root in roots]
     nats, num_predicted = 0.0, len(ids) - 1
     with torch.enable_grad():
-        for end, logits, targets in _read_segments(learner, ids, adaptation.segment_chars):
+        for segment in read_chunks(learner, ids[:, None], adaptation.segment_chars):
             # The segment's cost is settled here, before any weight sees it.
-            nats += sum_nats(logits.detach(), targets, observe)
+            nats += sum_nats(segment.readouts.forward.detach(), segment.targets, observe)
             if not math.isfinite(nats):
-                raise DivergedError(_divergence(end, adaptation))
-            gradients = _gradients(logits, targets, weights, adaptation.segment_chars)
+                raise DivergedError(_divergence(segment.end, adaptation))
+            gradients = _gradients(segment, weights, adaptation.segment_chars)
             with torch.no_grad():
                 for weight, first, gradient, pull, rate in zip(weights, trained, gradients, pulls, rates, strict=True):
                     # Both terms start from theta_(i-1): the second adds nothing that depends on the weight.
                     weight.lerp_(first, pull).addcmul_(gradient, rate, value=-1.0)
             if report:
-                report(end)
+                report(segment.end)
     return Figure(nats, num_predicted)
 
 
@@ -212,7 +215,7 @@ def tune_adaptation(
         adaptation = Adaptation(rate, pull, segment_chars)
         done = trial * (len(ids) - 1)
         try:
-            figure = evaluate_dynamically(network, ids, roots, adaptation, report=_moved_on(report, done))
+            figure = measure_dynamically(network, ids, roots, adaptation, report=_moved_on(report, done))
         except DivergedError as error:
             divergence = error
         else:
@@ -224,32 +227,12 @@ def tune_adaptation(
 
 def _copy(network: CharLM) -> CharLM:
     """Return a network whose weights may be moved, without dropout."""
-    learner = copy.deepcopy(network).eval().requires_grad_(True)
-    learner.shape = replace(learner.shape, dropout=0.0, input_dropout=0.0, recurrent_dropout=0.0)
-    for module in learner.modules():
-        if isinstance(module, nn.RNNBase):
-            # cuDNN goes back through a layer in training mode alone; without dropout both modes compute the same.
-            module.dropout = 0.0
-            module.train()
-    return learner
+    return copy.deepcopy(network).eval().requires_grad_(True)
 
 
-def _read_segments(network: CharLM, ids: Ids, segment_chars: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Yield each segment's end, its logits (T, 1, V) and its targets (T, 1); the state is carried, without its history.
-
-    A segment is run when it is asked for, with the weights as they are then.
-    """
-    state, num_predicted = network.initial_state(1), len(ids) - 1
-    for start in range(0, num_predicted, segment_chars):
-        end = min(start + segment_chars, num_predicted)
-        text = text_tensor(ids[start : end + 1], network)
-        logits, state = network(text[:-1], state)
-        state = detach_state(state)
-        yield end, logits, text[1:]
-
-
-def _gradients(logits: Tensor, targets: Tensor, weights: Sequence[Tensor], segment_chars: int) -> tuple[Tensor, ...]:
+def _gradients(segment: Chunk, weights: Sequence[Tensor], segment_chars: int) -> tuple[Tensor, ...]:
     """Return the gradients of a segment's nats over the characters of a whole one."""
+    logits, targets = segment.readouts.forward, segment.targets
     loss = cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum") / segment_chars
     # What learns the state before any character has no part in the loss after the first segment.
     return torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)

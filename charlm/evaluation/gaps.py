@@ -16,7 +16,7 @@ Source: Berglund et al. 2015 for the task, gaps of 5 characters every 25.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -24,9 +24,10 @@ import torch
 from torch import Tensor
 
 from charlm.errors import TextError
-from charlm.evaluation.reading import text_tensor
+from charlm.evaluation.reading import evaluating
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.gibbs import Surroundings, sweep_gap
+from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
 from charlm.networks.recurrent import State
 from charlm.text.vocabulary import Ids
@@ -63,7 +64,7 @@ class GapScore:
         return 1 - self.both_bits / self.forward_bits
 
 
-def score_gaps(
+def measure_gaps(
     network: BidirectionalLM,
     ids: Ids,
     *,
@@ -92,16 +93,15 @@ def score_gaps(
     starts = range(every - gap, len(ids) - gap - context + 1, every)
     if len(starts) == 0:
         raise TextError(f"a text of {len(ids):,} characters has no gap of {gap} in every {every} with both its sides")
-    network.eval()
     bits = torch.zeros(2, dtype=torch.float64)
-    with torch.inference_mode():
-        text = text_tensor(ids, network)
+    with evaluating(network):
+        text = as_tensor(ids[:, None], network)
         filler = _Filler(network, passes, chains, torch.Generator(text.device).manual_seed(seed))
         sides = _read_sides(network, text, starts, gap)
         for first in range(0, len(starts), GAPS_AT_ONCE):
             some = slice(first, first + GAPS_AT_ONCE)
-            spans = [text[start - context : start + gap + context, 0] for start in starts[some]]
-            bits += _bits(filler, torch.stack(spans, dim=1), _select(sides, some), gap=gap, context=context)
+            spans = torch.cat([text[start - context : start + gap + context] for start in starts[some]], dim=1)
+            bits += _bits(filler, spans, _select(sides, some), gap=gap, context=context)
             if report:
                 report(min(first + GAPS_AT_ONCE, len(starts)), len(starts))
     forward_bits, both_bits = bits / (len(starts) * gap)
@@ -200,32 +200,23 @@ def _log_probability(half: CharLM, start: tuple[Tensor, State], owner: Tensor, t
 
 def _read_sides(network: BidirectionalLM, text: Tensor, starts: range, gap: int) -> Surroundings:
     """Read the text from both its ends, keeping what stands at each gap's edges; B is the number of gaps."""
-    ahead: list[Tensor] = []
+    ahead, state = _read_up_to(network.forward_half, text, starts)
+    places = [len(text) - gap - start for start in reversed(starts)]
+    behind, backward_state = _read_up_to(network.backward_half, text.flip(0), places)
+    return Surroundings(ahead, state, behind.flip(0), tuple(part.flip(1) for part in backward_state))
+
+
+def _read_up_to(half: CharLM, text: Tensor, places: Sequence[int]) -> tuple[Tensor, State]:
+    """Read a text (N, 1) once; return what the last layer puts out before each place, (B, H), and the states there."""
+    hiddens: list[Tensor] = []
     states: list[State] = []
-    state, begin = network.initial_state(1), 0
-    for start in starts:
-        hidden, state = network.forward_half.read(text[begin:start], state)
-        ahead.append(hidden[-1])
+    state, begin = half.initial_state(1), 0
+    for place in places:
+        hidden, state = half.read(text[begin:place], state)
+        hiddens.append(hidden[-1])
         states.append(state)
-        begin = start
-    behind: list[Tensor] = []
-    backward_states: list[State] = []
-    state, end = network.backward_half.initial_state(1), len(text)
-    for start in reversed(starts):
-        hidden, state = network.backward_half.read(text[start + gap : end].flip(0), state)
-        behind.append(hidden[-1])
-        backward_states.append(state)
-        end = start + gap
-    return Surroundings(
-        ahead=torch.cat(ahead),
-        state=_side_by_side(states),
-        behind=torch.cat(behind[::-1]),
-        backward_state=_side_by_side(backward_states[::-1]),
-    )
-
-
-def _side_by_side(states: list[State]) -> State:
-    return tuple(torch.cat(parts, dim=1) for parts in zip(*states, strict=True))
+        begin = place
+    return torch.cat(hiddens), tuple(torch.cat(parts, dim=1) for parts in zip(*states, strict=True))
 
 
 def _select(sides: Surroundings, some: slice) -> Surroundings:

@@ -7,15 +7,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from charlm.evaluation.characters import BITS_PER_NAT, ScoredCharacter, column, score_windows
 from charlm.evaluation.reading import CHUNK_CHARS
-from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network
+from charlm.settings.model import Direction
 from charlm.text.vocabulary import Ids, Vocabulary
 
 
@@ -42,14 +41,15 @@ class ScoredLine:
         """Bits of a predicted character; None where none is."""
         return self.bits / self.chars if self.chars else None
 
-    def as_record(self) -> dict[str, Any]:
-        """Return the fields and the rate as JSON values, the text last."""
+    def as_record(self, *, has_cloze: bool = True) -> dict[str, object]:
+        """Return the fields and the rate as JSON values, the text last; the cloze's if asked for."""
+        cloze = {"cloze_bits": self.cloze_bits} if has_cloze else {}
         return {
             "line": self.line,
             "bits_per_char": self.bits_per_char,
             "bits": self.bits,
             "chars": self.chars,
-            "cloze_bits": self.cloze_bits,
+            **cloze,
             "text": self.text,
         }
 
@@ -75,7 +75,7 @@ def score_lines_alone(
     ids: Ids,
     vocabulary: Vocabulary,
     *,
-    is_backward: bool = False,
+    direction: Direction = "forward",
     chunk_chars: int = CHUNK_CHARS,
     report: Callable[[int, int], None] | None = None,
 ) -> Iterator[ScoredLine]:
@@ -88,7 +88,7 @@ def score_lines_alone(
         network: the model.
         ids: the text, (N,), at least one character; never reversed.
         vocabulary: the model's, with a newline.
-        is_backward: whether the model reads from the end.
+        direction: the model's.
         chunk_chars: characters run at once, about; lines of the same length run side by side.
         report: called with the lines done and their number.
     Raises:
@@ -96,21 +96,22 @@ def score_lines_alone(
     """
     newline = int(vocabulary.encode("\n")[0])
     starts, lengths = _line_places(ids, newline)
-    bits = np.zeros(len(starts))
-    cloze_bits = np.zeros(len(starts)) if isinstance(network, BidirectionalLM) else None
-    num_done = 0
+    bits, cloze_bits = np.zeros((2, len(starts)))
+    has_cloze, num_done = False, 0
     for batch in _batches(lengths, chunk_chars):
         length = int(lengths[batch[0]])
         texts = np.full((length + 2, len(batch)), newline, dtype=ids.dtype)
         texts[1:-1] = ids[starts[batch] + np.arange(length)[:, None]]
-        for window in score_windows(network, texts, is_backward=is_backward, chunk_chars=chunk_chars):
+        for window in score_windows(network, texts, direction=direction, chunk_chars=chunk_chars):
             bits[batch] += window.nats.sum(axis=0) * BITS_PER_NAT
-            if cloze_bits is not None and window.cloze_nats is not None:
+            if window.cloze_nats is not None:
+                has_cloze = True
                 cloze_bits[batch] += window.cloze_nats.sum(axis=0) * BITS_PER_NAT
         num_done += len(batch)
         if report:
             report(num_done, len(starts))
-    columns = zip(starts.tolist(), lengths.tolist(), bits.tolist(), column(cloze_bits, len(bits)), strict=True)
+    cloze_column = column(cloze_bits if has_cloze else None, len(starts))
+    columns = zip(starts.tolist(), lengths.tolist(), bits.tolist(), cloze_column, strict=True)
     return (
         ScoredLine(number, vocabulary.decode(ids[start : start + length]), length + 1, in_all, cloze_in_all)
         for number, (start, length, in_all, cloze_in_all) in enumerate(columns, 1)

@@ -42,6 +42,39 @@ class Copying:
 
 
 @dataclass(frozen=True)
+class Novelty:
+    """What of a sample stands in the training part, and what of a held-out text of the same length at most.
+
+    Args:
+        prefix: what the sample was written on from; of a backward model, the suffix that it was written towards.
+        text: the sample, without the prefix.
+        sample: what of the sample is in the training part.
+        held_out: what of the held-out text is: what is normal for this kind of text.
+        longest: the sample's longest stretch that is.
+        held_out_longest: the held-out text's.
+    """
+
+    prefix: str
+    text: str
+    sample: Copying
+    held_out: Copying
+    longest: str
+    held_out_longest: str
+
+    def as_record(self) -> dict[str, object]:
+        """Return JSON values; shares are null where a text has fewer characters than the n-gram."""
+        shares = zip(self.sample.shares.items(), self.held_out.shares.values(), strict=True)
+        return {
+            "prefix": self.prefix,
+            "sample_chars": self.sample.num_chars,
+            "held_out_chars": self.held_out.num_chars,
+            "ngrams": [{"n": n, "sample": share, "held_out": other} for (n, share), other in shares],
+            "longest": {"chars": self.sample.longest, "text": self.longest},
+            "held_out_longest": {"chars": self.held_out.longest, "text": self.held_out_longest},
+        }
+
+
+@dataclass(frozen=True)
 class _Table:
     """The n-grams of the short text for one n: their sorted keys, and the number of the one at each place."""
 

@@ -1,12 +1,17 @@
 """Reading a text once from first to last, the state carried, to measure a model.
 
-There are no windows here. A backward half reads from last to first; both are run in chunks, whose size is a choice of
-speed and changes no figure.
+There are no windows here. Texts are read in chunks, whose size is a choice of speed and changes no figure. A backward
+half reads from last to first: a first pass keeps its state at each chunk alone, and its hidden states are computed
+again when the chunk is measured, so that memory does not grow with the text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +22,89 @@ from torch.nn.functional import cross_entropy
 from charlm.evaluation.figure import Figure, Figures
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network
-from charlm.networks.recurrent import State
+from charlm.networks.inputs import as_tensor
+from charlm.networks.language_model import CharLM
+from charlm.networks.readouts import Readouts
+from charlm.networks.recurrent import State, detach_state
 from charlm.text.vocabulary import Ids
 
 CHUNK_CHARS = 2048
 Costs = npt.NDArray[np.float64]
 
 
-def evaluate(
+@dataclass(frozen=True)
+class Chunk:
+    """What a network says about the next T characters of B texts.
+
+    Args:
+        end: characters of each text predicted so far, these among them.
+        inputs: (T, B).
+        targets: the inputs moved on by one character, (T, B).
+        readouts: logits (T, B, V), and the state after the chunk.
+    """
+
+    end: int
+    inputs: Tensor
+    targets: Tensor
+    readouts: Readouts
+
+
+@contextmanager
+def evaluating(network: Network) -> Generator[None]:
+    """Do without dropout and gradients; afterwards the network is in the mode it was in."""
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        network.train(was_training)
+
+
+def read_chunks(network: Network, ids: Ids, chunk_chars: int) -> Iterator[Chunk]:
+    """Read texts of one length side by side, from the initial state; the state is carried, without its history.
+
+    A chunk is read when it is asked for, with the weights and in the mode as they are then.
+
+    Args:
+        network: the model.
+        ids: the texts in the model's reading order, (N, B), of which all but the first characters are predicted.
+        chunk_chars: characters of each text that are read at once.
+    """
+    starts = range(0, len(ids) - 1, chunk_chars)
+    state = network.initial_state(ids.shape[1])
+    states_behind = [state] * len(starts)
+    if isinstance(network, BidirectionalLM):
+        states_behind = read_states_behind(network.backward_half, ids, starts)
+    for start, state_behind in zip(starts, states_behind, strict=True):
+        text = as_tensor(ids[start : start + chunk_chars + 1], network)
+        inputs, targets = text[:-1], text[1:]
+        if isinstance(network, BidirectionalLM):
+            readouts, _ = network(inputs, targets, state, state_behind)
+        else:
+            readouts = Readouts(*network(inputs, state))
+        state = detach_state(readouts.state)
+        yield Chunk(start + len(targets), inputs, targets, readouts)
+
+
+def read_states_behind(network: CharLM, ids: Ids, starts: range) -> list[State]:
+    """Return, for each chunk, the state of a model that reads from the end after all that lies beyond the chunk.
+
+    Args:
+        network: a backward model, or a bidirectional one's backward half.
+        ids: the texts in their own order, (N, B).
+        starts: of the chunks, whose size is their step; a chunk's last character is its neighbour's first.
+    """
+    state = network.initial_state(ids.shape[1])
+    states: list[State] = []
+    for start in reversed(starts):
+        states.append(state)
+        text = as_tensor(ids[start + 1 : start + starts.step + 1], network)
+        _, state = network.read(text.flip(0), state)
+    return states[::-1]
+
+
+def measure_text(
     network: Network,
     ids: Ids,
     *,
@@ -48,15 +128,13 @@ def evaluate(
     """
     assert len(ids) >= 2
     text = ids[: max_chars or len(ids)]
-    was_training = network.training
-    network.eval()
-    with torch.inference_mode():
-        if isinstance(network, BidirectionalLM):
-            figures = _read_both_ways(network, text, chunk_chars, report, observe)
-        else:
-            figures = _read_onwards(network, text, chunk_chars, report, observe)
-    network.train(was_training)
-    return figures
+    figures: list[Figures] = []
+    with evaluating(network):
+        for chunk in read_chunks(network, text[:, None], chunk_chars):
+            figures.append(_chunk_figures(chunk, observe))
+            if report:
+                report(chunk.end)
+    return reduce(add, figures)
 
 
 def sum_nats(logits: Tensor, targets: Tensor, observe: Callable[[Costs], None] | None = None) -> float:
@@ -71,66 +149,10 @@ def sum_nats(logits: Tensor, targets: Tensor, observe: Callable[[Costs], None] |
     return losses.sum().item()
 
 
-def text_tensor(ids: Ids, network: Network) -> Tensor:
-    """Return a text as one stream (N, 1) on the network's device."""
-    device = next(network.parameters()).device
-    return torch.from_numpy(ids.astype(np.int64, order="C")).to(device).unsqueeze(1)
-
-
-def _read_onwards(
-    network: Network,
-    ids: Ids,
-    chunk_chars: int,
-    report: Callable[[int], None] | None,
-    observe: Callable[[Costs], None] | None,
-) -> Figures:
-    nats, num_predicted = 0.0, len(ids) - 1
-    state = network.initial_state(1)
-    for start in range(0, num_predicted, chunk_chars):
-        end = min(start + chunk_chars, num_predicted)
-        text = text_tensor(ids[start : end + 1], network)
-        logits, state = network(text[:-1], state)  # (T, 1, V)
-        nats += sum_nats(logits, text[1:], observe)
-        if report:
-            report(end)
-    return Figures(Figure(nats, num_predicted))
-
-
-def _read_both_ways(
-    network: BidirectionalLM,
-    ids: Ids,
-    chunk_chars: int,
-    report: Callable[[int], None] | None,
-    observe: Callable[[Costs], None] | None,
-) -> Figures:
-    num_predicted = len(ids) - 1
-    forward, backward, cloze = 0.0, 0.0, 0.0
-    state = network.initial_state(1)
-    starts = range(0, num_predicted, chunk_chars)
-    for start, backward_state in zip(starts, _backward_states(network, ids, starts), strict=True):
-        end = min(start + chunk_chars, num_predicted)
-        text = text_tensor(ids[start : end + 1], network)
-        inputs, targets = text[:-1], text[1:]
-        readouts, _ = network(inputs, targets, state, backward_state)
-        state = readouts.state
-        forward += sum_nats(readouts.forward, targets, observe)
-        backward += sum_nats(readouts.backward, inputs)
-        cloze += sum_nats(readouts.both, targets)
-        if report:
-            report(end)
-    return Figures(Figure(forward, num_predicted), Figure(backward, num_predicted), Figure(cloze, num_predicted))
-
-
-def _backward_states(network: BidirectionalLM, ids: Ids, starts: range) -> list[State]:
-    """Return, for each chunk, the backward half's state after all that lies beyond it.
-
-    Only these states are kept while the text is read from its end; each chunk's own hidden states are computed again
-    when it is scored, so that memory does not grow with the text.
-    """
-    state = network.backward_half.initial_state(1)
-    states: list[State] = []
-    for start in reversed(starts):
-        states.append(state)
-        text = text_tensor(ids[start + 1 : start + starts.step + 1], network)
-        _, state = network.backward_half.read(text.flip(0), state)
-    return states[::-1]
+def _chunk_figures(chunk: Chunk, observe: Callable[[Costs], None] | None) -> Figures:
+    inputs, targets, readouts = chunk.inputs, chunk.targets, chunk.readouts
+    main = Figure(sum_nats(readouts.forward, targets, observe), len(targets))
+    if readouts.backward is None or readouts.both is None:
+        return Figures(main)
+    backward = Figure(sum_nats(readouts.backward, inputs), len(targets))
+    return Figures(main, backward, Figure(sum_nats(readouts.both, targets), len(targets)))

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from charlm.generation.filters import Filters
-from charlm.kernels.library import CELL_NUMBERS, Kernels, NetworkWeights, Writing, load_kernels
+from charlm.kernels.library import Kernels, NetworkWeights, Writing, load_kernels
 from charlm.networks.language_model import CharLM
-from charlm.networks.native import NativeStack, fits_kernels, kernel_name
-from charlm.networks.recurrent import PARAMETERS, State
+from charlm.networks.native import NativeStack, cell_number, fits_kernels
+from charlm.networks.recurrent import LayerWeights, State
 
 CHARS_AT_ONCE = 256
 
@@ -31,25 +31,25 @@ class NativeWriter:
     """
 
     def __init__(self, network: CharLM, num_characters: int, num_texts: int) -> None:
-        kernels = load_kernels()
+        kernels, model = load_kernels(), network.model
         assert isinstance(kernels, Kernels)
         self.kernels, self.num_texts = kernels, num_texts
         weights = _layer_weights(network)
         decoder_weight, decoder_bias = (part.detach().contiguous() for part in network.decoder.parameters())
         addresses = (ctypes.c_void_p * len(weights))(*(weight.data_ptr() for weight in weights))
         description = NetworkWeights(
-            cell=CELL_NUMBERS[kernel_name(network.shape)],
-            num_layers=network.shape.num_layers,
-            is_residual=network.shape.residual,
-            hidden_size=network.shape.hidden_size,
+            cell=cell_number(model),
+            num_layers=model.num_layers,
+            is_residual=model.residual,
+            hidden_size=model.hidden_size,
             vocab_size=network.vocab_size,
             num_characters=num_characters,
             weights=ctypes.addressof(addresses),
             decoder_weight=decoder_weight.data_ptr(),
             decoder_bias=decoder_bias.data_ptr(),
         )
-        self._writer = kernels.new_writer(description, num_texts)
-        weakref.finalize(self, kernels.free_writer, self._writer)
+        self._writer = kernels.writer_new(description, num_texts)
+        weakref.finalize(self, kernels.writer_free, self._writer)
 
     def write(
         self, state: State, draws: npt.NDArray[np.float64], filters: Filters, *, threads: int
@@ -158,11 +158,10 @@ class _Pace:
 
 def _layer_weights(network: CharLM) -> list[Tensor]:
     """Return each layer's weights, those of the first layer's inputs for one-hot characters."""
-    stack, shape = network.recurrent, network.shape
     weights = [
-        getattr(stack, f"{kind}_l{layer}").detach().contiguous()
-        for layer in range(shape.num_layers)
-        for kind in PARAMETERS
+        getattr(network.recurrent, f"{kind}_l{layer}").detach().contiguous()
+        for layer in range(network.model.num_layers)
+        for kind in LayerWeights._fields
     ]
     if network.vectors is not None:
         # W (E x) of a one-hot x is (W E) x: the embedding goes into the weights.

@@ -15,6 +15,7 @@ from charlm.generation.filters import PLAIN, Filters, filter_logits
 from charlm.generation.native_writer import is_native, write_natively
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network
+from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
 from charlm.networks.leaky import LeakyLM
 from charlm.networks.recurrent import State
@@ -124,7 +125,7 @@ def sample_block(
         ids = draw_ids(logits, next(draws), vocabulary, filters)
         yield ids
         with torch.inference_mode():
-            window, state = network(torch.from_numpy(ids)[None].to(logits.device), state)
+            window, state = network(as_tensor(ids[None], network), state)
             logits = window[-1]
 
 
@@ -154,8 +155,7 @@ def read_prefix(network: CausalNetwork, prefix: Ids, rows: int = BLOCK_ROWS) -> 
     """
     if len(prefix) == 0:
         raise TextError("the prefix is empty: a model writes on from at least one character it knows")
-    device = network.decoder.weight.device
-    ids = torch.from_numpy(prefix.astype(np.int64, order="C"))[:, None].expand(-1, rows).to(device)
+    ids = as_tensor(prefix[:, None], network).expand(-1, rows)
     with torch.inference_mode():
         state = network.initial_state(rows)
         hidden = state[0]

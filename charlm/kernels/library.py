@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import re
 import sysconfig
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -63,73 +64,45 @@ class Writing(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Kernels:
-    """The loaded library.
+    """The loaded library: its functions, as layers.h and writing.h declare them, and what is known of it.
+
+    Arrays go in as the addresses of contiguous memory. A call that fails raises MemoryError, or IndexError for an id
+    that is not of the vocabulary.
 
     Args:
-        instruction_set: it was compiled for.
+        gates_size: how many floats of a character the forward call keeps for the backward call, of (cell, H).
+        forward: runs a layer over a window.
+        backward: runs it back; the gates that the forward call kept are overwritten.
+        linear_forward: writes out = x W^T + b, of (threads, rows, depth, columns, x, weight, bias, out).
+        linear_backward: writes the last two of (threads, rows, depth, columns, x, weight, grad_out, grad_x, grad_w).
+        writer_new: returns the address of a network's copy, laid out to write so many texts at once.
+        write: draws characters with such a copy, each from the distribution after the last; the state is advanced.
+        writer_free: frees the copy.
+        num_calls: how often a recurrent layer has run in this process, forward or back.
+        share_threads: has all calls run on the threads behind the address of a GOMP_parallel, or on one alone.
+        instruction_set: the library was compiled for.
         has_threads: whether torch's OpenMP threads could be shared; without them everything runs on one.
         build: the beginning of the library file's SHA-256.
     """
 
-    library: Any
+    gates_size: Callable[[int, int], int]
+    forward: Callable[[Layer], int]
+    backward: Callable[[Layer], int]
+    linear_forward: Callable[..., int]
+    linear_backward: Callable[..., int]
+    writer_new: Callable[[NetworkWeights, int], int]
+    write: Callable[[int, Writing], int]
+    writer_free: Callable[[int], None]
+    num_calls: Callable[[], int]
+    share_threads: Callable[[int | None], None]
     instruction_set: str
     has_threads: bool
     build: str
-
-    def forward(self, layer: Layer) -> None:
-        """Run a layer over a window."""
-        self._check(self.library.charlm_forward(ctypes.byref(layer)))
-
-    def backward(self, layer: Layer) -> None:
-        """Run it back; the gates that the forward call kept are overwritten."""
-        self._check(self.library.charlm_backward(ctypes.byref(layer)))
-
-    def gates_size(self, cell: int, hidden_size: int) -> int:
-        """Return how many floats of a character the forward call keeps for the backward call."""
-        return self.library.charlm_gates_size(cell, hidden_size)
-
-    def linear_forward(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
-        """Write x W^T + b to out: x (rows, depth), W (columns, depth), out (rows, columns)."""
-        sizes = (self.num_threads, len(x), x.shape[-1], len(weight))
-        self._check(self.library.charlm_linear_forward(*sizes, *map(address, (x, weight, bias, out))))
-
-    def linear_backward(self, x: Tensor, weight: Tensor, grad_out: Tensor, grad_x: Tensor, grad_weight: Tensor) -> None:
-        """Write the gradients of x and W."""
-        sizes = (self.num_threads, len(x), x.shape[-1], len(weight))
-        arrays = map(address, (x, weight, grad_out, grad_x, grad_weight))
-        self._check(self.library.charlm_linear_backward(*sizes, *arrays))
-
-    def new_writer(self, network: NetworkWeights, num_texts: int) -> int:
-        """Return the address of a network's copy, laid out to write so many texts at once; `free_writer` frees it."""
-        writer = self.library.charlm_writer_new(ctypes.byref(network), num_texts)
-        if not writer:
-            raise MemoryError("the kernels could not allocate their copy of the weights")
-        return writer
-
-    def write(self, writer: int, writing: Writing) -> None:
-        """Draw characters, each from the distribution after the last; the state is advanced."""
-        self._check(self.library.charlm_write(writer, ctypes.byref(writing)))
-
-    def free_writer(self, writer: int) -> None:
-        """Free what `new_writer` returned."""
-        self.library.charlm_writer_free(writer)
 
     @property
     def num_threads(self) -> int:
         """How many threads a call may use: torch's, where they can be shared."""
         return torch.get_num_threads() if self.has_threads else 1
-
-    @property
-    def num_calls(self) -> int:
-        """How often a recurrent layer has run in this process, forward or back."""
-        return self.library.charlm_num_calls()
-
-    @staticmethod
-    def _check(outcome: int) -> None:
-        if outcome == OUT_OF_MEMORY:
-            raise MemoryError("the kernels could not allocate their working memory")
-        if outcome == ID_OUT_OF_RANGE:
-            raise IndexError("an id is not of the vocabulary")
 
 
 @cache
@@ -150,37 +123,75 @@ def load_kernels_for(instruction_set: str) -> Kernels | str:
     path = next((folder / name for folder in folders if (folder / name).is_file()), None)
     if path is None:
         return "the native kernels were not compiled when charlm was installed"
-    library = ctypes.CDLL(str(path))
-    if not _declare(library):
+    functions = _declare(ctypes.CDLL(str(path)))
+    if functions is None:
         return f"{path} belongs to another version of charlm; install charlm again"
     entry = _parallel_entry()
-    library.charlm_share_threads(entry)
+    functions["share_threads"](entry)
     build = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    return Kernels(library, instruction_set, entry is not None, build)
+    return Kernels(**functions, instruction_set=instruction_set, has_threads=entry is not None, build=build)
 
 
-def _declare(library: ctypes.CDLL) -> bool:
-    """Tell ctypes the signatures of layers.h and writing.h, and return whether it has them, with these structures."""
-    count, size, array = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
-    for name, arguments, result in (
-        ("gates_size", [count, size], size),
-        ("forward", [array], count),
-        ("backward", [array], count),
-        ("linear_forward", [count, *[size] * 3, *[array] * 4], count),
-        ("linear_backward", [count, *[size] * 3, *[array] * 5], count),
-        ("writer_new", [array, size], array),
-        ("write", [array, array], count),
-        ("writer_free", [array], None),
-        ("num_calls", [], size),
-        ("share_threads", [array], None),
-        *((f"{struct}_size", [], size) for struct in ("layer", "network", "writing")),
+def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
+    """Return the library's functions, with the signatures of layers.h and writing.h, or None where it has others."""
+    outcome, count, size, array = ctypes.c_int32, ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
+    layer, network, writing = (ctypes.POINTER(struct) for struct in (Layer, NetworkWeights, Writing))
+    functions: dict[str, Callable[..., Any]] = {}
+    for name, arguments, result, check in (
+        ("gates_size", [count, size], size, None),
+        ("forward", [layer], outcome, _check_outcome),
+        ("backward", [layer], outcome, _check_outcome),
+        ("linear_forward", [count, *[size] * 3, *[array] * 4], outcome, _check_outcome),
+        ("linear_backward", [count, *[size] * 3, *[array] * 5], outcome, _check_outcome),
+        ("writer_new", [network, size], array, _check_address),
+        ("write", [array, writing], outcome, _check_outcome),
+        ("writer_free", [array], None, None),
+        ("num_calls", [], size, None),
+        ("share_threads", [array], None, None),
+        *((f"{struct}_size", [], size, None) for struct in ("layer", "network", "writing")),
     ):
         function = getattr(library, f"charlm_{name}", None)
         if function is None:
-            return False
+            return None
         function.argtypes, function.restype = arguments, result
-    sizes = [library.charlm_layer_size(), library.charlm_network_size(), library.charlm_writing_size()]
-    return sizes == [ctypes.sizeof(struct) for struct in (Layer, NetworkWeights, Writing)]
+        if check:
+            function.errcheck = check
+        functions[name] = function
+    sizes = [functions.pop(f"{struct}_size")() for struct in ("layer", "network", "writing")]
+    return functions if sizes == [ctypes.sizeof(struct) for struct in (Layer, NetworkWeights, Writing)] else None
+
+
+def _check_outcome(outcome: int, function: object, arguments: object) -> int:
+    """Raise what a call's outcome stands for."""
+    del function, arguments
+    if outcome == OUT_OF_MEMORY:
+        raise MemoryError("the kernels could not allocate their working memory")
+    if outcome == ID_OUT_OF_RANGE:
+        raise IndexError("an id is not of the vocabulary")
+    return outcome
+
+
+def _check_address(found: int | None, function: object, arguments: object) -> int:
+    del function, arguments
+    if not found:
+        raise MemoryError("the kernels could not allocate their copy of the weights")
+    return found
+
+
+def describe_kernels() -> str:
+    """Return what environment.json says of the kernels: their instruction set and threads, or why there are none."""
+    kernels = load_kernels()
+    if isinstance(kernels, str):
+        return kernels
+    if kernels.has_threads:
+        return kernels.instruction_set
+    return f"{kernels.instruction_set}, on one thread: torch's OpenMP threads cannot be shared here"
+
+
+def kernel_build() -> str | None:
+    """Return what tells this build of the kernels from others, or None where there are none."""
+    kernels = load_kernels()
+    return None if isinstance(kernels, str) else f"{kernels.instruction_set} {kernels.build}"
 
 
 def openmp_runtimes() -> list[Path]:

@@ -13,8 +13,8 @@ from charlm.evaluation import dynamic
 from charlm.evaluation.dynamic import Adaptation, DynamicFigure
 from charlm.evaluation.intervals import BlockSums
 from charlm.generation.sampling import writing_half
-from charlm.library.known_parts import choose_text, read_known_parts
-from charlm.library.models import Model, open_run
+from charlm.library.measured_texts import choose_predictable_text, read_known_parts
+from charlm.library.models import Model, opened
 from charlm.networks.language_model import CharLM
 from charlm.runs.run import Run
 from charlm.text.splits import Split
@@ -50,28 +50,26 @@ def evaluate_dynamically(
         RunError: for a part that the run does not have; for no validation part where a rate is to be chosen.
         DivergedError: where the loss is no longer finite.
     """
-    model = model if isinstance(model, Model) else open_run(model)
+    model = opened(model)
     network = _causal_half(model)
-    given = Adaptation(learning_rate or 0.0, decay or 0.0, segment_chars)
-    is_tuned = learning_rate is None or decay is None
+    adaptation = Adaptation(learning_rate or 0.0, decay or 0.0, segment_chars)
     parts = read_known_parts(model, "dynamic evaluation")
-    ids = choose_text(model, parts, split, files)
-    trials = _trial_text(model, parts) if is_tuned else ids[:0]
+    ids = choose_predictable_text(model, split, files, parts=parts).ids
+    trials = _trial_text(model, parts) if learning_rate is None or decay is None else None
+    tuned_chars = 0 if trials is None else len(trials) - 1
     train = parts.train.ids[: dynamic.STATISTICS_CHARS]
-    num_trials = dynamic.num_trials(learning_rate, decay) if is_tuned else 0
-    phases = _phases(report, [len(train) - 1, num_trials * (len(trials) - 1), len(ids) - 1])
+    num_trials = dynamic.num_trials(learning_rate, decay)
+    phases = _phases(report, [len(train) - 1, num_trials * tuned_chars, len(ids) - 1])
     roots = dynamic.measure_gradients(network, train, segment_chars=segment_chars, report=phases[0])
-    rates = {"learning_rate": learning_rate, "decay": decay}
-    adaptation = (
-        dynamic.tune_adaptation(network, trials, roots, **rates, segment_chars=segment_chars, report=phases[1])
-        if is_tuned
-        else given
-    )
+    if trials is not None:
+        rates = {"learning_rate": learning_rate, "decay": decay}
+        adaptation = dynamic.tune_adaptation(
+            network, trials, roots, **rates, segment_chars=segment_chars, report=phases[1]
+        )
     blocks = BlockSums()
-    figure = dynamic.evaluate_dynamically(network, ids, roots, adaptation, report=phases[2], observe=blocks.add)
+    figure = dynamic.measure_dynamically(network, ids, roots, adaptation, report=phases[2], observe=blocks.add)
     is_val = parts.val is not None and np.array_equal(ids, parts.val.ids)
-    tuned_chars = len(trials) - 1 if is_tuned else 0
-    return DynamicFigure(figure, blocks.interval(), adaptation, tuned_chars, is_tuned and is_val)
+    return DynamicFigure(figure, blocks.interval(), adaptation, tuned_chars, is_val and tuned_chars > 0)
 
 
 def _causal_half(model: Model) -> CharLM:

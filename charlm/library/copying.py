@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from charlm.errors import ConfigError
-from charlm.evaluation.novelty import Copying, measure_copying
+from charlm.evaluation.novelty import Copying, Novelty, measure_copying
 from charlm.generation.filters import Filters
 from charlm.generation.sampling import sample_text, writing_half
-from charlm.library.known_parts import choose_text, of_total, read_known_parts
-from charlm.library.models import Model, open_run
+from charlm.library.measured_texts import choose_predictable_text, of_total, read_known_parts
+from charlm.library.models import Model, opened
 from charlm.runs.run import Run
+from charlm.text.reading_order import turned
 from charlm.text.vocabulary import Ids
 
 DEFAULT_NGRAMS = (4, 8, 12, 16, 20, 30, 50)
@@ -21,39 +20,6 @@ DEFAULT_LENGTH = 10_000
 # The text and what is known of its n-grams are held in memory.
 MAX_LENGTH = 1_000_000
 PREFIX_CHARS = 100
-
-
-@dataclass(frozen=True)
-class Novelty:
-    """What of a sample stands in the training part, and what of a held-out text of the same length at most.
-
-    Args:
-        prefix: what the sample was written on from; of a backward model, the suffix that it was written towards.
-        text: the sample, without the prefix.
-        sample: what of the sample is in the training part.
-        held_out: what of the held-out text is: what is normal for this kind of text.
-        longest: the sample's longest stretch that is.
-        held_out_longest: the held-out text's.
-    """
-
-    prefix: str
-    text: str
-    sample: Copying
-    held_out: Copying
-    longest: str
-    held_out_longest: str
-
-    def as_record(self) -> dict[str, Any]:
-        """Return JSON values; shares are null where a text has fewer characters than the n-gram."""
-        shares = zip(self.sample.shares.items(), self.held_out.shares.values(), strict=True)
-        return {
-            "prefix": self.prefix,
-            "sample_chars": self.sample.num_chars,
-            "held_out_chars": self.held_out.num_chars,
-            "ngrams": [{"n": n, "sample": share, "held_out": other} for (n, share), other in shares],
-            "longest": {"chars": self.sample.longest, "text": self.longest},
-            "held_out_longest": {"chars": self.held_out.longest, "text": self.held_out_longest},
-        }
 
 
 def novelty(
@@ -90,28 +56,23 @@ def novelty(
         RunError: for a part that the run does not have.
     """
     sizes = _checked(ngrams, length, split, files)
-    model = model if isinstance(model, Model) else open_run(model)
+    model = opened(model)
     before = None if prefix is None else _given_prefix(model, prefix)
     filters = Filters(temperature=temperature)
     parts = read_known_parts(model, "novelty")
-    held_out = choose_text(model, parts, split, files)
+    held_out = choose_predictable_text(model, split, files, parts=parts).ids
     if before is None:
         cut = min(PREFIX_CHARS, len(held_out) - 1)
         before, held_out = held_out[:cut], held_out[cut:]
     held_out = held_out[:length]
-    vocabulary = model.checkpoint.vocabulary
-    options: dict[str, Any] = {"seed": seed, "length": length, "filters": filters}
-    writing = sample_text(writing_half(model.network), vocabulary, before, **options)
-    sample = vocabulary.encode("".join(_counted(writing, length, report)))
+    sample = _written(model, before, seed=seed, length=length, filters=filters, report=of_total(report, length))
     train, reading = parts.train.ids, of_total(report, 2 * len(parts.train.ids))
     of_sample = measure_copying(sample, train, sizes, report=reading)
     of_held_out = measure_copying(held_out, train, sizes, report=lambda done: reading(len(train) + done))
-
-    def shown(ids: Ids) -> str:
-        return vocabulary.decode(ids[::-1] if model.direction == "backward" else ids)
-
-    stretches = (shown(_stretch(sample, of_sample)), shown(_stretch(held_out, of_held_out)))
-    return Novelty(shown(before), shown(sample), of_sample, of_held_out, *stretches)
+    texts = (before, sample, _stretch(sample, of_sample), _stretch(held_out, of_held_out))
+    decode = model.checkpoint.vocabulary.decode
+    shown, text, longest, held_out_longest = (decode(turned(ids, model.direction)) for ids in texts)
+    return Novelty(shown, text, of_sample, of_held_out, longest, held_out_longest)
 
 
 def _checked(ngrams: Sequence[int], length: int, split: str, files: Sequence[str | Path]) -> list[int]:
@@ -134,11 +95,16 @@ def _given_prefix(model: Model, prefix: str) -> Ids:
     return model.encode(prefix, "prefix")[1]
 
 
-def _counted(writing: Iterator[str], length: int, report: Callable[[int, int], None] | None) -> Iterator[str]:
-    advance = of_total(report, length)
-    for done, character in enumerate(writing, 1):
-        advance(done)
-        yield character
+def _written(
+    model: Model, prefix: Ids, *, seed: int, length: int, filters: Filters, report: Callable[[int], None]
+) -> Ids:
+    """Return a sample's ids, without the prefix."""
+    network, vocabulary = writing_half(model.network), model.checkpoint.vocabulary
+    characters: list[str] = []
+    for character in sample_text(network, vocabulary, prefix, seed=seed, length=length, filters=filters):
+        characters.append(character)
+        report(len(characters))
+    return vocabulary.encode("".join(characters))
 
 
 def _stretch(ids: Ids, copying: Copying) -> Ids:

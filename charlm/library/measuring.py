@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from charlm.errors import CharlmError, CharlmWarning
-from charlm.evaluation import gaps
-from charlm.evaluation.assessment import Assessment
-from charlm.evaluation.assessment import assess as assess_ids
+from charlm.evaluation.assessment import Assessment, assess_text
 from charlm.evaluation.baselines import fit_baselines
 from charlm.evaluation.figure import Figures
-from charlm.evaluation.gaps import GapScore
-from charlm.evaluation.reading import evaluate as evaluate_ids
-from charlm.library.known_parts import of_total, predictable
-from charlm.library.models import Model, open_run
+from charlm.evaluation.gaps import DEFAULT_PASSES, GapScore, measure_gaps
+from charlm.evaluation.reading import measure_text
+from charlm.library.measured_texts import choose_predictable_text, choose_text, of_total, read_parts
+from charlm.library.models import Model, opened
 from charlm.runs.run import Run
-from charlm.runs.texts import encode_files, read_part, read_split
-from charlm.text.encoding import hash_ids
 from charlm.text.splits import Part
-from charlm.text.vocabulary import Ids
 
 
 def score_gaps(
@@ -31,7 +25,7 @@ def score_gaps(
     every: int = 25,
     split: str = "test",
     files: Sequence[str | Path] = (),
-    passes: int = gaps.DEFAULT_PASSES,
+    passes: int = DEFAULT_PASSES,
     seed: int = 0,
     report: Callable[[int, int], None] | None = None,
 ) -> GapScore:
@@ -50,10 +44,9 @@ def score_gaps(
         ConfigError: for a model that reads one way only.
         TextError: for a text too short for a gap.
     """
-    model = model if isinstance(model, Model) else open_run(model)
-    filler = model.gap_filler()
-    ids = encode_files(model.checkpoint, files) if files else read_part(model.run, model.checkpoint, split)
-    return gaps.score_gaps(filler, ids, gap=gap, every=every, passes=passes, seed=seed, report=report)
+    model = opened(model)
+    network, text = model.gap_filler(), choose_text(model, split, files)
+    return measure_gaps(network, text.ids, gap=gap, every=every, passes=passes, seed=seed, report=report)
 
 
 def evaluate(
@@ -74,10 +67,9 @@ def evaluate(
         TextError: for a text shorter than two characters or with unknown characters, or a changed corpus.
         RunError: for a part that the run does not have.
     """
-    model = model if isinstance(model, Model) else open_run(model)
-    ids = _read_text(model, split, files)
-    reading = ids[::-1] if model.direction == "backward" else ids
-    return evaluate_ids(model.network, reading, report=of_total(report, len(ids) - 1))
+    model = opened(model)
+    ids = choose_predictable_text(model, split, files).ids
+    return measure_text(model.network, ids, report=of_total(report, len(ids) - 1))
 
 
 def assess(
@@ -101,33 +93,27 @@ def assess(
         TextError: for a text shorter than two characters or with unknown characters, or a changed corpus.
         RunError: for a part that the run does not have.
     """
-    model = model if isinstance(model, Model) else open_run(model)
-    ids, vocabulary = _read_text(model, split, files), model.checkpoint.vocabulary
-    encoding = model.checkpoint.settings.corpus.encoding
-    has_baselines = baselines and (bool(files) or split != "train")
-    part, known = Part(ids, hash_ids(ids, vocabulary)), _known_text(model) if has_baselines else None
-    if model.direction == "backward":
-        part, known = replace(part, ids=ids[::-1]), known if known is None else known[::-1]
-    return assess_ids(
+    model = opened(model)
+    vocabulary, encoding = model.checkpoint.vocabulary, model.checkpoint.settings.corpus.encoding
+    parts = None if files else read_parts(model)
+    text = choose_predictable_text(model, split, files, parts=parts)
+    known = None
+    if baselines and (files or split != "train"):
+        known = parts.train if parts else _known_part(model)
+    return assess_text(
         model.network,
-        part,
+        text,
         vocabulary,
         encoding=encoding,
-        baselines=None if known is None else fit_baselines(known, vocabulary, encoding),
-        report=of_total(report, len(ids) - 1),
+        baselines=known and fit_baselines(known.ids, vocabulary, encoding),
+        report=of_total(report, len(text.ids) - 1),
     )
 
 
-def _known_text(model: Model) -> Ids | None:
-    """Return the training part; None, with a warning, where it is not at hand, as it is for a part of its corpus."""
+def _known_part(model: Model) -> Part | None:
+    """Return the training part; None, with a warning, where it is not at hand."""
     try:
-        return read_split(model.run, model.checkpoint).train.ids
+        return read_parts(model).train
     except CharlmError as error:
         warnings.warn(f"the figure has no baselines beside it: {error}", CharlmWarning, stacklevel=3)
         return None
-
-
-def _read_text(model: Model, split: str, files: Sequence[str | Path]) -> Ids:
-    return predictable(
-        encode_files(model.checkpoint, files) if files else read_part(model.run, model.checkpoint, split)
-    )

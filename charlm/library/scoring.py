@@ -8,7 +8,7 @@ from pathlib import Path
 from charlm.errors import ConfigError, TextError
 from charlm.evaluation.characters import ScoredCharacter, score_characters
 from charlm.evaluation.lines import ScoredLine, join_lines, most_surprising, score_lines_alone
-from charlm.library.models import Model, open_run
+from charlm.library.models import Model, opened
 from charlm.runs.run import Run
 from charlm.runs.texts import encode_files
 from charlm.text.cleaning import clean_text
@@ -33,10 +33,9 @@ def score(
         TextError: for an empty text and for unknown characters.
         DivergedError: while reading, where a probability is no number.
     """
-    model = model if isinstance(model, Model) else open_run(model)
+    model = opened(model)
     ids = _encode(model, text, files)
-    is_backward = model.direction == "backward"
-    return score_characters(model.network, ids, model.checkpoint.vocabulary, is_backward=is_backward)
+    return score_characters(model.network, ids, model.checkpoint.vocabulary, direction=model.direction)
 
 
 def score_lines(
@@ -66,15 +65,15 @@ def score_lines(
         TextError: for an empty text and for unknown characters.
         DivergedError: while reading, where a probability is no number.
     """
-    model = model if isinstance(model, Model) else open_run(model)
-    vocabulary, is_backward = model.checkpoint.vocabulary, model.direction == "backward"
+    model = opened(model)
+    network, vocabulary, direction = model.network, model.checkpoint.vocabulary, model.direction
     if "\n" not in vocabulary.characters:
         raise ConfigError(f"the model of run {model.run.name} knows no newline: it cannot tell lines apart")
     ids = _encode(model, text, files)
     if alone or (alone is None and odd is not None):
-        lines = score_lines_alone(model.network, ids, vocabulary, is_backward=is_backward, report=report)
+        lines = score_lines_alone(network, ids, vocabulary, direction=direction, report=report)
     else:
-        lines = join_lines(score_characters(model.network, ids, vocabulary, is_backward=is_backward))
+        lines = join_lines(score_characters(network, ids, vocabulary, direction=direction))
     return lines if odd is None else iter(most_surprising(lines, odd))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from functools import partial
 
 from charlm.generation.filters import CALM, Filters
 from charlm.generation.infill import fill_gap
 from charlm.generation.sampling import sample_texts
-from charlm.library.models import Model, open_run
+from charlm.library.models import Model, opened
 from charlm.runs.run import Run
 
 
@@ -40,29 +40,22 @@ def generate(
         ConfigError: for what the model cannot do.
         TextError: for characters it has never seen.
     """
-    model = model if isinstance(model, Model) else open_run(model)
-    options: dict[str, Any] = {"length": length, "num_samples": num_samples, "seed": seed, "filters": filters}
+    model = opened(model)
+    vocabulary = model.checkpoint.vocabulary
+    write = partial(sample_texts, length=length, num_samples=num_samples, seed=seed, filters=filters)
+    fill = partial(fill_gap, length=length, num_samples=num_samples, seed=seed, filters=filters)
     if prefix is not None and suffix is not None:
-        yield from _fill_between(model, prefix, suffix, passes=passes, **options)
+        network = model.gap_filler()
+        before, prefix_ids = model.encode(prefix, "prefix")
+        after, suffix_ids = model.encode(suffix, "suffix")
+        texts = fill(network, vocabulary, prefix_ids, suffix_ids, passes=passes)
+        yield from (before + text + after for text in texts)
     elif suffix is not None:
-        yield from _write_towards(model, suffix, stops=[stop[::-1] for stop in stops], **options)
+        network = model.backward_writer()
+        after, ids = model.encode(suffix, "suffix")
+        texts = write(network, vocabulary, ids[::-1], stops=[stop[::-1] for stop in stops])
+        yield from (text[::-1] + after for text in texts)
     else:
         network = model.writer()
         before, ids = model.encode(prefix or "", "prefix")
-        texts = sample_texts(network, model.checkpoint.vocabulary, ids, stops=stops, **options)
-        yield from (before + text for text in texts)
-
-
-def _write_towards(model: Model, suffix: str, **options: Any) -> Iterator[str]:
-    network = model.backward_writer()
-    after, ids = model.encode(suffix, "suffix")
-    texts = sample_texts(network, model.checkpoint.vocabulary, ids[::-1], **options)
-    yield from (text[::-1] + after for text in texts)
-
-
-def _fill_between(model: Model, prefix: str, suffix: str, **options: Any) -> Iterator[str]:
-    network = model.gap_filler()
-    before, prefix_ids = model.encode(prefix, "prefix")
-    after, suffix_ids = model.encode(suffix, "suffix")
-    fillings = fill_gap(network, model.checkpoint.vocabulary, prefix_ids, suffix_ids, **options)
-    yield from (before + text + after for text in fillings)
+        yield from (before + text for text in write(network, vocabulary, ids, stops=stops))

@@ -60,7 +60,7 @@ class BidirectionalLM(nn.Module):
         ahead, state = self.forward_half.read(inputs, state)  # (T, B, H)
         behind, new_backward_state = self.backward_half.read(targets.flip(0), backward_state)
         # behind[t] has read targets[t..]; behind[T] nothing of the window.
-        nothing_yet = last_outputs(self.backward_half.shape, backward_state).unsqueeze(0)
+        nothing_yet = last_outputs(self.backward_half.model, backward_state).unsqueeze(0)
         behind = torch.cat([nothing_yet, behind]).flip(0)  # (T + 1, B, H)
         from_ahead = self.forward_half.decode(ahead, has_bias=False)  # (T, B, V)
         from_behind = self.backward_half.decode(behind, has_bias=False)  # (T + 1, B, V)

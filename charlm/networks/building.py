@@ -36,7 +36,7 @@ def build_model(model: ModelSettings, vocab_size: int, *, seed: int, device: str
         return network
     if model.direction == "leaky":
         leaky = LeakyLM(model, vocab_size)
-        initialise_stack(leaky.recurrent, leaky.shape, model, generator, suffixes=("", "_reverse"))
+        initialise_stack(leaky.recurrent, model, generator, suffixes=("", "_reverse"))
         initialise_linear(leaky.decoder, model, generator)
         return leaky
     causal = CharLM(model, vocab_size, implementation)

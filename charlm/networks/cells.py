@@ -1,166 +1,127 @@
-"""The equations: three cells, one line of code for each equation, in the papers' letters.
+"""The equations: RNN, LSTM and GRU, one line of code for each equation, in the papers' letters.
 
-Pure functions of one time step. Shapes: x (B, E), states (B, H). Weights and their gate blocks lie as in torch.nn.
+Pure functions of one time step; weights and their gate blocks lie as in torch.nn. The variants (another place of the
+reset gate, layer normalisation, zoneout) stand beside them in variants.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
-from torch.nn.functional import layer_norm, linear
+from torch import Tensor, sigmoid, tanh
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "sigmoid": torch.sigmoid,
-}
+from charlm.networks.affine import Vectors, affine
 
-
-@dataclass(frozen=True)
-class Norms:
-    """What layer normalisation (Ba et al. 2016, equations 20 to 31) learns of a cell with k gates.
-
-    Args:
-        gain_ih: of W_ih x, (kH,).
-        gain_hh: of W_hh h, (kH,).
-        gain_c: of the LSTM's cell state where it is read, (H,); None for the other cells.
-        bias_c: likewise.
-    """
-
-    gain_ih: Tensor
-    gain_hh: Tensor
-    gain_c: Tensor | None = None
-    bias_c: Tensor | None = None
-
-
-def affine(
-    x: Tensor, weight: Tensor | None, bias: Tensor, gain: Tensor | None = None, blocks: Sequence[int] | None = None
-) -> Tensor:
-    """Return W x + b, or LN(W x) * gain + b; without a weight, x is W x already.
-
-    For a one-hot x the product is a column of W: the caller looks it up and passes None for the weight.
-
-    Args:
-        blocks: rows of W x that are normalised together; None is all of them.
-    """
-    if gain is None:
-        return x + bias if weight is None else linear(x, weight, bias)
-    product = x if weight is None else linear(x, weight)
-    normalised: list[Tensor] = []
-    start = 0
-    for size in blocks or (len(gain),):
-        rows = slice(start, start + size)
-        normalised.append(layer_norm(product[..., rows], (size,), gain[rows], bias[rows]))
-        start += size
-    return torch.cat(normalised, dim=-1)
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": tanh, "relu": torch.relu, "sigmoid": sigmoid}
 
 
 def rnn_cell(
-    x: Tensor,
+    x: Vectors,
     h: Tensor,
-    weight_ih: Tensor | None,
+    weight_ih: Tensor,
     weight_hh: Tensor,
     bias_ih: Tensor,
     bias_hh: Tensor,
-    activation: Callable[[Tensor], Tensor] = torch.tanh,
-    norms: Norms | None = None,
+    activation: Callable[[Tensor], Tensor] = tanh,
 ) -> Tensor:
     """Advance a simple recurrent network by one time step.
 
         h' = f(W_ih x + b_ih + W_hh h + b_hh)
 
     Args:
-        x: input at this step, (B, E); or W_ih x, (B, H), where weight_ih is None.
+        x: input at this step, (B, E).
         h: hidden state, (B, H).
-        weight_ih: (H, E), or None.
+        weight_ih: (H, E).
         weight_hh: (H, H).
         bias_ih: (H,).
         bias_hh: (H,).
         activation: f; tanh, relu or sigmoid.
-        norms: normalises both products, as those of the other cells (equation 4 of Ba et al. normalises their sum).
     Returns:
         The new h, (B, H).
     Source: Elman 1990.
+
+    >>> x, h, zeros, ones = torch.ones(1, 2), torch.zeros(1, 1), torch.zeros, torch.ones
+    >>> rnn_cell(x, h, ones(1, 2), ones(1, 1), zeros(1), zeros(1), torch.relu)
+    tensor([[2.]])
     """
-    gain_ih, gain_hh = (norms.gain_ih, norms.gain_hh) if norms else (None, None)
-    return activation(affine(x, weight_ih, bias_ih, gain_ih) + affine(h, weight_hh, bias_hh, gain_hh))
+    return activation(affine(x, weight_ih, bias_ih) + affine(h, weight_hh, bias_hh))
 
 
 def lstm_cell(
-    x: Tensor,
+    x: Vectors,
     state: tuple[Tensor, Tensor],
-    weight_ih: Tensor | None,
+    weight_ih: Tensor,
     weight_hh: Tensor,
     bias_ih: Tensor,
     bias_hh: Tensor,
-    norms: Norms | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Advance an LSTM by one time step.
 
-        i, f, o = sigmoid(W_ih x + b_ih + W_hh h + b_hh)    g = tanh(likewise)
-        c' = f * c + i * g        h' = o * tanh(c')
+        i = sigmoid(W_ii x + b_ii + W_hi h + b_hi)        input gate
+        f = sigmoid(W_if x + b_if + W_hf h + b_hf)        forget gate
+        g = tanh(W_ig x + b_ig + W_hg h + b_hg)           candidate
+        o = sigmoid(W_io x + b_io + W_ho h + b_ho)        output gate
+        c' = f * c + i * g
+        h' = o * tanh(c')
 
     Args:
-        x: input at this step, (B, E); or W_ih x, (B, 4H), where weight_ih is None.
+        x: input at this step, (B, E).
         state: hidden and cell state (h, c), each (B, H).
-        weight_ih: (4H, E), gate blocks in the order i, f, g, o; or None.
+        weight_ih: (4H, E), gate blocks in the order i, f, g, o.
         weight_hh: (4H, H), likewise.
         bias_ih: (4H,).
         bias_hh: (4H,).
-        norms: normalises both products, and c' where h' is made of it.
     Returns:
-        The new (h, c).
+        The new (h, c), each (B, H).
     Source: Hochreiter and Schmidhuber 1997; forget gate, Gers et al. 2000.
+
+    >>> x, h, c, zeros = torch.ones(1, 2), torch.ones(1, 1), torch.ones(1, 1), torch.zeros
+    >>> lstm_cell(x, (h, c), zeros(4, 2), zeros(4, 1), zeros(4), zeros(4))
+    (tensor([[0.2311]]), tensor([[0.5000]]))
     """
     h, c = state
-    gain_ih, gain_hh = (norms.gain_ih, norms.gain_hh) if norms else (None, None)
-    gates = affine(x, weight_ih, bias_ih, gain_ih) + affine(h, weight_hh, bias_hh, gain_hh)
-    i, f, g, o = gates.chunk(4, dim=-1)
-    i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+    a_i, a_f, a_g, a_o = (affine(x, weight_ih, bias_ih) + affine(h, weight_hh, bias_hh)).chunk(4, dim=-1)
+    i = sigmoid(a_i)
+    f = sigmoid(a_f)
+    g = tanh(a_g)
+    o = sigmoid(a_o)
     c = f * c + i * g
-    h = o * torch.tanh(layer_norm(c, c.shape[-1:], norms.gain_c, norms.bias_c) if norms else c)
+    h = o * tanh(c)
     return h, c
 
 
-def gru_cell(
-    x: Tensor,
-    h: Tensor,
-    weight_ih: Tensor | None,
-    weight_hh: Tensor,
-    bias_ih: Tensor,
-    bias_hh: Tensor,
-    reset_after: bool = True,
-    norms: Norms | None = None,
-) -> Tensor:
+def gru_cell(x: Vectors, h: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
     """Advance a GRU by one time step; z keeps the old state, n replaces it.
 
-        r, z = sigmoid(W_ih x + b_ih + W_hh h + b_hh)
-        n = tanh(W_in x + b_in + r * (W_hn h + b_hn))        reset_after: torch.nn and cuDNN
-        n = tanh(W_in x + b_in + W_hn (r * h) + b_hn)        otherwise: Cho et al. 2014
+        r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)        reset gate
+        z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)        update gate
+        n = tanh(W_in x + b_in + r * (W_hn h + b_hn))     candidate
         h' = (1 - z) * n + z * h
 
+    The reset gate acts after the product with h, as in torch.nn and cuDNN; see `gru_cell_reset_before`.
+
     Args:
-        x: input at this step, (B, E); or W_ih x, (B, 3H), where weight_ih is None.
+        x: input at this step, (B, E).
         h: hidden state, (B, H).
-        weight_ih: (3H, E), gate blocks in the order r, z, n; or None.
+        weight_ih: (3H, E), gate blocks in the order r, z, n.
         weight_hh: (3H, H), likewise.
         bias_ih: (3H,).
         bias_hh: (3H,).
-        reset_after: whether the reset gate acts after the matrix product or before it.
-        norms: normalises both products, of each the rows of r and z apart from those of n; with the reset gate after
-            them only.
     Returns:
         The new h, (B, H).
     Source: Cho et al. 2014, equations 5 to 8 (there z and 1 - z change places).
+
+    >>> x, h, zeros = torch.ones(1, 2), torch.ones(1, 1), torch.zeros
+    >>> gru_cell(x, h, zeros(3, 2), zeros(3, 1), zeros(3), zeros(3))
+    tensor([[0.5000]])
     """
     H = h.shape[-1]
-    W_rz, W_n, b_rz, b_n = weight_hh[: 2 * H], weight_hh[2 * H :], bias_hh[: 2 * H], bias_hh[2 * H :]
-    gain_ih, gain_rz, gain_n = (norms.gain_ih, norms.gain_hh[: 2 * H], norms.gain_hh[2 * H :]) if norms else [None] * 3
-    x_r, x_z, x_n = affine(x, weight_ih, bias_ih, gain_ih, (2 * H, H)).chunk(3, dim=-1)
-    h_r, h_z = affine(h, W_rz, b_rz, gain_rz).chunk(2, dim=-1)
-    r, z = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
-    n = torch.tanh(x_n + r * affine(h, W_n, b_n, gain_n) if reset_after else x_n + linear(r * h, W_n, b_n))
+    x_r, x_z, x_n = affine(x, weight_ih, bias_ih).chunk(3, dim=-1)
+    # The gates and the candidate are two products, as they must be where the reset gate acts before.
+    h_r, h_z = affine(h, weight_hh[: 2 * H], bias_hh[: 2 * H]).chunk(2, dim=-1)
+    h_n = affine(h, weight_hh[2 * H :], bias_hh[2 * H :])
+    r = sigmoid(x_r + h_r)
+    z = sigmoid(x_z + h_z)
+    n = tanh(x_n + r * h_n)
     return (1 - z) * n + z * h

@@ -42,20 +42,3 @@ def drop_symbols(ids: Tensor, weight: Tensor, rate: float, *, is_locked: bool) -
     else:
         is_dropped = torch.rand(ids.shape, device=ids.device) < rate
     return ids.masked_fill(is_dropped, V), columns
-
-
-def zone_out(new: Tensor, old: Tensor, rate: float, *, is_training: bool) -> Tensor:
-    """Return a state some of whose units have kept their old value; their mean where nothing is drawn.
-
-    Args:
-        new: after a time step, (B, H).
-        old: before it.
-        rate: the probability that a unit keeps its old value.
-        is_training: whether to draw which do.
-    Source: Krueger et al. 2016.
-    """
-    if rate == 0.0:
-        return new
-    if is_training:
-        return torch.where(torch.rand_like(new) < rate, old, new)
-    return rate * old + (1 - rate) * new

@@ -9,19 +9,14 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from charlm.networks.recurrent import StackShape
+from charlm.networks.recurrent import LayerWeights, norm_names
 from charlm.settings.model import ModelSettings
 
 NORMAL_DEVIATION = 0.01
 
 
 def initialise_stack(
-    stack: nn.Module,
-    shape: StackShape,
-    model: ModelSettings,
-    generator: torch.Generator,
-    *,
-    suffixes: Sequence[str] = ("",),
+    stack: nn.Module, model: ModelSettings, generator: torch.Generator, *, suffixes: Sequence[str] = ("",)
 ) -> None:
     """Fill a stack's parameters in place, always in the same order, whichever implementation runs them.
 
@@ -33,30 +28,23 @@ def initialise_stack(
     Args:
         suffixes: of the parameters' names: torch.nn's bidirectional layers have a second set.
     """
-    H = shape.hidden_size
+    H = model.hidden_size
     with torch.no_grad():
-        for layer, suffix in product(range(shape.num_layers), suffixes):
-            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        for layer, suffix in product(range(model.num_layers), suffixes):
+            for kind in LayerWeights._fields:
                 parameter = stack.get_parameter(f"{kind}_l{layer}{suffix}")
                 if kind.startswith("bias"):
                     initialise_bias(parameter, model, H, generator)
                     continue
                 for row in range(0, len(parameter), H):
                     initialise_matrix(parameter[row : row + H], model, H, generator, is_recurrent=kind == "weight_hh")
-            if shape.layer_norm:
-                _initialise_norms(stack, shape, f"_l{layer}{suffix}")
+            for kind in norm_names(model):
+                # Layer normalisation starts as one.
+                stack.get_parameter(f"{kind}_l{layer}{suffix}").fill_(0.0 if kind == "bias_c" else 1.0)
             if model.forget_bias is not None:
                 # The cell adds both biases: one holds the value, the other nothing.
                 stack.get_parameter(f"bias_ih_l{layer}{suffix}")[H : 2 * H] = model.forget_bias
                 stack.get_parameter(f"bias_hh_l{layer}{suffix}")[H : 2 * H] = 0.0
-
-
-def _initialise_norms(stack: nn.Module, shape: StackShape, name: str) -> None:
-    """Start layer normalisation as one: gains 1, and the cell state's bias 0."""
-    for kind in ("gain_ih", "gain_hh", *(("gain_c",) if shape.cell == "lstm" else ())):
-        stack.get_parameter(kind + name).fill_(1.0)
-    if shape.cell == "lstm":
-        stack.get_parameter("bias_c" + name).zero_()
 
 
 def initialise_linear(layer: nn.Linear, model: ModelSettings, generator: torch.Generator) -> None:

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from charlm.networks.dropping import drop
-from charlm.networks.implementations import Chosen, build_stack, run_decoder, run_stack
+from charlm.networks.implementations import TWINS, Chosen
 from charlm.networks.initialisation import initialise_linear, initialise_stack
 from charlm.networks.readouts import Readouts
-from charlm.networks.recurrent import State, stack_shape, zero_state
+from charlm.networks.recurrent import Stack, State, zero_state
 from charlm.settings.model import ModelSettings
 
 
@@ -25,68 +25,69 @@ class CharLM(nn.Module):
 
     def __init__(self, model: ModelSettings, vocab_size: int, implementation: Chosen) -> None:
         super().__init__()
-        self.shape = stack_shape(model, vocab_size)
+        self.model = model
         self.vocab_size = vocab_size
         E = None if model.tied_embeddings else model.embedding_size
         self.embedding = nn.Embedding(vocab_size, E) if E else None
-        self.recurrent = build_stack(self.shape, implementation)
+        self.recurrent: Stack = TWINS[implementation](model, vocab_size)
         self.decoder = nn.Linear(model.hidden_size, vocab_size)
-        self.output_dropout = model.output_dropout
-        num_parts = len(zero_state(self.shape, 1, like=self.decoder.weight)) if model.learned_state else 0
+        num_parts = len(zero_state(model, 1, like=self.decoder.weight)) if model.learned_state else 0
         sizes = (model.num_layers, model.hidden_size)
         self.initial = nn.ParameterList(nn.Parameter(torch.zeros(sizes)) for _ in range(num_parts))
 
     @property
     def vectors(self) -> Tensor | None:
         """The embedding, (V, E): a table of its own, or tied to the output layer's; None for one-hot inputs."""
-        if self.shape.is_one_hot:
+        if self.model.is_one_hot:
             return None
         return self.decoder.weight if self.embedding is None else self.embedding.weight
-
-    def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run the recurrent stack over a window.
-
-        Args:
-            ids: (T, B), int64.
-            state: before the window; see `zero_state`.
-        Returns:
-            What the last layer puts out (T, B, H), and the state after the window.
-        """
-        inputs = ids if self.vectors is None else embedding(ids, self.vectors)
-        return run_stack(self.recurrent, self.shape, inputs, state)  # (T, B, H)
 
     def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Predict the character after each of a window's.
 
         Args:
             ids: (T, B), int64.
-            state: before the window.
+            state: before the window; see `zero_state`.
         Returns:
             Logits (T, B, V), those at t for the character after ids[t], and the state after the window.
         """
         hidden, state = self.read(ids, state)
         return self.decode(hidden), state  # (T, B, V)
 
+    def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return what the last layer puts out over a window, (T, B, H), and the state after it."""
+        return self.recurrent.run(self._embed(ids), state)
+
     def decode(self, hidden: Tensor, *, has_bias: bool = True) -> Tensor:
         """Return the output layer's logits, (T, B, V), of what the last layer puts out, (T, B, H)."""
-        if self.training:
-            hidden = drop(hidden, self.output_dropout, is_locked=self.shape.locked_dropout)
-        return run_decoder(self.recurrent, self.decoder, hidden, has_bias=has_bias)
+        bias = self.decoder.bias if has_bias else None
+        return self.recurrent.decode(self._drop_outputs(hidden), self.decoder.weight, bias)
 
     def read_window(self, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State) -> Readouts:  # noqa: ARG002
         """Read a training window; a causal model looks at its inputs alone."""
-        return Readouts(*self(inputs, state))
+        # As `forward` does it, but straight: between here and the kernels lie as few calls as can be.
+        hidden, state = self.recurrent.run(self._embed(inputs), state)  # (T, B, H)
+        logits = self.recurrent.decode(self._drop_outputs(hidden), self.decoder.weight, self.decoder.bias)
+        return Readouts(logits, state)
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        return ids if self.vectors is None else embedding(ids, self.vectors)
+
+    def _drop_outputs(self, hidden: Tensor) -> Tensor:
+        if not self.training:
+            return hidden
+        return drop(hidden, self.model.output_dropout, is_locked=self.model.locked_dropout)
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before any character, each (L, B, H): zeros, or what has been learned."""
         if not self.initial:
-            return zero_state(self.shape, batch_size, like=self.decoder.weight)
+            return zero_state(self.model, batch_size, like=self.decoder.weight)
         return tuple(part.unsqueeze(1).repeat(1, batch_size, 1) for part in self.initial)
 
 
 def initialise_model(network: CharLM, model: ModelSettings, generator: torch.Generator) -> None:
     """Fill a model's parameters in place, the same for each implementation."""
-    initialise_stack(network.recurrent, network.shape, model, generator)
+    initialise_stack(network.recurrent, model, generator)
     initialise_linear(network.decoder, model, generator)
     if network.embedding is not None:
         with torch.no_grad():

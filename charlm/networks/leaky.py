@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from charlm.networks.implementations import build_stack
 from charlm.networks.readouts import Readouts
-from charlm.networks.recurrent import State, one_hot, stack_shape
+from charlm.networks.recurrent import State
+from charlm.networks.torch_nn import one_hot
 from charlm.settings.model import ModelSettings
 
 WARNING = "reads its own target: not a language model"
@@ -26,10 +26,18 @@ class LeakyLM(nn.Module):
 
     def __init__(self, model: ModelSettings, vocab_size: int) -> None:
         super().__init__()
-        self.shape = stack_shape(model, vocab_size)
+        self.model = model
         self.vocab_size = vocab_size
         self.embedding = nn.Embedding(vocab_size, model.embedding_size) if model.embedding_size else None
-        self.recurrent = build_stack(self.shape, "torch", bidirectional=True)
+        options = {"nonlinearity": model.nonlinearity} if model.cell == "rnn" else {}
+        self.recurrent = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[model.cell](
+            model.embedding_size or vocab_size,
+            model.hidden_size,
+            model.num_layers,
+            dropout=model.dropout,
+            bidirectional=True,
+            **options,
+        )
         self.decoder = nn.Linear(2 * model.hidden_size, vocab_size)
 
     def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
@@ -45,10 +53,9 @@ class LeakyLM(nn.Module):
 
     def read_window(self, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State) -> Readouts:  # noqa: ARG002
         """Read a training window the leaky way."""
-        return Readouts(*self(inputs, state))
+        return Readouts(*self.forward(inputs, state))
 
     def initial_state(self, batch_size: int) -> State:
         """Return zeros (2L, B, H)."""
-        shape = self.shape
-        zeros = self.decoder.weight.new_zeros(2 * shape.num_layers, batch_size, shape.hidden_size)
-        return (zeros, zeros) if shape.cell == "lstm" else (zeros,)
+        zeros = self.decoder.weight.new_zeros(2 * self.model.num_layers, batch_size, self.model.hidden_size)
+        return (zeros, zeros) if self.model.cell == "lstm" else (zeros,)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
 from charlm.errors import printable
@@ -41,13 +41,13 @@ class Clean(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _accept_name(cls, value: Any) -> Any:
+    def _accept_name(cls, value: JsonValue | Clean) -> JsonValue | Clean:
         if value == "letters":
             return {"letters": True}
         if value == "none":
             return {}
         if isinstance(value, Clean | dict):
-            return value  # pyright: ignore[reportUnknownVariableType]
+            return value
         raise PydanticCustomError("clean", "must be letters, none, or keys out of newline, unicode, lowercase, letters")
 
 
@@ -79,7 +79,7 @@ class CorpusSettings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_default_corpus(cls, value: Any) -> Any:
+    def _fill_default_corpus(cls, value: JsonValue) -> JsonValue:
         return filled(value, ("name", "path"), {"name": DEFAULT_CORPUS})
 
 

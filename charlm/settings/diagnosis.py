@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from charlm.errors import printable
 from charlm.settings.schema import Settings
@@ -45,7 +46,7 @@ def explain(error: ValidationError, places: dict[KeyPath, Place], schema: type[B
     """
     problems: dict[KeyPath, tuple[Place | None, Callable[[], str]]] = {}
     for detail in error.errors(include_url=False):
-        for path, sentence in _sentences(cast("dict[str, Any]", detail), schema):
+        for path, sentence in _sentences(detail, schema):
             # A union reports each of its members; the first says enough.
             problems.setdefault(path, (_place(path, places), sentence))
     ordered = sorted(problems.values(), key=lambda problem: (str(problem[0] and problem[0].source), _line(problem[0])))
@@ -86,10 +87,10 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[str]:
                 yield from _keys(candidate, f"{prefix}{name}.")
 
 
-def _sentences(detail: dict[str, Any], schema: type[BaseModel]) -> Iterator[tuple[KeyPath, Callable[[], str]]]:
+def _sentences(detail: ErrorDetails, schema: type[BaseModel]) -> Iterator[tuple[KeyPath, Callable[[], str]]]:
     """Yield where each problem of a report lies and what makes its sentence: of 10,000, most are never written."""
     if detail["type"] == "conflict":
-        for key, reason in detail["ctx"]["problems"]:
+        for key, reason in detail.get("ctx", {})["problems"]:
             yield tuple(key.split(".")), partial(str.format, "{} {}", key, reason)
     elif detail["type"] == "missing":
         yield detail["loc"], partial(str.format, "{} is missing", ".".join(map(str, detail["loc"])))
@@ -100,7 +101,7 @@ def _sentences(detail: dict[str, Any], schema: type[BaseModel]) -> Iterator[tupl
         yield path, partial(_bad_value, path, detail)
 
 
-def _bad_value(path: KeyPath, detail: dict[str, Any]) -> str:
+def _bad_value(path: KeyPath, detail: ErrorDetails) -> str:
     subject = printable(".".join(str(key) for key in path), MAX_KEY) if path else "the configuration"
     return f"{subject} {_requirement(detail, detail.get('ctx', {}))}, got {_shown(detail['input'])}"
 
@@ -114,7 +115,7 @@ def _unknown_key(path: KeyPath, schema: type[BaseModel]) -> str:
     return f"unknown key {printable(dotted, MAX_KEY)}" + (f"; did you mean {near}?" if near else "")
 
 
-def _requirement(detail: dict[str, Any], context: dict[str, Any]) -> str:
+def _requirement(detail: ErrorDetails, context: dict[str, Any]) -> str:
     kind = detail["type"]
     if kind in COMPARISONS:
         return "must be " + COMPARISONS[kind].format(**context)
@@ -151,6 +152,6 @@ def _line(place: Place | None) -> int:
     return place.line if place else 0
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -7,7 +7,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+
+from pydantic import JsonValue
 
 from charlm.errors import ConfigError, printable
 from charlm.settings.shipped import shipped_folder
@@ -42,7 +43,7 @@ EXCLUSIVE = (
 class SettingsLayer:
     """One source of settings: nested values and the place of each."""
 
-    values: dict[str, Any]
+    values: dict[str, JsonValue]
     places: dict[KeyPath, Place]
 
 
@@ -93,7 +94,7 @@ def override_layer(text: str) -> SettingsLayer:
     return keyed_layer(path, parse_yaml(value, source).value, source)
 
 
-def keyed_layer(path: Sequence[str], value: Any, source: str, *, base: Path = Path()) -> SettingsLayer:
+def keyed_layer(path: Sequence[str], value: JsonValue, source: str, *, base: Path = Path()) -> SettingsLayer:
     """Wrap one value at a path of keys; `source` names it in messages, relative paths start from `base`.
 
     Raises:
@@ -101,8 +102,8 @@ def keyed_layer(path: Sequence[str], value: Any, source: str, *, base: Path = Pa
     """
     if found := next(_torn_texts(value), None):
         raise ConfigError(f"{source}: {printable(found)} is not UTF-8 and cannot stand in a configuration; rename it")
-    values: Any = value
-    for key in reversed(path):
+    values: dict[str, JsonValue] = {path[-1]: value}
+    for key in reversed(path[:-1]):
         values = {key: values}
     places: dict[KeyPath, Place] = {tuple(path[:depth]): Place(source) for depth in range(len(path) + 1)}
     return SettingsLayer(_with_absolute_paths(values, base), places)
@@ -110,7 +111,7 @@ def keyed_layer(path: Sequence[str], value: Any, source: str, *, base: Path = Pa
 
 def merge(layers: Sequence[SettingsLayer]) -> SettingsLayer:
     """Lay later layers over earlier ones, key by key."""
-    values: dict[str, Any] = {}
+    values: dict[str, JsonValue] = {}
     places: dict[KeyPath, Place] = {}
     for layer in layers:
         for mine, other in (*EXCLUSIVE, *(pair[::-1] for pair in EXCLUSIVE)):
@@ -126,21 +127,21 @@ def _layer(document: Document, base: Path) -> SettingsLayer:
         return SettingsLayer({}, {})
     if not isinstance(document.value, dict):
         raise ConfigError(f"{document.places[()]}: a configuration is a mapping of sections such as model:")
-    return SettingsLayer(_with_absolute_paths(cast("dict[str, Any]", document.value), base), document.places)
+    return SettingsLayer(_with_absolute_paths(document.value, base), document.places)
 
 
-def _with_absolute_paths(values: dict[str, Any], base: Path) -> dict[str, Any]:
-    path = value_at(values, ("corpus", "path"))
-    if isinstance(path, str):
-        path = [path]
-    if not isinstance(path, list) or not all(isinstance(entry, str) for entry in cast("list[Any]", path)):
+def _with_absolute_paths(values: dict[str, JsonValue], base: Path) -> dict[str, JsonValue]:
+    corpus, path = values.get("corpus"), value_at(values, ("corpus", "path"))
+    paths = [path] if isinstance(path, str) else path
+    if not isinstance(corpus, dict) or not isinstance(paths, list):
         return values
-    entries = cast("list[str]", path)
-    absolute = [entry if entry == "-" else _absolute(entry, base) for entry in entries]
-    return values | {"corpus": values["corpus"] | {"path": absolute}}
+    absolute: list[JsonValue] = [_absolute(each, base) if isinstance(each, str) else each for each in paths]
+    return {**values, "corpus": {**corpus, "path": absolute}}
 
 
 def _absolute(entry: str, base: Path) -> str:
+    if entry == "-":
+        return entry
     # Unlike Path.expanduser this leaves a file called ~draft.txt alone. A name with a zero byte is nobody's home:
     # whoever opens it says so.
     expanded = entry if "\0" in entry else os.path.expanduser(entry)  # noqa: PTH111
@@ -164,34 +165,34 @@ def read_content(path: Path, name: str) -> bytes:
     return content
 
 
-def _torn_texts(value: Any) -> Iterator[str]:
+def _torn_texts(value: JsonValue) -> Iterator[str]:
     """Yield the texts of a value that UTF-8 cannot hold."""
     if isinstance(value, str) and SURROGATES.search(value):
         yield value
     elif isinstance(value, list):
-        for entry in cast("list[Any]", value):
+        for entry in value:
             yield from _torn_texts(entry)
 
 
-def value_at(values: dict[str, Any], path: Sequence[str]) -> Any:
+def value_at(values: dict[str, JsonValue], path: Sequence[str]) -> JsonValue:
     """Return the value at a path of keys, or None where there is none."""
-    value: Any = values
+    value: JsonValue = values
     for key in path:
-        value = cast("dict[str, Any]", value).get(key) if isinstance(value, dict) else None
+        value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
-def _drop(values: dict[str, Any], path: Sequence[str]) -> None:
+def _drop(values: dict[str, JsonValue], path: Sequence[str]) -> None:
     parent = value_at(values, path[:-1])
     if isinstance(parent, dict):
-        cast("dict[str, Any]", parent).pop(path[-1], None)
+        parent.pop(path[-1], None)
 
 
-def _overlay(below: dict[str, Any], above: dict[str, Any]) -> None:
+def _overlay(below: dict[str, JsonValue], above: dict[str, JsonValue]) -> None:
     for key, value in above.items():
         beneath = below.get(key)
         if isinstance(beneath, dict) and isinstance(value, dict):
-            _overlay(cast("dict[str, Any]", beneath), cast("dict[str, Any]", value))
+            _overlay(beneath, value)
         else:
             below[key] = _copied(value)
 
@@ -208,7 +209,7 @@ def _placed_anew(below: dict[KeyPath, Place], above: dict[KeyPath, Place]) -> di
     return kept | above
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: JsonValue) -> JsonValue:
     if isinstance(value, dict):
-        return {key: _copied(entry) for key, entry in cast("dict[str, Any]", value).items()}
+        return {key: _copied(entry) for key, entry in value.items()}
     return value

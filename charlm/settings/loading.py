@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from charlm.errors import ConfigError
 from charlm.settings.diagnosis import explain
@@ -62,15 +61,15 @@ def _yaml_of(values: str) -> str:
     return dump_yaml(json.loads(values))
 
 
-def dotted_values(settings: Settings) -> dict[str, Any]:
+def dotted_values(settings: Settings) -> dict[str, JsonValue]:
     """Return every setting by its dotted key, as plain values."""
     return dict(_dotted(settings.model_dump(mode="json"), ""))
 
 
-def _dotted(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _dotted(values: dict[str, JsonValue], prefix: str) -> Iterator[tuple[str, JsonValue]]:
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from _dotted(cast("dict[str, Any]", value), f"{prefix}{key}.")
+            yield from _dotted(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 

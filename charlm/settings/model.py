@@ -101,6 +101,16 @@ class ModelSettings(Section):
     )
 
     @property
+    def is_one_hot(self) -> bool:
+        """Whether inputs are ids that stand for one-hot vectors."""
+        return self.embedding_size is None
+
+    @property
+    def nonlinearity(self) -> Activation:
+        """The activation of the rnn cell."""
+        return self.activation or "tanh"
+
+    @property
     def draws(self) -> bool:
         """Whether a training step of the network draws anything at random."""
         dropped = (self.dropout, self.input_dropout, self.output_dropout, self.recurrent_dropout)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import yaml
+from pydantic import JsonValue
 from yaml.reader import ReaderError
 
 from charlm.errors import ConfigError, printable
@@ -50,7 +51,7 @@ class Place:
 class Document:
     """A parsed document: plain Python values, and the place of each by its path of keys."""
 
-    value: Any
+    value: JsonValue
     places: dict[KeyPath, Place]
 
 
@@ -67,7 +68,7 @@ def parse_yaml(text: str, source: str) -> Document:
         raise ConfigError(f"{source}: longer than {MAX_CHARS:,} characters, too long for a configuration")
     places: dict[KeyPath, Place] = {}
     try:
-        events = cast("Iterator[Any]", yaml.parse(text, Loader=yaml.SafeLoader))
+        events = cast("Iterator[yaml.Event]", yaml.parse(text, Loader=yaml.SafeLoader))
         value = _document(_Reader(events, source, places))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -83,18 +84,18 @@ def parse_yaml(text: str, source: str) -> Document:
 
 @dataclass(frozen=True)
 class _Reader:
-    events: Iterator[Any]
+    events: Iterator[yaml.Event]
     source: str
     places: dict[KeyPath, Place]
 
-    def fail(self, event: Any, message: str) -> ConfigError:
+    def fail(self, event: yaml.Event, message: str) -> ConfigError:
         """Return the error that says where an event stands and what is wrong with it."""
         mark = event.start_mark
         return ConfigError(f"{self.source}:{mark.line + 1}:{mark.column + 1}: {message}")
 
 
-def _document(reader: _Reader) -> Any:
-    value: Any = None
+def _document(reader: _Reader) -> JsonValue:
+    value: JsonValue = None
     num_documents = 0
     for event in reader.events:
         if isinstance(event, yaml.DocumentStartEvent):
@@ -106,7 +107,7 @@ def _document(reader: _Reader) -> Any:
     return value
 
 
-def _node(reader: _Reader, event: Any, path: KeyPath) -> Any:
+def _node(reader: _Reader, event: yaml.Event, path: KeyPath) -> JsonValue:
     if len(path) > MAX_DEPTH:
         raise reader.fail(event, f"nested deeper than {MAX_DEPTH} levels")
     if len(reader.places) > MAX_VALUES:
@@ -118,17 +119,17 @@ def _node(reader: _Reader, event: Any, path: KeyPath) -> Any:
     return _mapping(reader, path) if isinstance(event, yaml.MappingStartEvent) else _sequence(reader, path)
 
 
-def _refuse_what_is_not_plain(reader: _Reader, event: Any) -> None:
-    if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+def _refuse_what_is_not_plain(reader: _Reader, event: yaml.Event) -> None:
+    if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
         raise reader.fail(event, "anchors and aliases are not allowed; write the value out")
-    if event.tag is not None:
+    if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
         raise reader.fail(event, f"the tag {printable(event.tag)} is not allowed")
     if isinstance(event, yaml.ScalarEvent) and (found := SURROGATES.search(event.value)):
         raise reader.fail(event, f"U+{ord(found[0]):04X} is half of a character and cannot be written to a file")
 
 
-def _mapping(reader: _Reader, path: KeyPath) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def _mapping(reader: _Reader, path: KeyPath) -> dict[str, JsonValue]:
+    values: dict[str, JsonValue] = {}
     for event in reader.events:
         if isinstance(event, yaml.MappingEndEvent):
             break
@@ -144,8 +145,8 @@ def _mapping(reader: _Reader, path: KeyPath) -> dict[str, Any]:
     return values
 
 
-def _sequence(reader: _Reader, path: KeyPath) -> list[Any]:
-    values: list[Any] = []
+def _sequence(reader: _Reader, path: KeyPath) -> list[JsonValue]:
+    values: list[JsonValue] = []
     for event in reader.events:
         if isinstance(event, yaml.SequenceEndEvent):
             break
@@ -153,7 +154,7 @@ def _sequence(reader: _Reader, path: KeyPath) -> list[Any]:
     return values
 
 
-def _scalar(text: str) -> Any:
+def _scalar(text: str) -> JsonValue:
     if SCALARS["null"].match(text):
         return None
     if SCALARS["bool"].match(text):
@@ -170,7 +171,7 @@ def _scalar(text: str) -> Any:
 class _Dumper(yaml.SafeDumper):
     """PyYAML's writer, quoting also the texts that YAML 1.2 would read as numbers."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the signature is PyYAML's
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the signature is PyYAML's
         return True
 
 
@@ -185,6 +186,6 @@ for _tag in ("null", "bool", "int", "float"):
     _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", SCALARS[_tag], None)
 
 
-def dump_yaml(values: dict[str, Any]) -> str:
+def dump_yaml(values: dict[str, JsonValue]) -> str:
     """Write plain values as YAML that `parse_yaml` reads back equal."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)

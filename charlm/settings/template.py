@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 from charlm.settings.schema import Settings
 from charlm.settings.strict_yaml import dump_yaml
@@ -30,8 +29,7 @@ def _section_lines(section: BaseModel, indent: str) -> Iterator[str]:
             yield f"{indent}{name}: {_inline(plain)}  # {field.description}"
 
 
-def _inline(value: Any) -> str:
+def _inline(value: JsonValue) -> str:
     if isinstance(value, dict):
-        entries = cast("dict[str, Any]", value).items()
-        return "{" + ", ".join(f"{key}: {_inline(entry)}" for key, entry in entries) + "}"
+        return "{" + ", ".join(f"{key}: {_inline(entry)}" for key, entry in value.items()) + "}"
     return dump_yaml({"value": value}).removeprefix("value: ").strip()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from charlm.settings.values import (
     DEVICES,
@@ -50,7 +50,7 @@ class TrainSettings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_default_epochs(cls, value: Any) -> Any:
+    def _fill_default_epochs(cls, value: JsonValue) -> JsonValue:
         return filled(value, ("epochs", "max_steps", "minutes"), {"epochs": DEFAULT_EPOCHS})
 
 

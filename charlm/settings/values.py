@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated, Any, Literal, Self, cast, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     WithJsonSchema,
     model_serializer,
     model_validator,
 )
-from pydantic.config import JsonDict, JsonValue
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 SplitName = Literal["default", "nanogpt", "torch-rnn", "none", "standard"]
@@ -86,11 +87,11 @@ class Period(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _accept_bare_steps(cls, value: Any) -> Any:
+    def _accept_bare_steps(cls, value: JsonValue | Period) -> JsonValue | Period:
         if isinstance(value, int) and not isinstance(value, bool):
             return {"steps": value}
         if isinstance(value, Period | dict):
-            return value  # pyright: ignore[reportUnknownVariableType]
+            return value
         raise PydanticCustomError("period", "must be a number of steps such as 500, or {epochs: 40}")
 
     @model_validator(mode="after")
@@ -108,21 +109,21 @@ class Period(Section):
         return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
 
 
-def _listed(value: Any) -> Any:
+def listed(value: JsonValue | tuple[str, ...]) -> JsonValue | tuple[JsonValue, ...]:
     """Accept one text for a list of one, and YAML's list for our tuple."""
     if isinstance(value, str):
         return (value,)
-    return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return tuple(value) if isinstance(value, list) else value
 
 
 TextList = Annotated[
     tuple[str, ...],
-    BeforeValidator(_listed),
+    BeforeValidator(listed),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 
 
-def _split_shape(value: Any) -> Any:
+def _split_shape(value: JsonValue | tuple[float, ...]) -> str | tuple[float, ...]:
     """Accept a protocol's name, '80/10/10' in percent, or a list of fractions or of sizes."""
     if isinstance(value, str):
         parts = value.split("/")
@@ -131,8 +132,8 @@ def _split_shape(value: Any) -> Any:
         if len(parts) in (2, 3) and all(re.fullmatch(" *[0-9]{1,3} *", part) for part in parts):
             return tuple(float(Fraction(int(part), 100)) for part in parts)
     if isinstance(value, list | tuple):
-        numbers = tuple(cast("Iterable[Any]", value))
-        if all(type(number) in (int, float) and abs(number) <= MAX_COUNT for number in numbers):
+        numbers = tuple(each for each in value if isinstance(each, int | float) and not isinstance(each, bool))
+        if len(numbers) == len(value) and all(abs(number) <= MAX_COUNT for number in numbers):
             return numbers
     raise PydanticCustomError(
         "split",
@@ -157,9 +158,8 @@ SplitSetting = Annotated[
 ]
 
 
-def filled(value: Any, keys: tuple[str, ...], default: dict[str, Any]) -> Any:
+def filled(value: JsonValue, keys: tuple[str, ...], default: dict[str, JsonValue]) -> JsonValue:
     """Add a default to a mapping in which none of some keys is set; anything else is left to the type check."""
     if not isinstance(value, dict):
         return value
-    values = cast("dict[str, Any]", value)
-    return values | default if all(values.get(key) is None for key in keys) else values
+    return value | default if all(value.get(key) is None for key in keys) else value

@@ -11,6 +11,7 @@ from charlm.settings.model import Direction
 from charlm.text.corpus import Corpus
 from charlm.text.encoding import hash_ids
 from charlm.text.known import standard_split
+from charlm.text.reading_order import turned
 from charlm.text.vocabulary import Ids
 
 PERCENT = {"default": (90, 5, 5), "nanogpt": (90, 10, 0), "torch-rnn": (80, 10, 10), "none": (100, 0, 0)}
@@ -22,6 +23,10 @@ class Part:
 
     ids: Ids
     sha256: str
+
+    def in_reading_order(self, direction: Direction) -> Part:
+        """Return the part as a model of that direction reads it; the hash stays."""
+        return replace(self, ids=turned(self.ids, direction))
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,11 @@ class Split:
         if name not in parts:
             raise ConfigError(f"there is no part called {name!r}: it must be one of {', '.join(parts)}")
         return parts[name]
+
+    def in_reading_order(self, direction: Direction) -> Split:
+        """Return the parts as a model of that direction reads them."""
+        val, test = (part and part.in_reading_order(direction) for part in (self.val, self.test))
+        return Split(self.train.in_reading_order(direction), val, test)
 
 
 def split_corpus(corpus: Corpus, settings: CorpusSettings) -> Split:
@@ -64,14 +74,6 @@ def split_corpus(corpus: Corpus, settings: CorpusSettings) -> Split:
     train, val, test = parts
     assert train is not None
     return Split(train, val, test)
-
-
-def in_reading_order(split: Split, direction: Direction) -> Split:
-    """Return the parts as a model of that direction reads them: backward, from their ends; the hashes stay."""
-    if direction != "backward":
-        return split
-    parts = [part and replace(part, ids=part.ids[::-1]) for part in (split.val, split.test)]
-    return Split(replace(split.train, ids=split.train.ids[::-1]), *parts)
 
 
 def split_sizes(num_chars: int, settings: CorpusSettings) -> tuple[int, int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from charlm.evaluation.assessment import assess
+from charlm.evaluation.assessment import assess_text
 from charlm.evaluation.baselines import fit_baselines
 from charlm.networks.leaky import WARNING
 from charlm.runs.checkpoints import load_checkpoint
@@ -74,6 +74,8 @@ def _measure_parts(experiment: Experiment, report: Callable[[int], None]) -> tup
 
     def measure(part: Part) -> Rates:
         network = experiment.network
-        return rates_of_whole(assess(network, part, vocabulary, encoding=encoding, baselines=baselines, report=report))
+        return rates_of_whole(
+            assess_text(network, part, vocabulary, encoding=encoding, baselines=baselines, report=report)
+        )
 
     return split.val and measure(split.val), split.test and measure(split.test)

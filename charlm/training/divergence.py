@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charlm.errors import DivergedError
+from charlm.networks.inputs import as_tensor
 from charlm.networks.recurrent import State, detach_state
 from charlm.runs.checkpoints import load_checkpoint, step_of
 from charlm.runs.writer import RunWriter
@@ -18,7 +19,6 @@ from charlm.training.events import Divergence
 from charlm.training.experiment import Experiment
 from charlm.training.position import Position, restore_position
 from charlm.training.progress import Progress
-from charlm.training.step import as_tensor
 
 SHOWN_CHARS = 60
 MAX_SKIPS_IN_A_ROW = 10
@@ -118,13 +118,14 @@ def worst_text(experiment: Experiment, windows: Sequence[Window], state: State) 
         state: that the first of them started from.
     """
     settings, network = experiment.settings, experiment.network
-    device = next(network.parameters()).device
     worst, text = -float("inf"), windows[0].inputs[:, 0]
     with torch.no_grad():
         for window in windows:
             if settings.sampling.method == "random":
                 state = network.initial_state(settings.sampling.batch_size)
-            inputs, targets, beyond = (as_tensor(ids, device) for ids in (window.inputs, window.targets, window.beyond))
+            inputs, targets, beyond = (
+                as_tensor(ids, network) for ids in (window.inputs, window.targets, window.beyond)
+            )
             readouts = network.read_window(inputs, targets, beyond, state)
             state = readouts.state
             costs = _stream_costs(readouts.forward, targets).nan_to_num(nan=float("inf"), posinf=float("inf"))

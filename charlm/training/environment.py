@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from charlm import __version__
+from charlm.kernels.library import describe_kernels, kernel_build
 from charlm.networks.building import Network, num_parameters
-from charlm.networks.implementations import describe_kernels, kernel_build
 from charlm.runs.facts import Environment, Machine, PartFacts, SplitFacts, Versions
 from charlm.settings.schema import Settings
 from charlm.text.corpus import Corpus

@@ -13,7 +13,8 @@ from charlm.runs.facts import Environment, Fingerprint
 from charlm.settings.schema import Settings
 from charlm.text.cleaning import clean_prefix
 from charlm.text.corpus import load_corpus
-from charlm.text.splits import Part, Split, in_reading_order, split_corpus
+from charlm.text.reading_order import turned
+from charlm.text.splits import Part, Split, split_corpus
 from charlm.text.vocabulary import Ids, Vocabulary
 from charlm.training.averaging import WeightAverage
 from charlm.training.environment import run_environment
@@ -88,12 +89,12 @@ def prepare(asked: Settings) -> Experiment:
     """
     machine = this_machine(asked)
     corpus = load_corpus(asked.corpus, asked.vocabulary)
-    split = in_reading_order(split_corpus(corpus, asked.corpus), asked.model.direction)
-    prefixes = _encode_prefixes(asked, corpus.vocabulary, split)
+    split = split_corpus(corpus, asked.corpus).in_reading_order(asked.model.direction)
     resolved = resolve(asked, corpus, split, machine)
     settings, device = resolved.settings, resolved.device
-    if settings.train.threads is not None:
-        torch.set_num_threads(settings.train.threads)
+    prefixes = _encode_prefixes(settings, corpus.vocabulary, split)
+    assert settings.train.threads is not None
+    torch.set_num_threads(settings.train.threads)
     network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed, device=device.type)
     network = network.to(device)
     average = settings.optimizer.average
@@ -125,10 +126,8 @@ def _encode_prefixes(settings: Settings, vocabulary: Vocabulary, split: Split) -
 def _default_prefixes(settings: Settings, vocabulary: Vocabulary, split: Split) -> list[str]:
     """Return the first words of two lines: one from the training part, one from the next part if there is one."""
     prefixes = [_first_words(vocabulary, part) for part in (split.train, split.val) if part is not None]
-    if settings.model.direction == "backward":
-        # The model reads from the end, and so do we: these are last words, spelled backwards.
-        prefixes = [prefix[::-1] for prefix in prefixes]
-    return list(dict.fromkeys(prefixes))
+    # The parts are in the model's reading order: of a backward model these are last words, spelled backwards.
+    return list(dict.fromkeys(turned(prefix, settings.model.direction) for prefix in prefixes))
 
 
 def _first_words(vocabulary: Vocabulary, part: Part) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from charlm.errors import ConfigError
 from charlm.networks.building import parameter_shapes
-from charlm.networks.recurrent import NUM_GATES, stack_shape
+from charlm.networks.recurrent import NUM_GATES
 from charlm.settings.schema import Settings
 
 FLOAT_BYTES = 4
@@ -93,11 +93,10 @@ def _kept_by_optimizer(settings: Settings) -> int:
 
 def _window_size(settings: Settings, vocab_size: int) -> int:
     model, sampling = settings.model, settings.sampling
-    shape = stack_shape(model, vocab_size)
     num_stacks = 2 if model.direction in ("bidirectional", "leaky") else 1
     num_readouts = 3 if model.direction == "bidirectional" else 1
     # For each character: the gates' values, the hidden state, and the lstm's cell.
-    units = (NUM_GATES[model.cell] + (2 if model.cell == "lstm" else 1)) * shape.hidden_size * shape.num_layers
+    units = (NUM_GATES[model.cell] + (2 if model.cell == "lstm" else 1)) * model.hidden_size * model.num_layers
     inputs = 0 if model.embedding_size is None else model.embedding_size
     # Logits and their log probabilities.
     logits = 2 * num_readouts * vocab_size

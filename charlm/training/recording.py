@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from charlm.evaluation.reading import evaluate
+from charlm.evaluation.reading import evaluating, measure_text
 from charlm.generation.filters import Filters
 from charlm.generation.sampling import sample_text, writing_half
+from charlm.text.reading_order import turned
 from charlm.training.events import Evaluation, Samples
 from charlm.training.experiment import Experiment
 from charlm.training.progress import Progress
@@ -51,7 +52,8 @@ def measure(
     settings, val_part = experiment.settings, experiment.split.val
     val = None
     if val_part is not None:
-        val = evaluate(experiment.model, val_part.ids, max_chars=settings.eval.max_chars, report=leave_if(should_stop))
+        leave = leave_if(should_stop)
+        val = measure_text(experiment.model, val_part.ids, max_chars=settings.eval.max_chars, report=leave)
     recent, last_epoch = progress.since_report, progress.last_epoch
     return Evaluation(
         step=progress.step,
@@ -82,27 +84,24 @@ def write_samples(
         StopRequestedError: where it answers.
     """
     prefixes = tuple(text for text, _ in experiment.prefixes)
-    was_training = experiment.model.training
-    try:
+    with evaluating(experiment.model):
         continuations = tuple(
             _continuation(experiment, progress.step, number, should_stop) for number in range(len(prefixes))
         )
-    finally:
-        experiment.model.train(was_training)
     is_backward = experiment.settings.model.direction == "backward"
     return Samples(progress.step, progress.epoch, prefixes, continuations, is_backward, is_closing)
 
 
 def _continuation(experiment: Experiment, step: int, number: int, should_stop: Callable[[], str | None]) -> str:
     settings = experiment.settings
-    is_backward = settings.model.direction == "backward"
+    direction = settings.model.direction
     _, ids = experiment.prefixes[number]
     leave = leave_if(should_stop)
     pieces: list[str] = []
     for piece in sample_text(
         writing_half(experiment.model),
         experiment.vocabulary,
-        ids[::-1] if is_backward else ids,
+        turned(ids, direction),
         sample=number,
         # Other draws at each step, none of them from the generators of training.
         seed=settings.train.seed + step,
@@ -111,4 +110,4 @@ def _continuation(experiment: Experiment, step: int, number: int, should_stop: C
     ):
         leave(len(pieces))
         pieces.append(piece)
-    return "".join(pieces)[:: -1 if is_backward else 1]
+    return turned("".join(pieces), direction)

@@ -14,11 +14,11 @@ from torch.nn.functional import cross_entropy
 
 from charlm.evaluation.figure import Figure, Figures
 from charlm.networks.building import Network
+from charlm.networks.inputs import as_tensor
 from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import State, detach_state
 from charlm.settings.model import LossWeights
 from charlm.settings.schema import Settings
-from charlm.text.vocabulary import Ids
 from charlm.text.windows import Window
 from charlm.training.optimizer import clip_gradients, set_learning_rate
 
@@ -58,12 +58,11 @@ def take_step(
         torch.manual_seed(_dropout_seed(settings.train.seed, step))
     network.train()
     optimizer.zero_grad(set_to_none=True)
-    device = next(network.parameters()).device
     costs: list[Tensor] = []
     for window in windows:
         if settings.sampling.method == "random":
             state = network.initial_state(settings.sampling.batch_size)
-        inputs, targets, beyond = (as_tensor(ids, device) for ids in (window.inputs, window.targets, window.beyond))
+        inputs, targets, beyond = (as_tensor(ids, network) for ids in (window.inputs, window.targets, window.beyond))
         readouts = network.read_window(inputs, targets, beyond, state)
         # Detach: back-propagation is truncated here, the values are kept.
         state = detach_state(readouts.state)
@@ -121,11 +120,6 @@ def _total_figures(means: list[float], num_windows: int, chars: int) -> Figures:
     num_readouts = len(means) // num_windows
     sums = [sum(means[readout::num_readouts]) * chars for readout in range(num_readouts)]
     return Figures(*(Figure(nats, chars * num_windows) for nats in sums))
-
-
-def as_tensor(ids: Ids, device: torch.device) -> Tensor:
-    """Return ids as int64 on a device."""
-    return torch.from_numpy(ids.astype(np.int64)).to(device)
 
 
 def _dropout_seed(seed: int, step: int) -> int:

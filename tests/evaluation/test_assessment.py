@@ -21,12 +21,13 @@ import charlm
 from charlm.console.evaluation import NO_BETTER, show_figures
 from charlm.console.summary import show_summary, summary_rows
 from charlm.errors import CharlmWarning, TextError
-from charlm.evaluation.assessment import Assessment, assess
+from charlm.evaluation.assessment import Assessment, assess_text
 from charlm.evaluation.baselines import fit_baselines
 from charlm.evaluation.figure import Figure, Figures, figures_record
 from charlm.evaluation.intervals import BlockSums
 from charlm.evaluation.ngrams import fit_ngrams, ngram_nats
-from charlm.evaluation.reading import evaluate
+from charlm.evaluation.reading import measure_text
+from charlm.evaluation.subject import Subject
 from charlm.networks.building import Network, build_model
 from charlm.runs.json_records import from_json
 from charlm.runs.records import Summary
@@ -65,7 +66,7 @@ def measure(
 ) -> Assessment:
     part = Part(ids, hash_ids(ids, vocabulary))
     baselines = None if train is None else fit_baselines(train, vocabulary, encoding)
-    return assess(build(), part, vocabulary, encoding=encoding, baselines=baselines, **options)
+    return assess_text(build(), part, vocabulary, encoding=encoding, baselines=baselines, **options)
 
 
 def bits(figures: dict[str, Figure]) -> dict[str, float]:
@@ -118,7 +119,7 @@ def test_baselines_are_of_exactly_the_characters_that_the_models_figure_is_of() 
     known, part = draw_ids(2_000, seed=1), draw_ids()
     baselines = fit_baselines(known, LATIN, "utf-8").measure(part)
     assert list(baselines) == NAMES
-    main = evaluate(build(), part).main
+    main = measure_text(build(), part).main
     assert all(figure.num_predicted == main.num_predicted == N - 1 for figure in baselines.values())
     assert baselines["uniform"].bits_per_char == pytest.approx(math.log2(V), rel=1e-12)
     for name, order in (("unigram", 1), ("bigram", 2), ("5-gram", 5)):
@@ -168,7 +169,7 @@ def test_a_model_beats_the_5_gram_where_it_needs_fewer_bits(
     measured = Assessment(figures, "0" * 64, 100, (1.0, 2.0), {"uniform": 3.0, "5-gram": bits - better})
     assert measured.beats_ngrams is beats
     assert measured.as_record("val_")["val_beats_5gram"] is beats
-    show_figures({"run": "run", "step": 1, "text": "a text", "nats": 1.0, **measured.as_record()})
+    show_figures(Subject("run", 1), "a text", measured)
     assert (NO_BETTER in capsys.readouterr().out) is not beats
     summary = from_json(Summary, closing_record() | measured.as_record("val_"))
     assert (("validation, warning", NO_BETTER) in summary_rows(summary)) is not beats
@@ -182,19 +183,19 @@ def test_a_model_beats_the_5_gram_where_it_needs_fewer_bits(
 def test_each_cost_is_observed_once_and_in_order(direction: str, chunk_chars: int) -> None:
     network, ids = build(direction), draw_ids()
     seen: list[float] = []
-    figures = evaluate(network, ids, chunk_chars=chunk_chars, observe=lambda costs: seen.extend(costs.tolist()))
+    figures = measure_text(network, ids, chunk_chars=chunk_chars, observe=lambda costs: seen.extend(costs.tolist()))
     assert len(seen) == N - 1
     assert sum(seen) == pytest.approx(figures.main.nats, rel=1e-12)
     # Of a bidirectional model, the forward half's: a shorter text's are the first of them.
     for length in (2, 100, 250):
-        beginning = evaluate(network, ids, max_chars=length).main
+        beginning = measure_text(network, ids, max_chars=length).main
         assert sum(seen[: length - 1]) == pytest.approx(beginning.nats, rel=1e-5)
-    assert figures == evaluate(network, ids, chunk_chars=chunk_chars)
+    assert figures == measure_text(network, ids, chunk_chars=chunk_chars)
 
 
 def test_the_interval_is_that_of_the_observed_costs() -> None:
     ids, costs = draw_ids(6_000), []
-    evaluate(build(), ids, observe=costs.append)
+    measure_text(build(), ids, observe=costs.append)
     blocks = BlockSums()
     blocks.add(np.concatenate(costs))
     measured = measure(ids)

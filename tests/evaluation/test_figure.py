@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from charlm.evaluation.figure import Figure
-from charlm.evaluation.reading import evaluate
+from charlm.evaluation.reading import measure_text
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
 from charlm.settings.model import ModelSettings
@@ -42,7 +42,7 @@ def same_for(implementation: str) -> dict[str, float]:
 
 def measure(network: CharLM, ids: Ids, **options: Any) -> Figure:
     """Return a causal model's one figure."""
-    return evaluate(network, ids, **options).main
+    return measure_text(network, ids, **options).main
 
 
 def draw_ids(length: int = N, seed: int = 0) -> Ids:

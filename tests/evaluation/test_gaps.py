@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from charlm.errors import ConfigError, TextError
-from charlm.evaluation.gaps import score_gaps
-from charlm.evaluation.reading import text_tensor
+from charlm.evaluation.gaps import measure_gaps
 from charlm.generation.filters import Filters
 from charlm.generation.infill import fill_gap
 from charlm.generation.sampling import sample_texts
 from charlm.networks.building import build_model
 from charlm.networks.gibbs import Surroundings, sweep_gap
+from charlm.networks.inputs import as_tensor
 from charlm.settings.model import ModelSettings
 from charlm.text.vocabulary import Vocabulary
 
@@ -40,7 +40,7 @@ def some_ids(length: int) -> np.ndarray:
 
 def conditional(network, ids: np.ndarray, t: int) -> torch.Tensor:
     """Return P(x_t | all the others) by reading both sides anew."""
-    text = text_tensor(ids, network)
+    text = as_tensor(ids[:, None], network)
     forward, backward = network.forward_half, network.backward_half
     ahead = forward.read(text[:t], forward.initial_state(1))[0][-1, 0]
     behind = backward.read(text[t + 1 :].flip(0), backward.initial_state(1))[0][-1, 0]
@@ -49,7 +49,7 @@ def conditional(network, ids: np.ndarray, t: int) -> torch.Tensor:
 
 def forward_probabilities(network, ids: np.ndarray) -> torch.Tensor:
     """Return P(x_t | what precedes it) for each character but the first."""
-    text = text_tensor(ids, network)
+    text = as_tensor(ids[:, None], network)
     logits, _ = network.forward_half(text[:-1], network.initial_state(1))
     return torch.softmax(logits[:, 0], -1).gather(1, text[1:])[:, 0]
 
@@ -66,7 +66,7 @@ def log_probability(half, known: np.ndarray, text: np.ndarray) -> float:
 
 def test_both_sides_weigh_a_filling_by_what_the_two_halves_hold_it_for(network):
     ids = some_ids(14)
-    score = score_gaps(network, ids, gap=1, every=7, passes=30, chains=20)  # every character is drawn somewhere
+    score = measure_gaps(network, ids, gap=1, every=7, passes=30, chains=20)  # every character is drawn somewhere
     gaps = [6]
     bits = 0.0
     for t in gaps:
@@ -87,7 +87,7 @@ def test_both_sides_weigh_a_filling_by_what_the_two_halves_hold_it_for(network):
 
 def test_forward_bits_are_the_forward_half_s_own(network):
     ids = some_ids(42)
-    score = score_gaps(network, ids, gap=3, every=8, passes=1, chains=1)
+    score = measure_gaps(network, ids, gap=3, every=8, passes=1, chains=1)
     positions = [start + offset for start in range(5, 35, 8) for offset in range(3)]
     bits = -forward_probabilities(network, ids)[[t - 1 for t in positions]].log2()
     assert score.forward_bits == pytest.approx(bits.mean().item(), rel=1e-9)
@@ -99,7 +99,7 @@ def test_the_probabilities_of_all_fillings_sum_to_one(network, seed):
     total = {"forward": 0.0, "both": 0.0}
     for filling in product(range(V), repeat=2):
         ids[5:7] = filling
-        score = score_gaps(network, ids, gap=2, every=7, passes=3, seed=seed)
+        score = measure_gaps(network, ids, gap=2, every=7, passes=3, seed=seed)
         assert score.num_gaps == 1
         total["forward"] += 2 ** (-2 * score.forward_bits)
         total["both"] += 2 ** (-2 * score.both_bits)
@@ -109,12 +109,12 @@ def test_the_probabilities_of_all_fillings_sum_to_one(network, seed):
 
 def test_a_text_without_a_gap_is_refused(network):
     with pytest.raises(TextError, match="no gap of 5 in every 25"):
-        score_gaps(network, some_ids(25), gap=5, every=25)
+        measure_gaps(network, some_ids(25), gap=5, every=25)
 
 
 def test_a_sweep_shows_each_place_its_conditional(network):
     ids = some_ids(11)
-    text = text_tensor(ids, network)
+    text = as_tensor(ids[:, None], network)
     ahead, state = network.forward_half.read(text[:4], network.initial_state(1))
     behind, backward_state = network.backward_half.read(text[8:].flip(0), network.initial_state(1))
     sides = Surroundings(ahead[-1], state, behind[-1], backward_state)

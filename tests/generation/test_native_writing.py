@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -15,7 +16,7 @@ from charlm.generation import native_writer as writing
 from charlm.generation.filters import PLAIN, Filters, filter_logits
 from charlm.generation.native_writer import NativeWriter, is_native
 from charlm.generation.sampling import NATIVE_ROWS, sample_text, sample_texts, writing_half
-from charlm.kernels.library import Kernels
+from charlm.kernels.library import Kernels, load_kernels
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
 from charlm.networks.recurrent import State
@@ -256,16 +257,22 @@ def test_draws_at_the_ends_of_the_unit_interval_give_characters_that_are_kept(fi
     assert np.array_equal(ids[1:, 1], last)
 
 
+def loaded_kernels() -> Kernels:
+    kernels = load_kernels()
+    assert isinstance(kernels, Kernels)
+    return kernels
+
+
 def test_the_kernels_write_and_are_asked_for_many_characters_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     network, vocabulary = build("lstm", 29, hidden_size=20), vocabulary_of(29)
     lengths: list[int] = []
-    write = Kernels.write
+    kernels = loaded_kernels()
 
-    def spy(kernels: Kernels, writer: int, call: Any) -> None:
+    def spy(writer: int, call: Any) -> None:
         lengths.append(call.length)
-        write(kernels, writer, call)
+        kernels.write(writer, call)
 
-    monkeypatch.setattr(Kernels, "write", spy)
+    monkeypatch.setattr(writing, "load_kernels", lambda: replace(kernels, write=spy))
     list(sample_texts(network, vocabulary, PREFIX, num_samples=2, length=1_000))
     assert sum(lengths) == 1_000
     assert len(lengths) == -(-1_000 // writing.CHARS_AT_ONCE) < 20
@@ -290,18 +297,18 @@ def test_every_writer_is_freed_when_its_text_is_dropped(monkeypatch: pytest.Monk
     network, vocabulary = build("gru", 29, hidden_size=20), vocabulary_of(29)
     made: list[int] = []
     freed: list[int] = []
-    new_writer, free_writer = Kernels.new_writer, Kernels.free_writer
+    kernels = loaded_kernels()
 
-    def spy_on_new(kernels: Kernels, *arguments: Any, **options: Any) -> int:
-        made.append(new_writer(kernels, *arguments, **options))
+    def spy_on_new(*arguments: Any) -> int:
+        made.append(kernels.writer_new(*arguments))
         return made[-1]
 
-    def spy_on_free(kernels: Kernels, writer: int) -> None:
+    def spy_on_free(writer: int) -> None:
         freed.append(writer)
-        free_writer(kernels, writer)
+        kernels.writer_free(writer)
 
-    monkeypatch.setattr(Kernels, "new_writer", spy_on_new)
-    monkeypatch.setattr(Kernels, "free_writer", spy_on_free)
+    spies = replace(kernels, writer_new=spy_on_new, writer_free=spy_on_free)
+    monkeypatch.setattr(writing, "load_kernels", lambda: spies)
     text = sample_text(network, vocabulary, PREFIX, length=10**12)
     assert len("".join(islice(text, 300))) == 300
     assert len(made) == 1

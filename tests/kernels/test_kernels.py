@@ -20,8 +20,9 @@ from torch.testing import assert_close
 from charlm.kernels.library import CELL_NUMBERS, Kernels, load_kernels, load_kernels_for
 from charlm.networks import native
 from charlm.networks.building import build_model
-from charlm.networks.native import NativeStack, run_kernels, run_linear
-from charlm.networks.recurrent import PARAMETERS, ReferenceStack, StackShape, State, run_cells
+from charlm.networks.native import NativeStack
+from charlm.networks.recurrent import LayerWeights, Stack, State
+from charlm.networks.reference import ReferenceStack
 from charlm.settings.model import ModelSettings
 
 CELLS: dict[str, dict[str, Any]] = {
@@ -36,29 +37,27 @@ has_kernels = pytest.mark.kernels
 on_each_set = pytest.mark.usefixtures("instruction_set")
 
 
-def shape_of(name: str, hidden_size: int, num_layers: int = 1, *, is_one_hot: bool = True, **others: Any) -> StackShape:
-    inputs = {"input_size": V if is_one_hot else E, "is_one_hot": is_one_hot}
-    return StackShape(hidden_size=hidden_size, num_layers=num_layers, **inputs, **CELLS[name], **others)
-
-
-def build_stack(shape: StackShape, *, seed: int = 0) -> NativeStack:
+def build_stack(
+    name: str, hidden_size: int, num_layers: int = 1, *, is_one_hot: bool = True, num_symbols: int = V, seed: int = 0
+) -> NativeStack:
     """Return a stack with torch.nn's kind of weights."""
-    stack, generator = NativeStack(shape), torch.Generator().manual_seed(seed)
-    bound = shape.hidden_size**-0.5
+    sizes = {"hidden_size": hidden_size, "num_layers": num_layers, "embedding_size": None if is_one_hot else E}
+    stack = NativeStack(ModelSettings(**sizes, **CELLS[name]), num_symbols)
+    generator, bound = torch.Generator().manual_seed(seed), hidden_size**-0.5
     with torch.no_grad():
         for parameter in stack.parameters():
             parameter.uniform_(-bound, bound, generator=generator)
     return stack
 
 
-def draw_inputs(shape: StackShape, T: int, B: int, *, seed: int = 0) -> tuple[Tensor, State]:
+def draw_inputs(stack: Stack, T: int, B: int, *, seed: int = 0) -> tuple[Tensor, State]:
     """Return ids or features, and a state that is not zero."""
-    generator = torch.Generator().manual_seed(seed)
+    model, generator = stack.model, torch.Generator().manual_seed(seed)
     ids = torch.randint(V, (T, B), generator=generator)
     features = torch.randn(T, B, E, generator=generator)
-    parts = 2 if shape.cell == "lstm" else 1
-    state = torch.randn(parts, shape.num_layers, B, shape.hidden_size, generator=generator) / 2
-    return ids if shape.is_one_hot else features, tuple(state)
+    parts = 2 if model.cell == "lstm" else 1
+    state = torch.randn(parts, model.num_layers, B, model.hidden_size, generator=generator) / 2
+    return ids if model.is_one_hot else features, tuple(state)
 
 
 def positive_sum(parts: tuple[Tensor, ...]) -> Tensor:
@@ -73,14 +72,14 @@ def positive_sum(parts: tuple[Tensor, ...]) -> Tensor:
 
 
 def with_gradients(
-    run: Callable[..., tuple[Tensor, State]], stack: torch.nn.Module, shape: StackShape, inputs: Tensor, state: State
+    stack: Stack, inputs: Tensor, state: State, run: Callable[..., tuple[Tensor, State]] | None = None
 ) -> dict[str, Tensor]:
     """Return outputs, final state and every gradient of their positive sum, by name."""
     leaves = {f"state {index}": part.detach().clone().requires_grad_() for index, part in enumerate(state)}
     start = tuple(leaves.values())
     if inputs.is_floating_point():
         inputs = leaves["features"] = inputs.detach().clone().requires_grad_()
-    outputs, final = run(stack, shape, inputs, start)
+    outputs, final = (run or stack.run)(inputs, start)
     leaves |= dict(stack.named_parameters())
     gradients = torch.autograd.grad(positive_sum((outputs, *final)), list(leaves.values()))
     return {
@@ -90,12 +89,15 @@ def with_gradients(
     }
 
 
-def in_float64(stack: NativeStack, shape: StackShape, inputs: Tensor, state: State) -> dict[str, Tensor]:
-    """Return what our cells make of the same in float64."""
-    reference = ReferenceStack(shape).double()
+def in_float64(stack: NativeStack) -> ReferenceStack:
+    """Return our cells with the same weights in float64."""
+    reference = ReferenceStack(stack.model, V).double()
     reference.load_state_dict(stack.state_dict())
-    inputs = inputs.double() if inputs.is_floating_point() else inputs
-    return with_gradients(run_cells, reference, shape, inputs, tuple(part.double() for part in state))
+    return reference
+
+
+def doubled(inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    return inputs.double() if inputs.is_floating_point() else inputs, tuple(part.double() for part in state)
 
 
 def assert_same_bits(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -122,17 +124,16 @@ def sizes_of(hidden_size: int) -> Iterator[tuple[int, int, int, bool]]:
 @pytest.mark.parametrize("name", CELLS)
 def test_outputs_states_and_gradients_equal_our_cells_in_float64(name: str, hidden_size: int) -> None:
     for B, T, num_layers, is_one_hot in sizes_of(hidden_size):
-        shape = shape_of(name, hidden_size, num_layers, is_one_hot=is_one_hot)
-        stack = build_stack(shape, seed=hidden_size)
-        inputs, state = draw_inputs(shape, T, B)
-        found = with_gradients(run_kernels, stack, shape, inputs, state)
-        for key, value in in_float64(stack, shape, inputs, state).items():
+        stack = build_stack(name, hidden_size, num_layers, is_one_hot=is_one_hot, seed=hidden_size)
+        inputs, state = draw_inputs(stack, T, B)
+        found = with_gradients(stack, inputs, state)
+        for key, value in with_gradients(in_float64(stack), *doubled(inputs, state)).items():
             # One number of float32 is exact to 6e-8, and these are sums of products of sums. Where a tensor has only a
             # few numbers, all of them may be differences of larger ones, and less exact whoever computes them.
             bound = 1e-5 if value.numel() <= 4 else 2e-6
             # A dead relu and a product of 35 small weights leave nothing.
             error = (found[key].double() - value).abs().max() / value.abs().max().clamp(min=1e-30)
-            assert error < bound, f"{key} of T {T}, B {B}, {shape}: {error:.2e}"
+            assert error < bound, f"{key} of T {T}, B {B}, {stack.model}: {error:.2e}"
 
 
 @on_each_set
@@ -144,43 +145,34 @@ def test_a_loss_of_a_part_of_the_results_has_our_cells_gradients(name: str, part
         "final c": lambda _, final: final[1],
         "one step": lambda outputs, _: outputs[2],
     }[part]
-    shape = shape_of(name, 7, 2, is_one_hot=False)
-    stack = build_stack(shape)
-    inputs, state = draw_inputs(shape, 5, 3)
+    stack = build_stack(name, 7, 2, is_one_hot=False)
+    inputs, state = draw_inputs(stack, 5, 3)
 
-    def run_part(run: Callable[..., tuple[Tensor, State]]) -> Callable[..., tuple[Tensor, State]]:
-        return lambda *arguments: (choose(*run(*arguments)), ())
+    def run_part(stack: Stack) -> Callable[..., tuple[Tensor, State]]:
+        return lambda *arguments: (choose(*stack.run(*arguments)), ())
 
-    reference = ReferenceStack(shape).double()
-    reference.load_state_dict(stack.state_dict())
-    double = (inputs.double(), tuple(piece.double() for piece in state))
-    found = with_gradients(run_part(run_kernels), stack, shape, inputs, state)
-    expected = with_gradients(run_part(run_cells), reference, shape, *double)
+    reference = in_float64(stack)
+    found = with_gradients(stack, inputs, state, run_part(stack))
+    expected = with_gradients(reference, *doubled(inputs, state), run_part(reference))
     assert_close(found, expected, check_dtype=False, rtol=1e-5, atol=1e-6)
 
 
 @on_each_set
 @pytest.mark.parametrize("name", CELLS)
 def test_views_count_as_what_they_show(name: str) -> None:
-    shape = shape_of(name, 7, 2, is_one_hot=False)
-    stack = build_stack(shape)
-    inputs, state = draw_inputs(shape, 5, 3)
-    ids = shape_of(name, 7, 2)
-    for one, kind in ((inputs, shape), (draw_inputs(ids, 5, 3)[0], ids)):
-        own = stack if kind is shape else build_stack(ids)
+    stack = build_stack(name, 7, 2, is_one_hot=False)
+    inputs, state = draw_inputs(stack, 5, 3)
+    one_hot = build_stack(name, 7, 2)
+    for one, own in ((inputs, stack), (draw_inputs(one_hot, 5, 3)[0], one_hot)):
         strided = one.transpose(0, 1).contiguous().transpose(0, 1)
         wide = tuple(torch.stack([part, part], dim=-1)[..., 0] for part in state)
         assert not strided.is_contiguous()
         assert not wide[0].is_contiguous()
-        assert_same_bits(
-            with_gradients(run_kernels, own, kind, strided, wide), with_gradients(run_kernels, own, kind, one, state)
-        )
+        assert_same_bits(with_gradients(own, strided, wide), with_gradients(own, one, state))
     # The same row in every place, as a prefix is read.
     row = tuple(part[:, :1] for part in state)
-    spread, _ = run_kernels(
-        stack, shape, inputs[:, :1].expand(-1, 3, -1), tuple(part.expand(-1, 3, -1) for part in row)
-    )
-    alone, _ = run_kernels(stack, shape, inputs[:, :1], row)
+    spread, _ = stack.run(inputs[:, :1].expand(-1, 3, -1), tuple(part.expand(-1, 3, -1) for part in row))
+    alone, _ = stack.run(inputs[:, :1], row)
     assert torch.equal(spread, alone.expand(-1, 3, -1))
 
 
@@ -206,7 +198,7 @@ def test_the_output_layer_and_its_gradients_equal_torchs_in_float64(H: int, num_
     for T, B in ((1, 1), (2, 3), (35, 32)):
         tensors = draw_decoder(T, B, H, num_symbols)
         expected = decoder_results(linear, tensors, torch.float64)
-        for found, value in zip(decoder_results(run_linear, tensors), expected, strict=True):
+        for found, value in zip(decoder_results(NativeStack.decode, tensors), expected, strict=True):
             assert found.shape == value.shape
             assert (found.double() - value).abs().max() / value.abs().max() < 2e-6
 
@@ -221,14 +213,13 @@ def test_the_number_of_threads_changes_no_bit_forward_or_backward(
     name: str, is_one_hot: bool, set_threads: Callable[[int], None]
 ) -> None:
     for H, B in ((1, 1), (7, 3), (33, 4), (100, 32)):
-        shape = shape_of(name, H, 2, is_one_hot=is_one_hot)
-        stack = build_stack(shape)
-        inputs, state = draw_inputs(shape, 9, B)
+        stack = build_stack(name, H, 2, is_one_hot=is_one_hot)
+        inputs, state = draw_inputs(stack, 9, B)
         set_threads(1)
-        one = with_gradients(run_kernels, stack, shape, inputs, state)
+        one = with_gradients(stack, inputs, state)
         for threads in (2, 3):
             set_threads(threads)
-            assert_same_bits(with_gradients(run_kernels, stack, shape, inputs, state), one)
+            assert_same_bits(with_gradients(stack, inputs, state), one)
 
 
 @on_each_set
@@ -236,9 +227,9 @@ def test_the_number_of_threads_changes_no_bit_of_the_output_layer(set_threads: C
     for T, B, H, num_symbols in ((1, 1, 1, 1), (9, 3, 33, 20), (35, 32, 100, 65)):
         tensors = draw_decoder(T, B, H, num_symbols)
         set_threads(1)
-        one = decoder_results(run_linear, tensors)
+        one = decoder_results(NativeStack.decode, tensors)
         set_threads(2)
-        assert all(map(torch.equal, decoder_results(run_linear, tensors), one))
+        assert all(map(torch.equal, decoder_results(NativeStack.decode, tensors), one))
 
 
 @has_kernels
@@ -268,15 +259,12 @@ def test_the_number_of_threads_changes_no_bit_of_a_models_gradients(
 @pytest.mark.parametrize("name", CELLS)
 def test_a_row_alone_has_the_bits_it_has_among_others(name: str, is_one_hot: bool) -> None:
     for H in (1, 7, 100, 300):
-        shape = shape_of(name, H, 2, is_one_hot=is_one_hot)
-        stack = build_stack(shape)
-        inputs, state = draw_inputs(shape, 6, 32)
+        stack = build_stack(name, H, 2, is_one_hot=is_one_hot)
+        inputs, state = draw_inputs(stack, 6, 32)
         with torch.no_grad():
-            outputs, final = run_kernels(stack, shape, inputs, state)
+            outputs, final = stack.run(inputs, state)
             for rows in (slice(5, 6), slice(0, 2), slice(30, 32), slice(3, 6), slice(3, 7), slice(1, 20)):
-                some_outputs, some_final = run_kernels(
-                    stack, shape, inputs[:, rows], tuple(part[:, rows] for part in state)
-                )
+                some_outputs, some_final = stack.run(inputs[:, rows], tuple(part[:, rows] for part in state))
                 assert torch.equal(some_outputs, outputs[:, rows])
                 for some, part in zip(some_final, final, strict=True):
                     assert torch.equal(some, part[:, rows])
@@ -286,9 +274,9 @@ def test_a_row_alone_has_the_bits_it_has_among_others(name: str, is_one_hot: boo
 @pytest.mark.parametrize("num_symbols", [2, 65])
 def test_a_row_of_the_output_layer_alone_has_the_bits_it_has_among_others(num_symbols: int) -> None:
     hidden, weight, bias = draw_decoder(9, 32, 300, num_symbols)
-    logits = run_linear(hidden, weight, bias)
+    logits = NativeStack.decode(hidden, weight, bias)
     for t, b in ((0, 0), (4, 17), (8, 31)):
-        alone = run_linear(hidden[t : t + 1, b : b + 1], weight, bias)
+        alone = NativeStack.decode(hidden[t : t + 1, b : b + 1], weight, bias)
         assert torch.equal(alone, logits[t : t + 1, b : b + 1])
 
 
@@ -297,14 +285,13 @@ def test_a_row_of_the_output_layer_alone_has_the_bits_it_has_among_others(num_sy
 @pytest.mark.parametrize("name", CELLS)
 def test_chunks_with_the_state_carried_have_the_bits_of_the_whole(name: str, is_one_hot: bool) -> None:
     for H, B in ((1, 1), (7, 3), (100, 4)):
-        shape = shape_of(name, H, 2, is_one_hot=is_one_hot)
-        stack = build_stack(shape)
-        inputs, before = draw_inputs(shape, 11, B)
-        whole, final = run_kernels(stack, shape, inputs, before)
+        stack = build_stack(name, H, 2, is_one_hot=is_one_hot)
+        inputs, before = draw_inputs(stack, 11, B)
+        whole, final = stack.run(inputs, before)
         for chunk in (1, 3, 10):
             outputs, state = [], before
             for window in inputs.split(chunk):
-                part, state = run_kernels(stack, shape, window, state)
+                part, state = stack.run(window, state)
                 outputs.append(part)
             assert torch.equal(torch.cat(outputs), whole)
             assert all(map(torch.equal, state, final))
@@ -313,30 +300,29 @@ def test_chunks_with_the_state_carried_have_the_bits_of_the_whole(name: str, is_
 @on_each_set
 @pytest.mark.parametrize("name", CELLS)
 def test_gradients_through_a_carried_state_equal_those_of_the_whole(name: str) -> None:
-    shape = shape_of(name, 16, 2, is_one_hot=False)
-    stack = build_stack(shape)
-    inputs, before = draw_inputs(shape, 10, 3)
+    stack = build_stack(name, 16, 2, is_one_hot=False)
+    inputs, before = draw_inputs(stack, 10, 3)
 
-    def run_in_chunks(stack: NativeStack, shape: StackShape, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    def run_in_chunks(inputs: Tensor, state: State) -> tuple[Tensor, State]:
         outputs = []
         for window in inputs.split(4):
-            part, state = run_kernels(stack, shape, window, state)
+            part, state = stack.run(window, state)
             outputs.append(part)
         return torch.cat(outputs), state
 
-    found = with_gradients(run_in_chunks, stack, shape, inputs, before)
-    expected = with_gradients(run_kernels, stack, shape, inputs, before)
+    found = with_gradients(stack, inputs, before, run_in_chunks)
+    expected = with_gradients(stack, inputs, before)
     assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 # Graphs.
 
 
-def live_graph(stack: NativeStack, shape: StackShape, seed: int) -> tuple[Tensor, list[Tensor]]:
+def live_graph(stack: NativeStack, seed: int) -> tuple[Tensor, list[Tensor]]:
     """Return a loss, and what it has gradients of."""
-    inputs, state = draw_inputs(shape, 5, 3, seed=seed)
+    inputs, state = draw_inputs(stack, 5, 3, seed=seed)
     leaves = [part.requires_grad_() for part in state]
-    outputs, final = run_kernels(stack, shape, inputs, tuple(leaves))
+    outputs, final = stack.run(inputs, tuple(leaves))
     return positive_sum((outputs, *final)), [*leaves, *stack.parameters()]
 
 
@@ -344,10 +330,9 @@ def live_graph(stack: NativeStack, shape: StackShape, seed: int) -> tuple[Tensor
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 @pytest.mark.parametrize("name", CELLS)
 def test_graphs_that_live_at_once_have_the_gradients_of_each_alone(name: str, order: tuple[int, int]) -> None:
-    shape = shape_of(name, 7, 2)
-    stack = build_stack(shape)
-    alone = [torch.autograd.grad(*live_graph(stack, shape, seed)) for seed in (0, 1)]
-    graphs = [live_graph(stack, shape, seed) for seed in (0, 1)]
+    stack = build_stack(name, 7, 2)
+    alone = [torch.autograd.grad(*live_graph(stack, seed)) for seed in (0, 1)]
+    graphs = [live_graph(stack, seed) for seed in (0, 1)]
     for seed in order:
         assert all(map(torch.equal, torch.autograd.grad(*graphs[seed]), alone[seed]))
 
@@ -355,9 +340,8 @@ def test_graphs_that_live_at_once_have_the_gradients_of_each_alone(name: str, or
 @on_each_set
 @pytest.mark.parametrize("name", CELLS)
 def test_a_second_walk_back_over_a_graph_is_refused(name: str) -> None:
-    shape = shape_of(name, 7, 2)
-    stack = build_stack(shape)
-    loss, leaves = live_graph(stack, shape, 0)
+    stack = build_stack(name, 7, 2)
+    loss, leaves = live_graph(stack, 0)
     first = torch.autograd.grad(loss, leaves, retain_graph=True)
     kept = [gradient.clone() for gradient in first]
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
@@ -368,8 +352,7 @@ def test_a_second_walk_back_over_a_graph_is_refused(name: str) -> None:
 @has_kernels
 @pytest.mark.parametrize("name", CELLS)
 def test_a_gradient_of_a_gradient_is_refused(name: str) -> None:
-    shape = shape_of(name, 7)
-    loss, leaves = live_graph(build_stack(shape), shape, 0)
+    loss, leaves = live_graph(build_stack(name, 7), 0)
     gradients = torch.autograd.grad(loss, leaves, create_graph=True)
     with pytest.raises(RuntimeError):
         torch.autograd.grad(positive_sum(gradients), leaves)
@@ -378,11 +361,10 @@ def test_a_gradient_of_a_gradient_is_refused(name: str) -> None:
 @has_kernels
 @pytest.mark.parametrize("name", CELLS)
 def test_what_a_backward_pass_needs_may_not_change_before_it(name: str) -> None:
-    shape = shape_of(name, 7)
     for changed in ("weights", "outputs"):
-        stack = build_stack(shape)
-        inputs, state = draw_inputs(shape, 5, 3)
-        outputs, _ = run_kernels(stack, shape, inputs, state)
+        stack = build_stack(name, 7)
+        inputs, state = draw_inputs(stack, 5, 3)
+        outputs, _ = stack.run(inputs, state)
         loss = outputs.sum()
         with torch.no_grad():
             (stack.get_parameter("weight_hh_l0") if changed == "weights" else outputs).add_(1)
@@ -394,14 +376,13 @@ def test_what_a_backward_pass_needs_may_not_change_before_it(name: str) -> None:
 @pytest.mark.parametrize("is_one_hot", [True, False])
 @pytest.mark.parametrize("name", CELLS)
 def test_without_gradients_the_bits_are_the_same_and_nothing_is_kept(name: str, is_one_hot: bool) -> None:
-    shape = shape_of(name, 17, 2, is_one_hot=is_one_hot)
-    stack = build_stack(shape)
-    inputs, state = draw_inputs(shape, 5, 3)
-    outputs, final = run_kernels(stack, shape, inputs, state)
+    stack = build_stack(name, 17, 2, is_one_hot=is_one_hot)
+    inputs, state = draw_inputs(stack, 5, 3)
+    outputs, final = stack.run(inputs, state)
     assert outputs.requires_grad
     for mode in (torch.no_grad, torch.inference_mode):
         with mode():
-            plain, plain_final = run_kernels(stack, shape, inputs, state)
+            plain, plain_final = stack.run(inputs, state)
         assert plain.grad_fn is None
         assert not any(part.requires_grad for part in (plain, *plain_final))
         assert torch.equal(plain, outputs)
@@ -410,14 +391,13 @@ def test_without_gradients_the_bits_are_the_same_and_nothing_is_kept(name: str, 
 
 @on_each_set
 def test_frozen_weights_get_no_gradient_and_the_others_theirs() -> None:
-    shape = shape_of("lstm", 7, 2, is_one_hot=False)
-    stack = build_stack(shape)
-    inputs, state = draw_inputs(shape, 5, 3)
-    free = with_gradients(run_kernels, stack, shape, inputs, state)
+    stack = build_stack("lstm", 7, 2, is_one_hot=False)
+    inputs, state = draw_inputs(stack, 5, 3)
+    free = with_gradients(stack, inputs, state)
     for parameter in stack.parameters():
         parameter.requires_grad_(False)
     stack.get_parameter("bias_hh_l0").requires_grad_(True)
-    outputs, final = run_kernels(stack, shape, inputs, state)
+    outputs, final = stack.run(inputs, state)
     positive_sum((outputs, *final)).backward()
     grads = {name: parameter.grad for name, parameter in stack.named_parameters() if parameter.grad is not None}
     assert list(grads) == ["bias_hh_l0"]
@@ -426,10 +406,10 @@ def test_frozen_weights_get_no_gradient_and_the_others_theirs() -> None:
 
 @on_each_set
 def test_the_final_state_is_no_view_of_the_outputs() -> None:
-    shape = shape_of("lstm", 7, 2)
-    inputs, state = draw_inputs(shape, 5, 3)
+    stack = build_stack("lstm", 7, 2)
+    inputs, state = draw_inputs(stack, 5, 3)
     with torch.no_grad():
-        outputs, final = run_kernels(build_stack(shape), shape, inputs, state)
+        outputs, final = stack.run(inputs, state)
         before = outputs.clone()
         for part in final:
             part.zero_()
@@ -440,12 +420,11 @@ def test_the_final_state_is_no_view_of_the_outputs() -> None:
 def test_memory_that_is_not_there_is_an_error() -> None:
     kernels = load_kernels()
     assert isinstance(kernels, Kernels)
-    shape = shape_of("gru", 7)
-    stack = build_stack(shape)
-    inputs, _ = draw_inputs(shape, 2, 3)
+    stack = build_stack("gru", 7)
+    inputs, _ = draw_inputs(stack, 2, 3)
     hidden = torch.zeros(3, 3, 7)
-    weights = tuple(getattr(stack, f"{kind}_l0").detach() for kind in PARAMETERS)
-    call = native._layer_call(kernels, CELL_NUMBERS["gru_reset_after"], inputs, weights, hidden, None, None)
+    weights = tuple(getattr(stack, f"{kind}_l0").detach() for kind in LayerWeights._fields)
+    call = native._layer_call(kernels, CELL_NUMBERS["gru_reset_after"], inputs, weights, (hidden,), None)
     # A table of 2^45 rows is refused before a single one of them is read.
     call.input_size = 2**45
     for threads in (1, 2):
@@ -476,16 +455,16 @@ def through_layer(name: str, x: Tensor, hidden_size: int) -> Tensor:
     """Return an activation of each x: tanh of an RNN, or sigmoid of a GRU's update gate."""
     # A look-up, without any product: infinity times a weight of 0 would be no number. A bias of 0 makes -0 to 0.
     columns = x.view(-1, hidden_size).t()  # (H, V)
-    shape = StackShape(input_size=columns.shape[1], hidden_size=hidden_size, is_one_hot=True, **CELLS[name])
-    stack = NativeStack(shape)
+    stack = build_stack(name, hidden_size, num_symbols=columns.shape[1])
     with torch.no_grad():
         for parameter in stack.parameters():
             parameter.zero_()
         # The update gate is the second of three: h' = (1 - z) tanh 0 + z h, with h = 1.
         stack.get_parameter("weight_ih_l0").view(-1, *columns.shape)[1 if name == "gru" else 0] = columns
-        ids = torch.arange(columns.shape[1])[None]
-        outputs, _ = run_kernels(stack, shape, ids, (torch.ones(1, ids.shape[1], hidden_size),))
-    return outputs.flatten()
+    ids = torch.arange(columns.shape[1])[None]
+    # With gradients: a single step without them is left to our cells.
+    outputs, _ = stack.run(ids, (torch.ones(1, ids.shape[1], hidden_size),))
+    return outputs.detach().flatten()
 
 
 @on_each_set
@@ -514,12 +493,11 @@ def test_sigmoid_is_within_two_units_of_the_last_place(hidden_size: int) -> None
 @pytest.mark.parametrize("name", CELLS)
 def test_not_a_number_stays_one_and_in_its_row(name: str) -> None:
     for H in (1, 7, 16):
-        shape = shape_of(name, H, is_one_hot=False)
-        stack = build_stack(shape)
-        inputs, state = draw_inputs(shape, 3, 4)
-        clean, _ = run_kernels(stack, shape, inputs, state)
+        stack = build_stack(name, H, is_one_hot=False)
+        inputs, state = draw_inputs(stack, 3, 4)
+        clean, _ = stack.run(inputs, state)
         inputs[1, 2, 0] = torch.nan
-        outputs, final = run_kernels(stack, shape, inputs, state)
+        outputs, final = stack.run(inputs, state)
         assert outputs[1:, 2].isnan().all()
         assert all(part[:, 2].isnan().all() for part in final)
         assert torch.equal(outputs[0], clean[0])
@@ -591,15 +569,14 @@ def test_work_is_done_once_however_many_threads_come(
         for _ in range(come):
             body(data)
 
-    shape = shape_of("gru before", 33, 2)
-    stack = build_stack(shape)
-    inputs, state = draw_inputs(shape, 5, 4)
+    stack = build_stack("gru before", 33, 2)
+    inputs, state = draw_inputs(stack, 5, 4)
     set_threads(1)
-    expected = with_gradients(run_kernels, stack, shape, inputs, state)
+    expected = with_gradients(stack, inputs, state)
     set_threads(3)
-    kernels.library.charlm_share_threads(ctypes.cast(parallel, ctypes.c_void_p))
+    kernels.share_threads(ctypes.cast(parallel, ctypes.c_void_p))
     try:
-        found = with_gradients(run_kernels, stack, shape, inputs, state)
+        found = with_gradients(stack, inputs, state)
     finally:
         load_kernels_for(instruction_set)  # shares torch's threads again
     assert_same_bits(found, expected)
@@ -609,13 +586,12 @@ def test_work_is_done_once_however_many_threads_come(
 
 @on_each_set
 def test_python_threads_do_not_disturb_each_other(set_threads: Callable[[int], None]) -> None:
-    shape = shape_of("lstm", 33, 2)
-    stack = build_stack(shape)
+    stack = build_stack("lstm", 33, 2)
 
     def run(seed: int) -> dict[str, Tensor]:
         # Each thread has its own number, which begins with all cores.
         set_threads(2)
-        return with_gradients(run_kernels, stack, shape, *draw_inputs(shape, 9, 4, seed=seed))
+        return with_gradients(stack, *draw_inputs(stack, 9, 4, seed=seed))
 
     expected = [run(seed) for seed in range(4)]
     with ThreadPoolExecutor(2) as pool:
@@ -628,10 +604,9 @@ def test_python_threads_do_not_disturb_each_other(set_threads: Callable[[int], N
 @pytest.mark.parametrize("name", CELLS)
 def test_an_empty_window_has_gradients_of_zero(name: str) -> None:
     for is_one_hot, (T, B) in product((True, False), ((0, 3), (4, 0))):
-        shape = shape_of(name, 7, 2, is_one_hot=is_one_hot)
-        stack = build_stack(shape)
-        inputs, state = draw_inputs(shape, T, B)
-        outputs, final = run_kernels(stack, shape, inputs, state)
+        stack = build_stack(name, 7, 2, is_one_hot=is_one_hot)
+        inputs, state = draw_inputs(stack, T, B)
+        outputs, final = stack.run(inputs, state)
         assert outputs.shape == (T, B, 7)
         for part, before in zip(final, state, strict=True):
             assert torch.equal(part, before)
@@ -642,18 +617,17 @@ def test_an_empty_window_has_gradients_of_zero(name: str) -> None:
 @has_kernels
 @pytest.mark.parametrize("wrong", [V, -1, 2**40])
 def test_an_id_outside_the_vocabulary_is_an_error(wrong: int) -> None:
-    shape = shape_of("gru", 7)
-    inputs, state = draw_inputs(shape, 5, 3)
+    stack = build_stack("gru", 7)
+    inputs, state = draw_inputs(stack, 5, 3)
     inputs[2, 1] = wrong
     with pytest.raises((IndexError, ValueError, RuntimeError)):
-        run_kernels(build_stack(shape), shape, inputs, state)
+        stack.run(inputs, state)
 
 
 @has_kernels
 def test_what_does_not_fit_the_weights_is_an_error_and_not_misread() -> None:
-    shape = shape_of("gru", 7)
-    stack = build_stack(shape)
-    ids, (h,) = draw_inputs(shape, 5, 3)
+    stack = build_stack("gru", 7)
+    ids, (h,) = draw_inputs(stack, 5, 3)
     features = torch.zeros(5, 3, V)
     wrong = [
         (ids[..., :2], h),
@@ -663,15 +637,15 @@ def test_what_does_not_fit_the_weights_is_an_error_and_not_misread() -> None:
     ]
     for inputs, state in wrong:
         with pytest.raises((AssertionError, IndexError, ValueError, RuntimeError)):
-            run_kernels(stack, shape, inputs, (state,))
+            stack.run(inputs, (state,))
     with pytest.raises((AssertionError, ValueError, RuntimeError)):
-        run_kernels(stack.double(), shape, ids, (h,))
+        stack.double().run(ids, (h,))
 
 
 @has_kernels
 def test_a_second_derivative_of_the_output_layer_is_refused() -> None:
     leaves = [tensor.requires_grad_() for tensor in draw_decoder(2, 3, 4, 5)[1:]]
-    loss = run_linear(draw_decoder(2, 3, 4, 5)[0], *leaves).square().sum()
+    loss = NativeStack.decode(draw_decoder(2, 3, 4, 5)[0], *leaves).square().sum()
     gradients = torch.autograd.grad(loss, leaves, create_graph=True)
     with pytest.raises(RuntimeError):
         torch.autograd.grad(positive_sum(gradients), leaves)
@@ -679,13 +653,12 @@ def test_a_second_derivative_of_the_output_layer_is_refused() -> None:
 
 @has_kernels
 def test_the_default_dtype_of_torch_is_no_matter() -> None:
-    shape = shape_of("lstm", 7)
-    stack = build_stack(shape)
-    inputs, state = draw_inputs(shape, 5, 3)
-    expected = run_kernels(stack, shape, inputs, state)[0]
+    stack = build_stack("lstm", 7)
+    inputs, state = draw_inputs(stack, 5, 3)
+    expected = stack.run(inputs, state)[0]
     torch.set_default_dtype(torch.float64)
     try:
-        outputs = run_kernels(stack, shape, inputs, state)[0]
+        outputs = stack.run(inputs, state)[0]
     finally:
         torch.set_default_dtype(torch.float32)
     assert torch.equal(outputs, expected)

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from charlm.evaluation.reading import evaluate, text_tensor
-from charlm.networks import implementations, language_model, recurrent
+from charlm.evaluation.reading import measure_text
+from charlm.networks import affine, language_model, torch_nn
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import build_model, num_parameters
+from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
 from charlm.networks.leaky import LeakyLM
 from charlm.settings.model import ModelSettings
@@ -89,8 +90,8 @@ def probes_on(network: BidirectionalLM, monkeypatch) -> list[torch.Tensor]:
         return vectors + probe
 
     looked_up = [(language_model, "embedding")]
-    if network.forward_half.shape.is_one_hot:
-        looked_up = [(implementations, "one_hot"), (recurrent, "embedding")]
+    if network.forward_half.model.is_one_hot:
+        looked_up = [(torch_nn, "one_hot"), (affine, "embedding")]
     for module, name in looked_up:
         function = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *args, function=function: probed(function(*args)))
@@ -166,9 +167,9 @@ def test_readouts_equal_two_models_run_apart(stack):
 def test_chunked_evaluation_equals_whole(cell, direction):
     network = build_model(settings(cell, 2, "torch", None, direction=direction), V, seed=1).double()
     ids = some_text(50)[:, 0].numpy().astype("uint8")
-    whole = evaluate(network, ids, chunk_chars=1000)
+    whole = measure_text(network, ids, chunk_chars=1000)
     for chunk_chars in (1, 7, 48, 49):
-        chunked = evaluate(network, ids, chunk_chars=chunk_chars)
+        chunked = measure_text(network, ids, chunk_chars=chunk_chars)
         for name in ("main", "backward", "cloze"):
             left, right = getattr(chunked, name), getattr(whole, name)
             assert (left is None) == (right is None) == (direction == "forward" and name != "main")
@@ -180,7 +181,7 @@ def test_chunked_evaluation_equals_whole(cell, direction):
 def test_evaluation_equals_each_character_predicted_by_itself():
     network = build_model(settings("gru", 2, "reference", None, direction="bidirectional"), V, seed=1).double()
     ids = some_text(12)[:, 0].numpy().astype("uint8")
-    text = text_tensor(ids, network)
+    text = as_tensor(ids[:, None], network)
     forward, backward = network.forward_half, network.backward_half
     nats = {"main": 0.0, "backward": 0.0, "cloze": 0.0}
     for t in range(12):
@@ -193,7 +194,7 @@ def test_evaluation_equals_each_character_predicted_by_itself():
             nats["cloze"] -= both.log_softmax(-1)[ids[t]].item()
         if t < 11:
             nats["backward"] -= backward.decoder(behind).log_softmax(-1)[ids[t]].item()
-    figures = evaluate(network, ids, chunk_chars=5)
+    figures = measure_text(network, ids, chunk_chars=5)
     for name, expected in nats.items():
         assert getattr(figures, name).nats == pytest.approx(expected, rel=1e-12)
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from charlm.networks import affine, cells, variants
+from charlm.networks.affine import OneHot, Vectors
 from charlm.networks.cells import ACTIVATIONS, gru_cell, lstm_cell, rnn_cell
+from charlm.networks.variants import gru_cell_reset_before
 
 B, E, H = 3, 5, 4
 NUM_GATES = {"rnn": 1, "lstm": 4, "gru": 3}
@@ -120,20 +125,14 @@ def test_gru_cell_equals_a_scalar_loop(reset_after: bool, seed: int) -> None:
     weights = draw_weights("gru", seed)
     x, h = draw((B, E), (B, H), seed=seed + 100)
     expected = [scalar_gru(x_b, h_b, lists(*weights), reset_after) for x_b, h_b in zip(*lists(x, h), strict=True)]
-    found = gru_cell(x, h, *weights, reset_after)
+    found = (gru_cell if reset_after else gru_cell_reset_before)(x, h, *weights)
     assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-13)
 
 
 def test_where_the_reset_gate_acts_matters() -> None:
     weights = draw_weights("gru", 0)
     x, h = draw((B, E), (B, H), seed=1)
-    assert (gru_cell(x, h, *weights, True) - gru_cell(x, h, *weights, False)).abs().max() > 1e-2
-
-
-def test_gru_resets_after_the_product_unless_told_otherwise() -> None:
-    weights = draw_weights("gru", 0)
-    x, h = draw((B, E), (B, H), seed=1)
-    assert_close(gru_cell(x, h, *weights), gru_cell(x, h, *weights, True), rtol=0, atol=0)
+    assert (gru_cell(x, h, *weights) - gru_cell_reset_before(x, h, *weights)).abs().max() > 1e-2
 
 
 def with_weights(theirs: nn.RNNCellBase, weights: Weights) -> nn.RNNCellBase:
@@ -165,21 +164,16 @@ def test_gru_cell_equals_torch(seed: int) -> None:
     weights = draw_weights("gru", seed)
     x, h = draw((B, E), (B, H), seed=seed + 100)
     theirs = with_weights(nn.GRUCell(E, H), weights)
-    assert_close(gru_cell(x, h, *weights, True), theirs(x, h), rtol=1e-12, atol=1e-13)
+    assert_close(gru_cell(x, h, *weights), theirs(x, h), rtol=1e-12, atol=1e-13)
 
 
-def advance(cell: str, x: Tensor, h: Tensor, c: Tensor, weights: tuple[Tensor | None, ...]) -> tuple[Tensor, ...]:
+def advance(cell: str, x: Vectors, h: Tensor, c: Tensor, weights: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Run a cell by its name; rnn and gru have no c."""
-    weight_ih, weight_hh, bias_ih, bias_hh = weights
-    assert weight_hh is not None
-    assert bias_ih is not None
-    assert bias_hh is not None
-    rest = (weight_ih, weight_hh, bias_ih, bias_hh)
     if cell == "lstm":
-        return lstm_cell(x, (h, c), *rest)
+        return lstm_cell(x, (h, c), *weights)
     if cell.startswith("gru"):
-        return (gru_cell(x, h, *rest, cell != "gru before"),)
-    return (rnn_cell(x, h, *rest, ACTIVATIONS[cell.removeprefix("rnn ")]),)
+        return ((gru_cell_reset_before if cell == "gru before" else gru_cell)(x, h, *weights),)
+    return (rnn_cell(x, h, *weights, ACTIVATIONS[cell.removeprefix("rnn ")]),)
 
 
 CELLS = ["rnn tanh", "rnn relu", "rnn sigmoid", "lstm", "gru", "gru before"]
@@ -193,7 +187,7 @@ def test_a_looked_up_column_equals_the_product_with_a_one_hot(cell: str) -> None
     one_hot = torch.eye(E, dtype=torch.float64)[ids]
     columns = weights[0].t()[ids]
     # A product with a one-hot adds zeros to the column: nothing is rounded.
-    looked_up = advance(cell, columns, h, c, (None, *weights[1:]))
+    looked_up = advance(cell, OneHot(columns), h, c, weights)
     assert_close(looked_up, advance(cell, one_hot, h, c, weights), rtol=1e-14, atol=1e-15)
 
 
@@ -218,3 +212,12 @@ def test_a_row_of_a_batch_does_not_depend_on_the_others(cell: str) -> None:
     alone = [advance(cell, x[b, None], h[b, None], c[b, None], weights) for b in range(B)]
     together = tuple(torch.cat(parts) for parts in zip(*alone, strict=True))
     assert_close(advance(cell, x, h, c, weights), together, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("module", [affine, cells, variants], ids=lambda module: module.__name__)
+def test_examples_in_docstrings_say_what_comes_out(module: ModuleType) -> None:
+    failed, tried = doctest.testmod(module)
+    assert failed == 0
+    functions = [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
+    if module is not affine:
+        assert tried >= 2 * len(functions) > 0

@@ -13,11 +13,15 @@ from torch import Tensor
 from torch.nn.functional import embedding, one_hot
 from torch.testing import assert_close
 
+from charlm.networks.affine import OneHot
 from charlm.networks.building import build_model
-from charlm.networks.cells import ACTIVATIONS, gru_cell, lstm_cell, rnn_cell
-from charlm.networks.dropping import drop, drop_symbols, zone_out
+from charlm.networks.cells import gru_cell, lstm_cell, rnn_cell
+from charlm.networks.dropping import drop, drop_symbols
 from charlm.networks.language_model import CharLM
-from charlm.networks.recurrent import LayerWeights, ReferenceStack, StackShape, State, run_layers
+from charlm.networks.layers import enter_layer, leave_layer
+from charlm.networks.recurrent import LayerWeights, State
+from charlm.networks.reference import ReferenceStack
+from charlm.networks.variants import zone_out
 from charlm.settings.model import ModelSettings
 from charlm.settings.schema import Settings
 from charlm.text.windows import Window
@@ -178,7 +182,7 @@ def test_the_mean_over_what_zoneout_draws_is_what_it_is_in_evaluation() -> None:
 
 def stack_of_ones(**others: Any) -> ReferenceStack:
     """Return three layers whose weights are all 1."""
-    stack = ReferenceStack(StackShape("rnn", E, H, num_layers=3, **others))
+    stack = ReferenceStack(ModelSettings(cell="rnn", embedding_size=E, hidden_size=H, num_layers=3, **others), V)
     with torch.no_grad():
         for parameter in stack.parameters():
             parameter.fill_(1.0)
@@ -187,16 +191,12 @@ def stack_of_ones(**others: Any) -> ReferenceStack:
 
 def watch(stack: ReferenceStack, rows: int = B) -> tuple[list[Tensor], list[LayerWeights]]:
     """Return what reaches each layer of a window of ones, whose layers put out ones, and with which weights."""
-    inputs, weights = [], []
-
-    def run_layer(layer: int, below: Tensor, state: State, used: LayerWeights) -> tuple[Tensor, State]:
-        assert layer == len(inputs)
-        inputs.append(below)
+    inputs, weights, below = [], [], torch.ones(T, rows, E)
+    for layer in range(3):
+        features, used = enter_layer(stack, layer, below)
+        inputs.append(features)
         weights.append(used)
-        return torch.ones(T, rows, H), state
-
-    state = (torch.zeros(3, rows, H),)
-    run_layers(stack, stack.shape, torch.ones(T, rows, E), state, run_layer)
+        below = leave_layer(stack, layer, below, torch.ones(T, rows, H))
     return inputs, weights
 
 
@@ -227,19 +227,13 @@ def test_recurrent_dropout_draws_the_recurrent_weights_once_for_each_layer_and_w
 
 
 def test_what_a_residual_connection_adds_is_not_dropped() -> None:
-    stack, zeros = stack_of_ones(dropout=0.5, residual=True), torch.zeros(T, B, H)
-    state = (torch.zeros(3, B, H),)
-    reached = []
-
-    def run_layer(layer: int, below: Tensor, state: State, used: LayerWeights) -> tuple[Tensor, State]:
-        del used
-        reached.append(below)
-        return (torch.ones(T, B, H) if layer == 0 else zeros), state
-
+    stack, below, reached = stack_of_ones(dropout=0.5, residual=True), torch.ones(T, B, E), []
     torch.manual_seed(0)
-    outputs, _ = run_layers(stack, stack.shape, torch.ones(T, B, E), state, run_layer)
-    assert outputs.eq(1).all()
-    assert all(set(below.unique().tolist()) == {0.0, 2.0} for below in reached[1:])
+    for layer in range(3):
+        reached.append(enter_layer(stack, layer, below)[0])
+        below = leave_layer(stack, layer, below, torch.ones(T, B, H) if layer == 0 else torch.zeros(T, B, H))
+    assert below.eq(1).all()
+    assert all(set(features.unique().tolist()) == {0.0, 2.0} for features in reached[1:])
 
 
 def test_in_evaluation_nothing_is_dropped_and_nothing_drawn() -> None:
@@ -294,13 +288,11 @@ def test_output_dropout_drops_what_the_output_layer_reads_and_not_what_is_carrie
 
 def plain_step(cell: str, network: CharLM, ids: Tensor, state: State) -> State:
     """Return the state that a cell of one layer would go to without zoneout."""
-    weight_ih, *weights = (network.get_parameter(f"recurrent.{kind}_l0") for kind in LayerWeights._fields)
-    columns = weight_ih.t()[ids]
+    weights = [network.get_parameter(f"recurrent.{kind}_l0") for kind in LayerWeights._fields]
+    x = OneHot(weights[0].t()[ids])
     if cell == "lstm":
-        return lstm_cell(columns, (state[0], state[1]), None, *weights)
-    if cell == "gru":
-        return (gru_cell(columns, state[0], None, *weights),)
-    return (rnn_cell(columns, state[0], None, *weights, ACTIVATIONS["tanh"]),)
+        return lstm_cell(x, (state[0], state[1]), *weights)
+    return ((gru_cell if cell == "gru" else rnn_cell)(x, state[0], *weights),)
 
 
 def zoneout_network(cell: str, rates: tuple[float, ...]) -> CharLM:

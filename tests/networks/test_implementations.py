@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ from torch.testing import assert_close
 import charlm
 from charlm.errors import ConfigError
 from charlm.kernels import library
-from charlm.kernels.library import INSTRUCTION_SETS, Kernels, load_kernels, load_kernels_for
+from charlm.kernels.library import INSTRUCTION_SETS, Kernels, describe_kernels, load_kernels, load_kernels_for
+from charlm.networks import native
 from charlm.networks.building import build_model
-from charlm.networks.implementations import choose_implementation, describe_kernels
+from charlm.networks.implementations import choose_implementation
 from charlm.networks.native import NativeStack
+from charlm.networks.torch_nn import TorchStack
 from charlm.runs.checkpoints import load_checkpoint, restore_model
 from charlm.runs.run import Run
 from charlm.settings.model import ModelSettings
@@ -45,7 +49,7 @@ def test_a_processor_they_are_written_for_has_the_kernels() -> None:
 def num_calls() -> int:
     kernels = load_kernels()
     assert isinstance(kernels, Kernels)
-    return kernels.num_calls
+    return kernels.num_calls()
 
 
 @has_kernels
@@ -77,6 +81,41 @@ def test_only_a_single_step_without_gradients_is_left_to_our_cells(cell: str) ->
         with mode():
             network.read(torch.zeros(T, 3, dtype=torch.long), network.initial_state(3))
         assert num_calls() - before == expected
+
+
+@has_kernels
+def test_few_calls_lie_between_a_training_step_and_the_kernels(
+    monkeypatch: pytest.MonkeyPatch, tiny_settings: MakeSettings, tmp_path: Path
+) -> None:
+    kernels = load_kernels()
+    assert isinstance(kernels, Kernels)
+    ours = str(Path(charlm.__file__).parent)
+    paths: dict[str, set[tuple[str, ...]]] = {}
+
+    def watched(name: str) -> Callable[..., int]:
+        def call(*arguments: Any) -> int:
+            frames = traceback.extract_stack()[:-1]
+            while frames and frames[0].name != "take_step":
+                caller = frames.pop(0)
+            # Not where steps are tried out; and torch's own calls on the way back are not ours to spare.
+            if frames and caller.filename.endswith("loop.py"):
+                path = [frame.name for frame in frames if "forward" in name or frame.filename.startswith(ours)]
+                paths.setdefault(name, set()).add(("the loop", *path, "the kernels"))
+            return getattr(kernels, name)(*arguments)
+
+        return call
+
+    names = ("forward", "backward", "linear_forward", "linear_backward")
+    spies = replace(kernels, **{name: watched(name) for name in names})
+    monkeypatch.setattr(native, "load_kernels", lambda: spies)
+    settings = tiny_settings("model.implementation=native", "model.num_layers=2", "train.max_steps=1")
+    charlm.train(settings, name="run", runs_dir=tmp_path)
+    assert paths == {
+        "forward": {("the loop", "take_step", "read_window", "run", "apply", "forward", "the kernels")},
+        "linear_forward": {("the loop", "take_step", "read_window", "decode", "apply", "forward", "the kernels")},
+        "backward": {("the loop", "take_step", "backward", "the kernels")},
+        "linear_backward": {("the loop", "take_step", "backward", "the kernels")},
+    }
 
 
 @has_kernels
@@ -196,7 +235,7 @@ def test_a_model_trained_with_kernels_writes_and_is_measured_without(
         load_kernels.cache_clear()
         other_text, other_bits, other_type = results(run)
     load_kernels.cache_clear()
-    assert (native_type, other_type) == (NativeStack, torch.nn.LSTM)
+    assert (native_type, other_type) == (NativeStack, TorchStack)
     assert other_text == text
     assert other_bits == pytest.approx(bits, abs=1e-5)
 

@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.nn.functional import layer_norm, linear
 from torch.testing import assert_close
 
+from charlm.networks.affine import OneHot, Vectors
 from charlm.networks.building import build_model
-from charlm.networks.cells import ACTIVATIONS, Norms, gru_cell, lstm_cell, rnn_cell
+from charlm.networks.cells import ACTIVATIONS
 from charlm.networks.language_model import CharLM
+from charlm.networks.variants import layer_norm_gru_cell, layer_norm_lstm_cell, layer_norm_rnn_cell
 from charlm.settings.model import ModelSettings
 
 B, E, H, V, T = 3, 5, 4, 6, 5
@@ -39,13 +41,15 @@ def draw_cell(cell: str, seed: int = 0) -> tuple[list[Tensor], list[Tensor]]:
     return drawn[:4], drawn[4:]
 
 
-def advance(cell: str, x: Tensor, h: Tensor, c: Tensor, weights: list[Any], norms: list[Tensor]) -> tuple[Tensor, ...]:
+def advance(
+    cell: str, x: Vectors, h: Tensor, c: Tensor, weights: list[Tensor], norms: list[Tensor]
+) -> tuple[Tensor, ...]:
     """Run one of our cells; rnn and gru have no c."""
     if cell == "lstm":
-        return lstm_cell(x, (h, c), *weights, Norms(*norms))
+        return layer_norm_lstm_cell(x, (h, c), *weights, *norms)
     if cell == "gru":
-        return (gru_cell(x, h, *weights, norms=Norms(*norms)),)
-    return (rnn_cell(x, h, *weights, ACTIVATIONS[cell.removeprefix("rnn ")], Norms(*norms)),)
+        return (layer_norm_gru_cell(x, h, *weights, *norms),)
+    return (layer_norm_rnn_cell(x, h, *weights, *norms, ACTIVATIONS[cell.removeprefix("rnn ")]),)
 
 
 # The equations.
@@ -169,7 +173,7 @@ def test_a_looked_up_column_is_normalised_as_the_product_with_a_one_hot(cell: st
     weights, norms = draw_cell(cell)
     h, c = draw((B, H), (B, H), seed=1)
     ids = torch.tensor([4, 0, 4])
-    looked_up = advance(cell, weights[0].t()[ids], h, c, [None, *weights[1:]], norms)
+    looked_up = advance(cell, OneHot(weights[0].t()[ids]), h, c, weights, norms)
     product = advance(cell, torch.eye(E, dtype=torch.float64)[ids], h, c, weights, norms)
     assert_close(looked_up, product, rtol=1e-13, atol=1e-14)
 

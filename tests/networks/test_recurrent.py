@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from charlm.errors import ConfigError
-from charlm.networks import implementations
+from charlm.networks import native, torch_nn
 from charlm.networks.building import build_model
 from charlm.networks.implementations import choose_implementation
 from charlm.networks.language_model import CharLM
@@ -170,17 +171,35 @@ def test_the_spy_on_products_sees_one_with_the_size_of_the_input() -> None:
 @pytest.mark.parametrize("name", ["gru", "lstm"])
 def test_torch_runs_torch_nn_and_reference_does_not(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    fused = getattr(torch._VF, name)  # type: ignore[attr-defined]
+    fused = torch_nn.FUNCTIONS[name.upper()]
 
     def spy(*args: Any) -> Any:
         calls.append(name)
         return fused(*args)
 
-    monkeypatch.setattr(torch._VF, name, spy)  # type: ignore[attr-defined]
+    monkeypatch.setitem(torch_nn.FUNCTIONS, name.upper(), spy)
     for implementation, expected in (("reference", []), ("torch", [name])):
         network = build(name, implementation)
         network(draw_ids(0), network.initial_state(B))
         assert calls == expected
+
+
+def test_with_gradients_torch_is_always_in_training_mode_as_cudnn_asks_and_drops_in_training_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    modes: list[tuple[float, bool]] = []
+    lstm = torch_nn.FUNCTIONS["LSTM"]
+
+    def spy(*arguments: Any) -> Any:
+        modes.append(arguments[5:7])
+        return lstm(*arguments)
+
+    monkeypatch.setitem(torch_nn.FUNCTIONS, "LSTM", spy)
+    network = build("lstm", "torch", num_layers=2, dropout=0.5)
+    for is_training, has_gradients in product((True, False), repeat=2):
+        with torch.set_grad_enabled(has_gradients):
+            network.train(is_training).read(draw_ids(0), network.initial_state(B))
+    assert modes == [(0.5, True), (0.5, True), (0.0, True), (0.0, False)]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +214,7 @@ def test_torch_refuses_by_name_what_torch_nn_does_not_have(name: str, named: str
 def test_auto_without_kernels_takes_reference_for_what_torch_nn_does_not_have(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(implementations, "load_kernels", lambda: "there are no kernels")
+    monkeypatch.setattr(native, "load_kernels", lambda: "there are no kernels")
     assert choose_implementation(settings_of(name, implementation="auto")) == "reference"
     auto, ours = build(name, "auto", num_layers=2), build(name, "reference", num_layers=2)
     ids = draw_ids(0)

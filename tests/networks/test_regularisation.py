@@ -13,11 +13,11 @@ from torch.nn.functional import one_hot
 from torch.testing import assert_close
 
 from charlm.errors import ConfigError
-from charlm.evaluation.reading import evaluate
+from charlm.evaluation.reading import measure_text
 from charlm.generation.filters import Filters
 from charlm.generation.native_writer import is_native
 from charlm.generation.sampling import sample_text, sample_texts
-from charlm.networks import implementations
+from charlm.networks import native
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network, build_model, num_parameters, parameter_shapes
 from charlm.networks.implementations import choose_implementation
@@ -148,7 +148,7 @@ def test_each_implementation_trains_and_evaluates_as_the_reference(
         assert torch.equal(draws, expected_draws)
         if num_layers < 3:
             continue
-        figures = [evaluate(network.eval(), text, chunk_chars=4) for network in networks]
+        figures = [measure_text(network.eval(), text, chunk_chars=4) for network in networks]
         for part in ("main", "backward", "cloze"):
             ours, theirs = (getattr(figure, part) for figure in figures)
             assert (ours is None) == (theirs is None) == (direction == "forward" and part != "main")
@@ -213,9 +213,9 @@ def test_an_implementation_that_cannot_is_refused_by_name(feature: str, directio
 def test_auto_takes_a_faster_twin_for_all_the_others(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = settings_of("lstm", FEATURES[feature], num_layers=2)
     assert choose_implementation(model, "cuda") == "torch"
-    monkeypatch.setattr(implementations, "load_kernels", lambda: "there are no kernels")
+    monkeypatch.setattr(native, "load_kernels", lambda: "there are no kernels")
     assert choose_implementation(model) == "torch"
-    monkeypatch.setattr(implementations, "load_kernels", lambda: None)
+    monkeypatch.setattr(native, "load_kernels", lambda: None)
     assert choose_implementation(model) == "native"
 
 
@@ -257,7 +257,7 @@ def test_the_last_outputs_are_told_by_the_state(implementation: str, residual: b
     for name, num_layers in product(("gru", "lstm"), (1, 2, 3)):
         network = build(settings_of(name, feature, num_layers=num_layers, implementation=implementation))
         hidden, state = network.train(is_training).read(draw_ids(T), network.initial_state(B))
-        assert_close(last_outputs(network.shape, state), hidden[-1], rtol=1e-6, atol=1e-7)
+        assert_close(last_outputs(network.model, state), hidden[-1], rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("feature", [{}, {"residual": True}, {"learned_state": True}, FEATURES["all"]], ids=str)
@@ -328,9 +328,9 @@ def test_chunked_evaluation_equals_whole(name: str, implementation: str) -> None
     for direction in DIRECTIONS:
         feature = {**FEATURES["all"], **({"zoneout": 0.3, "layer_norm": True} if others else {})}
         network = build(settings_of(name, feature, num_layers=2, direction=direction, implementation=which))
-        whole = evaluate(network, text, chunk_chars=1000)
+        whole = measure_text(network, text, chunk_chars=1000)
         for chunk_chars in (1, 7, 29):
-            chunked = evaluate(network, text, chunk_chars=chunk_chars)
+            chunked = measure_text(network, text, chunk_chars=chunk_chars)
             for part in ("main", "backward", "cloze"):
                 if figure := getattr(whole, part):
                     close = 1e-6 if which == "native" else 1e-12

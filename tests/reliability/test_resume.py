@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from pairs import by_pairs
 
 from charlm.errors import RunError, StoppedError, TextError
 from charlm.library import train_reports
@@ -51,11 +52,16 @@ def tally(endurance: Any) -> Iterator[Counter[str]]:
 # The matrix.
 
 
-@pytest.mark.parametrize("where", ["inside", "end", "twice", "five times"])
-@pytest.mark.parametrize("accumulation", [1, 3])
-@pytest.mark.parametrize("dropout", [0, 0.3])
-@pytest.mark.parametrize("method", ["consecutive", "random"])
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize(
+    ("cell", "method", "dropout", "accumulation", "where"),
+    by_pairs(
+        ("rnn", "gru", "lstm"),
+        ("consecutive", "random"),
+        (0, 0.3),
+        (1, 3),
+        ("inside", "end", "twice", "five times"),
+    ),
+)
 def test_a_cut_run_is_the_uncut_run(
     laboratory: Any,
     endurance: Any,
@@ -125,6 +131,7 @@ SCHEDULES = [
     ("optimizer.schedule={method: plateau, patience: 1}", "optimizer.learning_rate=1e-30", "train.eval_every=1"),
 ]
 PERIODS = [
+    ("eval.baselines=true",),
     ("train.early_stopping=3", "optimizer.learning_rate=1e-30", "train.eval_every=4"),
     ("corpus.split=none",),
     ("corpus.split=none", "sample.every={epochs: 1}", "train.eval_every={epochs: 1}"),
@@ -171,7 +178,7 @@ def test_so_it_is_with_two_threads(laboratory: Any, set_threads: Callable[[int],
 
 
 # A small run that is cut everywhere: with scheduled and closing evaluations and samples.
-EVERYWHERE = ("train.max_steps=5", "train.eval_every=2", "sample.every=3", "sample.length=4")
+EVERYWHERE = ("eval.baselines=false", "train.max_steps=5", "train.eval_every=2", "sample.every=3", "sample.length=4")
 
 
 def test_a_request_to_stop_may_come_at_any_time_it_is_asked_for(laboratory: Any) -> None:

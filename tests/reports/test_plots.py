@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pairs import by_pairs
 from processes import run_code
 from typer.testing import Result as Outcome
 
@@ -475,9 +476,10 @@ def test_more_curves_than_can_be_told_apart_are_refused(tmp_path: Path) -> None:
     plot_curves(compare_results(results), tmp_path / "a.svg", by="step")
 
 
-@pytest.mark.parametrize("by", [("step",), ("step", "time"), AXES])
-@pytest.mark.parametrize("num_rows", [1, 3, 28])
-@pytest.mark.parametrize("name", ["a-run", "a-run-of-a-long-name" * 5])
+@pytest.mark.parametrize(
+    ("name", "num_rows", "by"),
+    by_pairs(("a-run", "a-run-of-a-long-name" * 5), (1, 3, 28), (("step",), ("step", "time"), AXES)),
+)
 def test_nothing_covers_anything_and_all_stands_within_the_picture(name: str, num_rows: int, by: Any) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

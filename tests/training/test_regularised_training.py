@@ -14,8 +14,8 @@ from torch.testing import assert_close
 
 from charlm.errors import ConfigError
 from charlm.evaluation.characters import score_characters
-from charlm.evaluation.gaps import score_gaps
-from charlm.evaluation.reading import evaluate
+from charlm.evaluation.gaps import measure_gaps
+from charlm.evaluation.reading import measure_text
 from charlm.generation.infill import fill_gap
 from charlm.generation.sampling import sample_text, writing_half
 from charlm.library import train
@@ -214,7 +214,7 @@ class Starts:
 
 
 USES: dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]] = {
-    "evaluation": (("forward", "backward"), lambda network: evaluate(network, IDS, chunk_chars=7)),
+    "evaluation": (("forward", "backward"), lambda network: measure_text(network, IDS, chunk_chars=7)),
     "scoring": (
         ("forward", "backward"),
         lambda network: list(score_characters(network, IDS, VOCABULARY, chunk_chars=7)),
@@ -225,7 +225,7 @@ USES: dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]] = {
     ),
     "gaps": (
         ("forward", "backward"),
-        lambda network: score_gaps(network, IDS, gap=2, every=9, passes=1, chains=1),
+        lambda network: measure_gaps(network, IDS, gap=2, every=9, passes=1, chains=1),
     ),
     "filling": (
         ("forward", "backward"),
@@ -275,16 +275,16 @@ def test_evaluation_equals_each_character_predicted_by_itself_from_the_learned_s
             both = forward.decoder.weight @ ahead + half.decoder.weight @ behind + network.both_bias
             nats["cloze"] += cost(both, t) if t > 0 else 0.0
             nats["backward"] += cost(half.decoder(behind), t) if t < 11 else 0.0
-    figures = evaluate(network, IDS[:12], chunk_chars=5)
+    figures = measure_text(network, IDS[:12], chunk_chars=5)
     for name, expected in nats.items():
         figure = getattr(figures, name)
         assert (figure is None) == (expected == 0.0)
         if figure:
             assert figure.nats == pytest.approx(expected, rel=1e-12)
     if direction != "bidirectional":
-        scores = score_characters(network, IDS[:12], VOCABULARY, is_backward=direction == "backward", chunk_chars=5)
+        scores = score_characters(network, IDS[:12], VOCABULARY, direction=direction, chunk_chars=5)
         text = IDS[:12][::-1] if direction == "backward" else IDS[:12]
-        read = evaluate(network, text).main.bits_per_char * 11
+        read = measure_text(network, text).main.bits_per_char * 11
         assert sum(score.bits or 0.0 for score in scores) == pytest.approx(read, rel=1e-9)
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import one_hot
 from torch.testing import assert_close
 
 from charlm.evaluation.figure import Figure
-from charlm.evaluation.reading import evaluate
+from charlm.evaluation.reading import measure_text
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
 from charlm.networks.recurrent import State
@@ -323,7 +323,7 @@ def test_evaluating_between_steps_changes_nothing_that_follows(dropout: float) -
         for step, window in enumerate(windows):
             outcomes.append(trainee.step(window, step=step).figures)
             if is_evaluating:
-                evaluate(trainee.network, text)
+                measure_text(trainee.network, text)
         results.append((outcomes, trainee.weights()))
     assert results[0][0] == results[1][0]
     assert_close(results[0][1], results[1][1], rtol=0, atol=0)

@@ -1,0 +1,44 @@
+"""W x + b, and its short way where x is one-hot: the product is a column of W, looked up and never multiplied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import embedding, linear
+
+
+@dataclass(frozen=True, slots=True)
+class OneHot:
+    """One-hot vectors, (B, V), known by the one product that is wanted of them.
+
+    Args:
+        product: W x, (B, rows), with the weight that they will be multiplied by.
+    """
+
+    product: Tensor
+
+
+# What a cell reads at one time step, (B, E).
+Vectors = Tensor | OneHot
+
+
+def look_up(ids: Tensor, weight: Tensor) -> list[OneHot]:
+    """Return the one-hot vectors that a window's ids stand for, one item for each time step.
+
+    Args:
+        ids: (T, B), int64, below V.
+        weight: W, (rows, V).
+    """
+    # One look-up for the whole window: each one has a gradient as large as W.
+    return [OneHot(product) for product in embedding(ids, weight.t()).unbind(0)]  # T of (B, rows)
+
+
+def multiply(x: Vectors, weight: Tensor) -> Tensor:
+    """Return W x, (B, rows), with the weight (rows, E)."""
+    return x.product if isinstance(x, OneHot) else linear(x, weight)
+
+
+def affine(x: Vectors, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return W x + b, (B, rows), with the weight (rows, E) and the bias (rows,)."""
+    return x.product + bias if isinstance(x, OneHot) else linear(x, weight, bias)

@@ -1,0 +1,17 @@
+"""From ids to what a network reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+
+def as_tensor(ids: npt.NDArray[np.integer[Any]], network: nn.Module) -> Tensor:
+    """Return ids, in the shape they have, as int64 on a network's device."""
+    device = next(network.parameters()).device
+    # Order C: torch takes no negative strides, which a text that is read from its end has.
+    return torch.from_numpy(ids.astype(np.int64, order="C")).to(device)
