@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
 
+from charlm.runs.records import Interruption
 from charlm.runs.writer import RunWriter
 from charlm.training.budget import ended_by
 from charlm.training.closing import close_run
@@ -129,8 +130,8 @@ class Milestones:
         """Save, and end without measuring: whoever stops a run does not want to wait."""
         if not self.saver.is_saved(position):
             self.saver.save(position)
-        record = {"stopped_by": word, "steps": position.progress.step}
-        return End(self.writer.run.path, word, record, self.experiment.first_prefix)
+        interruption = Interruption(stopped_by=word, steps=position.progress.step)
+        return End(self.writer.run.path, word, interruption, self.experiment.first_prefix)
 
     def _close(self, position: Position, stopped_by: str) -> Generator[TrainingEvent, None, NotANumber | None]:
         """Evaluate and write samples if the last step was not due for it, save, and measure the best checkpoint.
@@ -149,7 +150,7 @@ class Milestones:
             self.saver.save(position)
         if progress.step % self.sample_every != 0:
             yield self._write_samples(progress, is_closing=True)
-        record = close_run(
+        summary = close_run(
             self.experiment,
             self.writer.run,
             progress,
@@ -157,9 +158,9 @@ class Milestones:
             seconds=lambda: self.seconds,
             should_stop=self.should_stop,
         )
-        self.writer.record_metrics(record)
+        self.writer.record_metrics(summary)
         self.writer.flush()
-        yield End(self.writer.run.path, stopped_by, record, self.experiment.first_prefix)
+        yield End(self.writer.run.path, stopped_by, summary, self.experiment.first_prefix)
         return None
 
     def _evaluate(self, progress: Progress, *, is_closing: bool) -> Evaluation | NotANumber:

@@ -19,6 +19,7 @@ from pairs import by_pairs
 from charlm.errors import RunError, StoppedError, TextError
 from charlm.library import train_reports
 from charlm.runs.checkpoints import load_checkpoint
+from charlm.runs.facts import PartFacts
 from charlm.runs.run import Run
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.events import End, Evaluation, Samples, Start, Step
@@ -531,9 +532,9 @@ def test_parts_and_vocabulary_must_be_those_of_the_checkpoint(laboratory: Any) -
     with pytest.raises(RunError, match=r"the vocabulary has changed .*: 2 symbols then, .* now \(gone \['z'\], new "):
         check_same_text(run, replace(checkpoint, vocabulary=Vocabulary("az")), experiment)
     for part in ("train", "val", "test"):
-        split = {**checkpoint.state["split"], part: {"chars": 1, "sha256": "0"}}
+        split = replace(checkpoint.state.split, **{part: PartFacts(chars=1, sha256="0")})
         with pytest.raises(RunError, match=f"the {part} part of the corpus"):
-            check_same_text(run, replace(checkpoint, state={**checkpoint.state, "split": split}), experiment)
+            check_same_text(run, replace(checkpoint, state=replace(checkpoint.state, split=split)), experiment)
 
 
 # What bits depend on beside the settings.

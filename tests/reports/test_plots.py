@@ -276,8 +276,8 @@ def test_a_record_of_a_diverged_run_is_read_and_one_without_its_time_is_none(tmp
 
 def test_each_run_is_read_once(plot: Callable[..., tuple[Outcome, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
-    read = Run.metrics
-    monkeypatch.setattr(Run, "metrics", lambda run: (names.append(run.name), read(run))[1])
+    read = Run.history
+    monkeypatch.setattr(Run, "history", lambda run: (names.append(run.name), read(run))[1])
     assert plot("gru", "lstm-0")[0].exit_code == 0
     assert names == ["gru", "lstm-0"]
 
