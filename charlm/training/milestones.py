@@ -66,7 +66,13 @@ class Milestones:
         Raises:
             StorageError: where the last checkpoint cannot be saved.
         """
-        self.word = word = self.word or self.should_stop()
+        self.word = self.word or self.should_stop()
+        # A step's loss is of the weights before it: those after the last step are only seen here.
+        if self.word:
+            if not self.saver.is_saved(position) and not are_weights_finite(self.experiment):
+                return after_the_fact(position.progress)
+            yield self._stop(position, self.word)
+            return None
         step = position.progress.step
         is_scheduled = step % self.eval_every == 0 or step % self.sample_every == 0
         is_record_due = is_scheduled and position.recorded_until < step
@@ -74,14 +80,9 @@ class Milestones:
             position = replace(position, recorded_until=step)
         stopped_by = self._ended_by(position)
         is_save_due = not is_record_due and self.saver.is_due(position)
-        has_to_save = is_save_due or (word is not None and not self.saver.is_saved(position))
-        # A step's loss is of the weights before it: those after the last step are only seen here.
-        reads_weights = has_to_save or is_record_due or stopped_by is not None
+        reads_weights = is_record_due or is_save_due or stopped_by is not None
         if reads_weights and not are_weights_finite(self.experiment):
             return after_the_fact(position.progress)
-        if word:
-            yield self._stop(position, word)
-            return None
         try:
             if is_record_due:
                 recorded = yield from self._record(position)

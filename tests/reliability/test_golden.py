@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from charlm.runs.folder import Run
-from charlm.training.reports import Start
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 from typer.testing import Result
@@ -26,8 +24,10 @@ from charlm.library import evaluate, generate, open_run
 from charlm.runs.checkpoints import FILES, load_checkpoint
 from charlm.runs.durable import MANIFEST
 from charlm.runs.formats import FORMAT, migrate_state
-from charlm.settings.layers import load_run_settings, load_settings
+from charlm.runs.run import Run
+from charlm.settings.loading import load_run_settings, load_settings
 from charlm.settings.schema import Settings
+from charlm.training.events import Start
 from charlm.training.experiment import prepare
 from charlm.training.launch import train, train_reports
 from charlm.training.verification import verify_run
