@@ -18,7 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+# Read when torch is imported, which is later: idle threads sleep, and leave the cores to other tests.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 SERVER = Path(__file__).with_name("fork_server.py")
+# Only what hangs takes so long.
+TIMEOUT = 300.0
 MAX_LISTED = 60
 MAX_SHOWN_CHARS = 10_000
 
@@ -271,9 +276,9 @@ def start_code(code: str, *arguments: str | os.PathLike[str], is_cold: bool = Fa
     return _start({"code": code}, ["-c", code], arguments, is_cold, options)
 
 
-def run(*arguments: str | os.PathLike[str], is_cold: bool = False, **options: Any) -> Ended:
-    """Run `charlm` to its end."""
-    return finish(start(*arguments, is_cold=is_cold, **options))
+def run(*arguments: str | os.PathLike[str], timeout: float = TIMEOUT, **options: Any) -> Ended:
+    """Run `charlm` to its end; the options are those of `start`."""
+    return finish(start(*arguments, **options), timeout=timeout)
 
 
 def run_command(line: str, *more: str, **options: Any) -> Ended:
@@ -283,12 +288,12 @@ def run_command(line: str, *more: str, **options: Any) -> Ended:
     return run(*words[3:], *more, **options)
 
 
-def run_code(code: str, *arguments: str | os.PathLike[str], is_cold: bool = False, **options: Any) -> Ended:
-    """Run lines of Python to their end."""
-    return finish(start_code(code, *arguments, is_cold=is_cold, **options))
+def run_code(code: str, *arguments: str | os.PathLike[str], timeout: float = TIMEOUT, **options: Any) -> Ended:
+    """Run lines of Python to their end; the options are those of `start`."""
+    return finish(start_code(code, *arguments, **options), timeout=timeout)
 
 
-def finish(process: Process, *, timeout: float = 120) -> Ended:
+def finish(process: Process, *, timeout: float = TIMEOUT) -> Ended:
     """Wait for a process and return what became of it."""
     stdout, stderr = process.communicate(timeout=timeout)
     assert process.returncode is not None
@@ -297,6 +302,13 @@ def finish(process: Process, *, timeout: float = 120) -> Ended:
         if ran.process is process:
             ran.ended = ended
     return ended
+
+
+def wait_until_stopped(process: Process) -> None:
+    """Wait until a process that was sent SIGSTOP has stopped."""
+    command = ["ps", "-o", "stat=", "-p", str(process.pid)]
+    while not subprocess.run(command, capture_output=True, text=True, check=True).stdout.startswith("T"):
+        time.sleep(0.01)
 
 
 def _start(

@@ -56,28 +56,24 @@ class Measurement:
         pairs = zip(self.gflops, self.sgemm_gflops, strict=True)
         return median_range(tuple(gflops / sgemm for gflops, sgemm in pairs))
 
-    def as_record(self) -> dict[str, Any]:
+    def as_record(self) -> dict[str, object]:
         """Return a JSON object: medians with their units in the names, ratios with their spread."""
-        ratio, fraction = self.ratio, self.sgemm_fraction
-        record: dict[str, Any] = {"what": self.what, "cell": self.cell, "implementation": self.implementation}
-        if self.num_texts is not None:
-            record["num_texts"] = self.num_texts
-        record |= {
+        record: dict[str, object] = {
+            "what": self.what,
+            "cell": self.cell,
+            "implementation": self.implementation,
+            **({} if self.num_texts is None else {"num_texts": self.num_texts}),
             "baseline": self.baseline,
             f"baseline_{self.unit}": median_range(self.theirs).median,
             f"ours_{self.unit}": median_range(self.ours).median,
             "ratio_of": "memory" if self.unit == "bytes" else "speed",
-            "ratio": ratio.median,
-            "ratio_range": [ratio.low, ratio.high],
+            **self.ratio.as_record("ratio"),
             "rounds": len(self.ours),
         }
-        if fraction is not None:
-            record |= {
-                "ours_gflops": median_range(self.gflops).median,
-                "sgemm_gflops": median_range(self.sgemm_gflops).median,
-                "sgemm_fraction": fraction.median,
-                "sgemm_fraction_range": [fraction.low, fraction.high],
-            }
+        if fraction := self.sgemm_fraction:
+            record["ours_gflops"] = median_range(self.gflops).median
+            record["sgemm_gflops"] = median_range(self.sgemm_gflops).median
+            record |= fraction.as_record("sgemm_fraction")
         return record
 
 
@@ -89,15 +85,9 @@ class Sgemm:
     shape: ProductShape
     gflops: tuple[float, ...]
 
-    def as_record(self) -> dict[str, Any]:
+    def as_record(self) -> dict[str, object]:
         """Return a JSON object: the shape, the median and its spread."""
-        gflops = median_range(self.gflops)
-        return {
-            "cell": self.cell,
-            **asdict(self.shape),
-            "gflops": gflops.median,
-            "gflops_range": [gflops.low, gflops.high],
-        }
+        return {"cell": self.cell, **asdict(self.shape), **median_range(self.gflops).as_record("gflops")}
 
 
 @dataclass(frozen=True)
@@ -118,7 +108,7 @@ class Findings:
     sgemms: tuple[Sgemm, ...]
     comparisons: tuple[Measurement, ...]
 
-    def as_record(self) -> dict[str, Any]:
+    def as_record(self) -> dict[str, object]:
         """Return a JSON object: machine, sizes, sgemm, rows."""
         return {
             "machine": self.machine,

@@ -23,6 +23,10 @@ class MedianRange:
     low: float
     high: float
 
+    def as_record(self, name: str) -> dict[str, object]:
+        """Return the median under a name and the other two beside it, as JSON values."""
+        return {name: self.median, f"{name}_range": [self.low, self.high]}
+
 
 def median_range(values: tuple[float, ...]) -> MedianRange:
     """Summarise one value for each round."""

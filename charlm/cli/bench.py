@@ -18,23 +18,28 @@ if TYPE_CHECKING:
 Choice = TypeVar("Choice", bound=str)
 
 
-def bench(
-    what: Annotated[
-        list[str] | None,
-        typer.Option(help="layer, step, generation or memory; may be repeated.", metavar="WHAT", show_default="all"),
-    ] = None,
-    cell: Annotated[
-        list[str] | None,
-        typer.Option(help="rnn, gru or lstm; may be repeated.", metavar="CELL", show_default="all"),
-    ] = None,
-    implementation: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="native, torch or reference; may be repeated.",
-            metavar="NAME",
-            show_default="what auto can stand for here",
-        ),
-    ] = None,
+WhatOption = Annotated[
+    list[str] | None,
+    typer.Option(help="layer, step, generation or memory; may be repeated.", metavar="WHAT", show_default="all"),
+]
+CellOption = Annotated[
+    list[str] | None,
+    typer.Option(help="rnn, gru or lstm; may be repeated.", metavar="CELL", show_default="all"),
+]
+ImplementationOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="native, torch or reference; may be repeated.",
+        metavar="NAME",
+        show_default="what auto can stand for here",
+    ),
+]
+
+
+def bench_command(
+    what: WhatOption = None,
+    cell: CellOption = None,
+    implementation: ImplementationOption = None,
     hidden_size: Annotated[int, typer.Option(min=1)] = 256,
     num_layers: Annotated[int, typer.Option(min=1)] = 1,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from charlm.generation.filters import Filters
-    from charlm.library import Model
+    from charlm.library.models import Model
 
 DEFAULT_LENGTH = 200
 DEFAULT_PASSES = 20
@@ -31,36 +32,46 @@ MAX_LENGTH = 1_000_000_000
 MAX_WHOLE_LENGTH = 1_000_000
 MAX_SHOWN_NAME = 1_000
 MAX_PREFIX_BYTES = 10_000_000
+PrefixOption = Annotated[str | None, typer.Option(help="The text to write on from.")]
+PrefixFileOption = Annotated[
+    str | None, typer.Option(help="Read the prefix from a file, - for standard input.", metavar="FILE")
+]
+SuffixOption = Annotated[str | None, typer.Option(help="The text to write towards; with a prefix, a gap to fill.")]
+LengthOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=MAX_LENGTH, help="Characters written, at most; exactly so many in a gap.", show_default="200"
+    ),
+]
 PassesOption = Annotated[
     int | None, typer.Option("--passes", min=0, max=1_000_000, help="Gibbs passes over a gap.", show_default="20")
 ]
+TemperatureOption = Annotated[float, typer.Option(help="0 takes the likeliest character each time.")]
+TopKOption = Annotated[int | None, typer.Option(help="Draw from the K likeliest characters.")]
+TopPOption = Annotated[float | None, typer.Option(help="Draw from the likeliest that make up probability P.")]
+MinPOption = Annotated[float | None, typer.Option(help="Draw from those at least P times as likely as the likeliest.")]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the draws.")]
+NumSamplesOption = Annotated[int, typer.Option(min=1, max=1_000_000, help="How many texts.")]
+StopOption = Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")]
+StopAtNewlineOption = Annotated[bool, typer.Option("--stop-at-newline", help="End at the end of a line.")]
 
 
-def generate(
-    prefix: Annotated[str | None, typer.Option(help="The text to write on from.")] = None,
-    prefix_file: Annotated[
-        str | None, typer.Option(help="Read the prefix from a file, - for standard input.", metavar="FILE")
-    ] = None,
+def generate_command(
+    prefix: PrefixOption = None,
+    prefix_file: PrefixFileOption = None,
     run: RunOption = None,
     checkpoint: CheckpointOption = "best",
-    suffix: Annotated[str | None, typer.Option(help="The text to write towards; with a prefix, a gap to fill.")] = None,
-    length: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=MAX_LENGTH, help="Characters written, at most; exactly so many in a gap.", show_default="200"
-        ),
-    ] = None,
+    suffix: SuffixOption = None,
+    length: LengthOption = None,
     passes: PassesOption = None,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest character each time.")] = 0.8,
-    top_k: Annotated[int | None, typer.Option(help="Draw from the K likeliest characters.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest that make up probability P.")] = None,
-    min_p: Annotated[
-        float | None, typer.Option(help="Draw from those at least P times as likely as the likeliest.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the draws.")] = 0,
-    num_samples: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many texts.")] = 1,
-    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")] = None,
-    stop_at_newline: Annotated[bool, typer.Option("--stop-at-newline", help="End at the end of a line.")] = False,
+    temperature: TemperatureOption = 0.8,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    min_p: MinPOption = None,
+    seed: SeedOption = 0,
+    num_samples: NumSamplesOption = 1,
+    stop: StopOption = None,
+    stop_at_newline: StopAtNewlineOption = False,
     json_: JsonOption = False,
     device: DeviceOption = "auto",
     runs_dir: RunsDirOption = None,
@@ -82,18 +93,16 @@ def generate(
     _check(text, suffix, stops, length, passes)
     written = _length(length, is_streamed=is_streamed)
     from charlm.generation.filters import Filters
-    from charlm.library import generate as generate_texts
-    from charlm.library import open_run
+    from charlm.library import generate, open_run
 
     filters = Filters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device)
-    options: dict[str, Any] = {"filters": filters, "seed": seed, "length": written, "stops": stops}
     if is_streamed:
-        _stream(model, text or "", **options)
+        _stream(model, text or "", filters=filters, seed=seed, length=written, stops=stops)
         return
-    passes = DEFAULT_PASSES if passes is None else passes
-    texts = generate_texts(model, text, suffix=suffix, num_samples=num_samples, passes=passes, **options)
-    facts = {"run": model.run.name, "step": model.checkpoint.step, "seed": seed, "prefix": text, "suffix": suffix}
+    write = partial(generate, passes=DEFAULT_PASSES if passes is None else passes, num_samples=num_samples)
+    texts = write(model, text, suffix=suffix, filters=filters, seed=seed, length=written, stops=stops)
+    facts = {**model.subject.as_record(), "seed": seed, "prefix": text, "suffix": suffix}
     _print_whole(texts, facts, as_json=json_)
 
 
@@ -167,7 +176,7 @@ def _stream(model: Model, prefix: str, *, filters: Filters, seed: int, length: i
     sys.stdout.write("\n")
 
 
-def _print_whole(texts: Iterable[str], facts: Mapping[str, Any], *, as_json: bool) -> None:
+def _print_whole(texts: Iterable[str], facts: Mapping[str, object], *, as_json: bool) -> None:
     from charlm.console.terminal import print_json, shown_safely
 
     known = {key: value for key, value in facts.items() if value is not None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from charlm.cli.arguments import JsonOption, RunsDirOption
 from charlm.errors import CharlmError
 
 if TYPE_CHECKING:
+    from charlm.runs.overview import Overview
     from charlm.runs.run import Run
 
 
@@ -51,7 +52,7 @@ def info(
             show_run(found, overview)
 
 
-def _overviews(runs: Iterable[Run]) -> Iterator[dict[str, Any]]:
+def _overviews(runs: Iterable[Run]) -> Iterator[Overview]:
     """Yield what the table shows; a damaged run is named on standard error and does not hide the others."""
     for run in runs:
         try:

@@ -9,15 +9,15 @@ from typing import Annotated
 import typer
 
 from charlm import __version__
-from charlm.cli.bench import bench
+from charlm.cli.bench import bench_command
 from charlm.cli.compare import compare
 from charlm.cli.config import config_app
 from charlm.cli.corpus import corpus_app
-from charlm.cli.eval import evaluate
+from charlm.cli.eval import eval_command
 from charlm.cli.exits import clean_exit, clean_output
-from charlm.cli.generate import generate
+from charlm.cli.generate import generate_command
 from charlm.cli.info import info
-from charlm.cli.score import score
+from charlm.cli.score import score_command
 from charlm.cli.signals import Signals
 from charlm.cli.sweep import sweep
 from charlm.cli.train import train
@@ -33,13 +33,13 @@ app = typer.Typer(
 )
 app.command("train")(clean_exit(train))
 app.command("sweep")(clean_exit(sweep))
-app.command("generate")(clean_exit(generate))
-app.command("eval")(clean_exit(evaluate))
-app.command("score")(clean_exit(score))
+app.command("generate")(clean_exit(generate_command))
+app.command("eval")(clean_exit(eval_command))
+app.command("score")(clean_exit(score_command))
 app.command("info")(clean_exit(info))
 app.command("compare")(clean_exit(compare))
 app.command("verify")(clean_exit(verify))
-app.command("bench")(clean_exit(bench))
+app.command("bench")(clean_exit(bench_command))
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(config_app, name="config")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,32 +17,38 @@ from charlm.cli.arguments import (
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from charlm.evaluation.characters import ScoredCharacter
     from charlm.evaluation.lines import ScoredLine
-    from charlm.library import Model
+    from charlm.evaluation.subject import Subject
+
+TextArgument = Annotated[str | None, typer.Argument(help="The text; - reads standard input.")]
+FileOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Read the text from a file, - for standard input; may be repeated.", metavar="FILE"),
+]
+PerLineOption = Annotated[bool, typer.Option("--per-line", help="Tell of each line, in order.")]
+OddOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=1_000_000, help="Tell of the N oddest lines: most bits per character first."),
+]
+AloneOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--alone/--in-context",
+        help="Judge each line by itself, between two newlines, or as it stands in the text.",
+        show_default="alone with --odd, in context with --per-line",
+    ),
+]
 
 
-def score(
-    text: Annotated[str | None, typer.Argument(help="The text; - reads standard input.")] = None,
-    file: Annotated[
-        list[str] | None,
-        typer.Option(help="Read the text from a file, - for standard input; may be repeated.", metavar="FILE"),
-    ] = None,
-    per_line: Annotated[bool, typer.Option("--per-line", help="Tell of each line, in order.")] = False,
-    odd: Annotated[
-        int | None,
-        typer.Option(min=1, max=1_000_000, help="Tell of the N oddest lines: most bits per character first."),
-    ] = None,
-    alone: Annotated[
-        bool | None,
-        typer.Option(
-            "--alone/--in-context",
-            help="Judge each line by itself, between two newlines, or as it stands in the text.",
-            show_default="alone with --odd, in context with --per-line",
-        ),
-    ] = None,
+def score_command(
+    text: TextArgument = None,
+    file: FileOption = None,
+    per_line: PerLineOption = False,
+    odd: OddOption = None,
+    alone: AloneOption = None,
     run: RunOption = None,
     checkpoint: CheckpointOption = "best",
     json_: JsonOption = False,
@@ -66,24 +72,19 @@ def score(
     choice = read_checkpoint_choice(checkpoint)
     from charlm.console.evaluation import evaluation_progress
     from charlm.console.surprise import show_characters, show_lines
-    from charlm.console.terminal import print_json
-    from charlm.library import open_run, score_lines
-    from charlm.library import score as score_characters
+    from charlm.library import open_run, score, score_lines
 
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device)
-    source: dict[str, Any] = {"files": files} if files else {"text": text}
+    text, subject, has_cloze = None if files else text, model.subject, model.direction == "bidirectional"
     if has_lines:
         with evaluation_progress() as report:
-            scored = score_lines(model, **source, odd=odd, alone=alone, report=report)
+            lines = score_lines(model, text, files=files, odd=odd, alone=alone, report=report)
+        show = _print_json if json_ else show_lines
+        show(subject, lines, has_cloze=has_cloze)
     else:
-        scored = score_characters(model, **source)
-    records = _records(scored, model)
-    if json_:
-        for record in records:
-            print_json(record)
-        return
-    heading = {"run": model.run.name, "step": model.checkpoint.step, "warning": model.warning}
-    show_lines(heading, records) if has_lines else show_characters(heading, records)
+        characters = score(model, text, files=files)
+        show = _print_json if json_ else show_characters
+        show(subject, characters, has_cloze=has_cloze)
 
 
 def _files(text: str | None, files: list[str]) -> list[str]:
@@ -104,10 +105,9 @@ def _has_lines(per_line: bool, odd: int | None, alone: bool | None) -> bool:
     return has_lines
 
 
-def _records(scored: Iterable[ScoredCharacter | ScoredLine], model: Model) -> Iterator[dict[str, Any]]:
-    """Yield what is told of each: cloze figures of bidirectional models alone, a leaky model's warning with each."""
-    has_cloze = model.direction == "bidirectional"
-    warning = {"warning": model.warning} if model.warning else {}
+def _print_json(subject: Subject, scored: Iterable[ScoredCharacter | ScoredLine], *, has_cloze: bool) -> None:
+    """Print an object for each: cloze figures of bidirectional models alone, a leaky model's warning with each."""
+    from charlm.console.terminal import print_json
+
     for each in scored:
-        record = each.as_record()
-        yield {key: value for key, value in record.items() if has_cloze or not key.startswith("cloze")} | warning
+        print_json(each.as_record(has_cloze=has_cloze) | subject.warning_record())

@@ -13,32 +13,37 @@ import typer
 
 from charlm.cli.arguments import ConfigOption, JsonOption, RunsDirOption, SetOption
 from charlm.cli.signals import Signals
-from charlm.errors import STOP_CODES, ConfigError, StoppedError, printable
+from charlm.errors import ConfigError, StoppedError, printable
 
 if TYPE_CHECKING:
     from charlm.settings.schema import Settings
     from charlm.training.events import End
 
 
+CorpusOption = Annotated[
+    list[str] | None,
+    typer.Option(help="A text file, a folder of .txt files, or - for standard input; may be repeated."),
+]
+ResumeOption = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Go on with the run, or start it if there is none; without --run the newest unfinished."
+    ),
+]
+SeedsOption = Annotated[
+    int | None,
+    typer.Option(min=2, max=1000, help="Train from so many seeds side by side, a sweep; tell mean and deviation."),
+]
+
+
 def train(
     context: typer.Context,
     config: ConfigOption = None,
-    corpus: Annotated[
-        list[str] | None,
-        typer.Option(help="A text file, a folder of .txt files, or - for standard input; may be repeated."),
-    ] = None,
+    corpus: CorpusOption = None,
     set_: SetOption = None,
     run: Annotated[str | None, typer.Option(help="The run's name.", show_default="time and model")] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Go on with the run, or start it if there is none; without --run the newest unfinished."
-        ),
-    ] = False,
-    seeds: Annotated[
-        int | None,
-        typer.Option(min=2, max=1000, help="Train from so many seeds side by side, a sweep; tell mean and deviation."),
-    ] = None,
+    resume: ResumeOption = False,
+    seeds: SeedsOption = None,
     runs_dir: RunsDirOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but the closing summary.")] = False,
     json_: JsonOption = False,
@@ -117,24 +122,26 @@ def _settings(config: list[str], corpus: list[str], overrides: list[str]) -> Set
 
 
 def _close(end: End, *, runs_dir_given: bool, as_json: bool) -> None:
+    from charlm.console.summary import show_summary
     from charlm.console.terminal import print_json
-    from charlm.console.training import show_summary
+    from charlm.runs.records import Interruption
 
-    if end.stopped_by in STOP_CODES:
+    record = end.record
+    if isinstance(record, Interruption):
         folder = ["--runs-dir", str(end.run.parent)] if runs_dir_given else []
         command = shlex.join([*_program(), "train", "--resume", "--run", end.run.name, *folder])
         raise StoppedError(
-            f"stopped at step {end.record['steps']:,} and saved in {end.run}; go on with: {command}", end.stopped_by
+            f"stopped at step {record.steps:,} and saved in {end.run}; go on with: {command}", record.stopped_by
         )
     if as_json:
-        print_json(end.record)
-        return
-    show_summary(end.record, _next_command(end, runs_dir_given=runs_dir_given), end.run)
+        print_json(record)
+    else:
+        show_summary(record, _next_command(end, record.direction, runs_dir_given=runs_dir_given), end.run)
 
 
-def _next_command(end: End, *, runs_dir_given: bool) -> str:
+def _next_command(end: End, direction: str, *, runs_dir_given: bool) -> str:
     """Return a command that writes with the run's model."""
-    option = "--suffix" if end.record["direction"] == "backward" else "--prefix"
+    option = "--suffix" if direction == "backward" else "--prefix"
     run = str(end.run) if runs_dir_given else end.run.name
     return shlex.join([*_program(), "generate", "--run", run, option, end.prefix or "The "])
 

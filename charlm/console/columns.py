@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +13,7 @@ from charlm.evaluation.spread import Spread
 
 NOTHING = "-"
 GAP = 2
+MAX_WIDTH = 10_000
 
 
 def spread_text(values: Spread | None, digits: str) -> str:
@@ -39,6 +41,13 @@ def fitting(columns: Mapping[str, Sequence[str]], order: Iterable[str], width: i
         if title in columns and (total <= width or not kept):
             kept.add(title)
     return {title: cells for title, cells in columns.items() if title in kept}
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """Print a table; where no terminal ends the line, nothing of it is cut."""
+    if not console.is_terminal:
+        console.width = MAX_WIDTH
+    console.print(table)
 
 
 def column_table(

@@ -5,13 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.progress import Progress
 from rich.table import Table
 
 from charlm.console.terminal import console_for, is_live
 from charlm.errors import printable
+from charlm.evaluation.assessment import Assessment
+from charlm.evaluation.dynamic import DynamicFigure
+from charlm.evaluation.figure import Figure
+from charlm.evaluation.gaps import GapScore
+from charlm.evaluation.intervals import in_bits
+from charlm.evaluation.novelty import Novelty
+from charlm.evaluation.subject import Subject
 
 MAX_STRETCH = 300
 NO_BETTER = "a table of 5-grams predicts this text as well or better: train longer, or a larger model"
@@ -36,92 +42,78 @@ def evaluation_progress(name: str = "reading") -> Generator[Callable[[int, int],
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def show_figures(record: Mapping[str, Any]) -> None:
+def show_figures(subject: Subject, text: str, measured: Assessment) -> None:
     """Print what `charlm eval` measured, in all its units."""
+    figures, interval = measured.figures, in_bits(measured.interval)
+    main = figures.main
     rows = [
-        ("perplexity", f"{record['perplexity']:.2f}"),
-        ("bits per character", f"{record['bpc']:.3f}"),
-        ("bits per byte", f"{record['bits_per_byte']:.3f}"),
-        ("nats per character", f"{record['nats_per_char']:.4f}"),
-        ("characters", f"{record['chars']:,} predicted, {record['nats']:,.1f} nats in all"),
-        ("SHA-256 of the text", record["sha256"]),
+        ("perplexity", f"{main.perplexity:.2f}"),
+        ("bits per character", f"{main.bits_per_char:.3f}"),
+        *([("95 % interval", interval_text(interval))] if interval else []),
+        ("bits per byte", f"{measured.bits_per_byte:.3f}"),
+        ("nats per character", f"{main.nats_per_char:.4f}"),
+        ("characters", f"{main.num_predicted:,} predicted, {main.nats:,.1f} nats in all"),
+        ("SHA-256 of the text", measured.sha256),
     ]
-    if record["bpc_interval"]:
-        rows.insert(2, ("95 % interval", interval_text(record["bpc_interval"])))
-    if "cloze_bpc" in record:
-        rows += [
-            (
-                "backward",
-                f"perplexity {record['backward_perplexity']:.2f}, {record['backward_bpc']:.3f} bits per character",
-            ),
-            ("cloze", f"{record['cloze_bpc']:.3f} bits per character, each from both its sides; no perplexity"),
-        ]
-    if record["baselines"]:
-        rows.append(("beside it", baselines_text(record["baselines"])))
-    if record["beats_5gram"] is False:
+    if figures.backward and figures.cloze:
+        cloze = f"{figures.cloze.bits_per_char:.3f} bits per character, each from both its sides; no perplexity"
+        rows += [("backward", _figure_text(figures.backward)), ("cloze", cloze)]
+    if measured.baselines:
+        rows.append(("beside it", baselines_text(measured.baselines)))
+    if measured.beats_ngrams is False:
         rows.append(("warning", NO_BETTER))
-    if "warning" in record:
-        rows.append(("warning", record["warning"]))
-    _show_rows(record, rows)
+    _show_rows(subject, text, [*rows, *_warning(subject)])
 
 
-def show_gaps(record: Mapping[str, Any]) -> None:
+def show_gaps(subject: Subject, text: str, score: GapScore) -> None:
     """Print what gap filling costs, from the left side alone and from both."""
     rows = [
-        ("gaps", f"{record['num_gaps']:,} of {record['gap']} characters in every {record['every']}"),
-        ("forward only", f"{record['forward_bits']:.3f} bits for each gap character"),
-        ("both sides", f"{record['both_bits']:.3f} bits for each gap character, {100 * record['saving']:.1f} % fewer"),
+        ("gaps", f"{score.num_gaps:,} of {score.gap} characters in every {score.every}"),
+        ("forward only", f"{score.forward_bits:.3f} bits for each gap character"),
+        ("both sides", f"{score.both_bits:.3f} bits for each gap character, {100 * score.saving:.1f} % fewer"),
     ]
-    _show_rows(record, rows)
+    _show_rows(subject, text, rows)
 
 
-def show_dynamic(record: Mapping[str, Any]) -> None:
+def show_dynamic(subject: Subject, text: str, measured: Assessment, learned: DynamicFigure) -> None:
     """Print a model's figure, and that of the model as it goes on learning, each under its name."""
-    static, dynamic = record["static"], record["dynamic"]
+    static, dynamic, adaptation = measured.figures.main, learned.figure, learned.adaptation
+    intervals = {"static": in_bits(measured.interval), "dynamic": in_bits(learned.interval)}
     rows = [
         ("static", _figure_text(static)),
-        ("dynamic", f"{_figure_text(dynamic)}, {_saving_text(record['saving'])}"),
-        ("characters", f"{static['chars']:,} predicted, {static['nats']:,.1f} and {dynamic['nats']:,.1f} nats in all"),
-        ("SHA-256 of the text", static["sha256"]),
+        ("dynamic", f"{_figure_text(dynamic)}, {_saving_text(learned.saving(static))}"),
+        ("characters", f"{static.num_predicted:,} predicted, {static.nats:,.1f} and {dynamic.nats:,.1f} nats in all"),
+        *((f"95 %, {name}", interval_text(interval)) for name, interval in intervals.items() if interval),
+        ("SHA-256 of the text", measured.sha256),
         (
             "learning",
-            f"rate {dynamic['learning_rate']:g}, decay {dynamic['decay']:g}, after every {dynamic['segment_chars']} "
-            f"character{'' if dynamic['segment_chars'] == 1 else 's'}",
+            f"rate {adaptation.learning_rate:g}, decay {adaptation.decay:g}, after every {adaptation.segment_chars} "
+            f"character{'' if adaptation.segment_chars == 1 else 's'}",
         ),
     ]
-    for name in ("static", "dynamic"):
-        if record[name]["bpc_interval"]:
-            rows.insert(-2, (f"95 %, {name}", interval_text(record[name]["bpc_interval"])))
-    if dynamic["tuned_chars"]:
-        itself = ", which is the text measured here" if dynamic["is_tuned_on_itself"] else ""
-        rows.append(("tuned on", f"{dynamic['tuned_chars']:,} characters of the validation part{itself}"))
-    if static["baselines"]:
-        rows.append(("beside them", baselines_text(static["baselines"])))
-    if static["beats_5gram"] is False:
+    if learned.tuned_chars:
+        itself = ", which is the text measured here" if learned.is_tuned_on_itself else ""
+        rows.append(("tuned on", f"{learned.tuned_chars:,} characters of the validation part{itself}"))
+    if measured.baselines:
+        rows.append(("beside them", baselines_text(measured.baselines)))
+    if measured.beats_ngrams is False:
         rows.append(("warning", f"static: {NO_BETTER}"))
-    _show_rows(record, rows)
+    _show_rows(subject, text, rows)
 
 
-def show_novelty(record: Mapping[str, Any]) -> None:
+def show_novelty(subject: Subject, text: str, found: Novelty, *, temperature: float, seed: int) -> None:
     """Print the longest stretch of a sample that is copied, and what shares are, beside a held-out text's."""
-    longest, other = record["longest"], record["held_out_longest"]
+    sample, held_out = found.sample, found.held_out
     rows = [
-        (
-            "sample",
-            f"{record['sample_chars']:,} characters, temperature {record['temperature']:g}, seed {record['seed']}",
-        ),
-        ("held-out text", f"{record['held_out_chars']:,} characters"),
-        ("longest copied", f"{longest['chars']:,} characters; of the held-out text, {other['chars']:,}"),
-        ("it reads", printable(longest["text"], MAX_STRETCH)),
+        ("sample", f"{sample.num_chars:,} characters, temperature {temperature:g}, seed {seed}"),
+        ("held-out text", f"{held_out.num_chars:,} characters"),
+        ("longest copied", f"{sample.longest:,} characters; of the held-out text, {held_out.longest:,}"),
+        ("it reads", printable(found.longest, MAX_STRETCH)),
     ]
-    if "warning" in record:
-        rows.append(("warning", record["warning"]))
-    _show_rows(record, rows)
+    _show_rows(subject, text, [*rows, *_warning(subject)])
     header = ("n", "of the sample's n-grams", "of the held-out text's")
-    _show_table(
-        "share that stands in the training part",
-        [header, *((f"{row['n']:,}", *map(_share_text, (row["sample"], row["held_out"]))) for row in record["ngrams"])],
-    )
+    shares = ((f"{n:,}", _share_text(share), _share_text(held_out.shares[n])) for n, share in sample.shares.items())
+    _show_table("share that stands in the training part", [header, *shares])
 
 
 def _show_table(title: str, rows: Sequence[Sequence[str]]) -> None:
@@ -140,8 +132,8 @@ def _show_table(title: str, rows: Sequence[Sequence[str]]) -> None:
     console.print(table)
 
 
-def _figure_text(record: Mapping[str, Any]) -> str:
-    return f"perplexity {record['perplexity']:.2f}, {record['bpc']:.3f} bits per character"
+def _figure_text(figure: Figure) -> str:
+    return f"perplexity {figure.perplexity:.2f}, {figure.bits_per_char:.3f} bits per character"
 
 
 def _saving_text(saving: float) -> str:
@@ -152,9 +144,13 @@ def _share_text(share: float | None) -> str:
     return "none so long" if share is None else f"{100 * share:.2f} %"
 
 
-def _show_rows(record: Mapping[str, Any], rows: Sequence[tuple[str, str]]) -> None:
+def _warning(subject: Subject) -> list[tuple[str, str]]:
+    return [("warning", subject.warning)] if subject.warning else []
+
+
+def _show_rows(subject: Subject, text: str, rows: Sequence[tuple[str, str]]) -> None:
     console = console_for(sys.stdout)
-    heading = f"run {record['run']}, step {record['step']:,}, {record['text']}"
+    heading = f"run {subject.run}, step {subject.step:,}, {text}"
     console.print(heading, style="bold" if is_live(sys.stdout) else None, markup=False)
     for name, value in rows:
         console.print(f"{name:<20}{value}", markup=False)

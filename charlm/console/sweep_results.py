@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from charlm.console.columns import NOTHING, column_table, fitting, spread_text
+from charlm.console.columns import NOTHING, column_table, fitting, print_whole, spread_text
 from charlm.console.terminal import console_for, is_live
 from charlm.errors import printable
 from charlm.reports.rows import value_text
@@ -14,7 +14,6 @@ from charlm.sweeps.output import BEST, RESULTS
 from charlm.sweeps.results import Configuration, Results, figure_names, varied_keys
 
 MAX_VALUE = 40
-MAX_WIDTH = 10_000
 BAR_WIDTH = 20
 TITLES = {"chars_per_second": "chars/s", "num_parameters": "parameters"}
 # What a front is of, in a word for the column that marks who stands on it.
@@ -36,10 +35,7 @@ def show_results(results: Results, folder: Path) -> None:
         )
     first = "green" if results.best else ""
     table = column_table(shown, texts=COUNTS[:1], styles=[first, *[""] * (len(results.configurations) - 1)])
-    if not on_terminal:
-        # No terminal ends the line, and nothing is cut.
-        console.width = MAX_WIDTH
-    console.print(table)
+    print_whole(console, table)
     if left_out := [title for title in columns if title not in shown]:
         console.print(f"no room for: {', '.join(left_out)}; {RESULTS} has all", markup=False)
     if any(value.deviation is not None for each in results.configurations for value in each.figures.values()):

@@ -32,6 +32,7 @@ from charlm.sweeps.events import (
     WorkerLost,
 )
 from charlm.sweeps.plan import Trial
+from charlm.sweeps.tasks import number_of
 
 MAX_ENDED = 10
 MAX_VALUE = 40
@@ -131,7 +132,7 @@ class SweepView:
         trial, outcome = report.trial, report.outcome
         self.running.pop(trial.name, None)
         rung = "" if outcome.rung is None else f"{outcome.rung:,}"
-        value = outcome.figures.get(self.metric)
+        value = number_of(outcome.figures, self.metric)
         is_best = value is not None and (self.best is None or self.sign * value < self.sign * self.best)
         self.best = value if is_best else self.best
         shown = outcome.status if value is None else f"{value:.4f}"
@@ -186,9 +187,7 @@ def _count_text(progress: SweepProgress) -> str:
 def _latest(run: Run, metric: str) -> str:
     """Return a running trial's last evaluation and its step; nothing before it has one."""
     with suppress(CharlmError, OSError):
-        evaluations = [
-            each for each in run.metrics() if each.get("kind") == "evaluation" and each.get(metric) is not None
-        ]
-        if evaluations:
-            return f"{evaluations[-1][metric]:.4f} at {evaluations[-1].get('step', 0):,}"
+        measured = [each for each in run.history().evaluations if each.get(metric) is not None]
+        if measured:
+            return f"{measured[-1][metric]:.4f} at {measured[-1].step:,}"
     return ""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.console import Console
+
+from charlm.runs.json_records import json_line
 
 
 class PlainConsole(Console):
@@ -30,9 +31,9 @@ def console_for(stream: TextIO) -> Console:
     return PlainConsole(file=stream, force_terminal=is_live(stream), highlight=False, soft_wrap=not is_live(stream))
 
 
-def print_json(record: Mapping[str, Any]) -> None:
+def print_json(record: Mapping[str, object]) -> None:
     """Print one JSON object on a line of standard output."""
-    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_line(record) + "\n")
 
 
 def shown_safely(text: str, stream: TextIO | None = None) -> str:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
-from rich.panel import Panel
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from charlm.console.evaluation import NO_BETTER, baselines_text, interval_text
 from charlm.console.terminal import console_for, is_live
 from charlm.evaluation.figure import Figures
 from charlm.networks.leaky import WARNING
@@ -73,7 +69,7 @@ class TrainingView:
 
     def _begin(self, report: Start) -> None:
         self.start = report
-        if report.facts["direction"] == "leaky":
+        if report.facts.direction == "leaky":
             self.warning = f"  ({WARNING})"
         for line in start_lines(report):
             self.console.print(line)
@@ -83,7 +79,7 @@ class TrainingView:
         self.progress.add_task("training", total=total, figures="")
 
     def _warn(self, sentence: str) -> None:
-        self.console.print(Text(f"warning: {visible(sentence)}", style="yellow"))
+        self.console.print(Text(f"warning: {one_line(sentence)}", style="yellow"))
 
     def _advance(self, report: Step) -> None:
         if not self.is_live or self.start is None:
@@ -123,7 +119,7 @@ class TrainingView:
             return
         table = Table(title=f"samples after step {report.step:,}", title_justify="left", show_header=False)
         for prefix, text in zip(report.prefixes, report.continuations, strict=True):
-            given, written = Text(visible(prefix), style="bold cyan"), Text(visible(text))
+            given, written = Text(one_line(prefix), style="bold cyan"), Text(one_line(text))
             table.add_row(written + given if report.is_backward else given + written)
         self.console.print(table)
         self.needs_header = True
@@ -139,23 +135,17 @@ class _TimeLeft(ProgressColumn):
 def start_lines(report: Start) -> list[str]:
     """Return what a run runs on, in two or three lines."""
     facts = report.facts
-    corpus = facts["corpus"] if isinstance(facts["corpus"], str) else ", ".join(facts["corpus"])
-    sizes = ", ".join(f"{name} {part['chars']:,}" for name, part in facts["split"].items())
+    sizes = ", ".join(f"{name} {part['chars']:,}" for name, part in dict(facts.split or {}).items())
+    # Only a run that computes on a CPU uses kernels, or does without them.
+    kernels = f" ({facts.machine.kernels})" if facts.implementation == "native" or facts.device == "cpu" else ""
     return [
-        f"corpus {escape(corpus)}: {facts['corpus_chars']:,} characters, {facts['vocab_size']:,} symbols; {sizes}; "
-        f"{facts['dropped_chars']:,} characters at window ends are left out of each epoch",
-        f"{facts['num_parameters']:,} parameters on {facts['device']}, CPU threads: {facts['threads']}, "
-        f"implementation {facts['implementation']}{_kernels(facts)}",
+        f"corpus {escape(facts.corpus_name)}: {facts.corpus_chars:,} characters, {facts.vocab_size:,} symbols; "
+        f"{sizes}; {facts.dropped_chars:,} characters at window ends are left out of each epoch",
+        f"{facts.num_parameters:,} parameters on {facts.device}, CPU threads: {facts.machine.threads}, "
+        f"implementation {facts.implementation}{kernels}",
         f"run {escape(str(report.run))}"
         + ("" if report.resumed_at is None else f", from step {report.resumed_at:,} on"),
     ]
-
-
-def _kernels(facts: Mapping[str, Any]) -> str:
-    """Say which kernels run, or why a CPU run does without them."""
-    if facts["implementation"] == "native" or facts["device"] == "cpu":
-        return f" ({facts['kernels']})"
-    return ""
 
 
 def evaluation_line(report: Evaluation) -> str:
@@ -224,78 +214,7 @@ def other_readouts(figures: Figures) -> str:
     return f", backward {figures.backward.bits_per_char:.3f} bpc, cloze {figures.cloze.bits_per_char:.3f} bpc"
 
 
-def visible(text: str) -> str:
+def one_line(text: str) -> str:
     """Return text on one line: line ends as a small sign, other control characters escaped."""
     shown = text.replace("\n", "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}")
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in shown)
-
-
-def show_summary(record: Mapping[str, Any], next_command: str, path: Path) -> None:
-    """Print the closing summary on standard output: a table on a terminal, plain lines elsewhere."""
-    console = console_for(sys.stdout)
-    rows = [*summary_rows(record), ("run", str(path))]
-    if not is_live(sys.stdout):
-        for name, value in [*rows, ("next", next_command)]:
-            console.print(f"{name}: {value}", markup=False)
-        return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in rows:
-        table.add_row(name, Text(value, style="bold" if "perplexity" in value else ""))
-    console.print(Panel(table, title="done", title_align="left", expand=False))
-    console.print(f"next: [bold]{escape(next_command)}[/bold]")
-
-
-def summary_rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the closing figures as (name, value) lines, each perplexity saying which text it is of."""
-    batches = "the last epoch's own batches" if record["epochs"] else "the batches of its unfinished first epoch"
-    rows = [("training", "every step was skipped")]
-    if record["train_bpc"] is not None:
-        rows = figure_rows(record, "train", "training", f"over {batches}")
-    for key, name in (("val", "validation"), ("test", "test")):
-        if record[f"{key}_bpc"] is not None:
-            rows += figure_rows(record, key, name, f"over all {record[f'{key}_chars']:,} predicted characters")
-            rows += standing_rows(record, key, name)
-    if "warning" in record:
-        rows.append(("warning", record["warning"]))
-    rows += [
-        (
-            "trained",
-            f"{record['steps']:,} steps, {record['epochs']:,} epochs, {record['seconds']:.0f} s; "
-            f"{record['chars_per_second']:,.0f} characters/s; ended by {record['stopped_by']}",
-        ),
-        ("best checkpoint", f"step {record['best_step']:,}"),
-    ]
-    return rows
-
-
-def standing_rows(record: Mapping[str, Any], key: str, name: str) -> list[tuple[str, str]]:
-    """Return what it takes to judge a part's figure: its units, interval and hash, and simpler models beside it."""
-    if f"{key}_bits_per_byte" not in record:
-        return []
-    interval, baselines = record.get(f"{key}_bpc_interval"), record.get(f"{key}_baselines")
-    parts = [
-        f"{record[f'{key}_nats_per_char']:.4f} nats per character",
-        f"{record[f'{key}_bits_per_byte']:.3f} bits per byte",
-        *([f"95 % interval {interval_text(interval)}"] if interval else []),
-        f"SHA-256 {record[f'{key}_sha256'][:12]}",
-    ]
-    rows = [(f"{name}, exactly", ", ".join(parts))]
-    if baselines:
-        rows.append((f"{name}, beside it", baselines_text(baselines)))
-    if record.get(f"{key}_beats_5gram") is False:
-        rows.append((f"{name}, warning", NO_BETTER))
-    return rows
-
-
-def figure_rows(record: Mapping[str, Any], key: str, name: str, text: str) -> list[tuple[str, str]]:
-    """Return the lines of one text's figures, three for a bidirectional model; only the real ones are perplexities."""
-    values = {rate.removeprefix(f"{key}_"): value for rate, value in record.items() if rate.startswith(f"{key}_")}
-    main = f"perplexity {values['perplexity']:.2f}, {values['bpc']:.3f} bits per character, {text}"
-    if "cloze_bpc" not in values:
-        return [(name, main)]
-    backward = f"perplexity {values['backward_perplexity']:.2f}, {values['backward_bpc']:.3f} bits per character"
-    cloze = (
-        f"{values['cloze_bpc']:.3f} bits per character, pseudo-perplexity {values['cloze_pseudo_perplexity']:.2f} "
-        "(each character from both its sides)"
-    )
-    return [(f"{name}, forward", main), (f"{name}, backward", backward), (f"{name}, cloze", cloze)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from charlm.evaluation.baselines import Baselines, encoded
 from charlm.evaluation.figure import Figures, figures_record
-from charlm.evaluation.intervals import BlockSums
+from charlm.evaluation.intervals import BlockSums, in_bits
 from charlm.evaluation.reading import measure_text
 from charlm.networks.building import Network
 from charlm.text.splits import Part
@@ -49,7 +49,7 @@ class Assessment:
         """Return JSON values; each key begins with the prefix."""
         record: dict[str, object] = {
             "bits_per_byte": self.bits_per_byte,
-            "bpc_interval": self.interval and [nats / math.log(2) for nats in self.interval],
+            "bpc_interval": in_bits(self.interval),
             "sha256": self.sha256,
             "baselines": dict(self.baselines) or None,
             "beats_5gram": self.beats_ngrams,

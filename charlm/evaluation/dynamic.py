@@ -26,6 +26,7 @@ from torch.nn.functional import cross_entropy
 
 from charlm.errors import ConfigError, DivergedError
 from charlm.evaluation.figure import Figure, Figures, figures_record
+from charlm.evaluation.intervals import in_bits
 from charlm.evaluation.reading import Chunk, Costs, read_chunks, sum_nats
 from charlm.networks.language_model import CharLM
 from charlm.text.vocabulary import Ids
@@ -89,12 +90,16 @@ class DynamicFigure:
     tuned_chars: int
     is_tuned_on_itself: bool
 
+    def saving(self, static: Figure) -> float:
+        """Return the share of a figure's nats that learning saves; below 0 where it costs more."""
+        return 1 - self.figure.nats / static.nats
+
     def as_record(self) -> dict[str, object]:
         """Return JSON values."""
         return {
             "nats": self.figure.nats,
             **figures_record(Figures(self.figure)),
-            "bpc_interval": self.interval and [nats / math.log(2) for nats in self.interval],
+            "bpc_interval": in_bits(self.interval),
             **asdict(self.adaptation),
             "tuned_chars": self.tuned_chars,
             "is_tuned_on_itself": self.is_tuned_on_itself,

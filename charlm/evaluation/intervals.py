@@ -6,6 +6,8 @@ text are resampled instead (non-overlapping ones, Carlstein 1986), which keeps w
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -45,3 +47,8 @@ class BlockSums:
             means[number] = sums[chosen].sum() / sizes[chosen].sum()
         low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return float(low), float(high)
+
+
+def in_bits(interval: tuple[float, float] | None) -> list[float] | None:
+    """Return an interval in bits per character."""
+    return interval and [nats / math.log(2) for nats in interval]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charlm.errors import ConfigError, TextError
+from charlm.evaluation.subject import Subject
 from charlm.generation.sampling import CausalNetwork, writing_half
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network
@@ -36,6 +37,11 @@ class Model:
     def warning(self) -> str | None:
         """What must stand beside every figure of a leaky model; None for the others."""
         return WARNING if self.direction == "leaky" else None
+
+    @property
+    def subject(self) -> Subject:
+        """What is said of the model beside its figures."""
+        return Subject(self.run.name, self.checkpoint.step, self.warning)
 
     def encode(self, text: str, what: str) -> tuple[str, Ids]:
         """Return a text, cleaned as the corpus was, and its ids.

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from charlm.errors import CharlmError, ConfigError, RunError
 from charlm.reports.caveats import row_caveats, text_caveats
 from charlm.reports.rows import Row, group
 from charlm.reports.run_results import RunResult, names_of, read_result
+from charlm.runs.json_records import Json
 from charlm.runs.run import Run, find_run, runs_folder
 
 SEED = "train.seed"
@@ -37,7 +39,7 @@ class Comparison:
     warnings: tuple[str, ...]
     left_out: tuple[str, ...] = ()
 
-    def as_record(self) -> dict[str, Any]:
+    def as_record(self) -> Json:
         """Return a JSON object of `rows` and `warnings`."""
         return {"rows": [row.as_record() for row in self.rows], "warnings": [*self.left_out, *self.warnings]}
 
@@ -113,5 +115,5 @@ def _is_aside(key: str) -> bool:
     return any(f"{key}.".startswith(f"{aside}.") for aside in ASIDE)
 
 
-def _num_different(values: Iterable[Any]) -> int:
+def _num_different(values: Iterable[JsonValue]) -> int:
     return len({json.dumps(value) for value in values})

@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Any, cast
+
+from pydantic import JsonValue
 
 from charlm.errors import printable
 from charlm.evaluation.spread import Spread, spread
 from charlm.reports.run_results import FIGURES, RunResult, State
+from charlm.runs.json_records import Json, to_json
 
 MAX_VALUE = 60
 SEPARATORS = "-_. "
@@ -33,7 +35,7 @@ class Row:
     name: str
     results: tuple[RunResult, ...]
     repeats: tuple[str, ...]
-    settings: Mapping[str, Any]
+    settings: Mapping[str, JsonValue]
 
     @property
     def state(self) -> State:
@@ -66,17 +68,17 @@ class Row:
         """Return the minutes a run took; None where nothing has been evaluated."""
         return spread(each.minutes for each in self.results if each.minutes is not None)
 
-    def as_record(self) -> dict[str, Any]:
+    def as_record(self) -> Json:
         """Return a JSON object; a spread is one of mean, deviation and num_runs."""
         first = self.results[0]
-        record: dict[str, Any] = {
+        record: dict[str, object] = {
             "name": self.name,
             "runs": [result.name for result in self.results],
-            "repeats": list(self.repeats),
-            "seeds": list(self.seeds),
+            "repeats": self.repeats,
+            "seeds": self.seeds,
             "state": self.state,
             "steps": spread(result.steps for result in self.results),
-            "settings": dict(self.settings),
+            "settings": self.settings,
         }
         for figure in FIGURES:
             record[f"{figure}_nats_per_char"], record[f"{figure}_bpc"] = self.nats(figure), self.bits(figure)
@@ -88,9 +90,9 @@ class Row:
             "num_parameters": first.num_parameters,
             "chars_per_second": self.chars_per_second(),
             "minutes": self.minutes(),
-            "machines": list(self.machines),
+            "machines": self.machines,
         }
-        return {key: value.as_record() if isinstance(value, Spread) else value for key, value in record.items()}
+        return to_json(record)
 
 
 def group(results: Iterable[RunResult], keys: Sequence[str], *, by_machine: bool) -> list[Row]:
@@ -113,12 +115,12 @@ def group(results: Iterable[RunResult], keys: Sequence[str], *, by_machine: bool
     return [replace(row, name=_joined(row)) if not row.name or names.count(row.name) > 1 else row for row in rows]
 
 
-def value_text(value: Any, limit: int = MAX_VALUE) -> str:
+def value_text(value: JsonValue, limit: int = MAX_VALUE) -> str:
     """Return a setting as a person would write it in a configuration, its middle left out where it is long."""
     if isinstance(value, dict):
         return f"{value['epochs']} epochs"
     if isinstance(value, list):
-        return ", ".join(value_text(each, limit) for each in cast("list[Any]", value))
+        return ", ".join(value_text(each, limit) for each in value)
     return printable(value if isinstance(value, str) else json.dumps(value), limit)
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal
+
+from pydantic import JsonValue
 
 from charlm.errors import printable
 from charlm.networks.leaky import WARNING
+from charlm.runs.facts import Environment, PartFacts
+from charlm.runs.json_records import Json
 from charlm.runs.ownership import owner_of
+from charlm.runs.records import EvaluationLine, History, Rates
 from charlm.runs.run import Run
-from charlm.runs.untrusted import as_object
 from charlm.settings.loading import dotted_values
 from charlm.settings.schema import Settings
 
@@ -92,7 +96,7 @@ class RunResult:
 
     name: str
     seed: int
-    settings: Mapping[str, Any]
+    settings: Mapping[str, JsonValue]
     state: State
     steps: int
     figures: Mapping[str, Measured]
@@ -126,56 +130,49 @@ def read_result(run: Run, *, name: str) -> RunResult:
     Raises:
         CharlmError: where its configuration, environment or records are missing or damaged.
     """
-    settings, facts, records = run.settings(), run.environment(), run.metrics()
-    evaluations = [record for record in records if record.get("kind") == "evaluation"]
-    nothing: dict[str, Any] = {}
-    last = evaluations[-1] if evaluations else nothing
-    end = records[-1] if records and records[-1].get("kind") == "end" else nothing
+    settings, environment, history = run.settings(), run.environment(), run.history()
+    end, latest = history.summary, history.summary or history.latest
     is_running = owner_of(run.path) is not None
-    latest = end or last
-    seconds = latest.get("seconds")
-    hashes = {part: end.get(f"{part}_sha256") or _recorded_hash(facts, part) for part in ("val", "test")}
+    split = environment.split
+    val_sha256 = _hash(end.val if end else None, split.val if split else None)
+    test_sha256 = _hash(end.test if end else None, split.test if split else None)
     return RunResult(
         name=name,
         seed=settings.train.seed,
         settings=_values(settings),
         state="running" if is_running else "finished" if end else "unfinished",
-        steps=latest.get("steps") or latest.get("step") or 0,
-        figures=dict(_figures(evaluations, end, hashes)),
-        num_parameters=facts["num_parameters"],
-        chars_per_second=latest.get("chars_per_second"),
-        minutes=None if seconds is None else seconds / 60,
-        machine=describe_machine(facts),
-        corpus_sha256=facts["corpus_sha256"],
-        val_sha256=hashes["val"],
-        test_sha256=hashes["test"],
+        steps=end.steps if end else history.latest.step if history.latest else 0,
+        figures=dict(_figures(history, val_sha256, test_sha256)),
+        num_parameters=environment.num_parameters,
+        chars_per_second=latest.chars_per_second if latest else None,
+        minutes=latest.seconds / 60 if latest else None,
+        machine=describe_machine(environment),
+        corpus_sha256=environment.corpus_sha256,
+        val_sha256=val_sha256,
+        test_sha256=test_sha256,
         is_leaky=settings.model.direction == "leaky",
-        train_sha256=_recorded_hash(facts, "train"),
-        readings=tuple(_readings(evaluations, as_object(as_object(facts.get("split")).get("val")).get("chars"))),
+        train_sha256=split.train.sha256 if split else None,
+        readings=tuple(_readings(history.evaluations, split.val if split else None)),
     )
 
 
-def describe_machine(facts: Mapping[str, Any]) -> str:
-    """Return the kind of machine in a few words: GPU or cores, the kernels' instruction set, the system.
-
-    Args:
-        facts: what environment.json holds, of which anything may be missing.
-    """
+def describe_machine(environment: Environment) -> str:
+    """Return the kind of machine in a few words: GPU or cores, the kernels' instruction set, the system."""
+    machine = environment.machine
     words: list[str] = []
-    cores, threads, gpus = facts.get("cores"), facts.get("threads"), facts.get("gpus")
-    if isinstance(gpus, list) and str(facts.get("device")).startswith("cuda"):
-        words += [str(gpu) for gpu in cast("list[Any]", gpus)[:1]]
-    elif type(cores) is int:
-        words.append(_counted(cores, "core"))
-        words += [_counted(threads, "thread")] if type(threads) is int and threads != cores else []
+    if machine.gpus is not None and (environment.device or "").startswith("cuda"):
+        words += machine.gpus[:1]
+    elif machine.cores is not None:
+        words.append(_counted(machine.cores, "core"))
+        words += [_counted(machine.threads, "thread")] if machine.threads not in (None, machine.cores) else []
     # Where there are no kernels, their place holds the reason, a sentence.
-    kernels = str(facts.get("kernels") or "").partition(",")[0]
+    kernels = (machine.kernels or "").partition(",")[0]
     has_kernels = bool(INSTRUCTION_SET.fullmatch(kernels))
-    system = str(facts.get("platform") or "")
+    system = machine.platform or ""
     architecture = ARCHITECTURE.search(system)
     words += [kernels] if has_kernels else [architecture[0]] if architecture else []
     words += [system.partition("-")[0]] if system else []
-    words += [str(facts["implementation"])] if facts.get("implementation") not in (None, "native") else []
+    words += [environment.implementation] if environment.implementation not in (None, "native") else []
     return printable(", ".join(words), MAX_NAME) if words else "unknown"
 
 
@@ -188,9 +185,9 @@ def names_of(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _values(settings: Settings) -> dict[str, Any]:
+def _values(settings: Settings) -> Json:
     """Return the settings by dotted key, `{epochs: 1}` as one value in the place that may hold a number of steps."""
-    values: dict[str, Any] = {}
+    values: Json = {}
     for key, value in dotted_values(settings).items():
         parent, _, name = key.rpartition(".")
         is_period = name == "epochs" and parent != "train"
@@ -198,54 +195,40 @@ def _values(settings: Settings) -> dict[str, Any]:
     return values
 
 
-def _readings(evaluations: Sequence[Mapping[str, Any]], val_chars: Any) -> Iterator[Reading]:
-    """Yield the evaluations that tell when they were.
-
-    Args:
-        evaluations: their records.
-        val_chars: characters of the validation part, of which the first is not predicted.
-    """
-    for record in evaluations:
-        step, chars_seen, seconds = (record.get(key) for key in ("step", "chars_seen", "seconds"))
-        if step is None or not all(value is not None and math.isfinite(value) for value in (chars_seen, seconds)):
-            continue
-        num_read = record.get("val_chars")
-        yield Reading(
-            step=step,
-            chars_seen=cast("float", chars_seen),
-            minutes=cast("float", seconds) / 60,
-            train_bpc=record.get("train_bpc"),
-            val_bpc=record.get("val_bpc"),
-            is_partial=num_read is not None and type(val_chars) is int and num_read + 1 < val_chars,
-        )
+def _readings(evaluations: Iterable[EvaluationLine], val_part: PartFacts | None) -> Iterator[Reading]:
+    """Yield the evaluations that tell when they were."""
+    for each in evaluations:
+        if math.isfinite(each.seconds):
+            yield Reading(
+                step=each.step,
+                chars_seen=each.chars_seen,
+                minutes=each.seconds / 60,
+                train_bpc=each.train.bpc if each.train else None,
+                val_bpc=each.val.bpc if each.val else None,
+                # The first character of a part is not predicted.
+                is_partial=each.val is not None and val_part is not None and each.val.chars + 1 < val_part.chars,
+            )
 
 
-def _figures(
-    evaluations: Sequence[Mapping[str, Any]], end: Mapping[str, Any], hashes: Mapping[str, str | None]
-) -> Iterator[tuple[str, Measured]]:
+def _figures(history: History, val_sha256: str | None, test_sha256: str | None) -> Iterator[tuple[str, Measured]]:
     """Yield each figure there is, under its name."""
-    measured = [figure for record in evaluations if (figure := _figure(record, "val", "bpc", hashes["val"]))]
-    if measured:
-        yield BEST_VAL, min(measured, key=lambda figure: figure.nats_per_char)
-    for part, whole, cloze in (("val", VAL, VAL_CLOZE), ("test", TEST, TEST_CLOZE)):
-        for name, rate in ((whole, "bpc"), (cloze, "cloze_bpc")):
-            if figure := _figure(end, part, rate, hashes[part]):
-                yield name, figure
+    if best := history.best:
+        yield BEST_VAL, Measured(best.nats, best.chars, val_sha256)
+    end = history.summary
+    for rates, whole, cloze, sha256 in (
+        (end.val if end else None, VAL, VAL_CLOZE, val_sha256),
+        (end.test if end else None, TEST, TEST_CLOZE, test_sha256),
+    ):
+        if rates:
+            yield whole, Measured(rates.nats, rates.chars, sha256)
+        if rates and rates.both_ways:
+            yield cloze, Measured(rates.both_ways.cloze_bpc * math.log(2), rates.chars, sha256)
 
 
-def _figure(record: Mapping[str, Any], part: str, rate: str, sha256: str | None) -> Measured | None:
-    bits, num_chars = record.get(f"{part}_{rate}"), record.get(f"{part}_chars")
-    if bits is None:
-        return None
-    # Of a run of an older charlm, and of cloze figures, there are the bits alone.
-    nats = record.get(f"{part}_nats_per_char") if rate == "bpc" else None
-    return Measured(bits * math.log(2) if nats is None else nats, num_chars and int(num_chars), sha256)
-
-
-def _recorded_hash(facts: Mapping[str, Any], part: str) -> str | None:
-    """Return the SHA-256 of a part of the corpus; None without it."""
-    sha256 = as_object(as_object(facts.get("split")).get(part)).get("sha256")
-    return sha256 if isinstance(sha256, str) else None
+def _hash(rates: Rates | None, part: PartFacts | None) -> str | None:
+    """Return the SHA-256 of a part of the corpus as it was when it was measured, else when the run began."""
+    measured = rates.standing.sha256 if rates and rates.standing else None
+    return measured or (part.sha256 if part else None)
 
 
 def _counted(number: int, noun: str) -> str:

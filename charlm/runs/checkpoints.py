@@ -7,18 +7,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor
 
 from charlm.errors import CharlmWarning, ConfigError, RunError
 from charlm.networks.building import Network, build_model
-from charlm.runs.durable import ASIDE, to_json, write_folder
-from charlm.runs.formats import migrate_state, wrong_key
+from charlm.runs.durable import ASIDE, write_folder
+from charlm.runs.facts import Fingerprint, SplitFacts
+from charlm.runs.formats import migrate_state
+from charlm.runs.json_records import (
+    Amount,
+    Count,
+    Flag,
+    Record,
+    Sha256,
+    Text,
+    as_object,
+    from_json,
+    from_json_or_none,
+    json_file,
+)
 from charlm.runs.run import Run
 from charlm.runs.tensors import MODEL_FILE, TRAINING_FILE, read_tensors, save_tensors
-from charlm.runs.untrusted import Folder, as_object, open_folder, parse_json
+from charlm.runs.untrusted import Folder, open_folder, parse_json
 from charlm.settings.layers import text_layer
 from charlm.settings.loading import check_layer, dump_settings
 from charlm.settings.schema import Settings
@@ -32,6 +46,40 @@ MAX_VOCABULARY_BYTES = 5 << 20
 Choice = Literal["best", "last"] | int
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CheckpointState(Record):
+    """What state.json holds: where the run stood, and on what.
+
+    Args:
+        val_nats_per_char: the validation figure of these weights, which decides which checkpoint is best; None where
+            the schedule asked for none.
+        progress: the counts, for the training loop to check.
+        recorded_until: the step until which evaluations and samples that were due have been recorded.
+        seconds: trained so far, evaluations included.
+        fingerprint: of what the run computes with; None of a format that did not tell, like all below.
+        corpus_sha256: of the text.
+        split: its parts.
+        step: optimiser steps taken.
+    """
+
+    val_nats_per_char: Amount | None
+    progress: Mapping[str, JsonValue]
+    recorded_until: Count
+    seconds: Amount
+    fingerprint: Fingerprint | None
+    corpus_sha256: Sha256 | None
+    split: SplitFacts | None
+    step: Count
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Symbols(Record):
+    """What vocabulary.json holds."""
+
+    characters: Text
+    has_unknown: Flag
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What one checkpoint holds.
@@ -42,7 +90,7 @@ class Checkpoint:
         vocabulary: its symbols.
         model: the network's parameters by name.
         training: optimiser moments and the carried state, by name; nothing of it is needed to write or evaluate.
-        state: counters and figures, JSON values; `val_nats_per_char` decides which checkpoint is best.
+        state: counters and figures.
     """
 
     step: int
@@ -50,7 +98,7 @@ class Checkpoint:
     vocabulary: Vocabulary
     model: Mapping[str, Tensor]
     training: Mapping[str, Tensor]
-    state: Mapping[str, Any]
+    state: CheckpointState
 
 
 def write_checkpoint(run: Run, checkpoint: Checkpoint) -> Path:
@@ -67,14 +115,14 @@ def write_checkpoint(run: Run, checkpoint: Checkpoint) -> Path:
         {
             MODEL_FILE: save_tensors(checkpoint.model),
             TRAINING_FILE: save_tensors(checkpoint.training),
-            "state.json": to_json({**checkpoint.state, "step": checkpoint.step}),
-            "vocabulary.json": to_json({"characters": vocabulary.characters, "has_unknown": vocabulary.has_unknown}),
+            "state.json": json_file({**checkpoint.state, "step": checkpoint.step}),
+            "vocabulary.json": json_file(Symbols(characters=vocabulary.characters, has_unknown=vocabulary.has_unknown)),
             "config.yaml": dump_settings(checkpoint.settings).encode("utf-8"),
         },
     )
     folder = open_folder(target, FILES)
     for name, entry in folder.entries.items():
-        folder.read(name, at_most=entry.num_bytes)
+        folder.read(name, at_most=entry.bytes)
     return target
 
 
@@ -127,10 +175,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
     settings = _read_settings(folder)
     vocabulary = _read_vocabulary(folder)
     state = _read_state(folder)
-    if path.name.removesuffix(ASIDE) != f"step-{state['step']:08d}":
-        raise RunError(f"{path} holds the checkpoint of step {state['step']}")
-    model, training = read_tensors(folder, settings, len(vocabulary), step=state["step"])
-    return Checkpoint(state["step"], settings, vocabulary, model, training, state)
+    if path.name.removesuffix(ASIDE) != f"step-{state.step:08d}":
+        raise RunError(f"{path} holds the checkpoint of step {state.step}")
+    model, training = read_tensors(folder, settings, len(vocabulary), step=state.step)
+    return Checkpoint(state.step, settings, vocabulary, model, training, state)
 
 
 def restore_model(checkpoint: Checkpoint, *, device: torch.device | str = "cpu") -> Network:
@@ -164,7 +212,7 @@ def _by_figure(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     unknown: list[Path] = []
     for path in paths:
         try:
-            figure = _read_state(open_folder(path, FILES))["val_nats_per_char"]
+            figure = _read_state(open_folder(path, FILES)).val_nats_per_char
         except RunError:
             unknown.append(path)
             continue
@@ -189,10 +237,11 @@ def _read_settings(folder: Folder) -> Settings:
 
 def _read_vocabulary(folder: Folder) -> Vocabulary:
     path = folder.path / "vocabulary.json"
-    symbols = as_object(parse_json(folder.read("vocabulary.json", at_most=MAX_VOCABULARY_BYTES), path))
-    characters, has_unknown = symbols.get("characters"), symbols.get("has_unknown")
-    if not isinstance(characters, str) or not isinstance(has_unknown, bool):
+    content = folder.read("vocabulary.json", at_most=MAX_VOCABULARY_BYTES)
+    symbols = from_json_or_none(Symbols, parse_json(content, path))
+    if symbols is None:
         raise RunError(f"{path} is not a vocabulary")
+    characters, has_unknown = symbols.characters, symbols.has_unknown
     if any(first >= second for first, second in pairwise(characters)) or len(characters) + has_unknown < 2:
         raise RunError(f"{path} is not a vocabulary: its characters must be two or more, each once and in order")
     if any("\ud800" <= character <= "\udfff" for character in characters):
@@ -200,13 +249,10 @@ def _read_vocabulary(folder: Folder) -> Vocabulary:
     return Vocabulary(characters, has_unknown)
 
 
-def _read_state(folder: Folder) -> Mapping[str, Any]:
+def _read_state(folder: Folder) -> CheckpointState:
     path = folder.path / "state.json"
     state = as_object(parse_json(folder.read("state.json", at_most=MAX_STATE_BYTES), path))
     try:
-        state = migrate_state(state, folder.format)
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{path} is not a checkpoint's state of format {folder.format}: {error} is missing") from error
-    if key := wrong_key(state):
-        raise RunError(f"{path} is not a checkpoint's state: its {key} is not what it should be")
-    return state
+        return from_json(CheckpointState, migrate_state(state, folder.format))
+    except ValueError as error:
+        raise RunError(f"{path} is not a checkpoint's state: {error}") from error

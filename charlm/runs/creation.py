@@ -5,15 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from charlm.errors import ConfigError, RunInUseError, StorageError
-from charlm.runs.durable import DRAFT_NAME, replace_file, storage_error, sync_folder, to_json
+from charlm.runs.durable import DRAFT_NAME, replace_file, storage_error, sync_folder
+from charlm.runs.facts import Environment
+from charlm.runs.json_records import json_file
 from charlm.runs.ownership import LEASE_NAME, LOCK_NAME, Ownership, take_ownership
 from charlm.runs.run import CONFIG, ENVIRONMENT, Run
 from charlm.settings.loading import dump_settings
@@ -43,7 +43,7 @@ def check_new_name(name: str, folder: Path) -> None:
 
 
 def create_run(
-    settings: Settings, environment: Mapping[str, Any], *, folder: Path, name: str | None = None, goes_on: bool = False
+    settings: Settings, environment: Environment, *, folder: Path, name: str | None = None, goes_on: bool = False
 ) -> tuple[Run, Ownership]:
     """Create a run folder with its configuration and environment, and own it.
 
@@ -80,7 +80,7 @@ def create_run(
         except OSError as error:
             raise storage_error(run.checkpoints_folder, error) from error
         # The configuration comes last: a folder that has one is a whole run.
-        for name, content in ((ENVIRONMENT, to_json(environment)), (CONFIG, dump_settings(settings).encode("utf-8"))):
+        for name, content in ((ENVIRONMENT, json_file(environment)), (CONFIG, dump_settings(settings).encode("utf-8"))):
             ownership.check()
             replace_file(run.path / name, content)
     except RunInUseError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -17,11 +16,11 @@ import stat
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from charlm import __version__
 from charlm.errors import StorageError
-from charlm.runs.formats import FORMAT
+from charlm.runs.formats import FORMAT, FileEntry, Manifest
+from charlm.runs.json_records import json_file
 
 MANIFEST = "manifest.json"
 DRAFT_NAME = re.compile(
@@ -48,8 +47,8 @@ def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
         draft.mkdir()
         for name, content in files.items():
             _write_file(draft / name, content)
-        entries = {name: {"bytes": len(content), "sha256": sha256(content)} for name, content in files.items()}
-        _write_file(draft / MANIFEST, to_json({"format": FORMAT, "charlm": __version__, "files": entries}))
+        entries = {name: FileEntry(bytes=len(content), sha256=sha256(content)) for name, content in files.items()}
+        _write_file(draft / MANIFEST, json_file(Manifest(format=FORMAT, charlm=__version__, files=entries)))
         sync_folder(draft)
         if os.path.lexists(target):
             if os.path.lexists(aside):
@@ -179,11 +178,6 @@ def storage_error(path: Path, error: OSError, action: str = "write", *, num_byte
     if error.errno in FULL and num_bytes is not None:
         sentence += f": {num_bytes:,} bytes are needed and {_free_bytes(path):,} are free"
     return StorageError(sentence)
-
-
-def to_json(value: Any) -> bytes:
-    """Return a JSON text for people and programs, as bytes."""
-    return (json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode("utf-8")
 
 
 def sha256(content: bytes) -> str:

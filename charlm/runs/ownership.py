@@ -9,7 +9,6 @@ Generations begin anew where an owner has released the last one, so that a lease
 from __future__ import annotations
 
 import errno
-import json
 import math
 import os
 import platform
@@ -18,13 +17,14 @@ import secrets
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from charlm.errors import RunError, RunInUseError
 from charlm.runs.durable import storage_error
-from charlm.runs.untrusted import as_object, open_regular, parse_json
+from charlm.runs.json_records import Count, Record, Text, Told, from_json, json_line
+from charlm.runs.untrusted import open_regular, parse_json
 
 try:
     import fcntl
@@ -41,19 +41,44 @@ MAX_PID = 1 << 31
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Owner(Record):
+    """What a lease tells of its owner; a lease that cannot be read tells nothing.
+
+    Args:
+        host: the machine's name.
+        machine: what tells it, since it was started, from all others.
+        processes: what tells this container from others on the machine.
+        pid: of the process.
+        since: local time, with its offset.
+        mark: what tells this ownership from every other.
+    """
+
+    host: Told[Text] = None
+    machine: Told[Text] = None
+    processes: Told[Text] = None
+    pid: Told[Count] = None
+    since: Told[Text] = None
+    mark: Told[Text] = None
+
+    @property
+    def sentence(self) -> str:
+        """Who it is, in a message."""
+        if self.pid is None:
+            return "another process"
+        return f"process {self.pid} on {self.host}, since {self.since}"
+
+
 class Ownership:
     """The right to write a run folder, from `take_ownership` until `release`."""
 
-    def __init__(self, folder: Path, lease: Path, content: bytes, lock: int | None) -> None:
-        self.folder, self._lease, self._content, self._lock = folder, lease, content, lock
+    def __init__(self, folder: Path, lease: Path, mark: str, content: bytes, lock: int | None) -> None:
+        # The mark is what tells this ownership from every other; `owner_of` tells it too.
+        self.folder, self.mark = folder, mark
+        self._lease, self._content, self._lock = lease, content, lock
         self._released = threading.Event()
         self._renewed_at = time.time()
         threading.Thread(target=self._renew, name="charlm lease", daemon=True).start()
-
-    @property
-    def mark(self) -> str:
-        """What tells this ownership from every other; `owner_of` tells it too."""
-        return json.loads(self._content)["mark"]
 
     def check(self) -> None:
         """Make sure that this process still owns the folder; called before each write.
@@ -65,7 +90,7 @@ class Ownership:
         try:
             leases = _leases(self.folder)
             if leases[-1:] != [self._lease] or not self._is_mine():
-                by = f" by {_named(_owner(leases[-1]))}" if leases else ""
+                by = f" by {_owner(leases[-1]).sentence}" if leases else ""
                 raise RunInUseError(
                     f"the run {self.folder} has been taken over{by} while this process did not answer: nothing more "
                     "is written there"
@@ -127,7 +152,7 @@ def take_ownership(folder: Path) -> Ownership:
         raise storage_error(folder, error) from error
 
 
-def owner_of(folder: Path) -> dict[str, Any] | None:
+def owner_of(folder: Path) -> Owner | None:
     """Return what the live owner of a run folder tells of itself, or None where there is none."""
     try:
         leases = _leases(folder)
@@ -153,7 +178,7 @@ def _lock(folder: Path) -> int | None:
             return None
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             leases = _leases(folder)
-            raise _in_use(folder, _owner(leases[-1]) if leases else {}) from error
+            raise _in_use(folder, _owner(leases[-1]) if leases else Owner()) from error
         raise
     return descriptor
 
@@ -163,11 +188,12 @@ def _take_lease(folder: Path, lock: int | None) -> Ownership:
     if leases and (left := VOID_AFTER_SECONDS - _age_seconds(leases[-1])) >= 0:
         owner = _owner(leases[-1])
         # With the lock in hand, a lease of this machine is a dead process' own, and so is one it had no time to sign.
-        is_left_over = owner.get("machine", _machine()) == _machine() if lock is not None else _is_dead(owner)
+        is_left_over = owner.machine in (None, _machine()) if lock is not None else _is_dead(owner)
         if not is_left_over:
             raise _in_use(folder, owner, f"; if that one is gone, its lease ends in {max(1, round(left))} s")
     lease = folder / f".lease-{_generation(leases[-1]) + 1 if leases else 1:06d}"
-    content = json.dumps(_myself()).encode("utf-8")
+    mark = secrets.token_hex(8)
+    content = json_line(_myself(mark)).encode("utf-8")
     try:
         descriptor = os.open(lease, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError as error:
@@ -181,7 +207,7 @@ def _take_lease(folder: Path, lock: int | None) -> Ownership:
     for former in leases:
         with suppress(OSError):
             former.unlink()
-    return Ownership(folder, lease, content, lock)
+    return Ownership(folder, lease, mark, content, lock)
 
 
 def _leases(folder: Path) -> list[Path]:
@@ -193,13 +219,13 @@ def _generation(lease: Path) -> int:
     return int(lease.name.removeprefix(".lease-"))
 
 
-def _owner(lease: Path) -> dict[str, Any]:
+def _owner(lease: Path) -> Owner:
     """Return what the owner wrote of itself; nothing where that cannot be read."""
     try:
         with open_regular(lease) as file:
-            return as_object(parse_json(file.read(MAX_LEASE_BYTES), lease))
+            return from_json(Owner, parse_json(file.read(MAX_LEASE_BYTES), lease))
     except RunError:
-        return {}
+        return Owner()
 
 
 def _age_seconds(lease: Path) -> float:
@@ -215,25 +241,19 @@ def _age_seconds(lease: Path) -> float:
         return math.inf
 
 
-def _in_use(folder: Path, owner: dict[str, Any], more: str = "") -> RunInUseError:
-    return RunInUseError(f"the run {folder} is in use by {_named(owner)}{more}")
+def _in_use(folder: Path, owner: Owner, more: str = "") -> RunInUseError:
+    return RunInUseError(f"the run {folder} is in use by {owner.sentence}{more}")
 
 
-def _named(owner: dict[str, Any]) -> str:
-    if not owner:
-        return "another process"
-    return f"process {owner.get('pid')} on {owner.get('host')}, since {owner.get('since')}"
-
-
-def _myself() -> dict[str, Any]:
-    return {
-        "host": platform.node(),
-        "machine": _machine(),
-        "processes": _process_table(),
-        "pid": os.getpid(),
-        "since": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "mark": secrets.token_hex(8),
-    }
+def _myself(mark: str) -> Owner:
+    return Owner(
+        host=platform.node(),
+        machine=_machine(),
+        processes=_process_table(),
+        pid=os.getpid(),
+        since=datetime.now().astimezone().isoformat(timespec="seconds"),
+        mark=mark,
+    )
 
 
 def _machine() -> str:
@@ -252,15 +272,14 @@ def _process_table() -> str:
         return ""
 
 
-def _is_dead(owner: dict[str, Any]) -> bool:
+def _is_dead(owner: Owner) -> bool:
     """Say whether an owner is known to be gone: only the processes that this one can see can be asked."""
-    pid = owner.get("pid")
-    if (owner.get("machine"), owner.get("processes")) != (_machine(), _process_table()):
+    if (owner.machine, owner.processes) != (_machine(), _process_table()):
         return False
-    if type(pid) is not int or not 0 < pid < MAX_PID:
+    if owner.pid is None or not 0 < owner.pid < MAX_PID:
         return True
     try:
-        os.kill(pid, 0)
+        os.kill(owner.pid, 0)
     except ProcessLookupError:
         return True
     except PermissionError:

@@ -1,34 +1,275 @@
-"""A run's records, one JSON object a line: read as data from a stranger, a line torn by a crash left out."""
+"""What a run writes down as it trains, one JSON object a line: evaluations, samples, resumes, and its closing summary.
+
+The records are read as data from a stranger; a line that a crash has torn is left out.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Literal
 
-from charlm.runs.untrusted import as_object, check_depth, open_regular
+from pydantic import JsonValue
+
+from charlm.runs.facts import Fingerprint, SplitFacts
+from charlm.runs.json_records import (
+    Count,
+    Flag,
+    Inline,
+    Json,
+    Line,
+    Number,
+    Record,
+    Sha256,
+    Text,
+    Told,
+    from_json_or_none,
+)
+from charlm.runs.untrusted import check_depth, open_regular
 
 # A table of the longest samples there can be; of a longer line nothing is kept.
 MAX_LINE_BYTES = 1 << 25
-MAX_NUMBER = 1e18
-COUNTS = ("step", "steps", "epoch", "epochs", "best_step")
-NUMBERS = ("seconds", "chars_seen", "chars_per_second", "num_parameters")
-RATES = ("_nats_per_char", "_bpc", "_perplexity", "_chars", "_bits_per_byte")
-TEXTS = ("kind", "run", "stopped_by", "direction", "warning", "val_sha256", "test_sha256")
-# What the table of a run's end is drawn of.
-SUMMARY = ("steps", "epochs", "best_step", "seconds", "chars_per_second", "stopped_by", "direction")
-FIGURES = ("bpc", "perplexity", "chars")
-OTHER_FIGURES = ("backward_bpc", "backward_perplexity", "cloze_bpc", "cloze_pseudo_perplexity")
-# A run of an older charlm has none of these.
-STANDING = ("nats_per_char", "bits_per_byte", "sha256")
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield each record of a file, with the bytes from the file's start to its end.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BothWays(Record):
+    """What a bidirectional model's other readouts came to: its backward half, and both halves together."""
 
-    What is no record, as a line torn by a crash, ends it; whatever stands before it is whole.
+    backward_bpc: Number
+    backward_perplexity: Number
+    cloze_bpc: Number
+    cloze_pseudo_perplexity: Number
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Standing(Record):
+    """What it takes to judge the figures of a whole text.
+
+    Args:
+        bits_per_byte: of the predicted characters in the corpus' encoding.
+        bpc_interval: between which bits a character 95 % of resampled texts lie; None for a short text.
+        sha256: of the text.
+        baselines: bits per character of simpler models; None where none were asked for.
+        beats_5gram: whether the model is better than the hardest of them.
+    """
+
+    bits_per_byte: Number
+    bpc_interval: tuple[Number, Number] | None
+    sha256: Line | None = None
+    baselines: Mapping[Line, Number] | None
+    beats_5gram: Flag | None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Rates(Record):
+    """What a text came to, or a stretch of training.
+
+    Args:
+        nats_per_char: mean negative log-likelihood of a character; an older charlm told the bits alone.
+        bpc: the same in bits; of a bidirectional model, of its forward half, like all that stands here.
+        perplexity: of a character.
+        chars: characters predicted.
+        both_ways: the other readouts of a bidirectional model.
+        standing: of a text read whole.
+    """
+
+    nats_per_char: Number | None = None
+    bpc: Number
+    perplexity: Number
+    chars: Count
+    both_ways: Annotated[BothWays | None, Inline()] = None
+    standing: Annotated[Standing | None, Inline()] = None
+
+    @property
+    def nats(self) -> float:
+        """Mean negative log-likelihood of a character, whether it was told in nats or in bits."""
+        return self.bpc * math.log(2) if self.nats_per_char is None else self.nats_per_char
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EvaluationLine(Record):
+    """A line of metrics.jsonl: what the model had come to after a step.
+
+    Args:
+        step: steps taken so far.
+        epoch: epochs begun so far.
+        seconds: since the run began.
+        chars_seen: training characters so far, repeated ones counted again.
+        learning_rate: of the last step.
+        gradient_norm: of the last step, before clipping.
+        chars_per_second: of training steps alone.
+        epoch_seconds: of the last whole epoch's steps; None before there is one.
+        train: of the training windows since the last evaluation, while the weights moved; None where all were skipped.
+        val: of the validation part, or of its beginning; None without one.
+        is_closing: whether it falls outside the schedule, at the run's end: a run that goes on takes it back.
+    """
+
+    kind: Literal["evaluation"]
+    step: Count
+    epoch: Count
+    seconds: Number
+    chars_seen: Count
+    learning_rate: Number
+    gradient_norm: Number
+    chars_per_second: Number
+    epoch_seconds: Number | None
+    train: Annotated[Rates | None, Inline("train_")]
+    val: Annotated[Rates | None, Inline("val_")]
+    is_closing: Flag = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Summary(Record):
+    """The last line of metrics.jsonl, and what `charlm train --json` prints: what a run came to.
+
+    Args:
+        run: its name.
+        stopped_by: what ended it.
+        steps: taken.
+        epochs: whole ones.
+        best_step: of the checkpoint that validation and test were read with.
+        seconds: over all its processes, this reading included.
+        chars_seen: training characters, repeated ones counted again.
+        chars_per_second: of training steps alone.
+        train: of the last whole epoch's steps, while the weights moved; None where all were skipped.
+        val: of the whole validation part; None without one.
+        test: of the whole test part; None without one.
+        warning: what must stand beside every figure of a leaky model.
+    """
+
+    kind: Literal["end"]
+    run: Line
+    stopped_by: Line
+    steps: Count
+    epochs: Count
+    best_step: Count
+    seconds: Number
+    chars_seen: Told[Count] = None
+    chars_per_second: Number
+    num_skipped_steps: Told[Count] = None
+    num_rollbacks: Told[Count] = None
+    num_parameters: Told[Count] = None
+    direction: Line
+    implementation: Told[Line] = None
+    device: Told[Line] = None
+    corpus_sha256: Told[Sha256] = None
+    split: Told[SplitFacts] = None
+    train: Annotated[Rates | None, Inline("train_")]
+    val: Annotated[Rates | None, Inline("val_")]
+    test: Annotated[Rates | None, Inline("test_")]
+    warning: Line | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Interruption(Record):
+    """What `charlm train` knows of a run that was stopped from outside, and is to be gone on with.
+
+    Args:
+        stopped_by: interrupt or terminate.
+        steps: taken.
+    """
+
+    stopped_by: Line
+    steps: Count
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sample(Record):
+    """What a model wrote: after a prefix, or before a suffix."""
+
+    prefix: Text | None = None
+    suffix: Text | None = None
+    continuation: Text
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SampleTable(Record):
+    """A line of samples.jsonl.
+
+    Args:
+        step: steps taken so far.
+        epoch: whole epochs so far.
+        samples: one for each prefix.
+        is_closing: whether it falls outside the schedule, at the run's end: a run that goes on takes it back.
+    """
+
+    step: Count
+    epoch: Count
+    samples: tuple[Sample, ...]
+    is_closing: Flag = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Resume(Record):
+    """A line of resumes.jsonl: a process has gone on with the run.
+
+    Args:
+        step: from which.
+        time: local, with its offset.
+        fingerprint: of what it computes with.
+        note: what is not as it was; None where bits are promised.
+    """
+
+    step: Count
+    time: Text
+    fingerprint: Fingerprint
+    note: Text | None
+
+
+@dataclass(frozen=True)
+class History:
+    """What metrics.jsonl tells: the evaluations in their order, and the closing summary of a run that has ended."""
+
+    evaluations: tuple[EvaluationLine, ...]
+    summary: Summary | None
+
+    @property
+    def latest(self) -> EvaluationLine | None:
+        """The last evaluation."""
+        return self.evaluations[-1] if self.evaluations else None
+
+    @property
+    def best(self) -> Rates | None:
+        """The lowest figures of the validation part, the earliest of equals."""
+        measured = [each.val for each in self.evaluations if each.val is not None]
+        return min(measured, key=lambda val: val.nats, default=None)
+
+
+def read_history(path: Path) -> History:
+    """Read a metrics.jsonl until its summary, or a line that is neither that nor an evaluation.
+
+    Raises:
+        RunError: for what is no regular file.
+    """
+    evaluations: list[EvaluationLine] = []
+    for _, line in read_lines(path):
+        evaluation = from_json_or_none(EvaluationLine, line)
+        if evaluation is None:
+            return History(tuple(evaluations), from_json_or_none(Summary, line))
+        evaluations.append(evaluation)
+    return History(tuple(evaluations), None)
+
+
+def read_samples(path: Path) -> Iterator[SampleTable]:
+    """Yield the tables of a samples.jsonl until a line that is none.
+
+    Raises:
+        RunError: for what is no regular file.
+    """
+    for _, line in read_lines(path):
+        table = from_json_or_none(SampleTable, line)
+        if table is None:
+            return
+        yield table
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, Json]]:
+    """Yield each JSON object of a file, with the bytes from the file's start to its end.
+
+    What is none, as a line torn by a crash, ends it; whatever stands before it is whole.
 
     Raises:
         RunError: for what is no regular file.
@@ -40,68 +281,16 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         # Bytes: a text's lines also end at U+2028 and its like, and a torn one may end within a character.
         while line := file.readline(MAX_LINE_BYTES):
             end += len(line)
-            record = _record(line) if line.endswith(b"\n") else None
-            if record is None:
+            value = _parsed(line) if line.endswith(b"\n") else None
+            if not isinstance(value, dict):
                 return
-            yield end, record
+            yield end, value
 
 
-def is_summary(record: Mapping[str, Any]) -> bool:
-    """Say whether a closing record has all that a table of it needs."""
-    has_figures = all(_is_told(record, part) for part in ("train", "val", "test"))
-    return has_figures and all(record.get(key) is not None for key in SUMMARY)
-
-
-def _is_told(record: Mapping[str, Any], part: str) -> bool:
-    """Say whether a part has no figure, or one with all that is drawn of it."""
-    if record.get(f"{part}_bpc") is None:
-        return f"{part}_bpc" in record
-    others = OTHER_FIGURES if f"{part}_cloze_bpc" in record else ()
-    standing = STANDING if f"{part}_bits_per_byte" in record else ()
-    return all(record.get(f"{part}_{key}") is not None for key in (*FIGURES, *others, *standing))
-
-
-def _record(line: bytes) -> dict[str, Any] | None:
+def _parsed(line: bytes) -> JsonValue:
     try:
-        value = json.loads(line)
+        value: JsonValue = json.loads(line)
         check_depth(value)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(value, dict):
-        return None
-    record = cast("dict[str, Any]", value)
-    return record if all(_is_right(key, field) for key, field in record.items()) else None
-
-
-def _is_right(key: str, value: Any) -> bool:
-    """Say whether a field can be what was written; of those that nobody draws, anything can."""
-    if key in TEXTS:
-        return isinstance(value, str) and value.isprintable()
-    if key in COUNTS:
-        return type(value) is int and 0 <= value < MAX_NUMBER
-    if key in NUMBERS or key.endswith(RATES):
-        return value is None or _is_number(value)
-    if key.endswith("_bpc_interval"):
-        return value is None or _is_interval(value)
-    if key.endswith("_baselines"):
-        return value is None or _are_baselines(value)
-    return key != "samples" or (isinstance(value, list) and all(map(_is_sample, cast("list[Any]", value))))
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and not MAX_NUMBER < abs(value) < math.inf
-
-
-def _is_interval(value: Any) -> bool:
-    bounds = cast("list[Any]", value) if isinstance(value, list) else []
-    return len(bounds) == 2 and all(map(_is_number, bounds))
-
-
-def _are_baselines(value: Any) -> bool:
-    figures = as_object(value)
-    return bool(figures) and all(name.isprintable() and _is_number(bits) for name, bits in figures.items())
-
-
-def _is_sample(value: Any) -> bool:
-    texts = as_object(value)
-    return bool(texts) and all(isinstance(text, str) for text in texts.values())
+    return value

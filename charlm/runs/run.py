@@ -7,14 +7,15 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-from charlm.errors import RunError, printable
-from charlm.networks.leaky import WARNING
+from charlm.errors import RunError
 from charlm.runs.durable import ASIDE
+from charlm.runs.facts import Environment
+from charlm.runs.json_records import from_json
+from charlm.runs.overview import Overview, overview_of
 from charlm.runs.ownership import owner_of
-from charlm.runs.records import read_lines
-from charlm.runs.untrusted import as_object, open_regular, parse_json
+from charlm.runs.records import EvaluationLine, History, SampleTable, Summary, read_history, read_samples
+from charlm.runs.untrusted import open_regular, parse_json
 from charlm.settings.loading import load_run_settings
 from charlm.settings.schema import Settings
 
@@ -26,8 +27,6 @@ METRICS = "metrics.jsonl"
 SAMPLES = "samples.jsonl"
 RESUMES = "resumes.jsonl"
 MAX_ENVIRONMENT_BYTES = 1 << 20
-MAX_PARAMETERS = 10**18
-MAX_SHOWN = 1_000
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Run:
         """Read the resolved configuration."""
         return load_run_settings(self.path / CONFIG)
 
-    def environment(self) -> dict[str, Any]:
+    def environment(self) -> Environment:
         """Read what the run was made with and on.
 
         Raises:
@@ -63,51 +62,33 @@ class Run:
         """
         path = self.path / ENVIRONMENT
         with open_regular(path) as file:
-            facts = parse_json(file.read(MAX_ENVIRONMENT_BYTES), path)
-        if not _are_facts(as_object(facts)):
-            raise RunError(f"{path} is not what a run was made with and on")
-        return as_object(facts)
+            content = file.read(MAX_ENVIRONMENT_BYTES)
+        try:
+            return from_json(Environment, parse_json(content, path))
+        except ValueError as error:
+            raise RunError(f"{path} is not what a run was made with and on: {error}") from error
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def history(self) -> History:
+        """Read the evaluations and the closing summary; a torn last line is left out."""
+        return read_history(self.path / METRICS)
+
+    def metrics(self) -> list[EvaluationLine | Summary]:
         """Read the evaluations and, last, the closing summary; a torn last line is left out."""
-        return [record for _, record in read_lines(self.path / METRICS)]
+        history = self.history()
+        return [*history.evaluations, *([history.summary] if history.summary else [])]
 
-    def samples(self) -> list[dict[str, Any]]:
-        """Read what the model wrote during training."""
-        return [record for _, record in read_lines(self.path / SAMPLES)]
+    def samples(self) -> list[SampleTable]:
+        """Read what the model wrote during training; a torn last line is left out."""
+        return list(read_samples(self.path / SAMPLES))
 
-    def summary(self) -> dict[str, Any] | None:
+    def summary(self) -> Summary | None:
         """Return the closing summary, or None for a run that goes on or was cut."""
-        return _ending(self.metrics())
+        return self.history().summary
 
-    def overview(self) -> dict[str, Any]:
+    def overview(self) -> Overview:
         """Return what a table of runs shows: state, corpus, model, size and best figures."""
-        settings, facts = self.settings(), self.environment()
-        records = self.metrics()
-        evaluations = [record for record in records if record.get("kind") == "evaluation"]
-        measured = [record for record in evaluations if record.get("val_bpc") is not None]
-        nothing: dict[str, Any] = {}
-        best = min(measured, key=lambda record: record["val_bpc"], default=nothing)
-        end = _ending(records) or {}
-        model = settings.model
-        return {
-            "name": self.name,
-            "state": "running" if owner_of(self.path) is not None else end.get("stopped_by") or "unfinished",
-            "corpus": printable(", ".join(_corpus_names(facts)), MAX_SHOWN),
-            "model": f"{model.cell} {model.num_layers}x{model.hidden_size}"
-            + ("" if model.direction == "forward" else f" {model.direction}"),
-            "direction": model.direction,
-            "num_parameters": facts["num_parameters"],
-            "steps": evaluations[-1].get("step", 0) if evaluations else 0,
-            "train_perplexity": end.get("train_perplexity"),
-            "best_val_bpc": best.get("val_bpc"),
-            "best_val_backward_bpc": best.get("val_backward_bpc"),
-            "best_val_cloze_bpc": best.get("val_cloze_bpc"),
-            "val_bpc": end.get("val_bpc"),
-            "test_bpc": end.get("test_bpc"),
-            "chars_per_second": evaluations[-1].get("chars_per_second") if evaluations else None,
-            "warning": WARNING if model.direction == "leaky" else None,
-        }
+        is_running, model = owner_of(self.path) is not None, self.settings().model
+        return overview_of(self.name, model, self.environment(), self.history(), is_running=is_running)
 
     def last_written(self) -> int:
         """Return when its newest checkpoint was saved, or its configuration, in nanoseconds."""
@@ -170,10 +151,6 @@ def find_unfinished(folder: Path) -> Run:
     return max(unfinished, key=Run.last_written)
 
 
-def _ending(records: list[dict[str, Any]]) -> dict[str, Any] | None:
-    return records[-1] if records and records[-1].get("kind") == "end" else None
-
-
 def _has_checkpoint(run: Run) -> bool:
     with suppress(RunError):
         return bool(run.checkpoint_paths())
@@ -186,14 +163,3 @@ def _is_unfinished(run: Run) -> bool:
         run.checkpoint_paths()
         return run.summary() is None
     return False
-
-
-def _are_facts(facts: dict[str, Any]) -> bool:
-    names, count = _corpus_names(facts), facts.get("num_parameters")
-    are_texts = bool(names) and all(isinstance(text, str) for text in (*names, facts.get("corpus_sha256")))
-    return are_texts and type(count) is int and 0 <= count < MAX_PARAMETERS
-
-
-def _corpus_names(facts: dict[str, Any]) -> list[Any]:
-    corpus = facts.get("corpus")
-    return cast("list[Any]", corpus) if isinstance(corpus, list) else [corpus]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from charlm.errors import RunError, printable
 from charlm.networks.building import build_outline
-from charlm.runs.untrusted import SMALL, Folder, as_object, open_regular, parse_json
+from charlm.runs.json_records import Count, Record, as_object, from_json_or_none
+from charlm.runs.untrusted import SMALL, Folder, open_regular, parse_json
 from charlm.settings.optimizer import OptimizerSettings
 from charlm.settings.schema import Settings
 
@@ -30,6 +32,14 @@ MOMENTS = {
     "rmsprop": {"step", "square_avg"},
 }
 MOMENT_NAME = re.compile(r"optimizer\.(\d{1,6})\.([a-z_]+)", re.ASCII)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TensorHeader(Record):
+    """What a safetensors file tells of a tensor of float32 numbers."""
+
+    dtype: Literal["F32"]
+    shape: tuple[Count, ...]
 
 
 def save_tensors(tensors: Mapping[str, Tensor]) -> bytes:
@@ -59,7 +69,7 @@ def read_tensors(
         for number, part in enumerate(network.initial_state(settings.sampling.batch_size))
     }
     for name in (MODEL_FILE, TRAINING_FILE):
-        if folder.entries[name].num_bytes <= SMALL:
+        if folder.entries[name].bytes <= SMALL:
             # Before anything is made of its header: damage is called damage.
             folder.read(name, at_most=SMALL)
     model = _read(folder, MODEL_FILE, weights)
@@ -124,10 +134,10 @@ def _header_shapes(path: Path) -> Shapes:
     for name, entry in as_object(parse_json(content, path)).items():
         if name == "__metadata__":
             continue
-        shape = as_object(entry).get("shape")
-        if as_object(entry).get("dtype") != "F32" or not isinstance(shape, list):
+        header = from_json_or_none(TensorHeader, entry)
+        if header is None:
             raise RunError(f"{path}: its tensor {printable(name)!r} is not one of float32 numbers")
-        shapes[name] = tuple(cast("list[Any]", shape))
+        shapes[name] = header.shape
     return shapes
 
 

@@ -49,7 +49,7 @@ def read_split(run: Run, checkpoint: Checkpoint) -> Split:
         TextError: for a corpus that is gone or has changed.
     """
     settings = checkpoint.settings
-    recorded = run.environment()["corpus_sha256"]
+    recorded = run.environment().corpus_sha256
     found, _ = hash_files(locate_corpus(settings.corpus))
     if found != recorded:
         raise TextError(

@@ -11,18 +11,21 @@ import math
 import os
 import re
 import stat
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import NoReturn
+
+from pydantic import JsonValue
 
 from charlm import __version__
 from charlm.errors import RunError, printable
 from charlm.runs.durable import MANIFEST
-from charlm.runs.formats import FORMAT
+from charlm.runs.formats import FORMAT, FileEntry, Manifest
+from charlm.runs.json_records import from_json_or_none
 
 MAX_MANIFEST_BYTES = 1 << 16
 MAX_JSON_DEPTH = 12
@@ -30,14 +33,6 @@ MAX_JSON_DEPTH = 12
 MAX_DIGITS = 30
 # What is read at once, to be hashed in memory.
 SMALL = 1 << 26
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What a manifest says of a file."""
-
-    num_bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Folder:
 
     path: Path
     format: int
-    entries: dict[str, Entry]
+    entries: Mapping[str, FileEntry]
 
     def read(self, name: str, *, at_most: int) -> bytes:
         """Return a file's bytes, held against the manifest.
@@ -63,14 +58,14 @@ class Folder:
         if name not in self.entries:
             raise RunError(f"{self.path} is not a whole checkpoint: it has no {name}")
         entry, path = self.entries[name], self.path / name
-        if entry.num_bytes > at_most:
-            raise RunError(f"{path} is too large: {entry.num_bytes:,} bytes, where at most {at_most:,} are expected")
+        if entry.bytes > at_most:
+            raise RunError(f"{path} is too large: {entry.bytes:,} bytes, where at most {at_most:,} are expected")
         with open_regular(path) as file:
-            is_large, is_whole = entry.num_bytes > SMALL, os.fstat(file.fileno()).st_size == entry.num_bytes
+            is_large, is_whole = entry.bytes > SMALL, os.fstat(file.fileno()).st_size == entry.bytes
             # Large ones are hashed block by block first: what is not the saved bytes takes no memory.
             if is_whole and (not is_large or file_digest(file, "sha256").hexdigest() == entry.sha256):
                 file.seek(0)
-                content = file.read(entry.num_bytes)
+                content = file.read(entry.bytes)
                 if sha256(content).hexdigest() == entry.sha256:
                     return content
         raise RunError(f"{path} is damaged: its bytes are not those that were saved")
@@ -91,16 +86,14 @@ def open_folder(path: Path, names: tuple[str, ...]) -> Folder:
         content = file.read(MAX_MANIFEST_BYTES + 1)
     if len(content) > MAX_MANIFEST_BYTES:
         raise RunError(f"{path / MANIFEST} is too large for a manifest")
-    manifest = as_object(parse_json(content, path / MANIFEST))
-    number = manifest.get("format")
-    if type(number) is not int or number < 1:
+    manifest = from_json_or_none(Manifest, parse_json(content, path / MANIFEST))
+    if manifest is None:
         raise RunError(f"{path / MANIFEST} is not a checkpoint's manifest")
-    if number > FORMAT:
-        raise RunError(_newer(path, number, manifest.get("charlm")))
-    entries = _entries(manifest.get("files"))
-    if entries is None or set(entries) != set(names):
+    if manifest.format > FORMAT:
+        raise RunError(_newer(path, manifest))
+    if manifest.files is None or set(manifest.files) != set(names):
         raise RunError(f"{path / MANIFEST} does not name a checkpoint's files: {', '.join(names)}")
-    return Folder(path, number, entries)
+    return Folder(path, manifest.format, manifest.files)
 
 
 @contextmanager
@@ -122,7 +115,7 @@ def open_regular(path: Path) -> Generator[BufferedReader]:
         raise RunError(f"cannot read {path}: {reason}") from error
 
 
-def parse_json(content: bytes, path: Path) -> Any:
+def parse_json(content: bytes, path: Path) -> JsonValue:
     """Parse JSON of bounded depth without NaN and infinities.
 
     Args:
@@ -132,7 +125,7 @@ def parse_json(content: bytes, path: Path) -> Any:
         RunError: for anything else.
     """
     try:
-        value = json.loads(
+        value: JsonValue = json.loads(
             content.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite, parse_int=_bounded
         )
         check_depth(value)
@@ -142,29 +135,11 @@ def parse_json(content: bytes, path: Path) -> Any:
     return value
 
 
-def as_object(value: Any) -> dict[str, Any]:
-    """Return a JSON object; an empty one for any other value."""
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def _newer(path: Path, number: int, version: Any) -> str:
+def _newer(path: Path, manifest: Manifest) -> str:
     # A version is shown only where it looks like one: the text may come from anywhere.
-    known = isinstance(version, str) and re.fullmatch(r"[0-9][0-9A-Za-z.+-]{0,30}", version)
-    install = f"charlm {version} or newer" if known else "a newer charlm"
-    return f"{path} has format {number} and charlm {__version__} reads up to {FORMAT}: install {install}"
-
-
-def _entries(files: Any) -> dict[str, Entry] | None:
-    if not isinstance(files, dict):
-        return None
-    entries: dict[str, Entry] = {}
-    for name, entry in cast("dict[str, Any]", files).items():
-        fields = as_object(entry)
-        size, digest = fields.get("bytes"), fields.get("sha256")
-        if type(size) is not int or size < 0 or not isinstance(digest, str):
-            return None
-        entries[name] = Entry(size, digest)
-    return entries
+    is_known = re.fullmatch(r"[0-9][0-9A-Za-z.+-]{0,30}", manifest.charlm or "")
+    install = f"charlm {manifest.charlm} or newer" if is_known else "a newer charlm"
+    return f"{path} has format {manifest.format} and charlm {__version__} reads up to {FORMAT}: install {install}"
 
 
 def _refuse_constant(text: str) -> NoReturn:
@@ -184,19 +159,21 @@ def _bounded(text: str) -> int:
     return int(text)
 
 
-def check_depth(value: Any) -> None:
+def check_depth(value: JsonValue) -> None:
     """Refuse values nested too deeply.
 
     Raises:
         RecursionError: for those.
     """
-    level: list[Any] = [value]
+    level = [value]
     for _ in range(MAX_JSON_DEPTH + 1):
-        level = [inner for each in level if isinstance(each, dict | list) for inner in _inside(each)]
+        level = [inner for each in level for inner in _inside(each)]
         if not level:
             return
     raise RecursionError
 
 
-def _inside(value: Any) -> Iterable[Any]:
-    return as_object(value).values() if isinstance(value, dict) else value
+def _inside(value: JsonValue) -> Iterable[JsonValue]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

@@ -6,11 +6,9 @@ the next checkpoint, so that a checkpoint never stands without the records that 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from charlm.runs.checkpoints import Checkpoint, best_first, step_of, write_checkpoint
 from charlm.runs.durable import (
@@ -22,12 +20,16 @@ from charlm.runs.durable import (
     sweep_drafts,
     sync_file,
 )
+from charlm.runs.json_records import from_json_or_none, json_line
 from charlm.runs.ownership import Ownership
-from charlm.runs.records import read_lines
+from charlm.runs.records import EvaluationLine, Resume, SampleTable, Summary, read_lines
 from charlm.runs.run import CONFIG, METRICS, RESUMES, SAMPLES, Run
 from charlm.settings.loading import dump_settings
 from charlm.settings.schema import Settings
 from charlm.settings.training import CheckpointSettings
+
+# What stands in each file of lines, until a closing summary.
+KINDS: Mapping[str, type[EvaluationLine | SampleTable]] = {METRICS: EvaluationLine, SAMPLES: SampleTable}
 
 
 class RunWriter:
@@ -40,25 +42,25 @@ class RunWriter:
 
     def __init__(self, run: Run, ownership: Ownership) -> None:
         self.run, self._ownership = run, ownership
-        self._pending: dict[str, list[str]] = {METRICS: [], SAMPLES: []}
+        self._pending: dict[str, list[str]] = {name: [] for name in KINDS}
         self._sweep()
 
     def close(self) -> None:
         """Give the folder free."""
         self._ownership.release()
 
-    def record_metrics(self, record: Mapping[str, Any]) -> None:
+    def record_metrics(self, record: EvaluationLine | Summary) -> None:
         """Add a line to metrics.jsonl, at the latest with the next checkpoint."""
-        self._pending[METRICS].append(_line(record))
+        self._pending[METRICS].append(json_line(record))
 
-    def record_samples(self, record: Mapping[str, Any]) -> None:
+    def record_samples(self, table: SampleTable) -> None:
         """Add a line to samples.jsonl, at the latest with the next checkpoint."""
-        self._pending[SAMPLES].append(_line(record))
+        self._pending[SAMPLES].append(json_line(table))
 
-    def record_resume(self, record: Mapping[str, Any]) -> None:
+    def record_resume(self, resume: Resume) -> None:
         """Append a line to resumes.jsonl at once."""
         self._ownership.check()
-        append_lines(self.run.path / RESUMES, [_line(record)])
+        append_lines(self.run.path / RESUMES, [json_line(resume)])
 
     def flush(self) -> None:
         """Write the lines that wait.
@@ -121,8 +123,9 @@ class RunWriter:
         for name, lines in self._pending.items():
             lines.clear()
             path, kept = self.run.path / name, 0
-            for end, record in read_lines(path):
-                if record.get("kind") == "end" or record.get("is_closing") or record.get("step", until + 1) > until:
+            for end, line in read_lines(path):
+                record = from_json_or_none(KINDS[name], line)
+                if record is None or record.is_closing or record.step > until:
                     break
                 kept = end
             if path.exists() and path.stat().st_size > kept:
@@ -147,7 +150,3 @@ def removable(
     if keep_every is not None:
         keep |= {path for path in paths if step_of(path) > 0 and step_of(path) % keep_every == 0}
     return replaced + [path for path in paths if path not in keep]
-
-
-def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from charlm.sweeps.ledger import Ledger
 from charlm.sweeps.plan import Plan, Trial, by_point
+from charlm.sweeps.tasks import number_of
 
 
 def entrants(plan: Plan, trials: Iterable[Trial], ledger: Ledger, *, are_all: bool = True) -> list[frozenset[int]]:
@@ -47,6 +48,6 @@ def best_share(values: Mapping[int, float | None], keep: float) -> list[int]:
 def value_at(plan: Plan, trials: Sequence[Trial], ledger: Ledger, stage: int | None) -> float | None:
     """Return the mean of the metric over a point's trials at a stage, less being better; None where one has none."""
     outcomes = [ledger.get(trial.name, stage) for trial in trials]
-    known = [outcome.figures.get(plan.metric) for outcome in outcomes if outcome is not None]
+    known = [number_of(outcome.figures, plan.metric) for outcome in outcomes if outcome is not None]
     values = [plan.sign * value for value in known if value is not None]
     return math.fsum(values) / len(values) if values and len(values) == len(trials) else None

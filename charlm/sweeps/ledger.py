@@ -6,15 +6,15 @@ again, which costs nothing where its run is done.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from charlm.runs.durable import append_lines, cut_file, sync_file
+from charlm.runs.json_records import Json, as_object, from_json_or_none, json_line
 from charlm.runs.records import read_lines
 from charlm.runs.run import Run
-from charlm.runs.untrusted import as_object
 from charlm.sweeps.tasks import Outcome
 
 LEDGER = "trials.jsonl"
@@ -29,7 +29,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / LEDGER
-        self.proposals: list[dict[str, Any]] = []
+        self.proposals: list[Json] = []
         self._outcomes: dict[tuple[str, int | None], Outcome] = {}
         end = 0
         for line_end, record in read_lines(self.path):
@@ -48,35 +48,24 @@ class Ledger:
         if outcome.status == "cut":
             return
         self._outcomes[outcome.trial, outcome.rung] = outcome
-        self._append(outcome.as_record())
+        self._append({"kind": "outcome", **outcome})
 
-    def propose(self, values: Mapping[str, Any]) -> None:
+    def propose(self, values: Mapping[str, JsonValue]) -> None:
         """Write down the point that a search wants tried next, so that it is tried whatever happens."""
         self.proposals.append(dict(values))
         self._append({"kind": "proposal", "settings": dict(values)})
 
-    def _append(self, record: Mapping[str, Any]) -> None:
-        append_lines(self.path, [json.dumps(record, ensure_ascii=False)])
+    def _append(self, line: Json) -> None:
+        append_lines(self.path, [json_line(line)])
         sync_file(self.path)
 
-    def _read(self, record: Mapping[str, Any]) -> None:
-        if record.get("kind") == "proposal":
-            self.proposals.append(as_object(record.get("settings")))
-        if record.get("kind") == "outcome" and (outcome := _outcome(record)):
+    def _read(self, line: Json) -> None:
+        if line.get("kind") == "proposal":
+            self.proposals.append(as_object(line.get("settings")))
+        outcome = from_json_or_none(Outcome, line) if line.get("kind") == "outcome" else None
+        if outcome is not None and outcome.status != "cut":
             key = outcome.trial, outcome.rung
             self._outcomes.pop(key, None)
             # What may be otherwise today is tried again.
             if outcome.is_final and Run(self.folder / outcome.trial).exists:
                 self._outcomes[key] = outcome
-
-
-def _outcome(record: Mapping[str, Any]) -> Outcome | None:
-    """Return the outcome of a line, or None where it is none of ours."""
-    trial, rung, reason = record.get("trial"), record.get("rung"), record.get("reason")
-    status, exit_code, figures = record.get("status"), record.get("exit_code"), as_object(record.get("figures"))
-    are_right = isinstance(trial, str) and (rung is None or type(rung) is int) and type(exit_code) is int
-    if not are_right or status not in ("reached", "failed") or not (reason is None or isinstance(reason, str)):
-        return None
-    assert isinstance(trial, str)
-    assert type(exit_code) is int
-    return Outcome(trial, rung, status, reason, exit_code, figures, float(record.get("seconds") or 0.0))

@@ -7,9 +7,11 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from charlm.runs.durable import replace_file, storage_error, to_json
+from pydantic import JsonValue
+
+from charlm.runs.durable import replace_file, storage_error
+from charlm.runs.json_records import json_file
 from charlm.settings.loading import dump_settings
 from charlm.sweeps.plan import Trial
 from charlm.sweeps.results import Configuration, Results, figure_names, varied_keys
@@ -23,7 +25,7 @@ def write_results(results: Results, trials: Mapping[str, Trial], folder: Path) -
     Raises:
         StorageError: where one cannot be written, or an old one not be removed.
     """
-    replace_file(folder / RESULTS, to_json(results.as_record()))
+    replace_file(folder / RESULTS, json_file(results.as_record()))
     replace_file(folder / TABLE, table_csv(results).encode("utf-8"))
     if results.best is None:
         # One of an earlier file would be taken for this one's.
@@ -69,7 +71,7 @@ def table_csv(results: Results) -> str:
     return output.getvalue()
 
 
-def _cell(settings: Mapping[str, Any], key: str) -> str:
+def _cell(settings: Mapping[str, JsonValue], key: str) -> str:
     """Return a setting's value as JSON, a text as it is; nothing where the configuration leaves it to the base."""
     value = settings.get(key, "")
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

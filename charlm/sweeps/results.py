@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from charlm.evaluation.spread import Spread, spread
+from charlm.runs.json_records import Json, to_json
 from charlm.runs.run import Run
 from charlm.sweeps.halving import entrants, value_at
 from charlm.sweeps.ledger import Ledger
 from charlm.sweeps.plan import Plan, Trial, by_point
 from charlm.sweeps.search import importance
-from charlm.sweeps.tasks import Outcome
+from charlm.sweeps.tasks import Outcome, RunFigures, number_of
 
 # Figures of the table, each a mean over seeds with its deviation.
 FRONTS = ("chars_per_second", "num_parameters")
@@ -37,12 +39,12 @@ class TrialRow:
 
     trial: str
     number: int
-    settings: Mapping[str, Any]
+    settings: Mapping[str, JsonValue]
     seed: int
     state: str
     reason: str | None
     exit_code: int
-    figures: Mapping[str, Any]
+    figures: RunFigures
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Configuration:
     """
 
     number: int
-    settings: Mapping[str, Any]
+    settings: Mapping[str, JsonValue]
     state: str
     num_steps: int | None
     num_finished: int
@@ -112,21 +114,24 @@ class Results:
         """The names of the best configuration's trials."""
         return tuple(row.trial for row in self.trials if self.best and row.number == self.best.number)
 
-    def as_record(self) -> dict[str, Any]:
+    def as_record(self) -> Json:
         """Return a JSON object."""
-        best = self.best and {**asdict(self.best), "trials": list(self.best_trials)}
-        return {
-            "kind": "sweep",
-            "name": self.name,
-            "objective": {"metric": self.metric, "direction": self.direction},
-            "best": best,
-            "configurations": [asdict(each) for each in self.configurations],
-            "trials": [asdict(row) for row in self.trials],
-            "failed": [{"trial": row.trial, "reason": row.reason, "exit_code": row.exit_code} for row in self.failed],
-            "importance": self.importance,
-            "pareto": {figure: list(numbers) for figure, numbers in self.fronts.items()},
-            "warnings": list(self.warnings),
-        }
+        return to_json(
+            {
+                "kind": "sweep",
+                "name": self.name,
+                "objective": {"metric": self.metric, "direction": self.direction},
+                "best": self.best and {**to_json(self.best), "trials": self.best_trials},
+                "configurations": self.configurations,
+                "trials": self.trials,
+                "failed": [
+                    {"trial": row.trial, "reason": row.reason, "exit_code": row.exit_code} for row in self.failed
+                ],
+                "importance": self.importance,
+                "pareto": self.fronts,
+                "warnings": self.warnings,
+            }
+        )
 
 
 def summarise(plan: Plan, trials: Iterable[Trial], ledger: Ledger, *, are_all: bool = True) -> Results:
@@ -225,7 +230,7 @@ def _row(trial: Trial, plan: Plan, entered: Sequence[frozenset[int]], ledger: Le
     if state == "finished" and stage + 1 < len(plan.stages):
         state = "stopped" if stage + 1 < len(entered) else "waiting"
     reason, exit_code = (outcome.reason, outcome.exit_code) if outcome else (None, 0)
-    figures: Mapping[str, Any] = outcome.figures if outcome else {}
+    figures: RunFigures = outcome.figures if outcome else {}
     return TrialRow(trial.name, trial.number, trial.varied, trial.seed, state, reason, exit_code, figures)
 
 
@@ -241,7 +246,7 @@ def _configuration(rows: Sequence[TrialRow], metric: str) -> Configuration:
     state = states.pop() if len(states) == 1 else "failed" if "failed" in states else "open"
     state = state if state in ("finished", "stopped", "failed") else "open"
     spreads = {
-        figure: spread(row.figures[figure] for row in finished if row.figures.get(figure) is not None)
+        figure: spread(value for row in finished if (value := number_of(row.figures, figure)) is not None)
         for figure in dict.fromkeys((metric, *MEANS))
     }
     first, figures = rows[0], finished[0].figures if finished else rows[0].figures
@@ -249,12 +254,17 @@ def _configuration(rows: Sequence[TrialRow], metric: str) -> Configuration:
         number=first.number,
         settings=first.settings,
         state=state,
-        num_steps=figures.get("steps"),
+        num_steps=_count_of(figures, "steps"),
         num_finished=len(finished),
         num_trials=len(rows),
-        num_parameters=figures.get("num_parameters"),
+        num_parameters=_count_of(figures, "num_parameters"),
         figures={figure: value for figure, value in spreads.items() if value is not None},
     )
+
+
+def _count_of(figures: RunFigures, name: str) -> int | None:
+    number = number_of(figures, name)
+    return None if number is None else int(number)
 
 
 def _warnings(rows: Sequence[TrialRow]) -> Iterable[str]:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from charlm.errors import STOP_CODES, CharlmError, DivergedError, RunInUseError, StoppedError, printable
+from charlm.runs.json_records import Count, Number, Record, Text
 from charlm.settings.schema import Settings
+
+if TYPE_CHECKING:
+    from charlm.runs.records import Interruption, Summary
 
 Status = Literal["reached", "failed", "cut"]
 # A former worker that is still saving lets go soon; one whose machine is gone, when its lease is void.
@@ -27,8 +31,9 @@ FACTS = (
     *("stopped_by", "steps", "best_step", "seconds", "chars_seen", "chars_per_second", "num_parameters"),
     *("val_sha256", "test_sha256", "warning"),
 )
-NOTHING: Mapping[str, Any] = {}
 FIGURES = ("_bpc", "_perplexity", "_nats_per_char", "_bits_per_byte")
+# What a run came to, by the names of its closing summary.
+RunFigures: TypeAlias = Mapping[str, Number | Text | None]
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Outcome(Record):
     """What became of a task.
 
     Args:
@@ -60,21 +65,17 @@ class Outcome:
         status: reached; failed; or cut, to be gone on with.
         reason: why it failed.
         exit_code: what `charlm train` would have ended with.
-        figures: of the closing record, by its names.
+        figures: of the closing summary, by its names.
         seconds: that the task took here.
     """
 
-    trial: str
-    rung: int | None
+    trial: Text
+    rung: Count | None
     status: Status
-    reason: str | None
-    exit_code: int
-    figures: Mapping[str, Any]
-    seconds: float
-
-    def as_record(self) -> dict[str, Any]:
-        """Return a JSON object."""
-        return {"kind": "outcome", **asdict(self), "seconds": round(self.seconds, 3)}
+    reason: Text | None
+    exit_code: Count
+    figures: RunFigures
+    seconds: Number
 
     @property
     def is_final(self) -> bool:
@@ -86,11 +87,8 @@ def run_task(task: Task) -> Outcome:
     """Take a trial as far as it shall go; whatever happens is told, nothing is raised."""
     began = time.monotonic()
 
-    def outcome(
-        status: Status, exit_code: int, reason: str | None = None, figures: Mapping[str, Any] = NOTHING
-    ) -> Outcome:
-        seconds = time.monotonic() - began
-        return Outcome(task.trial, task.rung, status, reason, exit_code, figures, seconds)
+    def outcome(status: Status, exit_code: int, reason: str | None = None) -> Outcome:
+        return Outcome(task.trial, task.rung, status, reason, exit_code, {}, round(time.monotonic() - began, 3))
 
     try:
         record = _train(task, until=began + PATIENCE_SECONDS)
@@ -100,14 +98,20 @@ def run_task(task: Task) -> Outcome:
         return outcome("failed", error.exit_code, printable(str(error), MAX_REASON))
     except Exception as error:  # a bug, or memory that ran out: the other trials go on
         return outcome("failed", 1, printable(f"{type(error).__name__}: {error}", MAX_REASON))
-    if record["stopped_by"] in STOP_CODES:
-        return outcome("cut", STOP_CODES[record["stopped_by"]])
-    return outcome("reached", 0, figures=closing_figures(record))
+    if record.stopped_by in STOP_CODES:
+        return outcome("cut", STOP_CODES[record.stopped_by])
+    return replace(outcome("reached", 0), figures=closing_figures(record))
 
 
-def closing_figures(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a sweep keeps of a run's closing record."""
-    return {key: value for key, value in record.items() if key in FACTS or key.endswith(FIGURES)}
+def closing_figures(summary: Mapping[str, Any]) -> RunFigures:
+    """Return what a sweep keeps of a run's closing summary."""
+    return {key: value for key, value in summary.items() if key in FACTS or key.endswith(FIGURES)}
+
+
+def number_of(figures: RunFigures, name: str) -> float | None:
+    """Return a figure by its name; None where the run does not have it, or it is no number."""
+    value = figures.get(name)
+    return None if isinstance(value, str) else value
 
 
 def watch_owner(sweep: Path, owner: str) -> Callable[[], str | None]:
@@ -122,14 +126,15 @@ def watch_owner(sweep: Path, owner: str) -> Callable[[], str | None]:
         now = time.monotonic()
         if answer is None and now - asked_at >= WATCH_SECONDS:
             asked_at = now
-            answer = None if (owner_of(sweep) or {}).get("mark") == owner else "terminate"
+            found = owner_of(sweep)
+            answer = None if found is not None and found.mark == owner else "terminate"
         return answer
 
     return should_stop
 
 
-def _train(task: Task, *, until: float) -> Mapping[str, Any]:
-    """Run or go on with the trial and return its closing record; wait for a former worker to let go of it."""
+def _train(task: Task, *, until: float) -> Summary | Interruption:
+    """Run or go on with the trial and return what it came to; wait for a former worker to let go of it."""
     from charlm.training.events import End
     from charlm.training.launch import train_reports
 

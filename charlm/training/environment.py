@@ -1,10 +1,9 @@
-"""What a run is made with and on, as environment.json holds it: text, network, machine."""
+"""What a run is made with and on: which text, which network, which machine."""
 
 from __future__ import annotations
 
 import os
 import platform
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,51 +11,59 @@ import torch
 from charlm import __version__
 from charlm.kernels.library import describe_kernels, kernel_build
 from charlm.networks.building import Network, num_parameters
+from charlm.runs.facts import Environment, Machine, PartFacts, SplitFacts, Versions
 from charlm.settings.schema import Settings
 from charlm.text.corpus import Corpus
-from charlm.text.splits import Split
+from charlm.text.splits import Part, Split
 from charlm.text.windows import num_dropped
 
 
-def corpus_facts(corpus: Corpus, split: Split, settings: Settings) -> dict[str, Any]:
-    """Return which text it is, and how it is cut."""
-    parts = {"train": split.train, "val": split.val, "test": split.test}
-    return {
-        "corpus": settings.corpus.name or [str(file) for file in corpus.files],
-        "corpus_sha256": corpus.sha256,
-        "corpus_chars": len(corpus.ids),
-        "vocab_size": len(corpus.vocabulary),
-        "split": {
-            name: {"chars": len(part.ids), "sha256": part.sha256} for name, part in parts.items() if part is not None
-        },
-        "dropped_chars": num_dropped(len(split.train.ids), settings.sampling, settings.model.lookahead),
-    }
+def run_environment(
+    corpus: Corpus, split: Split, network: Network, settings: Settings, device: torch.device
+) -> Environment:
+    """Return what a run is made with and on.
+
+    Args:
+        corpus: whole.
+        split: its parts.
+        network: that is trained.
+        settings: resolved.
+        device: that it is trained on.
+    """
+    return Environment(
+        corpus=settings.corpus.name or tuple(str(file) for file in corpus.files),
+        corpus_sha256=corpus.sha256,
+        corpus_chars=len(corpus.ids),
+        vocab_size=len(corpus.vocabulary),
+        split=SplitFacts(
+            train=_part_facts(split.train),
+            val=split.val and _part_facts(split.val),
+            test=split.test and _part_facts(split.test),
+        ),
+        dropped_chars=num_dropped(len(split.train.ids), settings.sampling, settings.model.lookahead),
+        num_parameters=num_parameters(network),
+        direction=settings.model.direction,
+        implementation=settings.model.implementation,
+        device=str(device),
+        machine=machine_facts(),
+    )
 
 
-def model_facts(network: Network, settings: Settings, device: torch.device) -> dict[str, Any]:
-    """Return what is trained, and what runs it."""
-    return {
-        "num_parameters": num_parameters(network),
-        "direction": settings.model.direction,
-        "implementation": settings.model.implementation,
-        "device": str(device),
-    }
-
-
-def machine_facts() -> dict[str, Any]:
+def machine_facts() -> Machine:
     """Return what computations here run on: versions, threads, processor, GPUs."""
-    return {
-        "versions": {
-            "charlm": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-        "kernels": describe_kernels(),
-        "kernel_build": kernel_build(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
-        "platform": platform.platform(),
-    }
+    return Machine(
+        versions=Versions(
+            charlm=__version__, python=platform.python_version(), torch=torch.__version__, numpy=np.__version__
+        ),
+        threads=torch.get_num_threads(),
+        cores=os.cpu_count(),
+        kernels=describe_kernels(),
+        kernel_build=kernel_build(),
+        cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        gpus=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())),
+        platform=platform.platform(),
+    )
+
+
+def _part_facts(part: Part) -> PartFacts:
+    return PartFacts(chars=len(part.ids), sha256=part.sha256)

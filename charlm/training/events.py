@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from charlm.evaluation.figure import Figures, figures_record
+from charlm.evaluation.figure import Figures
+from charlm.runs.facts import Environment
+from charlm.runs.records import EvaluationLine, Interruption, Sample, SampleTable, Summary
+from charlm.training.rates import rates_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Start:
     """
 
     run: Path
-    facts: Mapping[str, Any]
+    facts: Environment
     planned_steps: int | None
     minutes: float | None
     resumed_at: int | None = None
@@ -121,21 +122,22 @@ class Evaluation:
         """The validation loss in nats per character; None without a validation part."""
         return self.val and self.val.main.nats_per_char
 
-    def as_record(self) -> dict[str, Any]:
-        """Return a JSON object with units in its names."""
-        record: dict[str, Any] = {
-            "kind": "evaluation",
-            "step": self.step,
-            "epoch": self.epoch,
-            "seconds": round(self.seconds, 3),
-            "chars_seen": self.chars_seen,
-            "learning_rate": self.learning_rate,
-            "gradient_norm": self.gradient_norm,
-            "chars_per_second": round(self.chars_per_second, 1),
-            "epoch_seconds": None if self.epoch_seconds is None else round(self.epoch_seconds, 3),
-        }
-        closing = {"is_closing": True} if self.is_closing else {}
-        return record | figures_record(self.train, "train_") | figures_record(self.val, "val_") | closing
+    def as_record(self) -> EvaluationLine:
+        """Return what metrics.jsonl holds of it."""
+        return EvaluationLine(
+            kind="evaluation",
+            step=self.step,
+            epoch=self.epoch,
+            seconds=round(self.seconds, 3),
+            chars_seen=self.chars_seen,
+            learning_rate=self.learning_rate,
+            gradient_norm=self.gradient_norm,
+            chars_per_second=round(self.chars_per_second, 1),
+            epoch_seconds=None if self.epoch_seconds is None else round(self.epoch_seconds, 3),
+            train=self.train and rates_of(self.train),
+            val=self.val and rates_of(self.val),
+            is_closing=self.is_closing,
+        )
 
 
 @dataclass(frozen=True)
@@ -158,13 +160,14 @@ class Samples:
     is_backward: bool = False
     is_closing: bool = False
 
-    def as_record(self) -> dict[str, Any]:
-        """Return a JSON object."""
-        given = "suffix" if self.is_backward else "prefix"
+    def as_record(self) -> SampleTable:
+        """Return what samples.jsonl holds of it."""
         pairs = zip(self.prefixes, self.continuations, strict=True)
-        texts = [{given: prefix, "continuation": text} for prefix, text in pairs]
-        closing = {"is_closing": True} if self.is_closing else {}
-        return {"step": self.step, "epoch": self.epoch, "samples": texts, **closing}
+        samples = tuple(
+            Sample(suffix=given, continuation=text) if self.is_backward else Sample(prefix=given, continuation=text)
+            for given, text in pairs
+        )
+        return SampleTable(step=self.step, epoch=self.epoch, samples=samples, is_closing=self.is_closing)
 
 
 @dataclass(frozen=True)
@@ -174,14 +177,14 @@ class End:
     Args:
         run: its folder.
         stopped_by: epochs, max_steps, minutes, early_stopping, or interrupt and terminate (saved, not evaluated).
-        record: the closing figures: those of the last line of metrics.jsonl and of `--json`; of a run stopped from
-            outside only `stopped_by` and `steps`.
+        record: the closing summary, the last line of metrics.jsonl and what `--json` prints; a run stopped from
+            outside has none.
         prefix: one that the model can write on from; None where the settings give none.
     """
 
     run: Path
     stopped_by: str
-    record: Mapping[str, Any]
+    record: Summary | Interruption
     prefix: str | None
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from charlm import __version__
 from charlm.errors import ConfigError
 from charlm.networks.building import Network, build_model
+from charlm.runs.facts import Environment, Fingerprint
 from charlm.settings.schema import Settings
 from charlm.text.cleaning import clean_prefix
 from charlm.text.corpus import load_corpus
@@ -17,7 +17,7 @@ from charlm.text.reading_order import turned
 from charlm.text.splits import Part, Split, split_corpus
 from charlm.text.vocabulary import Ids, Vocabulary
 from charlm.training.averaging import WeightAverage
-from charlm.training.environment import corpus_facts, machine_facts, model_facts
+from charlm.training.environment import run_environment
 from charlm.training.optimizer import build_optimizer
 from charlm.training.resolution import Resolved, resolve, this_machine
 
@@ -46,7 +46,7 @@ class Experiment:
     optimizer: torch.optim.Optimizer
     average: WeightAverage | None
     prefixes: tuple[tuple[str, Ids], ...]
-    facts: Mapping[str, Any]
+    facts: Environment
 
     @property
     def settings(self) -> Settings:
@@ -64,18 +64,19 @@ class Experiment:
         return self.prefixes[0][0] if self.prefixes else None
 
     @property
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> Fingerprint:
         """All that bits depend on beside configuration and text; for the same one a resumed run repeats them."""
-        facts = self.facts
+        facts, machine = self.facts, self.facts.machine
+        gpus = machine.gpus or ()
         return {
-            "charlm": facts["versions"]["charlm"],
-            "torch": facts["versions"]["torch"],
+            "charlm": __version__,
+            "torch": torch.__version__,
             "dtype": str(next(self.network.parameters()).dtype).removeprefix("torch."),
-            "device": ", ".join([facts["device"], *facts["gpus"]]) if facts["device"] != "cpu" else "cpu",
-            "cpu_capability": facts["cpu_capability"],
-            "threads": facts["threads"],
-            "implementation": facts["implementation"],
-            "kernels": facts["kernel_build"] if facts["implementation"] == "native" else None,
+            "device": "cpu" if self.resolved.device.type == "cpu" else ", ".join((str(self.resolved.device), *gpus)),
+            "cpu_capability": machine.cpu_capability,
+            "threads": machine.threads,
+            "implementation": facts.implementation,
+            "kernels": machine.kernel_build if facts.implementation == "native" else None,
             "world_size": 1,
         }
 
@@ -89,9 +90,9 @@ def prepare(asked: Settings) -> Experiment:
     machine = this_machine(asked)
     corpus = load_corpus(asked.corpus, asked.vocabulary)
     split = split_corpus(corpus, asked.corpus).in_reading_order(asked.model.direction)
-    prefixes = _encode_prefixes(asked, corpus.vocabulary, split)
     resolved = resolve(asked, corpus, split, machine)
     settings, device = resolved.settings, resolved.device
+    prefixes = _encode_prefixes(settings, corpus.vocabulary, split)
     assert settings.train.threads is not None
     torch.set_num_threads(settings.train.threads)
     network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed, device=device.type)
@@ -105,11 +106,7 @@ def prepare(asked: Settings) -> Experiment:
         optimizer=build_optimizer(network.parameters(), settings.optimizer),
         average=None if average.method == "none" else WeightAverage(network, average),
         prefixes=prefixes,
-        facts={
-            **corpus_facts(corpus, split, settings),
-            **model_facts(network, settings, device),
-            **machine_facts(),
-        },
+        facts=run_environment(corpus, split, network, settings, device),
     )
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from charlm.errors import StoppedError
 from charlm.runs.checkpoints import Checkpoint, load_checkpoint
 from charlm.runs.creation import check_new_name, check_run_name, create_run
 from charlm.runs.ownership import Ownership, take_ownership
-from charlm.runs.records import is_summary
+from charlm.runs.records import Resume, Summary
 from charlm.runs.run import CONFIG, Run, find_unfinished, runs_folder
 from charlm.runs.writer import RunWriter
 from charlm.settings.loading import load_settings
@@ -105,7 +104,7 @@ def _go_on(
         settings = combine_settings(stored, asked or load_settings(run.path / CONFIG, overrides=overrides))
         checkpoint = load_checkpoint(run, "last") if run.checkpoint_paths() else None
         if checkpoint is not None and (summary := _closing_summary(run, settings, checkpoint)):
-            yield End(run.path, summary["stopped_by"], summary, _written_prefix(run))
+            yield End(run.path, summary.stopped_by, summary, _written_prefix(run))
             return
         yield from _train_on(run, ownership, stored, settings, checkpoint, should_stop)
     finally:
@@ -129,28 +128,28 @@ def _train_on(
     position = first_position(experiment)
     if checkpoint is not None:
         position = restore_position(experiment, checkpoint)
-        note = describe_change(checkpoint.state["fingerprint"], experiment.fingerprint)
+        note = describe_change(checkpoint.state.fingerprint, experiment.fingerprint)
     writer.cut_records(position.recorded_until)
     if experiment.settings != stored:
         writer.change_settings(experiment.settings)
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     step = position.progress.step
-    writer.record_resume({"step": step, "time": now, "fingerprint": experiment.fingerprint, "note": note})
+    writer.record_resume(Resume(step=step, time=now, fingerprint=experiment.fingerprint, note=note))
     yield from run_training(experiment, writer, position, should_stop=should_stop, note=note)
 
 
-def _closing_summary(run: Run, settings: Settings, checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Return the closing record of a run that has nothing left to do under these settings, else None."""
+def _closing_summary(run: Run, settings: Settings, checkpoint: Checkpoint) -> Summary | None:
+    """Return the closing summary of a run that has nothing left to do under these settings, else None."""
     summary, position = run.summary(), read_position(checkpoint)
-    if summary is None or not is_summary(summary) or summary["steps"] != position.progress.step:
+    if summary is None or summary.steps != position.progress.step:
         return None
     return summary if ended_by(settings.train, position.progress, position.seconds) else None
 
 
 def _written_prefix(run: Run) -> str | None:
     """Return the first prefix of the run's last sample table."""
-    samples = [sample for table in run.samples() for sample in table.get("samples", [])[:1]]
-    return (samples[-1].get("prefix") or samples[-1].get("suffix")) if samples else None
+    samples = [sample for table in run.samples() for sample in table.samples[:1]]
+    return (samples[-1].prefix or samples[-1].suffix) if samples else None
 
 
 def _leave_before_writing(should_stop: Callable[[], str | None]) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
 
+from charlm.runs.records import Interruption
 from charlm.runs.writer import RunWriter
 from charlm.training.budget import ended_by
 from charlm.training.closing import close_run
@@ -65,7 +66,13 @@ class Milestones:
         Raises:
             StorageError: where the last checkpoint cannot be saved.
         """
-        self.word = word = self.word or self.should_stop()
+        self.word = self.word or self.should_stop()
+        # A step's loss is of the weights before it: those after the last step are only seen here.
+        if self.word:
+            if not self.saver.is_saved(position) and not are_weights_finite(self.experiment):
+                return after_the_fact(position.progress)
+            yield self._stop(position, self.word)
+            return None
         step = position.progress.step
         is_scheduled = step % self.eval_every == 0 or step % self.sample_every == 0
         is_record_due = is_scheduled and position.recorded_until < step
@@ -73,14 +80,9 @@ class Milestones:
             position = replace(position, recorded_until=step)
         stopped_by = self._ended_by(position)
         is_save_due = not is_record_due and self.saver.is_due(position)
-        has_to_save = is_save_due or (word is not None and not self.saver.is_saved(position))
-        # A step's loss is of the weights before it: those after the last step are only seen here.
-        reads_weights = has_to_save or is_record_due or stopped_by is not None
+        reads_weights = is_record_due or is_save_due or stopped_by is not None
         if reads_weights and not are_weights_finite(self.experiment):
             return after_the_fact(position.progress)
-        if word:
-            yield self._stop(position, word)
-            return None
         try:
             if is_record_due:
                 recorded = yield from self._record(position)
@@ -129,8 +131,8 @@ class Milestones:
         """Save, and end without measuring: whoever stops a run does not want to wait."""
         if not self.saver.is_saved(position):
             self.saver.save(position)
-        record = {"stopped_by": word, "steps": position.progress.step}
-        return End(self.writer.run.path, word, record, self.experiment.first_prefix)
+        interruption = Interruption(stopped_by=word, steps=position.progress.step)
+        return End(self.writer.run.path, word, interruption, self.experiment.first_prefix)
 
     def _close(self, position: Position, stopped_by: str) -> Generator[TrainingEvent, None, NotANumber | None]:
         """Evaluate and write samples if the last step was not due for it, save, and measure the best checkpoint.
@@ -149,7 +151,7 @@ class Milestones:
             self.saver.save(position)
         if progress.step % self.sample_every != 0:
             yield self._write_samples(progress, is_closing=True)
-        record = close_run(
+        summary = close_run(
             self.experiment,
             self.writer.run,
             progress,
@@ -157,9 +159,9 @@ class Milestones:
             seconds=lambda: self.seconds,
             should_stop=self.should_stop,
         )
-        self.writer.record_metrics(record)
+        self.writer.record_metrics(summary)
         self.writer.flush()
-        yield End(self.writer.run.path, stopped_by, record, self.experiment.first_prefix)
+        yield End(self.writer.run.path, stopped_by, summary, self.experiment.first_prefix)
         return None
 
     def _evaluate(self, progress: Progress, *, is_closing: bool) -> Evaluation | NotANumber:

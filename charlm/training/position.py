@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, cast
+from dataclasses import dataclass, replace
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 from torch import Tensor
 
 from charlm.errors import RunError
 from charlm.networks.recurrent import State, detach_state
-from charlm.runs.checkpoints import Checkpoint
+from charlm.runs.checkpoints import Checkpoint, CheckpointState
+from charlm.runs.json_records import to_json
 from charlm.training.experiment import Experiment
 from charlm.training.progress import Progress
 
@@ -66,15 +66,16 @@ def to_checkpoint(experiment: Experiment, position: Position) -> Checkpoint:
         vocabulary=experiment.vocabulary,
         model=experiment.model.state_dict(),
         training=training,
-        state={
-            "val_nats_per_char": position.val_nats_per_char,
-            "progress": asdict(position.progress) | {"recent_vals": list(position.progress.recent_vals)},
-            "recorded_until": position.recorded_until,
-            "seconds": position.seconds,
-            "fingerprint": experiment.fingerprint,
-            "corpus_sha256": experiment.facts["corpus_sha256"],
-            "split": experiment.facts["split"],
-        },
+        state=CheckpointState(
+            val_nats_per_char=position.val_nats_per_char,
+            progress=to_json(position.progress),
+            recorded_until=position.recorded_until,
+            seconds=position.seconds,
+            fingerprint=experiment.fingerprint,
+            corpus_sha256=experiment.facts.corpus_sha256,
+            split=experiment.facts.split,
+            step=position.progress.step,
+        ),
     )
 
 
@@ -114,19 +115,12 @@ def read_position(checkpoint: Checkpoint) -> Position:
         RunError: for counts that are not a run's.
     """
     saved = checkpoint.state
-    progress = _read_progress(saved.get("progress"))
-    until, seconds = saved.get("recorded_until"), saved.get("seconds")
-    if (
-        progress is None
-        or progress.step != checkpoint.step
-        or not (type(until) is int and 0 <= until <= progress.step)
-        or not (isinstance(seconds, int | float) and seconds >= 0)
-    ):
+    progress = _read_progress(saved.progress)
+    if progress is None or progress.step != checkpoint.step or saved.recorded_until > progress.step:
         raise RunError(f"the checkpoint of step {checkpoint.step} does not tell where its run stood")
     parts = [name for name in checkpoint.training if name.startswith("state.")]
     state = tuple(checkpoint.training[f"state.{number}"] for number in range(len(parts)))
-    val = checkpoint.state["val_nats_per_char"]
-    return Position(progress, state, until, float(seconds), val)
+    return Position(progress, state, saved.recorded_until, saved.seconds, saved.val_nats_per_char)
 
 
 def are_weights_finite(experiment: Experiment) -> bool:
@@ -136,11 +130,10 @@ def are_weights_finite(experiment: Experiment) -> bool:
     return bool(torch.stack([weight.isfinite().all() for weight in weights]).all())
 
 
-def _read_progress(value: Any) -> Progress | None:
+def _read_progress(value: Mapping[str, JsonValue]) -> Progress | None:
     """Return the counts, strictly typed, or None; none of them is negative."""
     try:
         progress = TypeAdapter(Progress).validate_json(json.dumps(value), strict=True)
     except ValidationError:
         return None
-    counts = cast("Mapping[str, Any]", asdict(progress))
-    return None if any(isinstance(count, int) and count < 0 for count in counts.values()) else progress
+    return None if any(isinstance(count, int) and count < 0 for count in vars(progress).values()) else progress

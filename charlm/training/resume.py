@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Iterator
 
 from charlm.errors import ConfigError, RunError
 from charlm.runs.checkpoints import Checkpoint
+from charlm.runs.facts import Fingerprint, SplitFacts
 from charlm.runs.run import Run
 from charlm.settings.loading import dotted_values
 from charlm.settings.schema import Settings
@@ -76,15 +76,15 @@ def check_same_text(run: Run, checkpoint: Checkpoint | None, experiment: Experim
         RunError: saying what changed.
     """
     facts, environment = experiment.facts, run.environment()
-    name = facts["corpus"] if isinstance(facts["corpus"], str) else ", ".join(facts["corpus"])
+    name = facts.corpus_name
     saved = checkpoint.state if checkpoint else environment
-    then = saved.get("corpus_sha256") or environment["corpus_sha256"]
-    if facts["corpus_sha256"] != then:
+    then = saved.corpus_sha256 or environment.corpus_sha256
+    if facts.corpus_sha256 != then:
         raise RunError(
             f"the corpus {name} has changed since the run {run.name} began: its SHA-256 is "
-            f"{facts['corpus_sha256'][:12]} and was {str(then)[:12]}; bring the old text back, or start another run"
+            f"{facts.corpus_sha256[:12]} and was {then[:12]}; bring the old text back, or start another run"
         )
-    for part in _changed_parts(facts["split"], saved.get("split") or environment.get("split")):
+    for part in _changed_parts(facts.split, saved.split or environment.split):
         raise RunError(f"the {part} part of the corpus {name} is not what it was when the run {run.name} began")
     if checkpoint is None:
         return
@@ -97,7 +97,7 @@ def check_same_text(run: Run, checkpoint: Checkpoint | None, experiment: Experim
         )
 
 
-def describe_change(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str | None:
+def describe_change(then: Fingerprint | None, now: Fingerprint) -> str | None:
     """Say in one line in what two fingerprints differ, or return None where bits are promised."""
     if then is None:
         return "an older charlm did not write down what it ran on: the bits of an uninterrupted run are not promised"
@@ -107,8 +107,8 @@ def describe_change(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> s
     return f"{'; '.join(changes)}: the bits of an uninterrupted run are not promised" if changes else None
 
 
-def _changed_parts(now: Any, then: Any) -> Iterator[str]:
-    parts = cast("dict[str, Any]", then) if isinstance(then, dict) else {}
+def _changed_parts(now: SplitFacts | None, then: SplitFacts | None) -> Iterator[str]:
+    before, after = dict(then or {}), dict(now or {})
     for name in ("train", "val", "test"):
-        if now.get(name) != parts.get(name):
+        if before.get(name) != after.get(name):
             yield name

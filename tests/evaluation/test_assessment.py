@@ -19,7 +19,7 @@ from typer.testing import Result
 
 import charlm
 from charlm.console.evaluation import NO_BETTER, show_figures
-from charlm.console.training import show_summary, summary_rows
+from charlm.console.summary import show_summary, summary_rows
 from charlm.errors import CharlmWarning, TextError
 from charlm.evaluation.assessment import Assessment, assess_text
 from charlm.evaluation.baselines import fit_baselines
@@ -27,8 +27,10 @@ from charlm.evaluation.figure import Figure, Figures, figures_record
 from charlm.evaluation.intervals import BlockSums
 from charlm.evaluation.ngrams import fit_ngrams, ngram_nats
 from charlm.evaluation.reading import measure_text
+from charlm.evaluation.subject import Subject
 from charlm.networks.building import Network, build_model
-from charlm.runs.records import is_summary
+from charlm.runs.json_records import from_json
+from charlm.runs.records import Summary
 from charlm.runs.run import Run
 from charlm.settings.model import ModelSettings
 from charlm.settings.schema import Settings
@@ -167,10 +169,10 @@ def test_a_model_beats_the_5_gram_where_it_needs_fewer_bits(
     measured = Assessment(figures, "0" * 64, 100, (1.0, 2.0), {"uniform": 3.0, "5-gram": bits - better})
     assert measured.beats_ngrams is beats
     assert measured.as_record("val_")["val_beats_5gram"] is beats
-    show_figures({"run": "run", "step": 1, "text": "a text", "nats": 1.0, **measured.as_record()})
+    show_figures(Subject("run", 1), "a text", measured)
     assert (NO_BETTER in capsys.readouterr().out) is not beats
-    record = closing_record() | measured.as_record("val_")
-    assert (("validation, warning", NO_BETTER) in summary_rows(record)) is not beats
+    summary = from_json(Summary, closing_record() | measured.as_record("val_"))
+    assert (("validation, warning", NO_BETTER) in summary_rows(summary)) is not beats
 
 
 # What is observed.
@@ -265,7 +267,6 @@ def test_a_part_that_a_run_does_not_have_has_neither_figure_nor_baselines(
     assert end is not None
     assert end["test_bpc"] is None
     assert not any(f"test_{field}" in end for field in FIELDS)
-    assert is_summary(end)
 
 
 # The command line.
@@ -366,7 +367,7 @@ def test_whatever_a_strangers_closing_record_holds_it_is_shown_or_passed_over(
     for record in [closing_record(), *hostile_records()]:
         (tmp_path / "metrics.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
         found = run.summary()
-        if found is not None and is_summary(found):
+        if found is not None:
             num_shown += 1
             show_summary(found, "charlm generate", tmp_path)
             shown = capsys.readouterr().out
@@ -405,6 +406,5 @@ def test_a_run_that_is_done_is_resumed_whatever_its_closing_record_holds(
 def test_the_closing_record_of_an_older_charlm_is_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     new = {f"{part}_{field}" for part in ("val", "test") for field in FIELDS}
     old = {key: value for key, value in closing_record().items() if key not in new}
-    assert is_summary(old)
-    show_summary(old, "charlm generate", tmp_path)
+    show_summary(from_json(Summary, old), "charlm generate", tmp_path)
     assert "validation: perplexity" in capsys.readouterr().out

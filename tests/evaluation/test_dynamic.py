@@ -318,12 +318,14 @@ def test_rates_out_of_range_are_refused(values: tuple[float, float, int], messag
 # Tuning.
 
 
-@pytest.mark.parametrize(("learning_rate", "decay"), [(None, None), (1e-3, None), (None, 0.0)])
-@pytest.mark.parametrize("segment_chars", [20, 5])
+@pytest.mark.parametrize(
+    ("learning_rate", "decay", "segment_chars"),
+    [(None, None, 20), (1e-3, None, 5), (None, 0.0, 5), pytest.param(None, None, 5, marks=pytest.mark.slow)],
+)
 def test_tuning_takes_the_pair_that_costs_least(
     learning_rate: float | None, decay: float | None, segment_chars: int
 ) -> None:
-    network, ids = build(), np.tile(draw_ids(15), 20)
+    network, ids = build(), np.tile(draw_ids(15), 10)
     roots = measure_gradients(network, draw_ids(300, seed=1), segment_chars=segment_chars)
     done: list[int] = []
     found = tune_adaptation(

@@ -6,7 +6,6 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +15,8 @@ import charlm
 from charlm.console import evaluation as showing
 from charlm.errors import ConfigError, RunError, TextError
 from charlm.evaluation import novelty as counting
-from charlm.evaluation.novelty import Copying, measure_copying
+from charlm.evaluation.novelty import Copying, Novelty, measure_copying
+from charlm.evaluation.subject import Subject
 from charlm.generation.filters import Filters
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
@@ -334,10 +334,9 @@ def test_shares_are_a_table_on_a_terminal_and_lines_elsewhere(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool
 ) -> None:
     monkeypatch.setattr(showing, "is_live", lambda _: is_terminal)
-    shares: dict[str, Any] = {"ngrams": [{"n": 1_000, "sample": 0.12345, "held_out": None}]}
-    longest = {"longest": {"chars": 4, "text": "a\n\x1bb"}, "held_out_longest": {"chars": 0, "text": ""}}
-    facts = {"run": "run", "step": 1, "text": "a text", "sample_chars": 9, "held_out_chars": 8}
-    showing.show_novelty(facts | shares | longest | {"temperature": 0.5, "seed": 0, "prefix": ""})
+    sample, held_out = Copying(9, {1_000: 0.12345}, 4, 0), Copying(8, {1_000: None}, 0, 0)
+    found = Novelty("", "", sample, held_out, "a\n\x1bb", "")
+    showing.show_novelty(Subject("run", 1), "a text", found, temperature=0.5, seed=0)
     shown = capsys.readouterr().out
     assert "it reads            a\\n\\x1bb\n" in shown
     assert "sample              9 characters, temperature 0.5, seed 0\n" in shown

@@ -24,6 +24,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pairs import by_pairs
 from processes import finish, run_code
 from rich.cells import cell_len
 from torch import Tensor
@@ -35,6 +36,7 @@ from charlm.errors import ConfigError, DivergedError, TextError
 from charlm.evaluation.characters import ScoredCharacter, score_characters
 from charlm.evaluation.lines import ScoredLine, join_lines, most_surprising, score_lines_alone
 from charlm.evaluation.reading import measure_text
+from charlm.evaluation.subject import Subject
 from charlm.library import Model
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network, build_model
@@ -124,9 +126,11 @@ def strange(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.Tem
 # Each character.
 
 
-@pytest.mark.parametrize("implementation", ["torch", "reference", pytest.param("native", marks=pytest.mark.kernels)])
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-@pytest.mark.parametrize("direction", CAUSAL)
+@pytest.mark.kernels
+@pytest.mark.parametrize(
+    ("direction", "cell", "implementation"),
+    by_pairs(CAUSAL, ("rnn", "gru", "lstm"), ("torch", "reference", "native")),
+)
 def test_each_figure_is_that_of_a_model_that_reads_all_again_for_each_character(
     direction: str, cell: str, implementation: str
 ) -> None:
@@ -744,32 +748,29 @@ class Terminal(io.StringIO):
         return True
 
 
-HEADING = {"run": "run", "step": 1_234, "warning": None}
+def as_scored(text: str, bits: float | None = 0.5) -> list[ScoredCharacter]:
+    return [ScoredCharacter(place, character, bits=bits) for place, character in enumerate(text)]
 
 
-def as_records(text: str, bits: float | None = 0.5) -> list[dict[str, Any]]:
-    return [{"position": place, "character": character, "bits": bits} for place, character in enumerate(text)]
-
-
-def draw(show: Callable[..., None], records: list[dict[str, Any]], columns: int = 20, **heading: Any) -> str:
+def draw(show: Callable[..., None], scored: list[Any], columns: int = 20, warning: str | None = None) -> str:
     """Return what a terminal of so many columns and 256 colours is sent."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdout", Terminal())
         patch.setenv("TERM", "xterm-256color")
         patch.setenv("COLUMNS", str(columns))
-        show({"run": "run", "step": 1_234, "warning": None} | heading, records)
+        show(Subject("run", 1_234, warning), scored)
         return sys.stdout.getvalue()
 
 
-def text_rows(records: list[dict[str, Any]]) -> list[str]:
+def text_rows(scored: list[ScoredCharacter]) -> list[str]:
     """Return the rows of the text, without colours and what stands above it."""
     above = draw(show_characters, [])
-    return ESCAPES.sub("", draw(show_characters, records).removeprefix(above)).split("\n")[:-1]
+    return ESCAPES.sub("", draw(show_characters, scored).removeprefix(above)).split("\n")[:-1]
 
 
 def test_rows_fill_the_width_and_cut_no_character() -> None:
     text = "a" * 19 + "漢字" * 12 + "\x1b" * 8 + "b" * 60 + "\n\n" + "👩" * 11 + " " * 25 + "c"
-    rows = text_rows(as_records(text))
+    rows = text_rows(as_scored(text))
     assert "".join(rows) == "".join(visible(character) for character in text)
     assert all(0 < cell_len(row) <= 20 for row in rows)
     assert rows[:5] == ["a" * 19, "漢字" * 5, "漢字" * 5, "漢字" * 2 + r"\x1b" * 3, r"\x1b" * 5]
@@ -778,7 +779,7 @@ def test_rows_fill_the_width_and_cut_no_character() -> None:
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=200))
 def test_whatever_the_text_a_terminal_gets_nothing_to_obey(text: str) -> None:
-    rows = text_rows(as_records(text))
+    rows = text_rows(as_scored(text))
     assert all(row.isprintable() for row in rows)
     assert all(cell_len(row) <= 20 for row in rows)
     assert "".join(rows) == "".join(visible(character) for character in text)
@@ -816,7 +817,7 @@ def test_each_character_is_seen(character: str, shown: str) -> None:
 
 def test_neither_markup_nor_emoji_names_are_taken_for_more_than_text() -> None:
     text = "[bold]:cat:[/] https"
-    assert text_rows(as_records(text)) == [text]
+    assert text_rows(as_scored(text)) == [text]
 
 
 @pytest.mark.parametrize(
@@ -824,7 +825,7 @@ def test_neither_markup_nor_emoji_names_are_taken_for_more_than_text() -> None:
     [(0.0, 0), (0.99, 0), (1.0, 1), (1.9, 1), (2.0, 2), (3.9, 2), (4.0, 3), (6.0, 4), (7.9, 4), (8.0, 5), (900.0, 5)],
 )
 def test_more_bits_are_another_colour(bits: float, band: int) -> None:
-    *above, row = draw(show_characters, as_records("x", bits)).removesuffix("\n").split("\n")
+    *above, row = draw(show_characters, as_scored("x", bits)).removesuffix("\n").split("\n")
     codes = ["", "30;48;5;230", "30;48;5;222", "30;48;5;215", "30;48;5;209", "38;5;231;48;5;124"]
     assert len(codes) == len(BANDS)
     assert row == (f"\x1b[{codes[band]}mx\x1b[0m" if band else "x")
@@ -833,7 +834,7 @@ def test_more_bits_are_another_colour(bits: float, band: int) -> None:
 
 
 def test_what_has_nothing_before_it_is_seen_to_have_no_figure() -> None:
-    *above, row = draw(show_characters, as_records("x", None)).removesuffix("\n").split("\n")
+    *above, row = draw(show_characters, as_scored("x", None)).removesuffix("\n").split("\n")
     assert row == "\x1b[2;3mx\x1b[0m"
     assert "nothing to" in ESCAPES.sub("", "".join(above))
 
@@ -844,12 +845,12 @@ def test_a_leaky_models_view_says_so(show: Callable[..., None]) -> None:
 
 
 def test_lines_are_a_table_that_fits() -> None:
-    records = [
-        {"line": 7, "bits_per_char": 8.5, "bits": 34.0, "chars": 4, "text": "a\x1b[2Jb\u202e:cat:[bold]"},
-        {"line": 1_234, "bits_per_char": None, "bits": 0.0, "chars": 0, "text": ""},
-        {"line": 8, "bits_per_char": 0.25, "bits": 1.0, "chars": 4, "text": "漢" * 400},
+    lines = [
+        ScoredLine(7, "a\x1b[2Jb\u202e:cat:[bold]", 4, 34.0),
+        ScoredLine(1_234, "", 0, 0.0),
+        ScoredLine(8, "漢" * 400, 4, 1.0),
     ]
-    shown = draw(show_lines, records, columns=60)
+    shown = draw(show_lines, lines, columns=60)
     heading, titles, *rows = ESCAPES.sub("", shown).removesuffix("\n").split("\n")
     assert heading == "run run, step 1,234"
     assert titles.split() == ["line", "bits", "per", "char", "bits", "chars"]

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -26,29 +27,52 @@ def compiler() -> list[str]:
     return command
 
 
-def run_driver(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Compile the kernels and the driver with some options, and run it."""
-    command = [*compiler(), "-std=c++17", "-march=x86-64-v3", "-ffp-contract=off", f"-I{KERNELS}", *options]
-    objects = [folder / f"{source.stem}.o" for source in SOURCES]
+def run_driver(kept: pytest.Cache, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Compile the kernels and the driver with some options, and run it; objects are kept for the next time."""
+    command = [*compiler(), "-std=c++17", "-march=x86-64-v3", "-ffp-contract=off", *options]
+    objects = kept.mkdir("kernel-objects")
+    facts = sha256(repr([command, output_of(*command[:1], "--version")]).encode())
+    for header in sorted(KERNELS.glob("*.h")):
+        facts.update(header.read_bytes())
 
-    def compile_one(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*command, "-c", str(source), "-o", str(target)], capture_output=True, text=True)
+    def compile_one(source: Path) -> str:
+        """Compile a file, unless it has been with all that the object depends on; return the object."""
+        name = facts.copy()
+        name.update(source.read_bytes())
+        target = objects / f"{source.stem}-{name.hexdigest()}.o"
+        if not target.exists():
+            made = folder / target.name
+            output_of(*command, f"-I{KERNELS}", "-c", str(source), "-o", str(made))
+            shutil.copy(made, draft := target.with_suffix(f".{os.getpid()}"))
+            draft.replace(target)
+        return str(target)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        compiled = list(pool.map(compile_one, SOURCES, objects))
-    assert [result.stderr for result in compiled if result.returncode] == []
-    program = folder / "driver"
-    subprocess.run([*command, *map(str, objects), "-pthread", "-o", str(program)], check=True)
-    return subprocess.run([str(program)], capture_output=True, text=True)
+        compiled = list(pool.map(compile_one, SOURCES))
+    program = str(folder / "driver")
+    output_of(*command, *compiled, "-pthread", "-o", program)
+    return subprocess.run([program], capture_output=True, text=True)
 
 
-def test_the_kernels_equal_plain_loops_and_touch_nothing_that_is_not_theirs(tmp_path: Path) -> None:
-    result = run_driver(tmp_path, "-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+def output_of(*command: str) -> str:
+    """Return what a command says that must end well."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+    return done.stdout
+
+
+def test_the_kernels_equal_plain_loops_and_touch_nothing_that_is_not_theirs(
+    pytestconfig: pytest.Config, tmp_path: Path
+) -> None:
+    # Without optimisation it takes longer to run, and much less to compile.
+    result = run_driver(
+        pytestconfig.cache, tmp_path, "-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"
+    )
     assert (result.returncode, result.stderr) == (0, ""), result.stdout
     assert result.stdout.startswith("213 cases")
 
 
 @pytest.mark.slow
-def test_no_two_threads_of_the_kernels_race(tmp_path: Path) -> None:
-    result = run_driver(tmp_path, "-O1", "-g1", "-fsanitize=thread")
+def test_no_two_threads_of_the_kernels_race(pytestconfig: pytest.Config, tmp_path: Path) -> None:
+    result = run_driver(pytestconfig.cache, tmp_path, "-O1", "-g1", "-fsanitize=thread")
     assert (result.returncode, result.stderr) == (0, ""), result.stdout

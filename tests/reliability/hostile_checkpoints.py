@@ -582,10 +582,14 @@ def open_with_each_command(good: Path, folder: Path, every: int) -> Iterator[dic
         every: 1 for all of them, 4 for each fourth.
     """
     import torch
+    import typer.testing
     from typer.testing import CliRunner
 
     from charlm.cli.main import app
 
+    # The commands are built once: that takes longer than most of them.
+    built = typer.testing._get_command(app)  # pyright: ignore[reportPrivateUsage]
+    typer.testing._get_command = lambda _: built  # pyright: ignore[reportPrivateUsage]
     torch.set_num_threads(1)
     signal.signal(signal.SIGALRM, _too_long)
     commands = {

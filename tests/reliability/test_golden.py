@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 from typer.testing import Result
@@ -38,7 +37,8 @@ CORPUS = GOLDEN / "corpus.txt"
 # Where the corpus lay, as the run tells it: nowhere, on any machine.
 NOWHERE = "/golden/corpus.txt"
 STOPPED_AT, LAST = 12, 20
-MAKER = "AuthenticAMD"
+# Of the processor that computed those which do not say it.
+FIRST_MAKER = "AuthenticAMD"
 SETTINGS = (
     *("model.implementation=reference", "train.threads=1", "train.device=cpu", "train.seed=0"),
     *("sampling.method=consecutive", "sampling.batch_size=3", "sampling.seq_len=8"),
@@ -140,6 +140,19 @@ def without_clock(value: Any) -> Any:
     return value
 
 
+def is_alike(found: Any, kept: Any, is_exact: bool) -> bool:
+    """Say whether JSON values agree but for clocks: in everything where bits are promised, else nearly in numbers."""
+    if isinstance(kept, Mapping):
+        keys = {key for key in (*found, *kept) if "second" not in key}
+        return all(key in found and key in kept and is_alike(found[key], kept[key], is_exact) for key in keys)
+    if isinstance(kept, list):
+        pairs = zip(found, kept, strict=False)
+        return len(found) == len(kept) and all(is_alike(one, other, is_exact) for one, other in pairs)
+    if is_exact or type(kept) is not float:
+        return found == kept
+    return type(found) is float and found == pytest.approx(kept, rel=FIGURES["rtol"])
+
+
 def results(run: Run) -> dict[str, Any]:
     """Return what is measured of a run's last checkpoint."""
     model = open_run(run, checkpoint="last")
@@ -150,14 +163,19 @@ def results(run: Run) -> dict[str, Any]:
 
 def has_same_fingerprint(kept: Kept) -> bool:
     """Say whether this machine promises the bits of the one that a golden run was made on."""
-    now, then = prepare(kept.settings).fingerprint, kept.recorded["fingerprint"]
-    return is_made_here() and without_version(now) == without_version(then)
+    is_same = without_version(prepare(kept.settings).fingerprint) == without_version(kept.recorded["fingerprint"])
+    return is_same and maker() == kept.recorded.get("maker", FIRST_MAKER)
 
 
-def is_made_here() -> bool:
-    """Say whether the processor is of the maker that computed the golden runs: MKL sums in another order on others."""
-    maker = re.search(r"^vendor_id\s*:\s*(\w+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
-    return maker is not None and maker[1] == MAKER
+def maker() -> str | None:
+    """Return who made the processor; None where the system does not tell.
+
+    A fingerprint does not say it, and on another maker's processor torch's libraries sum in another order.
+    """
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
+    found = re.search(r"^vendor_id\s*:\s*(\w+)$", text, re.MULTILINE)
+    return found and found[1]
 
 
 def without_version(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
@@ -274,28 +292,28 @@ def test_a_golden_run_goes_on_to_where_it_went(golden: Golden) -> None:
 
 @pytest.mark.parametrize("kept", KEPT.values(), ids=lambda kept: f"format {kept.format}")
 def test_todays_code_writes_the_golden_runs(kept: Kept, tmp_path: Path) -> None:
-    if not has_same_fingerprint(kept):
-        pytest.skip("made on another machine: its bits are not promised here")
+    is_exact = has_same_fingerprint(kept)
     run, golden = make(kept, tmp_path), kept.run
     names = sorted(str(path.relative_to(golden.path)) for path in golden.path.rglob("*"))
     assert sorted(str(path.relative_to(run.path)) for path in run.path.rglob("*")) == names
     # A setting that is newer than the golden run has its default there.
     assert run.settings() == golden.settings()
     assert (run.path / "environment.json").read_bytes() == (golden.path / "environment.json").read_bytes()
-    assert without_clock(run.metrics()) == without_clock(golden.metrics())
-    assert run.samples() == golden.samples()
+    assert is_alike(run.metrics(), golden.metrics(), is_exact)
+    assert is_alike(run.samples(), golden.samples(), is_exact)
     for mine, theirs in zip(run.checkpoint_paths(), golden.checkpoint_paths(), strict=True):
         assert load_run_settings(mine / "config.yaml") == load_run_settings(theirs / "config.yaml")
         assert (mine / "vocabulary.json").read_bytes() == (theirs / "vocabulary.json").read_bytes()
         for name in ("model.safetensors", "training.safetensors"):
             then, now = load_file(theirs / name), load_file(mine / name)
             assert set(now) == set(then)
-            assert all(torch.equal(now[key], then[key]) for key in then)
+            for key in then:
+                assert_close(now[key], then[key], **({"rtol": 0.0, "atol": 0.0} if is_exact else WEIGHTS))
         now, then = (json.loads((path / "state.json").read_bytes()) for path in (mine, theirs))
         states = [without_clock(now), without_clock(migrate_state(then, kept.format))]
         for state in states:
             state["fingerprint"] = without_version(state["fingerprint"])
-        assert states[0] == states[1]
+        assert is_alike(*states, is_exact)
         manifests = [json.loads((path / MANIFEST).read_bytes()) for path in (mine, theirs)]
         assert [manifest["format"] for manifest in manifests] == [FORMAT, kept.format]
         assert list(manifests[0]["files"]) == list(manifests[1]["files"])
@@ -337,7 +355,7 @@ def write_golden(kept: Kept) -> None:  # pragma: no cover
     at[str(LAST)] = results(ended)
     last = load_checkpoint(ended, "last")
     save_file(dict(last.model), kept.folder / "after.safetensors")
-    told = {"fingerprint": last.state["fingerprint"], "at": at}
+    told = {"fingerprint": last.state["fingerprint"], "maker": maker(), "at": at}
     (kept.folder / "results.json").write_text(json.dumps(told, indent=1) + "\n")
     shutil.rmtree(folder)
 

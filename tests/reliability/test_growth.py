@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import run_code
 
 STATM = Path("/proc/self/statm")
 # Evaluations, samples, checkpoints and epochs come often, so that whatever they keep would show.
@@ -41,20 +39,10 @@ def test_memory_grows_by_less_than_a_megabyte_in_a_thousand_steps(
 ) -> None:
     num_steps = endurance.times(2_000, 10_000)
     overrides = [f"corpus.path='{corpus_file}'", f"train.max_steps={num_steps}", *SETTINGS]
-    completed = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            PROBE,
-            "\n".join(overrides),
-            str(tmp_path),
-            *([] if endurance.is_long else ["unsynced"]),
-        ],
-        check=True,
-        capture_output=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    sizes = json.loads(f"[{','.join(completed.stdout.decode().split())}]")
+    unsynced = [] if endurance.is_long else ["unsynced"]
+    ended = run_code(PROBE, "\n".join(overrides), tmp_path, *unsynced, timeout=3_000)
+    assert ended.exit_code == 0
+    sizes = json.loads(f"[{','.join(ended.stdout.split())}]")
     assert len(sizes) == num_steps // EVERY
     thousands = [sizes[-1 - number * 1_000 // EVERY] for number in range(num_steps // 1_000)][::-1]
     growth = [(later - sooner) / 1e6 for sooner, later in pairwise(thousands)]

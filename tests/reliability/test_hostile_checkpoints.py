@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import run_code
 
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
@@ -42,10 +41,10 @@ def told(
     for path in run.checkpoint_paths()[:-1]:
         shutil.rmtree(path)
     (folder / "work").mkdir()
-    command = [sys.executable, str(PROGRAM), str(run.path), str(folder / "work"), str(endurance.times(4, 1))]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
-    results = [json.loads(line) for line in process.stdout.splitlines()]
-    assert process.returncode == 0, process.stderr[-3_000:] + str(results[-1:])
+    program = PROGRAM.read_text(encoding="utf-8")
+    ended = run_code(program, run.path, folder / "work", str(endurance.times(4, 1)), timeout=1_000)
+    results = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert ended.exit_code == 0, ended.stderr[-3_000:] + str(results[-1:])
     return results
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import Process, finish, run_code
 from typer.testing import Result
 
 from charlm.settings import diagnosis
@@ -140,14 +140,13 @@ def test_of_many_problems_only_the_first_are_written(
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/null", "/dev/stdin", "pipe", "link"])
 @pytest.mark.parametrize("command", [("config", "check"), ("config", "show", "--config"), ("train", "--config")])
 def test_only_files_are_read_as_configurations(
-    name: str, command: tuple[str, ...], charlm_process: Callable[..., subprocess.Popen[bytes]], working_folder: Path
+    name: str, command: tuple[str, ...], charlm_process: Callable[..., Process], working_folder: Path
 ) -> None:
     os.mkfifo(working_folder / "pipe")
     (working_folder / "link").symlink_to("/dev/zero")
-    process = charlm_process(*command, name)
-    stdout, stderr = process.communicate(timeout=60)
+    ended = finish(charlm_process(*command, name))
     sentence = f"charlm: the configuration {name} is a pipe or a device: name a file\n"
-    assert (process.returncode, stdout, stderr.decode()) == (2, b"", sentence)
+    assert ended == (2, "", sentence)
 
 
 @pytest.mark.parametrize(
@@ -212,10 +211,9 @@ def check_measured(name: str, folder: Path) -> tuple[int, int]:
         "    else:\n"
         "        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
-    finished = subprocess.run(
-        [sys.executable, "-c", code, name], cwd=folder, capture_output=True, text=True, timeout=60, check=False
-    )
-    return finished.returncode, int(finished.stdout.splitlines()[-1])
+    # Started cold: a fork begins with the memory of what it is forked from.
+    ended = run_code(code, name, is_cold=True, cwd=folder)
+    return ended.exit_code, int(ended.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import finish, start_code, wait_until_stopped
 from typer.testing import Result
 
 from charlm.errors import ConfigError, RunError, RunInUseError, StorageError
@@ -158,7 +160,7 @@ def test_without_locks_a_lease_of_this_machine_lasts_as_long_as_its_process(
         "def refuse(*_): raise OSError(95, 'not supported')\n"
         "fcntl.flock = refuse\nkept = take_ownership(Path(sys.argv[1]))\nprint('taken', flush=True)\ntime.sleep(60)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE) as process:
+    with start_code(script, tmp_path) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"taken\n"
         if not is_alive:
@@ -331,14 +333,14 @@ def test_a_stopped_process_that_was_taken_over_writes_nothing_when_it_goes_on(
     process = charlm_process("train", *tiny_options, *ENDLESS, f"--runs-dir={tmp_path}", "--run=run")
     wait_until_it_trains(process, run)
     process.send_signal(signal.SIGSTOP)
-    os.waitpid(process.pid, os.WUNTRACED)
+    wait_until_stopped(process)
     add_lease(run.path, generation=2)
     before = digest(run.checkpoints_folder)
     kept = {name: (run.path / name).read_bytes() for name in ("metrics.jsonl", "config.yaml")}
     process.send_signal(signal.SIGCONT)
-    stdout, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stdout) == (7, b"")
-    assert stderr.startswith(f"charlm: the run {run.path} has been taken over by process 7 on elsewhere".encode())
+    returncode, stdout, stderr = finish(process)
+    assert (returncode, stdout) == (7, "")
+    assert stderr.startswith(f"charlm: the run {run.path} has been taken over by process 7 on elsewhere")
     # What was being written when it stopped may still have been finished: at most one checkpoint and its lines.
     after = digest(run.checkpoints_folder)
     steps = [{Path(path).parent.name for path in paths if "step-" in path} for paths in (before, after)]
@@ -353,7 +355,7 @@ def test_a_stopped_process_goes_on_where_nobody_took_over(
     process = charlm_process("train", *tiny_options, *ENDLESS, *where)
     wait_until_it_trains(process, run)
     process.send_signal(signal.SIGSTOP)
-    os.waitpid(process.pid, os.WUNTRACED)
+    wait_until_stopped(process)
     os.utime(next(run.path.glob(".lease-*")), (1, 1))
     # Its lease is void, and here the lock tells that it lives.
     assert charlm_command("train", "--resume", *where).exit_code == 7
@@ -370,12 +372,15 @@ def test_asking_who_owns_a_folder_is_cheap(tmp_path: Path, owned: list[Ownership
     (tmp_path / "checkpoints").mkdir()
     for name in ("config.yaml", "environment.json", "metrics.jsonl", "samples.jsonl"):
         (tmp_path / name).touch()
+    events: Counter[str] = Counter()
+    sys.setprofile(lambda _frame, event, _argument: events.update([event]))
+    owned[0].check()
+    sys.setprofile(None)
     began = time.perf_counter()
     for _ in range(1000):
         owned[0].check()
-    cost = (time.perf_counter() - began) * 1000
-    endurance.tell("ownership check", f"{cost:.0f} microseconds")
-    assert cost < 10_000
+    endurance.tell("ownership check", f"{(time.perf_counter() - began) * 1000:.0f} microseconds")
+    assert 0 < events["call"] + events["c_call"] < 500
 
 
 # Creation.
@@ -423,13 +428,12 @@ def test_so_it_is_with_processes(tmp_path: Path) -> None:
         "    run, owner = create_run(Settings(), facts, folder=Path(sys.argv[1]))\n"
         "    print(run.name)\n"
     )
-    command = [sys.executable, "-c", script, tmp_path]
-    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(5)]
+    processes = [start_code(script, tmp_path, stdin=subprocess.PIPE) for _ in range(5)]
     for process in processes:
         assert process.stdin is not None
         process.stdin.close()
         process.stdin = None
-    names = [name for process in processes for name in process.communicate(timeout=60)[0].split()]
+    names = [name for process in processes for name in finish(process).stdout.split()]
     assert len(names) == len(set(names)) == 50
 
 
@@ -542,10 +546,10 @@ def test_of_two_that_start_or_resume_one_run_at_once_one_trains(
     for number in range(times):
         where = ("--resume", f"--run=run-{number}", f"--runs-dir={tmp_path}", "--quiet", "--json")
         started = [charlm_process("train", *tiny_options, *where) for _ in range(2)]
-        outcomes = [(*process.communicate(timeout=60), process.returncode) for process in started]
-        codes = sorted(code for _, _, code in outcomes)
+        outcomes = [finish(process) for process in started]
+        codes = sorted(ended.exit_code for ended in outcomes)
         assert codes in ([0, 7], [0, 0]), outcomes
-        records = [json.loads(out) for out, _, code in outcomes if code == 0]
+        records = [json.loads(ended.stdout) for ended in outcomes if ended.exit_code == 0]
         # The second of two that both end well found the run done.
         assert all(record == Run(tmp_path / f"run-{number}").summary() for record in records)
         assert [record["step"] for record in Run(tmp_path / f"run-{number}").metrics()[:-1]] == [6, 12]

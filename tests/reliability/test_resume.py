@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 import torch
+from pairs import by_pairs
 
 from charlm.errors import RunError, StoppedError, TextError
 from charlm.library import train_reports
 from charlm.runs.checkpoints import load_checkpoint
+from charlm.runs.facts import PartFacts
 from charlm.runs.run import Run
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.events import End, Evaluation, Samples, Start, Step
@@ -50,11 +52,16 @@ def tally(endurance: Any) -> Iterator[Counter[str]]:
 # The matrix.
 
 
-@pytest.mark.parametrize("where", ["inside", "end", "twice", "five times"])
-@pytest.mark.parametrize("accumulation", [1, 3])
-@pytest.mark.parametrize("dropout", [0, 0.3])
-@pytest.mark.parametrize("method", ["consecutive", "random"])
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize(
+    ("cell", "method", "dropout", "accumulation", "where"),
+    by_pairs(
+        ("rnn", "gru", "lstm"),
+        ("consecutive", "random"),
+        (0, 0.3),
+        (1, 3),
+        ("inside", "end", "twice", "five times"),
+    ),
+)
 def test_a_cut_run_is_the_uncut_run(
     laboratory: Any,
     endurance: Any,
@@ -124,6 +131,7 @@ SCHEDULES = [
     ("optimizer.schedule={method: plateau, patience: 1}", "optimizer.learning_rate=1e-30", "train.eval_every=1"),
 ]
 PERIODS = [
+    ("eval.baselines=true",),
     ("train.early_stopping=3", "optimizer.learning_rate=1e-30", "train.eval_every=4"),
     ("corpus.split=none",),
     ("corpus.split=none", "sample.every={epochs: 1}", "train.eval_every={epochs: 1}"),
@@ -170,7 +178,7 @@ def test_so_it_is_with_two_threads(laboratory: Any, set_threads: Callable[[int],
 
 
 # A small run that is cut everywhere: with scheduled and closing evaluations and samples.
-EVERYWHERE = ("train.max_steps=5", "train.eval_every=2", "sample.every=3", "sample.length=4")
+EVERYWHERE = ("eval.baselines=false", "train.max_steps=5", "train.eval_every=2", "sample.every=3", "sample.length=4")
 
 
 def test_a_request_to_stop_may_come_at_any_time_it_is_asked_for(laboratory: Any) -> None:
@@ -524,9 +532,9 @@ def test_parts_and_vocabulary_must_be_those_of_the_checkpoint(laboratory: Any) -
     with pytest.raises(RunError, match=r"the vocabulary has changed .*: 2 symbols then, .* now \(gone \['z'\], new "):
         check_same_text(run, replace(checkpoint, vocabulary=Vocabulary("az")), experiment)
     for part in ("train", "val", "test"):
-        split = {**checkpoint.state["split"], part: {"chars": 1, "sha256": "0"}}
+        split = replace(checkpoint.state.split, **{part: PartFacts(chars=1, sha256="0")})
         with pytest.raises(RunError, match=f"the {part} part of the corpus"):
-            check_same_text(run, replace(checkpoint, state={**checkpoint.state, "split": split}), experiment)
+            check_same_text(run, replace(checkpoint, state=replace(checkpoint.state, split=split)), experiment)
 
 
 # What bits depend on beside the settings.

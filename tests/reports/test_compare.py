@@ -32,6 +32,8 @@ from charlm.library import train, train_reports
 from charlm.reports.comparison import ASIDE, compare, compare_results
 from charlm.reports.run_results import Measured, RunResult, describe_machine, read_result
 from charlm.runs.creation import create_run
+from charlm.runs.facts import Environment
+from charlm.runs.json_records import from_json
 from charlm.runs.ownership import take_ownership
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
@@ -177,7 +179,7 @@ def test_a_row_of_seeds_has_the_mean_and_the_deviation_of_what_stands_in_their_f
     assert {part: ends[0][f"{part}_sha256"] for part in hashes} == hashes
     assert (row["corpus_sha256"], row["num_parameters"]) == (facts["corpus_sha256"], facts["num_parameters"])
     assert (row["val_chars"], row["test_chars"], row["best_val_chars"]) == (149, 149, 149)
-    assert row["machines"] == [describe_machine(facts)]
+    assert row["machines"] == [describe_machine(from_json(Environment, facts))]
 
 
 def test_the_cost_of_a_run_is_told_in_its_own_units(
@@ -632,12 +634,12 @@ def test_where_all_are_damaged_nothing_is_shown_but_a_sentence_on_each(
             },
             "NVIDIA H200, Linux",
         ),
-        ({"cores": "\x1b[31m", "gpus": 3, "device": 7, "kernels": [1], "platform": {"a": 1}}, "{'a': 1}"),
+        ({"cores": "\x1b[31m", "gpus": 3, "device": 7, "kernels": [1], "platform": {"a": 1}}, "unknown"),
         ({"cores": True, "platform": "\x1b[31m-x"}, "\\x1b[31m"),
     ],
 )
 def test_a_machine_is_a_few_words_whatever_stands_in_the_file(facts: dict[str, Any], machine: str) -> None:
-    assert describe_machine(facts) == machine
+    assert describe_machine(from_json(Environment, FACTS | facts)) == machine
 
 
 # What is shown.
@@ -720,7 +722,7 @@ def test_markdown_is_the_table_of_a_readme(runs: Path, charlm_command: Charlm) -
     best = min(line["val_nats_per_char"] for line in lines_of(runs / "cut"))
     assert cells[2][:3] == ["`cut` (unfinished)", "3", f"{best:.4f} (best so far)"]
     facts = json.loads((runs / "cut" / "environment.json").read_text(encoding="utf-8"))
-    assert [row[6] for row in cells] == [describe_machine(facts)] * 3
+    assert [row[6] for row in cells] == [describe_machine(from_json(Environment, facts))] * 3
     assert empty == ""
     assert warning.startswith("Warning: cut has not finished (unfinished, step 4): ")
     single = charlm_command("compare", "gru-1", "--markdown", f"--runs-dir={runs}").stdout.splitlines()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pairs import by_pairs
 from processes import run_code
 from typer.testing import Result as Outcome
 
@@ -275,8 +276,8 @@ def test_a_record_of_a_diverged_run_is_read_and_one_without_its_time_is_none(tmp
 
 def test_each_run_is_read_once(plot: Callable[..., tuple[Outcome, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
-    read = Run.metrics
-    monkeypatch.setattr(Run, "metrics", lambda run: (names.append(run.name), read(run))[1])
+    read = Run.history
+    monkeypatch.setattr(Run, "history", lambda run: (names.append(run.name), read(run))[1])
     assert plot("gru", "lstm-0")[0].exit_code == 0
     assert names == ["gru", "lstm-0"]
 
@@ -475,9 +476,10 @@ def test_more_curves_than_can_be_told_apart_are_refused(tmp_path: Path) -> None:
     plot_curves(compare_results(results), tmp_path / "a.svg", by="step")
 
 
-@pytest.mark.parametrize("by", [("step",), ("step", "time"), AXES])
-@pytest.mark.parametrize("num_rows", [1, 3, 28])
-@pytest.mark.parametrize("name", ["a-run", "a-run-of-a-long-name" * 5])
+@pytest.mark.parametrize(
+    ("name", "num_rows", "by"),
+    by_pairs(("a-run", "a-run-of-a-long-name" * 5), (1, 3, 28), (("step",), ("step", "time"), AXES)),
+)
 def test_nothing_covers_anything_and_all_stands_within_the_picture(name: str, num_rows: int, by: Any) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

@@ -32,10 +32,10 @@ from charlm.runs.durable import (
     sweep_drafts,
     sync_file,
     sync_folder,
-    to_json,
     write_folder,
 )
 from charlm.runs.formats import FORMAT
+from charlm.runs.json_records import json_file
 from charlm.runs.untrusted import MAX_JSON_DEPTH, MAX_MANIFEST_BYTES, open_folder, open_regular, parse_json
 
 OLD = {"model.bin": bytes(range(64)), "state.json": b'{"step": 1}\n', "empty": b""}
@@ -612,6 +612,6 @@ def test_a_file_system_that_cannot_sync_folders_can_be_written(
 
 
 def test_what_is_written_as_json_is_text_and_has_only_numbers() -> None:
-    assert to_json({"a": "分"}).decode("utf-8") == '{\n "a": "分"\n}\n'
+    assert json_file({"a": "分"}).decode("utf-8") == '{\n "a": "分"\n}\n'
     with pytest.raises(ValueError, match="not JSON compliant"):
-        to_json({"a": float("nan")})
+        json_file({"a": float("nan")})

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,45 @@ import torch
 
 from charlm.errors import ConfigError, RunError, StorageError
 from charlm.library import open_run, train
-from charlm.runs.checkpoints import Checkpoint, write_checkpoint
+from charlm.runs.checkpoints import Checkpoint, CheckpointState, write_checkpoint
 from charlm.runs.creation import check_new_name, check_run_name, create_run
 from charlm.runs.durable import append_lines
+from charlm.runs.facts import Environment, Machine
+from charlm.runs.json_records import json_line
 from charlm.runs.ownership import take_ownership
+from charlm.runs.records import EvaluationLine, Rates, Sample, SampleTable, Summary
 from charlm.runs.run import Run, find_run, find_unfinished, list_runs, runs_folder
 from charlm.runs.writer import RunWriter
 from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Vocabulary
 
-FACTS = {"corpus": "stories", "corpus_sha256": "0" * 64, "num_parameters": 10}
+FACTS = Environment(corpus="stories", corpus_sha256="0" * 64, num_parameters=10, machine=Machine())
+CLOCK = {"seconds": 1.0, "chars_per_second": 10.0}
+EVALUATION = EvaluationLine(
+    kind="evaluation",
+    step=5,
+    epoch=1,
+    chars_seen=10,
+    learning_rate=0.1,
+    gradient_norm=0.1,
+    epoch_seconds=None,
+    train=None,
+    val=None,
+    **CLOCK,
+)
+SUMMARY = Summary(
+    kind="end",
+    run="run",
+    stopped_by="epochs",
+    steps=5,
+    epochs=1,
+    best_step=5,
+    direction="forward",
+    train=None,
+    val=None,
+    test=None,
+    **CLOCK,
+)
 
 
 def new_run(folder: Path, name: str | None = None, settings: Settings | None = None) -> Run:
@@ -41,7 +71,16 @@ def add_checkpoint(run: Run, step: int, *, modified: int) -> None:
     """Save a small checkpoint, and set the time it was finished."""
     empty = {"none": torch.zeros(0)}
     settings, vocabulary = run.settings(), Vocabulary("ab")
-    state = {"val_nats_per_char": None}
+    state = CheckpointState(
+        val_nats_per_char=None,
+        progress={},
+        recorded_until=step,
+        seconds=0.0,
+        fingerprint=None,
+        corpus_sha256=None,
+        split=None,
+        step=step,
+    )
     path = write_checkpoint(run, Checkpoint(step, settings, vocabulary, empty, empty, state))
     os.utime(path, (modified, modified))
 
@@ -194,21 +233,21 @@ def test_runs_are_listed_in_the_order_of_their_age(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["plain", "分开\u2028\u0085\u2029\x0b\x0c\x1c\r\n\t", "😀" * 3])
 def test_records_come_back_as_they_were_and_one_torn_at_any_byte_is_left_out(tmp_path: Path, text: str) -> None:
     run = Run(tmp_path)
-    records = [{"step": step, "samples": [{"prefix": text, "continuation": text}]} for step in range(3)]
+    sample = Sample(prefix=text, continuation=text)
+    records = [SampleTable(step=step, epoch=0, samples=(sample,)) for step in range(3)]
     writer = RunWriter(run, take_ownership(tmp_path))
     for record in records:
         writer.record_samples(record)
-        writer.record_metrics(record)
-    assert run.samples() == run.metrics() == []
+    assert run.samples() == []
     writer.flush()
     writer.close()
-    assert run.samples() == run.metrics() == records
-    path = tmp_path / "metrics.jsonl"
+    assert run.samples() == records
+    path = tmp_path / "samples.jsonl"
     content = path.read_bytes()
     start_of_last = len(b"".join(content.splitlines(keepends=True)[:2]))
     for length in range(start_of_last, len(content) - 1):
         path.write_bytes(content[:length])
-        assert run.metrics() == records[:2]
+        assert run.samples() == records[:2]
 
 
 def test_a_run_without_records_has_none(tmp_path: Path) -> None:
@@ -242,12 +281,12 @@ def test_the_overview_tells_whether_a_run_is_running_or_unfinished(tmp_path: Pat
     assert run.overview()["state"] == "unfinished"
     assert (run.overview()["steps"], run.overview()["best_val_bpc"]) == (0, None)
     add_checkpoint(run, 5, modified=100)
-    record = {"kind": "evaluation", "step": 5, "val_bpc": 2.5, "chars_per_second": 10.0}
-    for value in (record, record | {"step": 6, "val_bpc": 2.75}, record | {"step": 7, "val_bpc": None}):
-        append_lines(run.path / "metrics.jsonl", [json.dumps(value)])
+    for step, bits in ((5, 2.5), (6, 2.75), (7, None)):
+        val = bits and Rates(bpc=bits, perplexity=2**bits, chars=9)
+        append_lines(run.path / "metrics.jsonl", [json_line(replace(EVALUATION, step=step, val=val))])
     overview = run.overview()
     assert (overview["state"], overview["steps"], overview["best_val_bpc"]) == ("unfinished", 7, 2.5)
-    assert json.dumps(overview)
+    assert json.dumps(dict(overview))
 
 
 def test_a_run_whose_lease_tells_no_owner_is_running_too(tmp_path: Path) -> None:
@@ -277,7 +316,7 @@ def test_the_newest_run_that_has_not_ended_is_the_one_to_go_on_with(tmp_path: Pa
     os.utime(runs[3].path / "config.yaml", (50, 50))
     for run, age in zip(runs, (400, 100, 200), strict=False):
         add_checkpoint(run, 1, modified=age)
-    append_lines(runs[0].path / "metrics.jsonl", ['{"kind": "end", "stopped_by": "max_steps"}'])
+    append_lines(runs[0].path / "metrics.jsonl", [json_line(SUMMARY)])
     assert find_unfinished(tmp_path) == runs[2]
-    append_lines(runs[2].path / "metrics.jsonl", ['{"kind": "end", "stopped_by": "epochs"}'])
+    append_lines(runs[2].path / "metrics.jsonl", [json_line(SUMMARY)])
     assert find_unfinished(tmp_path) == runs[1]

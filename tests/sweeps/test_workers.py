@@ -17,7 +17,7 @@ import pytest
 
 import charlm
 from charlm.errors import ConfigError, StoppedError, StorageError
-from charlm.runs.ownership import Ownership, owner_of, take_ownership
+from charlm.runs.ownership import Owner, Ownership, owner_of, take_ownership
 from charlm.runs.run import Run
 from charlm.settings.loading import load_settings
 from charlm.sweeps import cluster, sweeping, tasks, workers
@@ -161,7 +161,7 @@ def test_only_figures_and_divergence_are_final(status: Any, exit_code: int, is_f
 def test_a_worker_looks_for_its_sweep_twice_a_second_and_stays_away_once_it_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    owners = iter([{"mark": "mine"}, {"mark": "mine"}, {"mark": "another's"}, {"mark": "mine"}])
+    owners = iter([Owner(mark=mark) for mark in ("mine", "mine", "another's", "mine")])
     monkeypatch.setattr("charlm.runs.ownership.owner_of", lambda _: next(owners))
     moments = iter([100.0, 100.4, 100.5, 100.9, 101.0, 101.4, 101.6, 200.0])
     monkeypatch.setattr(tasks, "time", SimpleNamespace(monotonic=lambda: next(moments)))

@@ -202,7 +202,9 @@ def test_an_epoch_read_from_the_middle_is_the_rest_of_the_whole_one(
         ("random", 100_000, 32, 64, {}, "a7a2a7f292006426"),
         ("random", 100_000, 32, 64, {"seed": 1, "epoch": 3}, "a6aa403a34fc6928"),
         ("random", 50_001, 7, 13, {"lookahead": 5, "seed": 2**63 - 1, "epoch": 1}, "c3096a75a0f99425"),
-        ("random", 1_000_000, 1, 3, {"lookahead": 2, "epoch": 9}, "294fd9501b127029"),
+        pytest.param(
+            *("random", 1_000_000, 1, 3, {"lookahead": 2, "epoch": 9}, "294fd9501b127029"), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_the_order_is_that_of_every_figure_published(

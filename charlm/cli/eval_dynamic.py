@@ -1,0 +1,77 @@
+"""`charlm eval --dynamic`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charlm.cli.measures import Request
+
+if TYPE_CHECKING:
+    from charlm.library.models import Model
+
+PANEL = "Dynamic evaluation"
+MAX_SEGMENT = 1_000_000
+DynamicOption = Annotated[
+    bool,
+    typer.Option(
+        "--dynamic",
+        help="Measure the model as it goes on learning from what it has predicted too, beside the figure without.",
+        rich_help_panel=PANEL,
+    ),
+]
+RateOption = Annotated[
+    float | None,
+    typer.Option(help="Of each step.", show_default="tuned on validation", rich_help_panel=PANEL),
+]
+DecayOption = Annotated[
+    float | None,
+    typer.Option(help="Back to the trained weights.", show_default="tuned on validation", rich_help_panel=PANEL),
+]
+SegmentOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=MAX_SEGMENT, help="Characters predicted between steps.", show_default="20", rich_help_panel=PANEL
+    ),
+]
+
+
+@dataclass(frozen=True)
+class DynamicEvaluation:
+    """The figure and, under a name of its own, that of the model as it goes on learning."""
+
+    dynamic: bool
+    learning_rate: float | None
+    decay: float | None
+    segment_chars: int | None
+
+    def check(self) -> None:
+        """Leave it to the library, which knows what can be learned with."""
+
+    def show(self, model: Model, request: Request) -> None:
+        """Measure both and print them."""
+        from charlm.console.evaluation import evaluation_progress, show_dynamic
+        from charlm.console.terminal import print_json
+        from charlm.evaluation.dynamic import DEFAULT_SEGMENT_CHARS
+        from charlm.library import evaluate_dynamically
+
+        with evaluation_progress("learning") as report:
+            learned = evaluate_dynamically(
+                model,
+                split=request.split,
+                files=request.files,
+                learning_rate=self.learning_rate,
+                decay=self.decay,
+                segment_chars=self.segment_chars or DEFAULT_SEGMENT_CHARS,
+                report=report,
+            )
+        measured = request.assess(model)
+        main = measured.figures.main
+        if request.as_json:
+            static = {"nats": main.nats, **measured.as_record()}
+            figures = {"static": static, "dynamic": learned.as_record(), "saving": learned.saving(main)}
+            print_json(request.heading(model) | figures)
+        else:
+            show_dynamic(model.subject, request.text, measured, learned)

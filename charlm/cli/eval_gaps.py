@@ -1,0 +1,66 @@
+"""`charlm eval --gaps`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charlm.cli.arguments import MAX_DIGITS, shown
+from charlm.cli.measures import Request
+from charlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from charlm.library.models import Model
+
+PANEL = "Gap filling"
+GapsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Score the filling of gaps instead: 5/25 is 5 characters out of every 25.",
+        metavar="G/N",
+        rich_help_panel=PANEL,
+    ),
+]
+PassesOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=1_000_000, help="Gibbs passes for each gap.", show_default="20", rich_help_panel=PANEL),
+]
+
+
+@dataclass(frozen=True)
+class GapFilling:
+    """What gap filling costs, from the left side alone and from both."""
+
+    gaps: str | None
+    passes: int | None
+
+    def check(self) -> None:
+        """Refuse sizes that have no sense."""
+        self._sizes()
+
+    def show(self, model: Model, request: Request) -> None:
+        """Measure and print."""
+        from charlm.console.evaluation import evaluation_progress, show_gaps
+        from charlm.console.terminal import print_json
+        from charlm.evaluation.gaps import DEFAULT_PASSES
+        from charlm.library import score_gaps
+
+        gap, every = self._sizes()
+        sizes = {"gap": gap, "every": every, "passes": self.passes or DEFAULT_PASSES}
+        with evaluation_progress() as report:
+            score = score_gaps(model, **sizes, split=request.split, files=request.files, report=report)
+        if request.as_json:
+            print_json(request.heading(model) | asdict(score) | {"saving": score.saving})
+        else:
+            show_gaps(model.subject, request.text, score)
+
+    def _sizes(self) -> tuple[int, int]:
+        """Read `5/25`: the gap, and the characters from one gap to the next."""
+        assert self.gaps is not None
+        gap, slash, every = self.gaps.partition("/")
+        are_numbers = all(part.isdecimal() and len(part) <= MAX_DIGITS for part in (gap, every))
+        if not (slash and are_numbers and 1 <= int(gap) < int(every)):
+            raise ConfigError(f"--gaps must look like 5/25, 5 characters out of every 25, got {shown(self.gaps)}")
+        return int(gap), int(every)

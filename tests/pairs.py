@@ -1,0 +1,34 @@
+"""Products of many axes, of which the quick suite runs those cells that have every pair of values together."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+from typing import Any
+
+import pytest
+
+
+def by_pairs(*axes: tuple[Any, ...]) -> list[Any]:
+    """Return the whole product of some axes as parameters; what the pairs do not need is marked slow.
+
+    A fault that shows with one value, or with two values together, shows in the quick suite; CI runs the rest.
+    """
+    needed = covering(*axes)
+    return [pytest.param(*cell, marks=() if cell in needed else pytest.mark.slow) for cell in product(*axes)]
+
+
+def covering(*axes: tuple[Any, ...]) -> set[tuple[Any, ...]]:
+    """Return cells of a product that have, of any two axes, each value of the one with each of the other."""
+    cells = list(product(*axes))
+    missing = {pair for cell in cells for pair in pairs_of(cell)}
+    chosen: set[tuple[Any, ...]] = set()
+    while missing:
+        best = max(cells, key=lambda cell: len(missing & pairs_of(cell)))
+        chosen.add(best)
+        missing -= pairs_of(best)
+    return chosen
+
+
+def pairs_of(cell: tuple[Any, ...]) -> set[tuple[Any, ...]]:
+    """Return each pair of a cell's values, with the axes that they are of."""
+    return set(combinations(enumerate(cell), 2))
