@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -26,7 +25,7 @@ from charlm.cli.eval_novelty import (
     SeedOption,
     TemperatureOption,
 )
-from charlm.cli.measures import Request, choose_measure
+from charlm.cli.measures import Request, Where, choose_measure
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -84,34 +83,26 @@ def eval_command(
     if corpus and split:
         raise ConfigError("give either --corpus or --split")
     choice = read_checkpoint_choice(checkpoint)
-    measures = (
+    measure = choose_measure(
         GapFilling(gaps, passes),
         DynamicEvaluation(dynamic, learning_rate, decay, segment_chars),
         SampleNovelty(novelty, ngrams, length, prefix, temperature, seed),
     )
-    measure = choose_measure(measures) or PlainFigure()
-    measure.check()
+    request = Request(Where(split=split or "test", files=corpus or []), has_baselines=baselines, as_json=json_)
     from charlm.library import open_run
 
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device)
-    measure.show(model, Request(split or "test", corpus or [], has_baselines=baselines, as_json=json_))
+    measure.show(model, request) if measure else _show_figures(model, request)
 
 
-@dataclass(frozen=True)
-class PlainFigure:
-    """The figure, in all its units, with its interval and its baselines."""
+def _show_figures(model: Model, request: Request) -> None:
+    """Print the figure, in all its units, with its interval and its baselines."""
+    from charlm.console.evaluation import show_figures
+    from charlm.console.terminal import print_json
 
-    def check(self) -> None:
-        """Have nothing to refuse: no option belongs to it alone."""
-
-    def show(self, model: Model, request: Request) -> None:
-        """Measure and print."""
-        from charlm.console.evaluation import show_figures
-        from charlm.console.terminal import print_json
-
-        measured = request.assess(model)
-        if request.as_json:
-            nats = {"nats": measured.figures.main.nats}
-            print_json(request.heading(model) | nats | measured.as_record() | model.subject.warning_record())
-        else:
-            show_figures(model.subject, request.text, measured)
+    measured = request.assess(model)
+    if request.as_json:
+        nats = {"nats": measured.figures.main.nats}
+        print_json(request.heading(model) | nats | measured.as_record() | model.subject.warning_record())
+    else:
+        show_figures(model.subject, request.text, measured)

@@ -60,8 +60,7 @@ class DynamicEvaluation:
         with evaluation_progress("learning") as report:
             learned = evaluate_dynamically(
                 model,
-                split=request.split,
-                files=request.files,
+                **request.where,
                 learning_rate=self.learning_rate,
                 decay=self.decay,
                 segment_chars=self.segment_chars or DEFAULT_SEGMENT_CHARS,

@@ -50,7 +50,7 @@ class GapFilling:
         gap, every = self._sizes()
         sizes = {"gap": gap, "every": every, "passes": self.passes or DEFAULT_PASSES}
         with evaluation_progress() as report:
-            score = score_gaps(model, **sizes, split=request.split, files=request.files, report=report)
+            score = score_gaps(model, **sizes, **request.where, report=report)
         if request.as_json:
             print_json(request.heading(model) | asdict(score) | {"saving": score.saving})
         else:

@@ -74,8 +74,7 @@ class SampleNovelty:
         with evaluation_progress("comparing") as report:
             found = novelty(
                 model,
-                split=request.split,
-                files=request.files,
+                **request.where,
                 ngrams=self._sizes() or DEFAULT_NGRAMS,
                 length=self.length or DEFAULT_LENGTH,
                 prefix=self.prefix,

@@ -32,11 +32,9 @@ MAX_LENGTH = 1_000_000_000
 MAX_WHOLE_LENGTH = 1_000_000
 MAX_SHOWN_NAME = 1_000
 MAX_PREFIX_BYTES = 10_000_000
-PrefixOption = Annotated[str | None, typer.Option(help="The text to write on from.")]
 PrefixFileOption = Annotated[
     str | None, typer.Option(help="Read the prefix from a file, - for standard input.", metavar="FILE")
 ]
-SuffixOption = Annotated[str | None, typer.Option(help="The text to write towards; with a prefix, a gap to fill.")]
 LengthOption = Annotated[
     int | None,
     typer.Option(
@@ -46,32 +44,25 @@ LengthOption = Annotated[
 PassesOption = Annotated[
     int | None, typer.Option("--passes", min=0, max=1_000_000, help="Gibbs passes over a gap.", show_default="20")
 ]
-TemperatureOption = Annotated[float, typer.Option(help="0 takes the likeliest character each time.")]
-TopKOption = Annotated[int | None, typer.Option(help="Draw from the K likeliest characters.")]
-TopPOption = Annotated[float | None, typer.Option(help="Draw from the likeliest that make up probability P.")]
 MinPOption = Annotated[float | None, typer.Option(help="Draw from those at least P times as likely as the likeliest.")]
-SeedOption = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the draws.")]
-NumSamplesOption = Annotated[int, typer.Option(min=1, max=1_000_000, help="How many texts.")]
-StopOption = Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")]
-StopAtNewlineOption = Annotated[bool, typer.Option("--stop-at-newline", help="End at the end of a line.")]
 
 
 def generate_command(
-    prefix: PrefixOption = None,
+    prefix: Annotated[str | None, typer.Option(help="The text to write on from.")] = None,
     prefix_file: PrefixFileOption = None,
     run: RunOption = None,
     checkpoint: CheckpointOption = "best",
-    suffix: SuffixOption = None,
+    suffix: Annotated[str | None, typer.Option(help="The text to write towards; with a prefix, a gap to fill.")] = None,
     length: LengthOption = None,
     passes: PassesOption = None,
-    temperature: TemperatureOption = 0.8,
-    top_k: TopKOption = None,
-    top_p: TopPOption = None,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest character each time.")] = 0.8,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the K likeliest characters.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest that make up probability P.")] = None,
     min_p: MinPOption = None,
-    seed: SeedOption = 0,
-    num_samples: NumSamplesOption = 1,
-    stop: StopOption = None,
-    stop_at_newline: StopAtNewlineOption = False,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the draws.")] = 0,
+    num_samples: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many texts.")] = 1,
+    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")] = None,
+    stop_at_newline: Annotated[bool, typer.Option("--stop-at-newline", help="End at the end of a line.")] = False,
     json_: JsonOption = False,
     device: DeviceOption = "auto",
     runs_dir: RunsDirOption = None,

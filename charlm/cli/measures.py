@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from charlm.errors import ConfigError
 
@@ -18,7 +18,21 @@ if TYPE_CHECKING:
     from charlm.evaluation.assessment import Assessment
     from charlm.library.models import Model
 
-    Measure = TypeVar("Measure", bound=DataclassInstance)
+    class Measure(DataclassInstance, Protocol):
+        """What can be asked for instead of the plain figure."""
+
+        def check(self) -> None:
+            """Refuse values that have no sense, before anything is opened."""
+
+        def show(self, model: Model, request: Request) -> None:
+            """Measure a model and print what was found."""
+
+
+class Where(TypedDict):
+    """Which text is measured: a part of the run's own corpus, or files if there are any."""
+
+    split: str
+    files: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -26,21 +40,19 @@ class Request:
     """Which text of a run is measured, and how the result is printed.
 
     Args:
-        split: train, val or test; not used when files are given.
-        files: texts read one after the other.
+        where: the text.
         has_baselines: whether n-grams and compressors are measured beside the model.
         as_json: whether one JSON object is printed instead of rows.
     """
 
-    split: str
-    files: Sequence[str]
+    where: Where
     has_baselines: bool
     as_json: bool
 
     @property
     def text(self) -> str:
         """What the text is called beside its figures."""
-        return ", ".join(self.files) or f"the {self.split} part"
+        return ", ".join(self.where["files"]) or f"the {self.where['split']} part"
 
     def assess(self, model: Model) -> Assessment:
         """Measure the text, with a bar on standard error."""
@@ -48,18 +60,18 @@ class Request:
         from charlm.library import assess
 
         with evaluation_progress() as report:
-            return assess(model, split=self.split, files=self.files, baselines=self.has_baselines, report=report)
+            return assess(model, **self.where, baselines=self.has_baselines, report=report)
 
     def heading(self, model: Model) -> dict[str, object]:
         """Return what every JSON object begins with."""
         return {**model.subject.as_record(), "text": self.text}
 
 
-def choose_measure(measures: Sequence[Measure]) -> Measure | None:
-    """Return the one that was asked for, or None.
+def choose_measure(*measures: Measure) -> Measure | None:
+    """Return the one that was asked for, checked, or None.
 
     Raises:
-        ConfigError: for two measures at once, and for options of one that was not asked for.
+        ConfigError: for two measures at once, for options of one that was not asked for, and for values of no sense.
     """
     flags = {f"--{fields(measure)[0].name}": measure for measure in measures}
     chosen = [flag for flag, measure in flags.items() if getattr(measure, flag[2:]) not in (None, False)]
@@ -70,4 +82,8 @@ def choose_measure(measures: Sequence[Measure]) -> Measure | None:
         if given and flag not in chosen:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise ConfigError(f"{names} {'belongs' if len(given) == 1 else 'belong'} to {flag}")
-    return flags[chosen[0]] if chosen else None
+    if not chosen:
+        return None
+    measure = flags[chosen[0]]
+    measure.check()
+    return measure

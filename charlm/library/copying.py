@@ -64,11 +64,10 @@ def novelty(
     if before is None:
         cut = min(PREFIX_CHARS, len(held_out) - 1)
         before, held_out = held_out[:cut], held_out[cut:]
-    held_out = held_out[:length]
     sample = _written(model, before, seed=seed, length=length, filters=filters, report=of_total(report, length))
     train, reading = parts.train.ids, of_total(report, 2 * len(parts.train.ids))
     of_sample = measure_copying(sample, train, sizes, report=reading)
-    of_held_out = measure_copying(held_out, train, sizes, report=lambda done: reading(len(train) + done))
+    of_held_out = measure_copying(held_out[:length], train, sizes, report=lambda done: reading(len(train) + done))
     texts = (before, sample, _stretch(sample, of_sample), _stretch(held_out, of_held_out))
     decode = model.checkpoint.vocabulary.decode
     shown, text, longest, held_out_longest = (decode(turned(ids, model.direction)) for ids in texts)
