@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+
+from pydantic import JsonValue
 
 from charlm.console.columns import NOTHING, column_table, fitting, spread_text
 from charlm.console.terminal import console_for, is_live
@@ -13,6 +14,7 @@ from charlm.evaluation.spread import Spread
 from charlm.reports.comparison import CORPUS, Comparison, short_names
 from charlm.reports.rows import Row, value_text
 from charlm.reports.run_results import BEST_VAL, TEST, TEST_CLOZE, VAL, VAL_CLOZE
+from charlm.runs.json_records import Json, as_object
 
 MIN_RANGE = 3
 NAMES = ("run", "seeds", "state", "machine")
@@ -136,14 +138,14 @@ def _minutes_text(values: Spread | None) -> str:
     return f"{values.mean:,.1f}" if values.mean >= 1 else f"{values.mean:.2g}"
 
 
-def _flattened(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _flattened(record: Json) -> Iterator[tuple[str, JsonValue]]:
     """Yield the fields of a row of CSV: a spread is two, settings have their dotted keys, lists are joined."""
     spreads = [key for key in record if key.endswith(("_nats_per_char", "_bpc"))] + ["steps", "chars_per_second"]
     for key, value in record.items():
         if key in (*spreads, "minutes"):
-            yield key, value and value["mean"]
-            yield f"{key}_deviation", value and value["deviation"]
+            yield key, as_object(value).get("mean")
+            yield f"{key}_deviation", as_object(value).get("deviation")
         elif key == "settings":
-            yield from ((name, value_text(setting)) for name, setting in value.items())
+            yield from ((name, value_text(setting)) for name, setting in as_object(value).items())
         else:
-            yield key, "; ".join(map(str, cast("list[Any]", value))) if isinstance(value, list) else value
+            yield key, "; ".join(map(str, value)) if isinstance(value, list) else value

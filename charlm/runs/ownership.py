@@ -72,13 +72,17 @@ class Owner(Record):
 class Ownership:
     """The right to write a run folder, from `take_ownership` until `release`."""
 
-    def __init__(self, folder: Path, lease: Path, mark: str, content: bytes, lock: int | None) -> None:
-        # The mark is what tells this ownership from every other; `owner_of` tells it too.
-        self.folder, self.mark = folder, mark
-        self._lease, self._content, self._lock = lease, content, lock
+    def __init__(self, folder: Path, lease: Path, owner: Owner, lock: int | None) -> None:
+        self.folder, self._lease, self._owner, self._lock = folder, lease, owner, lock
         self._released = threading.Event()
         self._renewed_at = time.time()
         threading.Thread(target=self._renew, name="charlm lease", daemon=True).start()
+
+    @property
+    def mark(self) -> str:
+        """What tells this ownership from every other; `owner_of` tells it too."""
+        assert self._owner.mark is not None
+        return self._owner.mark
 
     def check(self) -> None:
         """Make sure that this process still owns the folder; called before each write.
@@ -117,7 +121,7 @@ class Ownership:
 
     def _is_mine(self) -> bool:
         try:
-            return self._lease.read_bytes() == self._content
+            return self._lease.read_bytes() == _content(self._owner)
         except FileNotFoundError:
             return False
 
@@ -192,22 +196,21 @@ def _take_lease(folder: Path, lock: int | None) -> Ownership:
         if not is_left_over:
             raise _in_use(folder, owner, f"; if that one is gone, its lease ends in {max(1, round(left))} s")
     lease = folder / f".lease-{_generation(leases[-1]) + 1 if leases else 1:06d}"
-    mark = secrets.token_hex(8)
-    content = json_line(_myself(mark)).encode("utf-8")
+    owner = _myself()
     try:
         descriptor = os.open(lease, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError as error:
         raise _in_use(folder, _owner(lease)) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.write(_content(owner))
     except OSError:
         lease.unlink()
         raise
     for former in leases:
         with suppress(OSError):
             former.unlink()
-    return Ownership(folder, lease, mark, content, lock)
+    return Ownership(folder, lease, owner, lock)
 
 
 def _leases(folder: Path) -> list[Path]:
@@ -245,14 +248,19 @@ def _in_use(folder: Path, owner: Owner, more: str = "") -> RunInUseError:
     return RunInUseError(f"the run {folder} is in use by {owner.sentence}{more}")
 
 
-def _myself(mark: str) -> Owner:
+def _content(owner: Owner) -> bytes:
+    """Return what a lease holds."""
+    return json_line(owner).encode("utf-8")
+
+
+def _myself() -> Owner:
     return Owner(
         host=platform.node(),
         machine=_machine(),
         processes=_process_table(),
         pid=os.getpid(),
         since=datetime.now().astimezone().isoformat(timespec="seconds"),
-        mark=mark,
+        mark=secrets.token_hex(8),
     )
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
-from typing import Any, cast
+
+from pydantic import JsonValue
 
 from charlm.errors import ConfigError, printable
 from charlm.settings.diagnosis import MAX_PROBLEMS
 from charlm.settings.layers import SettingsLayer
 from charlm.settings.schema import Settings
 from charlm.settings.strict_yaml import KeyPath, Place
-from charlm.sweeps.dimensions import is_count
+from charlm.sweeps.dimensions import Problem, is_count
 from charlm.sweeps.plan import BUDGET, Plan, resolve
 from charlm.sweeps.search import MISSING, has_optuna
 from charlm.sweeps.settings import METRICS, SweepSettings
 from charlm.sweeps.space import MAX_POINTS, Point, Range, Space
 from charlm.text.known import corpus_names, standard_split
-
-Problem = tuple[Place, str]
 
 
 def file_problems(
@@ -188,11 +187,11 @@ def _override_problems(layers: Iterable[SettingsLayer], space: Space, place: Pla
 
 def _sets(layer: SettingsLayer, key: str) -> bool:
     """Say whether an option sets a key, a part of it, or in place of its section something that is none."""
-    value: Any = layer.values
+    value: JsonValue = layer.values
     for part in key.split("."):
         if not isinstance(value, dict):
             return True
         if part not in value:
             return False
-        value = cast("dict[str, Any]", value)[part]
+        value = value[part]
     return True

@@ -6,14 +6,29 @@ import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, cast, get_args
+from typing import Any, get_args
+
+from pydantic import JsonValue
 
 from charlm.errors import printable
+from charlm.runs.json_records import as_object
 from charlm.settings.diagnosis import known_keys, nearest_key
 from charlm.settings.schema import Settings
 from charlm.settings.strict_yaml import KeyPath, Place
-from charlm.sweeps.space import SCALES, Dimension, Options, Point, Range, Scale, Setting, Space, values_text
+from charlm.sweeps.space import (
+    SCALES,
+    Dimension,
+    Options,
+    Point,
+    Range,
+    Scale,
+    Setting,
+    Space,
+    is_number,
+    values_text,
+)
 
+Problem = tuple[Place, str]
 # What no point may set, and who does.
 TAKEN = {
     "train.seed": "is set by seeds: how many there are",
@@ -36,7 +51,7 @@ def is_count(key: str) -> bool:
     return kind is int or int in (optional := get_args(kind)[:1]) or int in get_args(next(iter(optional), None))
 
 
-def read_space(values: Mapping[str, Any], places: Mapping[KeyPath, Place]) -> tuple[Space, list[tuple[Place, str]]]:
+def read_space(values: Mapping[str, JsonValue], places: Mapping[KeyPath, Place]) -> tuple[Space, list[Problem]]:
     """Return the space of a sweep file, and each problem with its place; with problems it is not the whole space.
 
     Args:
@@ -44,7 +59,7 @@ def read_space(values: Mapping[str, Any], places: Mapping[KeyPath, Place]) -> tu
         places: of the whole file.
     """
     dimensions: list[Dimension] = []
-    problems: list[tuple[Place, str]] = []
+    problems: list[Problem] = []
     owners: dict[str, str] = {}
     for name, value in values.items():
         place = places[("space", name)]
@@ -60,17 +75,18 @@ def read_space(values: Mapping[str, Any], places: Mapping[KeyPath, Place]) -> tu
 
 
 def _dimension(
-    name: str, value: Any, places: Mapping[KeyPath, Place], problems: list[tuple[Place, str]]
+    name: str, value: JsonValue, places: Mapping[KeyPath, Place], problems: list[Problem]
 ) -> Dimension | None:
     """Return a dimension, or None where what is wrong with it has been added to the problems."""
     place, before = places[("space", name)], len(problems)
     shown = printable(name)
-    entries = cast("list[Any]", value) if isinstance(value, list) else None
-    is_bundle = "." not in name and bool(entries) and all(isinstance(entry, dict) for entry in entries or [])
+    entries = value if isinstance(value, list) else []
+    bundle = [entry for entry in entries if isinstance(entry, dict)]
+    is_bundle = "." not in name and bool(entries) and len(bundle) == len(entries)
     if not is_bundle:
         problems += [(place, reason) for reason in _key_problems(name, value)]
     if isinstance(value, dict):
-        found = _range(name, cast("dict[str, Any]", value), place) if len(problems) == before else None
+        found = _range(name, value, place) if len(problems) == before else None
         if isinstance(found, str):
             problems.append((place, found))
         return found if isinstance(found, Range) else None
@@ -79,14 +95,14 @@ def _dimension(
             (
                 place,
                 f"space.{shown} must be a list of values, or one of {{log: [a, b]}}, {{uniform: [a, b]}} "
-                f"and {{int: [a, b]}}, got {printable(str(cast('object', value)))}",
+                f"and {{int: [a, b]}}, got {printable(str(value))}",
             )
         )
         return None
     options: dict[str, Point] = {}
     for number, entry in enumerate(entries):
         where = places[("space", name, number)]
-        settings = cast("dict[str, Any]", entry) if is_bundle else {name: entry}
+        settings = bundle[number] if is_bundle else {name: entry}
         if is_bundle:
             problems += [
                 (places[("space", name, number, key)], reason)
@@ -101,13 +117,13 @@ def _dimension(
     return Options(name, tuple(options.values())) if len(problems) == before else None
 
 
-def _key_problems(key: str, value: Any) -> Iterator[str]:
+def _key_problems(key: str, value: JsonValue) -> Iterator[str]:
     if key in TAKEN:
         yield f"{key} {TAKEN[key]}"
         return
     known = known_keys()
     if any(each.startswith(f"{key}.") for each in known) and not _is_value(key):
-        asked = [f"{key}.{inner}" for inner in cast("dict[str, Any]", value)] if isinstance(value, dict) else []
+        asked = [f"{key}.{inner}" for inner in as_object(value)]
         example = next((each for each in asked if each in known), None) or _first_setting(key, known)
         yield f"{printable(key)} is a section: name one of its settings in full, such as {example}"
     elif key not in known:
@@ -124,7 +140,7 @@ def _first_setting(section: str, known: list[str]) -> str:
     return next(key for key in known if key.startswith(f"{section}.") and f"{key}." not in "".join(known))
 
 
-def _range(name: str, value: Mapping[str, Any], place: Place) -> Range | str:
+def _range(name: str, value: Mapping[str, JsonValue], place: Place) -> Range | str:
     """Return a range, or what is wrong with it."""
     shown = f"space.{printable(name)}"
     if len(value) != 1 or next(iter(value)) not in SCALES:
@@ -133,10 +149,10 @@ def _range(name: str, value: Mapping[str, Any], place: Place) -> Range | str:
         return (
             f"{shown} must be a list, or one of log, uniform and int with two ends, got {printable(str(value))}{hint}"
         )
-    scale, ends = cast("tuple[Scale, Any]", next(iter(value.items())))
-    numbers = cast("list[Any]", ends) if isinstance(ends, list) else []
-    shown_ends = str(cast("object", ends))
-    if len(numbers) != 2 or any(type(end) not in (int, float) or not math.isfinite(end) for end in numbers):
+    scale: Scale = next(each for each in SCALES if each in value)
+    ends, shown_ends = value[scale], str(value[scale])
+    numbers = [end for end in ends if is_number(end) and math.isfinite(end)] if isinstance(ends, list) else []
+    if len(numbers) != 2 or ends != numbers:
         return f"{shown} {scale} must be two numbers such as {scale}: [{_example(scale)}], got {printable(shown_ends)}"
     low, high = numbers
     if scale == "int" and not all(type(end) is int for end in numbers):

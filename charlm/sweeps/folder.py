@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from charlm.errors import ConfigError
 from charlm.runs.durable import DRAFT_NAME, replace_file, storage_error, sweep_drafts
+from charlm.runs.json_records import Json
 from charlm.runs.ownership import LEASE_NAME, LOCK_NAME, Ownership, take_ownership
 from charlm.runs.run import Run
 from charlm.settings.loading import check_layer
@@ -44,14 +44,14 @@ def own_folder(folder: Path, plan: Plan) -> Ownership:
     return ownership
 
 
-def _definition(plan: Plan) -> dict[str, Any]:
+def _definition(plan: Plan) -> Json:
     """Return what is swept as plain values, the base resolved."""
-    space: dict[str, Any] = {}
+    space: Json = {}
     for each in plan.space.dimensions:
         if isinstance(each, Options):
             is_bundle = "." not in each.name
-            values = [{setting.key: setting.value for setting in option} for option in each.options]
-            space[each.name] = values if is_bundle else [value[each.name] for value in values]
+            values: list[Json] = [{setting.key: setting.value for setting in option} for option in each.options]
+            space[each.name] = [value if is_bundle else value[each.name] for value in values]
         else:
             space[each.name] = {each.scale: [each.low, each.high]}
     return {

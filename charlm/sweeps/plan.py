@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from charlm.settings.layers import SettingsLayer, keyed_layer, merge
 from charlm.settings.loading import check_layer, dotted_values
@@ -89,7 +90,7 @@ class Trial:
     name: str
     number: int
     point: Point
-    varied: Mapping[str, Any]
+    varied: Mapping[str, JsonValue]
     seed: int
     settings: Settings
 
@@ -162,7 +163,7 @@ def trial_name(point: Point, seed: int | None, settings: Settings) -> str:
     return f"{label}-{digest}" if label else digest
 
 
-def _word(value: Any) -> str:
+def _word(value: JsonValue) -> str:
     # A large number's + would become a small one's -.
     text = value if isinstance(value, str) else json.dumps(value).replace("e+", "e")
     return re.sub(r"[^A-Za-z0-9._]+", "-", text, flags=re.ASCII).strip("-._")

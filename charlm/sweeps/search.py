@@ -15,8 +15,11 @@ from itertools import chain
 from types import ModuleType
 from typing import Any, cast
 
+from pydantic import JsonValue
+
 from charlm.errors import ConfigError
-from charlm.sweeps.space import Dimension, Options, Point, Setting, Space, values_text
+from charlm.runs.json_records import Json
+from charlm.sweeps.space import Dimension, Options, Point, Setting, Space, is_number, values_text
 
 MIN_POINTS = 4
 MISSING = "needs Optuna, which is not installed: pip install 'charlm[sweeps]'; grid and random need nothing"
@@ -85,7 +88,7 @@ def importance(space: Space, values: Sequence[tuple[Point, float]]) -> dict[str,
     return {name: round(share, 4) for name, share in shares.items()}
 
 
-def belongs(space: Space, values: Mapping[str, Any]) -> Point | None:
+def belongs(space: Space, values: Mapping[str, JsonValue]) -> Point | None:
     """Return the point of a space that has these values, or None where the space has changed since."""
     parts: list[Setting] = []
     for dimension in space.dimensions:
@@ -94,8 +97,7 @@ def belongs(space: Space, values: Mapping[str, Any]) -> Point | None:
             found = None if number is None else dimension.options[number]
         else:
             value = values.get(dimension.name)
-            is_inside = type(value) in (int, float) and dimension.low <= cast("float", value) <= dimension.high
-            found = dimension.point(cast("float", value)) if is_inside else None
+            found = dimension.point(value) if is_number(value) and dimension.low <= value <= dimension.high else None
         if found is None:
             return None
         parts += found
@@ -107,7 +109,7 @@ def _numbers(options: Options) -> dict[str, int]:
     return {values_text(each): number for number, each in enumerate(options.options)}
 
 
-def _text(options: Options, values: Mapping[str, Any]) -> str:
+def _text(options: Options, values: Mapping[str, JsonValue]) -> str:
     """Return what tells a list's entry from its others, of the values that a point has."""
     return json.dumps({key: values[key] for key in options.keys if key in values}, sort_keys=True)
 
@@ -124,7 +126,7 @@ def _distribution(kinds: Any, dimension: Dimension) -> Any:
     return kinds.FloatDistribution(dimension.low, dimension.high, log=dimension.scale == "log")
 
 
-def _parameters(space: Space, points: Sequence[Point]) -> list[dict[str, Any]]:
+def _parameters(space: Space, points: Sequence[Point]) -> list[Json]:
     """Return points as Optuna's parameters: of a list the number of its entry."""
     numbers = {each.name: _numbers(each) for each in space.dimensions if isinstance(each, Options)}
     asked = [{setting.key: setting.value for setting in point} for point in points]
@@ -137,14 +139,14 @@ def _parameters(space: Space, points: Sequence[Point]) -> list[dict[str, Any]]:
     ]
 
 
-def _point(space: Space, parameters: Mapping[str, Any]) -> Point:
+def _point(space: Space, parameters: Mapping[str, float]) -> Point:
     parts: list[Setting] = []
     for each in space.dimensions:
-        value: Any = parameters[each.name]
+        value = parameters[each.name]
         if isinstance(each, Options):
             parts.extend(each.options[int(value)])
         else:
-            parts.extend(each.point(int(value) if each.scale == "int" else each.rounded(float(value))))
+            parts.extend(each.point(int(value) if each.scale == "int" else each.rounded(value)))
     return tuple(parts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
 from charlm.settings.values import RUN_NAME, RUN_NAME_RULE, PositiveFloat, PositiveInt, Section
@@ -81,7 +81,7 @@ class SweepSettings(Section):
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = Field(
         default=1, description="each point is trained from so many seeds, from the base's train.seed up"
     )
-    space: dict[str, Any] = Field(default={}, description="what varies")
+    space: dict[str, JsonValue] = Field(default={}, description="what varies")
     objective: Objective = Field(default=Objective(), description="by what trials are compared")
     stop_early: StopEarly | None = Field(default=None, description="end trials early that fall behind")
     budget: Budget = Field(default=Budget(), description="when the sweep has done enough")

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count, islice, product
 from random import Random
-from typing import Any, Literal
+from typing import Literal, TypeGuard
+
+from pydantic import JsonValue
 
 from charlm.settings.strict_yaml import Place
 
@@ -27,7 +29,7 @@ class Setting:
     """A value for one setting, and where it was asked for."""
 
     key: str
-    value: Any
+    value: JsonValue
     place: Place
 
 
@@ -179,10 +181,15 @@ class Space:
         return self.grid() if method == "grid" else islice(self.draws(seed), limit)
 
 
+def is_number(value: JsonValue) -> TypeGuard[int | float]:
+    """Say whether a value is a number, which a boolean is not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def values_text(point: Point) -> str:
     """Return what tells a point from all others."""
     return json.dumps({setting.key: setting.value for setting in point}, sort_keys=True)
 
 
-def _joined(parts: Any) -> Point:
+def _joined(parts: Iterable[Point]) -> Point:
     return tuple(setting for part in parts for setting in part)

@@ -6,11 +6,11 @@ import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
 from pydantic import ValidationError
 
 from charlm.errors import ConfigError, printable
+from charlm.runs.json_records import as_object
 from charlm.settings.diagnosis import explain
 from charlm.settings.layers import (
     QUICKSTART,
@@ -119,14 +119,13 @@ def shipped_sweeps() -> list[str]:
 
 
 def _settings(document: Document) -> SweepSettings:
-    values: Any = {} if document.value is None else document.value
+    values = {} if document.value is None else document.value
     if not isinstance(values, dict):
         raise ConfigError(f"{document.places[()]}: a sweep is a mapping of keys such as space:")
     try:
         return SweepSettings.model_validate(values)
     except ValidationError as error:
-        space = cast("dict[str, Any]", values).get("space")
-        problems = read_space(cast("dict[str, Any]", space), document.places)[1] if isinstance(space, dict) else []
+        problems = read_space(as_object(values.get("space")), document.places)[1]
         lines = [*explain(error, document.places, SweepSettings), *told(problems)]
         raise ConfigError("\n".join(lines)) from error
 

@@ -1,7 +1,6 @@
 """The sweep itself: give trials to workers until none is left, write down what becomes of each.
 
-Whatever is decided follows from the plan and the ledger alone, so that a sweep may be killed at any moment and started
-again: a trial that has ended is not run again, one that was cut goes on.
+It may be killed at any moment and started again: a trial that has ended is not run again, one that was cut goes on.
 """
 
 from __future__ import annotations
@@ -16,26 +15,14 @@ from charlm.runs.durable import storage_error
 from charlm.runs.ownership import Ownership
 from charlm.runs.run import runs_folder
 from charlm.settings.loading import check_layer
+from charlm.sweeps.agenda import Agenda
 from charlm.sweeps.cluster import cluster_workers
-from charlm.sweeps.events import (
-    RungDecided,
-    SweepEnd,
-    SweepEvent,
-    SweepProgress,
-    SweepStart,
-    TrialEnd,
-    TrialStart,
-    Waiting,
-    WorkerLost,
-)
+from charlm.sweeps.events import SweepEnd, SweepEvent, SweepStart, TrialEnd, TrialStart, Waiting, WorkerLost
 from charlm.sweeps.folder import own_folder
-from charlm.sweeps.halving import entrants, value_at
 from charlm.sweeps.ledger import Ledger
 from charlm.sweeps.output import write_results
-from charlm.sweeps.plan import Plan, Trial, by_point, make_trials, run_settings
-from charlm.sweeps.results import Results, summarise, trial_rows
-from charlm.sweeps.search import belongs, suggest
-from charlm.sweeps.space import Point
+from charlm.sweeps.plan import Plan, run_settings
+from charlm.sweeps.results import Results
 from charlm.sweeps.sweep_file import read_plan
 from charlm.sweeps.tasks import Task
 from charlm.sweeps.workers import Workers, divide_cores, local_workers
@@ -84,7 +71,7 @@ def sweep_reports(
     if scheduler is None:
         crew = f"{jobs} worker{'s' * (jobs != 1)} {each}"
         yield from _run(
-            plan, folder, lambda sweep: local_workers(sweep.num_useful(jobs)), crew, threads=threads, stop=should_stop
+            plan, folder, lambda agenda: local_workers(agenda.num_useful(jobs)), crew, threads=threads, stop=should_stop
         )
         return
     # Connected to before anything is written.
@@ -120,7 +107,7 @@ def sweep(
 def _run(
     plan: Plan,
     folder: Path,
-    workers: Callable[[_Sweep], Workers],
+    workers: Callable[[Agenda], Workers],
     crew: str,
     *,
     threads: int,
@@ -136,70 +123,30 @@ def _run(
     """
     ownership = own_folder(folder, plan)
     try:
-        sweep = _Sweep(plan, folder, ownership, threads=threads)
-        yield sweep.start(crew)
-        yield from sweep.run(workers(sweep), stop)
+        agenda = Agenda(plan, Ledger(folder))
+        yield SweepStart(plan, folder, agenda.num_trials, agenda.num_known, crew, agenda.progress())
+        yield from _Sweep(agenda, folder, ownership, threads=threads).run(workers(agenda), stop)
     finally:
         ownership.release()
 
 
 class _Sweep:
-    """The trials of a plan, and what is known of them."""
+    """Workers at a plan's trials.
 
-    def __init__(self, plan: Plan, folder: Path, ownership: Ownership, *, threads: int) -> None:
-        self.plan, self.folder, self.ownership, self.threads = plan, folder, ownership, threads
-        self.ledger = Ledger(folder)
-        self.trials: dict[str, Trial] = {}
-        self.entered = [frozenset[int]()]
-        self.are_all = False
-        self._points = enumerate(self._search() if plan.method == "tpe" else plan.points())
-        if plan.method == "grid" or (plan.method == "random" and plan.num_trials is not None):
-            while self._draw():
-                pass
-        self.num_told = len(self.entered)
+    Args:
+        agenda: which trials there are, and which is next.
+        folder: of the sweep.
+        ownership: of it.
+        threads: of each trial.
+    """
 
-    @property
-    def num_trials(self) -> int | None:
-        """How many trials there are to be at most, None where there is no end to them."""
-        if self.are_all:
-            return len(self.trials)
-        limit = self.plan.num_trials
-        return None if limit is None else limit * len(self.plan.seeds)
-
-    @property
-    def num_open(self) -> int | None:
-        """How many trials have not ended, None where there is no end to them."""
-        return None if self.num_trials is None else self.num_trials - self.num_known
-
-    @property
-    def num_known(self) -> int:
-        """How many trials have nothing left to do."""
-        rows = trial_rows(self.plan, self.trials.values(), self.ledger, are_all=self.are_all)
-        return sum(row.state in ("finished", "stopped", "failed") for row in rows)
-
-    def num_useful(self, jobs: int) -> int:
-        """Return how many of so many workers would have something to do."""
-        return jobs if self.num_open is None else max(1, min(jobs, self.num_open))
-
-    def results(self) -> Results:
-        """Return what is known."""
-        return summarise(self.plan, self.trials.values(), self.ledger, are_all=self.are_all)
-
-    def start(self, where: str) -> SweepStart:
-        """Return the first report."""
-        return SweepStart(self.plan, self.folder, self.num_trials, self.num_known, where, self.progress())
-
-    def progress(self) -> SweepProgress:
-        """Return how far the open stage is."""
-        rung = self.plan.stages[len(self.entered) - 1]
-        entered = [trial.name for trial in self.trials.values() if trial.number in self.entered[-1]]
-        num_trials = self.num_trials if len(self.entered) == 1 else len(entered)
-        return SweepProgress(rung, num_trials, sum(self.ledger.get(name, rung) is not None for name in entered))
+    def __init__(self, agenda: Agenda, folder: Path, ownership: Ownership, *, threads: int) -> None:
+        self.agenda, self.folder, self.ownership, self.threads = agenda, folder, ownership, threads
 
     def run(self, workers: Workers, should_stop: Callable[[], str | None]) -> Iterator[SweepEvent]:
         """Keep the workers busy until nothing is left to do, or somebody or the clock says so."""
         began = time.monotonic()
-        minutes = self.plan.minutes
+        minutes = self.agenda.plan.minutes
         with workers:
             try:
                 while True:
@@ -212,8 +159,8 @@ class _Sweep:
                     if not workers.running:
                         break
                     yield from self._collect(workers)
-                results = self.results()
-                write_results(results, self.trials, self.folder)
+                results = self.agenda.results()
+                write_results(results, self.agenda.trials, self.folder)
             finally:
                 # With their owner gone running trials save and end, and the workers can be waited for.
                 self.ownership.release()
@@ -221,68 +168,26 @@ class _Sweep:
 
     def _fill(self, workers: Workers) -> Iterator[SweepEvent]:
         """Give the workers what they have room for."""
-        while workers.has_room and (due := self._next({task.trial for task in workers.running})):
+        while workers.has_room and (due := self.agenda.next_trial({task.trial for task in workers.running})):
             trial, rung = due
             settings = run_settings(trial, rung, threads=self.threads)
             workers.submit(Task(self.folder, self.ownership.mark, trial.name, settings, rung))
             yield TrialStart(trial, rung)
 
-    def _next(self, in_hand: set[str]) -> tuple[Trial, int | None] | None:
-        """Return a trial that is to go on and is not in hand, and how far, or None."""
-        while True:
-            numbers = self.entered[-1]
-            rung = self.plan.stages[len(self.entered) - 1]
-            for trial in self.trials.values():
-                is_open = trial.number in numbers and self.ledger.get(trial.name, rung) is None
-                if is_open and trial.name not in in_hand:
-                    return trial, rung
-            if self.are_all:
-                return None
-            self._draw()
-
-    def _draw(self) -> bool:
-        """Add the trials of the next point; say whether there was one."""
-        number, point = next(self._points, (0, None))
-        if point is None:
-            if not self.are_all:
-                self.are_all = True
-                self._decide()
-            return False
-        for trial in make_trials(self.plan, number, point):
-            self.trials.setdefault(trial.name, trial)
-        self._decide()
-        return True
-
-    def _decide(self) -> None:
-        self.entered = entrants(self.plan, self.trials.values(), self.ledger, are_all=self.are_all)
-
-    def _search(self) -> Iterator[Point]:
-        """Yield the points of a TPE search: those proposed before, then one after the other as figures come in."""
-        limit, num_yielded = self.plan.num_trials, 0
-        for values in list(self.ledger.proposals):
-            point = belongs(self.plan.space, values)
-            if point is not None and (limit is None or num_yielded < limit):
-                num_yielded += 1
-                yield point
-        while limit is None or num_yielded < limit:
-            point = suggest(self.plan.space, self._known(), seed=self.plan.seeds[0])
-            if point is None:
-                return
-            self.ledger.propose({setting.key: setting.value for setting in point})
-            num_yielded += 1
-            yield point
-
-    def _known(self) -> list[tuple[Point, float | None, bool]]:
-        """Return each point, its value at the first stage, and whether it has been there: what a search learns from."""
-        stage = self.plan.stages[0]
-        return [
-            (
-                trials[0].point,
-                value_at(self.plan, trials, self.ledger, stage),
-                all(self.ledger.get(trial.name, stage) is not None for trial in trials),
-            )
-            for trials in by_point(self.trials.values()).values()
-        ]
+    def _collect(self, workers: Workers) -> Iterator[SweepEvent]:
+        """Wait a moment for trials to end, and write down what became of them."""
+        outcomes, loss = workers.collect(POLL_SECONDS)
+        self._check_folder()
+        ended: list[TrialEnd] = []
+        for outcome in outcomes:
+            self.agenda.ledger.add(outcome)
+            ended.append(TrialEnd(self.agenda.trials[outcome.trial], outcome, self.agenda.progress()))
+        if loss is not None:
+            yield WorkerLost(loss.num_tasks)
+        yield from ended
+        yield from self.agenda.decide()
+        if not outcomes and loss is None:
+            yield Waiting(tuple(self.agenda.trials[task.trial] for task in workers.running))
 
     def _check_folder(self) -> None:
         """Make sure that the folder is there and this sweep's own: else its trials end as they begin, for ever."""
@@ -291,23 +196,3 @@ class _Sweep:
         except OSError as error:
             raise storage_error(self.folder, error, "read") from error
         self.ownership.check()
-
-    def _collect(self, workers: Workers) -> Iterator[SweepEvent]:
-        """Wait a moment for trials to end, and write down what became of them."""
-        outcomes, loss = workers.collect(POLL_SECONDS)
-        self._check_folder()
-        ended: list[TrialEnd] = []
-        for outcome in outcomes:
-            self.ledger.add(outcome)
-            ended.append(TrialEnd(self.trials[outcome.trial], outcome, self.progress()))
-        if loss is not None:
-            yield WorkerLost(loss.num_tasks)
-        yield from ended
-        self._decide()
-        while self.num_told < len(self.entered):
-            kept, entered = self.entered[self.num_told], self.entered[self.num_told - 1]
-            rung = self.plan.rungs[self.num_told - 1]
-            yield RungDecided(rung, len(kept), len(entered), self.progress())
-            self.num_told += 1
-        if not outcomes and loss is None:
-            yield Waiting(tuple(self.trials[task.trial] for task in workers.running))
