@@ -33,7 +33,7 @@ FACTS = (
 )
 FIGURES = ("_bpc", "_perplexity", "_nats_per_char", "_bits_per_byte")
 # What a run came to, by the names of its closing summary.
-RunFigures: TypeAlias = Mapping[str, Number | Text | None]
+RunFigures: TypeAlias = Mapping[str, Count | Number | Text | None]
 
 
 @dataclass(frozen=True)

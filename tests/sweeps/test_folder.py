@@ -67,7 +67,7 @@ def ledger(tmp_path: Path, trained: Run) -> Callable[..., Ledger]:
 
 def test_what_was_written_is_read_again_word_for_word(ledger: Callable[..., Ledger], tmp_path: Path) -> None:
     first = ledger()
-    reached = Outcome("one", None, "reached", None, 0, {"val_bpc": 1.5, "warning": "é"}, 2.5)
+    reached = Outcome("one", None, "reached", None, 0, {"val_bpc": 1.5, "steps": 9, "warning": "é"}, 2.5)
     at_rung = Outcome("one", 8, "reached", None, 0, {"val_bpc": 2.5}, 1.0)
     diverged = Outcome("two", None, "failed", "the loss is nan", 5, {}, 0.5)
     for outcome in (reached, at_rung, diverged):
@@ -76,6 +76,8 @@ def test_what_was_written_is_read_again_word_for_word(ledger: Callable[..., Ledg
     for read in (first, Ledger(tmp_path)):
         assert (read.get("one"), read.get("one", 8), read.get("two")) == (reached, at_rung, diverged)
         assert read.get("two", 8) is None
+        # A count stays one: a float would be written otherwise.
+        assert type(read.get("one").figures["steps"]) is int
         assert read.proposals == [{"model.cell": "gru", "corpus.path": "é"}]
     assert "é" in (tmp_path / LEDGER).read_text(encoding="utf-8")
 
