@@ -508,7 +508,7 @@ def test_a_creation_that_dies_at_any_operation_can_be_gone_on_with(
         made.append(run.exists)
         if run.exists:
             assert run.settings() == experiment.settings
-            assert run.environment() == json.loads(json.dumps(experiment.facts))
+            assert run.environment() == experiment.facts
         if number % endurance.times(5, 1) == 0:
             assert results(train(settings, name="run", runs_dir=runs, resume=True)) == outcome
         if not is_cut:
@@ -535,7 +535,7 @@ def test_whatever_a_power_cut_leaves_of_a_creation_is_a_whole_run_or_none(
         assert run.exists or at < len(during), "a run that was made is gone"
         if run.exists:
             assert run.settings() == experiment.settings
-            assert run.environment() == json.loads(json.dumps(experiment.facts))
+            assert run.environment() == experiment.facts
             assert run.checkpoint_paths() == []
         if at % max(1, (len(during) + len(after)) // endurance.times(8, 100)) == 0:
             assert results(train(settings, name="run", runs_dir=run.path.parent, resume=True)) == outcome
@@ -577,7 +577,11 @@ def test_records_that_are_cut_are_whole_or_cut_at_any_operation(saving: Saving, 
     shutil.copytree(saving.before, tmp_path / "before" / "run")
     # What a process has written that died before its next checkpoint.
     until, before = saving.previous.state["recorded_until"], Run(saving.before).metrics()
-    later = [{"kind": "evaluation", "step": 98, "val_bpc": 4.0}, {"kind": "end", "steps": 98}]
+    clock = {"seconds": 1.0, "chars_per_second": 1.0}
+    evaluation = {"kind": "evaluation", "step": 98, "epoch": 1, "chars_seen": 9, "epoch_seconds": None, **clock}
+    evaluation |= {"learning_rate": 0.1, "gradient_norm": 0.1}
+    end = {"kind": "end", "run": "run", "stopped_by": "epochs", "steps": 98, "epochs": 1, "best_step": 98, **clock}
+    later = [evaluation, end | {"direction": "forward"}]
     append_lines(tmp_path / "before" / "run" / METRICS, map(json.dumps, later))
 
     def cut(folder: Path) -> Callable[[], None]:
