@@ -186,7 +186,7 @@ def restore_model(checkpoint: Checkpoint, *, device: torch.device | str = "cpu")
     # Which implementation trained it is no matter here: this machine takes what it has.
     model = checkpoint.settings.model
     if model.implementation == "native":
-        model = model.model_copy(update={"implementation": "auto"})
+        model = model.replaced({"implementation": "auto"})
     network = build_model(model, len(checkpoint.vocabulary), seed=0, device=str(device))
     network.load_state_dict(dict(checkpoint.model))
     return network.to(device).eval()

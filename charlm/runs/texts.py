@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from charlm.errors import RunError, TextError
+from charlm.errors import TextError
 from charlm.runs.checkpoints import Checkpoint
 from charlm.runs.run import Run
 from charlm.text.corpus import load_corpus, read_cleaned
@@ -26,20 +26,6 @@ def encode_files(checkpoint: Checkpoint, files: Sequence[str | Path]) -> Ids:
     )
     chunks = read_cleaned(locate_corpus(corpus), corpus)
     return encode_text(chunks, checkpoint.vocabulary, unknown=corpus.unknown)
-
-
-def read_part(run: Run, checkpoint: Checkpoint, name: str) -> Ids:
-    """Return the ids of a part of a run's own corpus, called train, val or test.
-
-    Raises:
-        ConfigError: for another name.
-        RunError: for a part that the run does not have.
-        TextError: as `read_split`.
-    """
-    part = read_split(run, checkpoint).part(name)
-    if part is None:
-        raise RunError(f"the run {run.name} has no {name} part (corpus.split {checkpoint.settings.corpus.split})")
-    return part.ids
 
 
 def read_split(run: Run, checkpoint: Checkpoint) -> Split:

@@ -52,18 +52,29 @@ def file_layer(file: str | Path) -> SettingsLayer:
     path = Path(file)
     if str(file) in shipped_names() and not path.exists():
         return shipped_layer(str(file))
+    return _layer(read_document(file, "configuration", shipped=shipped_names()), base=path.parent)
+
+
+def read_document(file: str | Path, kind: str, *, shipped: Sequence[str]) -> Document:
+    """Parse a YAML file.
+
+    Args:
+        kind: what it is called in messages.
+        shipped: the names of those of its kind that come with the package.
+    Raises:
+        ConfigError: where it cannot be read, or is no YAML.
+    """
     name = printable(str(file), MAX_NAME)
     try:
-        text = read_content(path, name).decode("utf-8-sig")
+        text = _read_content(Path(file), name).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: not UTF-8 text (byte {error.start})") from error
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        shipped = ", ".join(shipped_names())
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ConfigError(
-            f"cannot read the configuration {name}: {reason.lower()}; shipped ones by name: {shipped}"
+            f"cannot read the {kind} {name}: {reason.lower()}; shipped ones by name: {', '.join(shipped)}"
         ) from error
-    return _layer(parse_yaml(text, name), base=path.parent)
+    return parse_yaml(text, name)
 
 
 def text_layer(text: str, source: str) -> SettingsLayer:
@@ -148,7 +159,7 @@ def _absolute(entry: str, base: Path) -> str:
     return str((base / expanded).absolute())
 
 
-def read_content(path: Path, name: str) -> bytes:
+def _read_content(path: Path, name: str) -> bytes:
     """Read a configuration file, never more of it than a configuration has; `name` is the file's in messages.
 
     Raises:

@@ -135,10 +135,7 @@ def resolve(plan: Plan, point: Point, seed: int) -> Settings:
     schedule = settings.optimizer.schedule
     if plan.rungs and schedule.method == "cosine" and schedule.total_steps is None:
         # Else the run would take the first rung for its end.
-        schedule = schedule.model_copy(update={"total_steps": plan.rungs[-1]})
-        settings = settings.model_copy(
-            update={"optimizer": settings.optimizer.model_copy(update={"schedule": schedule})}
-        )
+        return settings.replaced({"optimizer.schedule.total_steps": plan.rungs[-1]})
     return settings
 
 
@@ -150,8 +147,8 @@ def run_settings(trial: Trial, rung: int | None, *, threads: int) -> Settings:
         threads: CPU threads, where its settings leave that open.
     """
     train = trial.settings.train
-    changes = {"max_steps": train.max_steps if rung is None else rung, "threads": train.threads or threads}
-    return trial.settings.model_copy(update={"train": train.model_copy(update=changes)})
+    max_steps = train.max_steps if rung is None else rung
+    return trial.settings.replaced({"train.max_steps": max_steps, "train.threads": train.threads or threads})
 
 
 def trial_name(point: Point, seed: int | None, settings: Settings) -> str:

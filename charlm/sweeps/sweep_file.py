@@ -18,7 +18,7 @@ from charlm.settings.layers import (
     file_layer,
     merge,
     override_layer,
-    read_content,
+    read_document,
     shipped_layer,
     shipped_names,
 )
@@ -138,19 +138,11 @@ def _budget(early: StopEarly | None) -> list[SettingsLayer]:
 
 
 def _document(file: str | Path) -> tuple[Document, Path]:
-    path, name = Path(file), printable(str(file), 1_000)
+    path = Path(file)
     if str(file) in shipped_sweeps() and not path.exists():
         text = (shipped_folder("configs") / "sweeps" / f"{file}.yaml").read_text(encoding="utf-8")
         return parse_yaml(text, f"configs/sweeps/{file}.yaml"), Path()
-    try:
-        return parse_yaml(read_content(path, name).decode("utf-8-sig"), name), path.parent
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{name}: not UTF-8 text (byte {error.start})") from error
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise ConfigError(
-            f"cannot read the sweep {name}: {reason.lower()}; shipped ones by name: {', '.join(shipped_sweeps())}"
-        ) from error
+    return read_document(file, "sweep", shipped=shipped_sweeps()), path.parent
 
 
 def _base_layer(base: str | None, folder: Path, place: Place) -> SettingsLayer:

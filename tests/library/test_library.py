@@ -169,6 +169,7 @@ def test_importing_the_package_brings_in_no_torch() -> None:
 @pytest.mark.parametrize("name", charlm.__all__)
 def test_every_public_name_is_there(name: str) -> None:
     assert getattr(charlm, name)
+    assert name in dir(charlm)
 
 
 def test_a_name_the_package_does_not_have_is_an_attribute_error() -> None:
