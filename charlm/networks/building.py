@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.implementations import choose_implementation
-from charlm.networks.initialisation import initialise_linear, initialise_stack
+from charlm.networks.initialisation import initialise_embedding, initialise_linear, initialise_stack
 from charlm.networks.language_model import CharLM, initialise_model
 from charlm.networks.leaky import LeakyLM
 from charlm.settings.model import ModelSettings
@@ -38,6 +38,8 @@ def build_model(model: ModelSettings, vocab_size: int, *, seed: int, device: str
         leaky = LeakyLM(model, vocab_size)
         initialise_stack(leaky.recurrent, model, generator, suffixes=("", "_reverse"))
         initialise_linear(leaky.decoder, model, generator)
+        if leaky.embedding is not None:
+            initialise_embedding(leaky.embedding, generator)
         return leaky
     causal = CharLM(model, vocab_size, implementation)
     initialise_model(causal, model, generator)

@@ -54,6 +54,12 @@ def initialise_linear(layer: nn.Linear, model: ModelSettings, generator: torch.G
         initialise_bias(layer.bias, model, layer.in_features, generator)
 
 
+def initialise_embedding(embedding: nn.Embedding, generator: torch.Generator) -> None:
+    """Fill an embedding in place with N(0, 1), as torch does, whatever the settings say of other weights."""
+    with torch.no_grad():
+        embedding.weight.normal_(0.0, 1.0, generator=generator)
+
+
 def initialise_matrix(
     matrix: Tensor, model: ModelSettings, fan: int, generator: torch.Generator, *, is_recurrent: bool
 ) -> None:

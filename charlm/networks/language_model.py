@@ -8,7 +8,7 @@ from torch.nn.functional import embedding
 
 from charlm.networks.dropping import drop
 from charlm.networks.implementations import TWINS, Chosen
-from charlm.networks.initialisation import initialise_linear, initialise_stack
+from charlm.networks.initialisation import initialise_embedding, initialise_linear, initialise_stack
 from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import Stack, State, zero_state
 from charlm.settings.model import ModelSettings
@@ -90,5 +90,4 @@ def initialise_model(network: CharLM, model: ModelSettings, generator: torch.Gen
     initialise_stack(network.recurrent, model, generator)
     initialise_linear(network.decoder, model, generator)
     if network.embedding is not None:
-        with torch.no_grad():
-            network.embedding.weight.normal_(0.0, 1.0, generator=generator)
+        initialise_embedding(network.embedding, generator)

@@ -194,3 +194,16 @@ def test_an_embedding_starts_standard_normal_as_torch_nns(init: str) -> None:
     network = build("gru", init, embedding_size=E)
     assert network.embedding is not None
     assert_moments(network.embedding.weight.detach(), 1.0)
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward", "bidirectional", "leaky"])
+@pytest.mark.parametrize("embedding_size", [None, 3])
+def test_every_weight_comes_from_the_seed_and_from_nothing_else(direction: str, embedding_size: int | None) -> None:
+    settings = ModelSettings.model_validate(
+        {"direction": direction, "embedding_size": embedding_size, "hidden_size": 4}
+    )
+    built: list[dict[str, torch.Tensor]] = []
+    for others in (1, 2):
+        torch.manual_seed(others)
+        built.append(build_model(settings, 5, seed=0).state_dict())
+    assert all(torch.equal(built[1][name], weight) for name, weight in built[0].items())
