@@ -7,19 +7,17 @@ import os
 import shlex
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import hypothesis
+import memos
 import processes
 import pytest
 import torch
-import typer.testing
-import yaml
 from processes import RAN, Ended, Process, Ran
 from typer.testing import CliRunner, Result
 
@@ -36,7 +34,6 @@ from charlm.sweeps.workers import Workers
 
 # One training epoch of the tiny settings is 42 windows of 4 x 16 characters, at about a millisecond each.
 CORPUS_CHARS = 3_000
-MAX_KEPT_YAML, MAX_KEPT_OPENINGS = 20_000, 100
 TINY = (
     "sampling.batch_size=4",
     "sampling.seq_len=16",
@@ -73,28 +70,7 @@ class Endurance:
         self.figures[name] = figure
 
 
-# The commands are built once, not once for each call: that takes longer than most of them.
-typer.testing._get_command = cache(typer.testing._get_command)  # pyright: ignore[reportPrivateUsage]
-
-_parse = yaml.parse
-
-
-@lru_cache(256)
-def _events(text: str, loader: Any) -> tuple[Any, ...]:
-    return tuple(_parse(text, loader))
-
-
-def parse_once(stream: Any, Loader: Any = yaml.Loader) -> Iterator[Any]:
-    """Parse a text that was parsed before from memory: PyYAML takes a fifth of all the time that small runs take."""
-    # Of what is nested too deeply the reader stops in time, and so must this.
-    if isinstance(stream, str) and len(stream) < MAX_KEPT_YAML and max(map(stream.count, "[{")) < MAX_KEPT_OPENINGS:
-        # What cannot be parsed fails where it does, after the events before.
-        with suppress(yaml.YAMLError, RecursionError, ValueError):
-            return iter(_events(stream, Loader))
-    return _parse(stream, Loader)
-
-
-yaml.parse = parse_once
+memos.remember()
 
 ENDURANCE = pytest.StashKey[Endurance]()
 

@@ -135,11 +135,11 @@ def test_a_text_alone_is_the_same_as_among_others(name: str) -> None:
 def write_directly(
     network: CharLM, num_texts: int, threads: int, *, num_characters: int = 29, **filters: Any
 ) -> tuple[np.ndarray, State]:
-    """Return 150 ids of each text and the final state, from a state that is not zero."""
+    """Return 60 ids of each text and the final state, from a state that is not zero."""
     writer = NativeWriter(network, num_characters, num_texts)
     generator = torch.Generator().manual_seed(0)
     state = tuple(torch.randn(part.shape, generator=generator) / 2 for part in network.initial_state(num_texts))
-    draws = np.random.default_rng(0).random((150, num_texts))
+    draws = np.random.default_rng(0).random((60, num_texts))
     return writer.write(state, draws, Filters(**filters), threads=threads)
 
 

@@ -582,14 +582,12 @@ def open_with_each_command(good: Path, folder: Path, every: int) -> Iterator[dic
         every: 1 for all of them, 4 for each fourth.
     """
     import torch
-    import typer.testing
+    from memos import remember
     from typer.testing import CliRunner
 
     from charlm.cli.main import app
 
-    # The commands are built once: that takes longer than most of them.
-    built = typer.testing._get_command(app)  # pyright: ignore[reportPrivateUsage]
-    typer.testing._get_command = lambda _: built  # pyright: ignore[reportPrivateUsage]
+    remember()
     torch.set_num_threads(1)
     signal.signal(signal.SIGALRM, _too_long)
     commands = {
@@ -649,5 +647,6 @@ def _too_long(*_: Any) -> None:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, sys.argv[4])
     for told in open_with_each_command(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])):
         print(json.dumps(told), flush=True)

@@ -42,7 +42,7 @@ def told(
         shutil.rmtree(path)
     (folder / "work").mkdir()
     program = PROGRAM.read_text(encoding="utf-8")
-    ended = run_code(program, run.path, folder / "work", str(endurance.times(4, 1)), timeout=1_000)
+    ended = run_code(program, run.path, folder / "work", str(endurance.times(4, 1)), PROGRAM.parents[1], timeout=1_000)
     results = [json.loads(line) for line in ended.stdout.splitlines()]
     assert ended.exit_code == 0, ended.stderr[-3_000:] + str(results[-1:])
     return results

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+import select
+import signal
+import time
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from processes import finish, start_code
 
 from charlm.runs.checkpoints import load_checkpoint
 from charlm.runs.run import Run
 
-SERVER = Path(__file__).with_name("kill_server.py")
 # Of all kills, so many fall inside a save; while there are fewer, the next is aimed at one.
 IN_SAVES = 0.3
 MAX_KILLS_A_RUN = 12
@@ -35,39 +36,95 @@ def settings_of(corpus_file: Path) -> list[str]:
     ]
 
 
-@pytest.fixture(scope="module")
-def attempt(corpus_file: Path) -> Iterator[Callable[..., dict[str, Any]]]:
-    """Yield what has a warm process fork a child that trains a run, and kills it."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, str(SERVER), *settings_of(corpus_file)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-    ) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        # A fork copies one thread: of others, locks would stay behind.
-        assert json.loads(server.stdout.readline()) == {"threads": 1}
-
-        def order(**order: Any) -> dict[str, Any]:
-            server.stdin.write((json.dumps(order) + "\n").encode())
-            server.stdin.flush()
-            outcome = json.loads(server.stdout.readline())
-            assert outcome["error"] is None, outcome["error"]
-            return outcome
-
-        yield order
-        server.stdin.close()
+# Trains a run to its end, and tells when a save begins and is done.
+TELLING = """
+import json, os, sys, time
+from pathlib import Path
+from charlm.library import load_settings, train_reports
+from charlm.runs.writer import RunWriter
+folder, is_synced, *overrides = sys.argv[1:]
+save = RunWriter.save
+def tell(**news):
+    os.write(1, (json.dumps(news) + "\\n").encode())
+def telling_save(self, checkpoint, **options):
+    tell(begun=checkpoint.step, time=time.monotonic())
+    save(self, checkpoint, **options)
+    tell(saved=checkpoint.step, time=time.monotonic())
+RunWriter.save = telling_save
+if is_synced == "False":
+    os.fsync = lambda _: None
+for _ in train_reports(load_settings(overrides=overrides), name="run", runs_dir=Path(folder), resume=True):
+    pass
+"""
 
 
-def test_a_run_killed_again_and_again_is_the_uncut_run(
-    laboratory: Any, attempt: Callable[..., dict[str, Any]], endurance: Any, corpus_file: Path
-) -> None:
-    wanted = endurance.times(25, 200)
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an attempt.
+
+    Args:
+        is_killed: whether it ended by the kill.
+        is_in_save: whether it was within a save at that moment.
+        saved: the steps whose saves had been done.
+        seconds: that it took.
+        save_seconds: those of its longest save.
+    """
+
+    is_killed: bool
+    is_in_save: bool
+    saved: list[int]
+    seconds: float
+    save_seconds: float
+
+
+def attempt(
+    folder: Path, overrides: list[str], *, is_synced: bool, delay: float | None = None, save: int | None = None
+) -> Outcome:
+    """Train the run of a folder in a process of its own, and kill that at its time.
+
+    Args:
+        folder: where the run lies.
+        overrides: of its settings.
+        is_synced: whether the disk is waited for.
+        delay: seconds until the kill, from the start or from within a save; None for no kill.
+        save: from within which save, counted from 1; None from the start.
+    """
+    began = time.monotonic()
+    with start_code(TELLING, folder, str(is_synced), *overrides) as process:
+        told = process.stdout
+        assert told is not None
+        kill_at = began + delay if delay is not None and save is None else None
+        content = b""
+        while True:
+            left = None if kill_at is None else max(0.0, kill_at - time.monotonic())
+            if not select.select([told], [], [], left)[0]:
+                process.kill()
+                kill_at = None
+                continue
+            block = os.read(told.fileno(), 1 << 16)
+            if not block:
+                break
+            content += block
+            if save is not None and delay is not None and content.count(b'"begun"') >= save:
+                kill_at, save = time.monotonic() + delay, None
+        ended = finish(process)
+    assert ended.exit_code in (0, -signal.SIGKILL)
+    news = [json.loads(line) for line in content.splitlines()]
+    begun, saved = ([item for item in news if kind in item] for kind in ("begun", "saved"))
+    return Outcome(
+        is_killed=ended.exit_code != 0,
+        is_in_save=len(begun) > len(saved),
+        saved=[item["saved"] for item in saved],
+        seconds=time.monotonic() - began,
+        save_seconds=max((b["time"] - a["time"] for a, b in zip(begun, saved, strict=False)), default=0.0),
+    )
+
+
+def test_a_run_killed_again_and_again_is_the_uncut_run(laboratory: Any, endurance: Any, corpus_file: Path) -> None:
+    wanted = endurance.times(15, 200)
     random = Random(f"{endurance.seed} kills")
     kills = kills_in_saves = lost = 0
-    wholes: dict[str, tuple[Path, dict[str, Any]]] = {}
+    wholes: dict[str, tuple[Path, Outcome]] = {}
     for number in count():
         cell, method = ("lstm", "gru", "rnn")[number % 3], ("consecutive", "random")[number % 2]
         overrides = [
@@ -75,31 +132,32 @@ def test_a_run_killed_again_and_again_is_the_uncut_run(
             f"model.cell={cell}",
             f"sampling.method={method}",
         ]
-        options = {"overrides": overrides, "is_synced": number % 2 == 0}
+        is_synced = number % 2 == 0
         if cell + method not in wholes:
             folder = laboratory.folder()
-            outcome = attempt(folder=str(folder), delay=None, save=None, **options)
-            assert not outcome["is_killed"]
+            outcome = attempt(folder, overrides, is_synced=is_synced)
+            assert not outcome.is_killed
             wholes[cell + method] = folder, outcome
         whole, uncut = wholes[cell + method]
         folder, last_saved = laboratory.folder(), -1
         for kill in count(1):
             is_aimed = kills_in_saves <= IN_SAVES * kills
             outcome = attempt(
-                folder=str(folder),
+                folder,
+                overrides,
+                is_synced=is_synced,
                 delay=None
                 if kill > MAX_KILLS_A_RUN
-                else random.uniform(0, uncut["save_seconds"] if is_aimed else uncut["seconds"] / 2),
+                else random.uniform(0, uncut.save_seconds if is_aimed else uncut.seconds / 2),
                 save=random.choice((1, 2, 3)) if is_aimed else None,
-                **options,
             )
-            kills += outcome["is_killed"]
-            kills_in_saves += outcome["is_killed"] and outcome["is_in_save"]
-            last_saved = max([last_saved, *outcome["saved"]])
+            kills += outcome.is_killed
+            kills_in_saves += outcome.is_killed and outcome.is_in_save
+            last_saved = max([last_saved, *outcome.saved])
             # A warning about a damaged checkpoint would be an error here.
             found = load_checkpoint(Run(folder / "run"), "last").step if last_saved >= 0 else -1
             lost += found < last_saved
-            if not outcome["is_killed"]:
+            if not outcome.is_killed:
                 break
         difference = laboratory.trace(Run(folder / "run")).difference(laboratory.trace(Run(whole / "run")))
         assert difference is None, (number, difference)

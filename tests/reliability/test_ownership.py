@@ -188,6 +188,16 @@ def test_a_container_does_not_take_anothers_processes_for_dead(
     owned.append(take_ownership(tmp_path))
 
 
+@pytest.mark.usefixtures("without_locks")
+def test_a_lease_that_another_makes_at_the_same_moment_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = add_lease(tmp_path)
+    monkeypatch.setattr(ownership, "_leases", lambda _: [])  # as it was when this process looked
+    assert take(tmp_path) is None
+    assert json.loads(lease.read_bytes()) == ELSEWHERE
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]"])
 def test_a_process_killed_before_it_signed_its_lease_does_not_hold_up_the_next(
     tmp_path: Path, owned: list[Ownership], content: bytes

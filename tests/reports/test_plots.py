@@ -544,7 +544,7 @@ def test_the_same_runs_give_the_same_bytes_whatever_a_users_own_style(runs: Path
         "print(matplotlib.rcParams['font.size'])\n"
     )
     # What Matplotlib has to say of that file reaches nobody.
-    assert run_code(script, is_cold=True, cwd=tmp_path) == (0, "30.0\n", "")
+    assert run_code(script, cwd=tmp_path) == (0, "30.0\n", "")
     for name, (first, second) in pictures.items():
         assert first == second == (tmp_path / name.replace("here", "there")).read_bytes()
     assert not list(tmp_path.glob(".tmp-*"))
@@ -703,4 +703,4 @@ def test_help_the_library_and_a_plain_comparison_bring_in_no_matplotlib(runs: Pa
         f"plot = ['gru', '--runs-dir={runs}', '--plot={tmp_path / 'a.svg'}']\n"
         "print(CliRunner().invoke(app, ['compare', *plot]).exit_code, 'matplotlib.pyplot' in sys.modules)\n"
     )
-    assert run_code(script, is_cold=True) == (0, "[0, 0] False\n0 False\n", "")
+    assert run_code(script) == (0, "[0, 0] False\n0 False\n", "")

@@ -6,8 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import Process, start_code
 
 import charlm
 from charlm.errors import ConfigError, StorageError
@@ -32,7 +31,7 @@ WORKER = "from distributed.cli.dask_worker import main; main()"
 @pytest.fixture
 def sweep_file(write_sweep: Callable[..., Path]) -> Path:
     """Return a sweep of four trials of some hundred steps."""
-    return write_sweep(SWEEP, "train.max_steps=600", "train.eval_every=100", "sample.every=600")
+    return write_sweep(SWEEP, "train.max_steps=300", "train.eval_every=50", "sample.every=300")
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ class Cluster:
     """A scheduler and its two workers, each a process."""
 
     address: str
-    scheduler: subprocess.Popen[bytes]
-    workers: tuple[subprocess.Popen[bytes], ...]
+    scheduler: Process
+    workers: tuple[Process, ...]
 
 
 @pytest.fixture
@@ -51,10 +50,10 @@ def dask(tmp_path: Path) -> Iterator[Cluster]:
     address_file = tmp_path / "scheduler.json"
     with ExitStack() as processes:
 
-        def start(code: str, *options: str) -> subprocess.Popen[bytes]:
+        def start(code: str, *options: str) -> Process:
             log = processes.enter_context((tmp_path / f"dask-{len(list(tmp_path.glob('dask-*')))}.log").open("wb"))
-            command = [sys.executable, "-c", code, *options, "--no-dashboard"]
-            process = processes.enter_context(subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path))
+            streams = {"stdout": log.fileno(), "stderr": log.fileno()}
+            process = processes.enter_context(start_code(code, *options, "--no-dashboard", cwd=tmp_path, **streams))
             processes.callback(process.kill)
             return process
 
@@ -68,6 +67,7 @@ def dask(tmp_path: Path) -> Iterator[Cluster]:
         yield Cluster(address, scheduler, tuple(start(WORKER, address, *options) for _ in range(2)))
 
 
+@pytest.mark.usefixtures("_in_threads")
 def test_a_worker_of_a_cluster_killed_in_the_middle_loses_and_doubles_nothing(
     tmp_path: Path, sweep_file: Path, dask: Cluster
 ) -> None:
@@ -97,7 +97,7 @@ def test_a_worker_of_a_cluster_killed_in_the_middle_loses_and_doubles_nothing(
     assert sorted(run.name for run in runs) == sorted(row.trial for row in last.results.trials)
     for run in runs:
         steps = [record["step"] for record in run.metrics() if record["kind"] == "evaluation"]
-        assert steps == list(range(0, 601, 100))[-len(steps) :]
+        assert steps == list(range(0, 301, 50))[-len(steps) :]
         assert len(steps) >= 6
     # The cut one went on and is as if nothing had happened.
     assert any((run.path / "resumes.jsonl").exists() for run in runs)
