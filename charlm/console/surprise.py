@@ -117,7 +117,8 @@ def _wrapped(characters: Iterable[ScoredCharacter], width: int) -> Iterator[Text
         if each.character == "\n":
             yield row
             row, num_cells = Text(), 0
-    if num_cells:
+    # A skin tone alone has no cell of its own.
+    if row:
         yield row
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pairs import by_pairs
 from processes import finish, run_code
@@ -777,6 +777,7 @@ def test_rows_fill_the_width_and_cut_no_character() -> None:
     assert rows[5:] == ["b" * 20] * 3 + ["↵", "↵", "👩" * 10, "👩" + " " * 18, " " * 7 + "c"]
 
 
+@example("\N{EMOJI MODIFIER FITZPATRICK TYPE-1-2}")
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=200))
 def test_whatever_the_text_a_terminal_gets_nothing_to_obey(text: str) -> None:
     rows = text_rows(as_scored(text))
