@@ -11,10 +11,15 @@ import pytest
 def by_pairs(*axes: tuple[Any, ...]) -> list[Any]:
     """Return the whole product of some axes as parameters; what the pairs do not need is marked slow.
 
-    A fault that shows with one value, or with two values together, shows in the quick suite; CI runs the rest.
+    A fault that shows with one value, or with two values together, shows in the quick suite; CI runs the rest. A cell
+    of the native implementation needs the kernels.
     """
     needed = covering(*axes)
-    return [pytest.param(*cell, marks=() if cell in needed else pytest.mark.slow) for cell in product(*axes)]
+    slow, kernels = pytest.mark.slow, pytest.mark.kernels
+    return [
+        pytest.param(*cell, marks=[slow] * (cell not in needed) + [kernels] * ("native" in cell))
+        for cell in product(*axes)
+    ]
 
 
 def covering(*axes: tuple[Any, ...]) -> set[tuple[Any, ...]]:

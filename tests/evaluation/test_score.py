@@ -126,7 +126,6 @@ def strange(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.Tem
 # Each character.
 
 
-@pytest.mark.kernels
 @pytest.mark.parametrize(
     ("direction", "cell", "implementation"),
     by_pairs(CAUSAL, ("rnn", "gru", "lstm"), ("torch", "reference", "native")),
