@@ -139,7 +139,7 @@ def _close(end: End, *, runs_dir_given: bool, as_json: bool) -> None:
         show_summary(record, _next_command(end, record.direction, runs_dir_given=runs_dir_given), end.run)
 
 
-def _next_command(end: End, direction: str, *, runs_dir_given: bool) -> str:
+def _next_command(end: End, direction: str | None, *, runs_dir_given: bool) -> str:
     """Return a command that writes with the run's model."""
     option = "--suffix" if direction == "backward" else "--prefix"
     run = str(end.run) if runs_dir_given else end.run.name

@@ -152,7 +152,8 @@ class Summary(Record):
     num_skipped_steps: Told[Count] = None
     num_rollbacks: Told[Count] = None
     num_parameters: Told[Count] = None
-    direction: Line
+    # The first runs did not tell it: all read forwards.
+    direction: Line | None = None
     implementation: Told[Line] = None
     device: Told[Line] = None
     corpus_sha256: Told[Sha256] = None

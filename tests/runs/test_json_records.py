@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -28,7 +29,8 @@ from charlm.runs.json_records import (
     json_line,
     to_json,
 )
-from charlm.runs.records import BothWays, EvaluationLine, Rates, Standing, Summary
+from charlm.runs.records import BothWays, EvaluationLine, Rates, Standing, Summary, read_history
+from charlm.training import events, reports
 
 NUMBERS = st.floats(-1e9, 1e9) | st.sampled_from([math.inf, -math.inf, 0.0])
 COUNTS = st.integers(0, 10**9)
@@ -171,3 +173,23 @@ def test_null_rates_are_none_and_an_older_charlms_bits_tell_the_nats() -> None:
     assert read.train is None
     assert isinstance(read.val, Mapping)
     assert read.val.nats == pytest.approx(2 * math.log(2))
+
+
+def test_the_closing_line_of_the_first_runs_is_a_summary(tmp_path: Path) -> None:
+    rates = {
+        f"{part}_{rate}": 2.0 for part in ("train", "val", "test") for rate in ("nats_per_char", "bpc", "perplexity")
+    }
+    chars = dict.fromkeys(("train_chars", "val_chars", "test_chars"), 100)
+    counts = {"steps": 20, "epochs": 1, "best_step": 20, "seconds": 1.5, "chars_per_second": 80.0}
+    (tmp_path / "metrics.jsonl").write_text(
+        json.dumps({"kind": "end", "run": "first", "stopped_by": "epochs", **counts, **rates, **chars}) + "\n"
+    )
+    summary = read_history(tmp_path / "metrics.jsonl").summary
+    assert summary is not None
+    assert (summary.steps, summary["val_bpc"], summary.direction) == (20, 2.0, None)
+
+
+def test_scripts_find_a_runs_events_under_their_former_name() -> None:
+    assert {name: getattr(reports, name) for name in reports.__all__} == {
+        name: getattr(events, name) for name in reports.__all__
+    }
