@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, ModelWrapValidatorHandler, model_validator
 from pydantic_core import PydanticCustomError
 
 from charlm.errors import printable
@@ -19,7 +19,7 @@ from charlm.settings.values import (
     SplitSetting,
     TextList,
     also,
-    filled,
+    with_sole_default,
 )
 
 UnknownPolicy = Literal["error", "skip", "replace"]
@@ -55,7 +55,7 @@ class CorpusSettings(Section):
     """Which text, how it is read and cleaned, and how it is split."""
 
     name: str | None = Field(
-        default=None,
+        default=DEFAULT_CORPUS,
         description="a shipped or known corpus, see `charlm corpus list`; null is stories if there is no path",
     )
     path: TextList | None = Field(
@@ -77,10 +77,10 @@ class CorpusSettings(Section):
         default="error", description="what becomes of unknown characters in prefixes and evaluated texts"
     )
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _fill_default_corpus(cls, value: JsonValue) -> JsonValue:
-        return filled(value, ("name", "path"), {"name": DEFAULT_CORPUS})
+    def _default_corpus(cls, value: JsonValue, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        return with_sole_default(value, handler, "name", ("path",))
 
 
 class VocabularySettings(Section):

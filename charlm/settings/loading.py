@@ -28,7 +28,7 @@ def load_settings(*files: str | Path, overrides: Sequence[str] = (), layers: Seq
     """
     later = [*layers, *(override_layer(text) for text in overrides)]
     earlier = [file_layer(file) for file in files]
-    if not files and not any(_names_corpus(layer) for layer in later):
+    if not files and not any(names_corpus(layer) for layer in later):
         earlier = [shipped_layer(QUICKSTART)]
     return check_layer(merge([*earlier, *later]))
 
@@ -61,9 +61,18 @@ def _yaml_of(values: str) -> str:
     return dump_yaml(json.loads(values))
 
 
-def dotted_values(settings: Settings) -> dict[str, JsonValue]:
-    """Return every setting by its dotted key, as plain values."""
-    return dict(_dotted(settings.model_dump(mode="json"), ""))
+def dotted_values(settings: Settings, *, only_written: bool = False) -> dict[str, JsonValue]:
+    """Return every setting by its dotted key, as plain values.
+
+    Args:
+        only_written: leave out what was left to its default.
+    """
+    return dict(_dotted(settings.model_dump(mode="json", exclude_unset=only_written), ""))
+
+
+def names_corpus(layer: SettingsLayer) -> bool:
+    """Say whether a layer names the text."""
+    return any(value_at(layer.values, ("corpus", key)) is not None for key in ("name", "path"))
 
 
 def _dotted(values: dict[str, JsonValue], prefix: str) -> Iterator[tuple[str, JsonValue]]:
@@ -72,7 +81,3 @@ def _dotted(values: dict[str, JsonValue], prefix: str) -> Iterator[tuple[str, Js
             yield from _dotted(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
-
-
-def _names_corpus(layer: SettingsLayer) -> bool:
-    return any(value_at(layer.values, ("corpus", key)) is not None for key in ("name", "path"))

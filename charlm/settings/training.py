@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, ModelWrapValidatorHandler, model_validator
 
 from charlm.settings.values import (
     DEVICES,
@@ -15,7 +15,7 @@ from charlm.settings.values import (
     PositiveInt,
     Section,
     TextList,
-    filled,
+    with_sole_default,
 )
 
 DEFAULT_EPOCHS = 20
@@ -25,7 +25,7 @@ class TrainSettings(Section):
     """How long, from which seed, on what; the first budget reached ends the run."""
 
     epochs: Epochs | None = Field(
-        default=None,
+        default=DEFAULT_EPOCHS,
         description=f"passes over the training part; null is {DEFAULT_EPOCHS} if neither max_steps nor minutes is set",
     )
     max_steps: PositiveInt | None = Field(default=None, description="optimiser steps")
@@ -48,10 +48,10 @@ class TrainSettings(Section):
         default=None, description="CPU threads; null measures how many are fastest when the run is created"
     )
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _fill_default_epochs(cls, value: JsonValue) -> JsonValue:
-        return filled(value, ("epochs", "max_steps", "minutes"), {"epochs": DEFAULT_EPOCHS})
+    def _default_epochs(cls, value: JsonValue, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        return with_sole_default(value, handler, "epochs", ("max_steps", "minutes"))
 
 
 class CheckpointSettings(Section):

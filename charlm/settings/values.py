@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    ModelWrapValidatorHandler,
     WithJsonSchema,
     model_serializer,
     model_validator,
@@ -64,6 +65,9 @@ class Section(BaseModel):
             below.setdefault(name, {})[rest] = values[key]
         sections = {name: getattr(self, name).replaced(inner) for name, inner in below.items()}
         return self.model_copy(update={**mine, **sections})
+
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 def also(*shapes: JsonDict) -> ConfigDict:
@@ -158,8 +162,18 @@ SplitSetting = Annotated[
 ]
 
 
-def filled(value: JsonValue, keys: tuple[str, ...], default: dict[str, JsonValue]) -> JsonValue:
-    """Add a default to a mapping in which none of some keys is set; anything else is left to the type check."""
+def with_sole_default(
+    value: JsonValue, handler: ModelWrapValidatorHandler[AnySection], key: str, others: tuple[str, ...]
+) -> AnySection:
+    """Validate a section in which the default of one key stands only where none of the others is set.
+
+    `model_fields_set` tells what was written: neither the default, nor that it does not stand.
+    """
     if not isinstance(value, dict):
-        return value
-    return value | default if all(value.get(key) is None for key in keys) else value
+        return handler(value)
+    if all(value.get(other) is None for other in others):
+        return handler({name: each for name, each in value.items() if name != key or each is not None})
+    section = handler({key: None} | value)
+    if key not in value:
+        section.model_fields_set.discard(key)
+    return section

@@ -33,6 +33,10 @@ class Agenda:
         if plan.method == "grid" or (plan.method == "random" and plan.num_trials is not None):
             while self._draw():
                 pass
+        if plan.method == "tpe":
+            # What was proposed before is known, and need not be asked for.
+            for _ in self._proposed():
+                self._draw()
         self._num_told = len(self._entered)
 
     @property
@@ -104,12 +108,10 @@ class Agenda:
 
     def _search(self) -> Iterator[Point]:
         """Yield the points of a TPE search: those proposed before, then one after the other as figures come in."""
-        limit, num_yielded = self.plan.num_trials, 0
-        for values in list(self.ledger.proposals):
-            point = belongs(self.plan.space, values)
-            if point is not None and (limit is None or num_yielded < limit):
-                num_yielded += 1
-                yield point
+        limit = self.plan.num_trials
+        proposed = self._proposed()
+        yield from proposed
+        num_yielded = len(proposed)
         while limit is None or num_yielded < limit:
             point = suggest(self.plan.space, self._known(), seed=self.plan.seeds[0])
             if point is None:
@@ -117,6 +119,11 @@ class Agenda:
             self.ledger.propose({setting.key: setting.value for setting in point})
             num_yielded += 1
             yield point
+
+    def _proposed(self) -> list[Point]:
+        """Return the points that were proposed before, in their order."""
+        points = (belongs(self.plan.space, values) for values in self.ledger.proposals)
+        return [point for point in points if point is not None][: self.plan.num_trials]
 
     def _known(self) -> list[tuple[Point, float | None, bool]]:
         """Return each point, its value at the first stage, and whether it has been there: what a search learns from."""

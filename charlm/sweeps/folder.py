@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, RunError, TextError
 from charlm.runs.durable import DRAFT_NAME, replace_file, storage_error, sweep_drafts
 from charlm.runs.json_records import Json
 from charlm.runs.ownership import LEASE_NAME, LOCK_NAME, Ownership, take_ownership
 from charlm.runs.run import Run
+from charlm.settings.corpus import CorpusSettings
 from charlm.settings.loading import check_layer
 from charlm.settings.strict_yaml import dump_yaml
-from charlm.sweeps.plan import Plan
+from charlm.sweeps.plan import Plan, Trial
 from charlm.sweeps.space import Options
+from charlm.text.files import hash_files, locate_corpus
 
 DEFINITION = "sweep.yaml"
 
@@ -42,6 +45,40 @@ def own_folder(folder: Path, plan: Plan) -> Ownership:
         ownership.release()
         raise
     return ownership
+
+
+def check_texts(trials: Iterable[Trial], folder: Path) -> None:
+    """Make sure that trials that have run would be run on the same text today: else their results stand beside others.
+
+    Raises:
+        RunError: for a text that was replaced, or is gone.
+    """
+    hashes: dict[tuple[str | None, tuple[str, ...] | None], str] = {}
+    for trial in trials:
+        run, corpus = Run(folder / trial.name), trial.settings.corpus
+        if not run.exists:
+            continue
+        try:
+            recorded = run.environment()
+        except RunError:
+            # What is wrong with its folder is said when it is resumed; a result in the ledger stands without it.
+            continue
+        key = corpus.name, corpus.path
+        if key not in hashes:
+            hashes[key] = _text_hash(corpus, folder)
+        if hashes[key] != recorded.corpus_sha256:
+            raise RunError(
+                f"the corpus {recorded.corpus_name} is not the text that the sweep {folder} was begun with: its "
+                f"SHA-256 is {hashes[key][:12]} and was {recorded.corpus_sha256[:12]}; bring the old text back, or "
+                "give the sweep another name"
+            )
+
+
+def _text_hash(corpus: CorpusSettings, folder: Path) -> str:
+    try:
+        return hash_files(locate_corpus(corpus))[0]
+    except TextError as error:
+        raise RunError(f"{error}; the sweep {folder} has trials of that text: bring it back") from error
 
 
 def _definition(plan: Plan) -> Json:

@@ -18,7 +18,7 @@ from charlm.settings.loading import check_layer
 from charlm.sweeps.agenda import Agenda
 from charlm.sweeps.cluster import cluster_workers
 from charlm.sweeps.events import SweepEnd, SweepEvent, SweepStart, TrialEnd, TrialStart, Waiting, WorkerLost
-from charlm.sweeps.folder import own_folder
+from charlm.sweeps.folder import check_texts, own_folder
 from charlm.sweeps.ledger import Ledger
 from charlm.sweeps.output import write_results
 from charlm.sweeps.plan import Plan, run_settings
@@ -124,6 +124,7 @@ def _run(
     ownership = own_folder(folder, plan)
     try:
         agenda = Agenda(plan, Ledger(folder))
+        check_texts(agenda.trials.values(), folder)
         yield SweepStart(plan, folder, agenda.num_trials, agenda.num_known, crew, agenda.progress())
         yield from _Sweep(agenda, folder, ownership, threads=threads).run(workers(agenda), stop)
     finally:

@@ -20,7 +20,14 @@ from charlm.training.events import End, TrainingEvent
 from charlm.training.experiment import prepare
 from charlm.training.loop import run_training
 from charlm.training.position import first_position, read_position, restore_position
-from charlm.training.resume import available_here, check_same_text, combine_settings, describe_change
+from charlm.training.resume import (
+    available_here,
+    check_same_text,
+    check_text_of_finished,
+    combine_settings,
+    describe_change,
+    is_corpus_written,
+)
 
 
 def train_reports(
@@ -104,6 +111,7 @@ def _go_on(
         settings = combine_settings(stored, asked or load_settings(run.path / CONFIG, overrides=overrides))
         checkpoint = load_checkpoint(run, "last") if run.checkpoint_paths() else None
         if checkpoint is not None and (summary := _closing_summary(run, settings, checkpoint)):
+            check_text_of_finished(run, settings, is_written=is_corpus_written(asked, overrides))
             yield End(run.path, summary.stopped_by, summary, _written_prefix(run))
             return
         yield from _train_on(run, ownership, stored, settings, checkpoint, should_stop)

@@ -1,17 +1,23 @@
-"""Going on with a run: what may change, what must not, and what is only said."""
+"""Resuming a run: which settings may change, which must not, and what is only reported."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 
-from charlm.errors import ConfigError, RunError
+from pydantic import JsonValue
+
+from charlm.errors import CharlmError, CharlmWarning, ConfigError, RunError
 from charlm.runs.checkpoints import Checkpoint
 from charlm.runs.facts import Fingerprint, SplitFacts
 from charlm.runs.run import Run
-from charlm.settings.loading import dotted_values
+from charlm.settings.corpus import CorpusSettings
+from charlm.settings.layers import SettingsLayer, merge, override_layer
+from charlm.settings.loading import check_layer, dotted_values, names_corpus
 from charlm.settings.schema import Settings
+from charlm.text.files import hash_files, locate_corpus
 from charlm.training.experiment import Experiment
-from charlm.training.resolution import keep_resolved, this_machine
+from charlm.training.resolution import OPEN, keep_resolved, this_machine
 
 # What changes no step: budgets, what is kept and printed. And what another machine may need, without a promise of bits.
 MAY_CHANGE = (
@@ -35,27 +41,44 @@ MAY_CHANGE_UNHEARD = ("train.eval_every", "eval.max_chars")
 
 
 def combine_settings(stored: Settings, asked: Settings) -> Settings:
-    """Return the settings to go on with: the stored ones with what may change as it is asked for now.
+    """Return the settings to resume with: the stored ones, with what was asked for now where it may change.
 
-    What the asked settings leave open, for a run to resolve, stays as it was resolved.
+    Only what was written counts, in a file, an option or a call (`model_fields_set`): whatever it left to a default
+    stays as the run has it. So does what is left open for a run to resolve.
 
     Raises:
         RunError: naming each setting that must not change, with both values.
     """
-    resolved = keep_resolved(asked, stored)
-    is_heard = bool(stored.validation_listeners or resolved.validation_listeners)
-    changeable = MAY_CHANGE if is_heard else MAY_CHANGE + MAY_CHANGE_UNHEARD
-    then, now = dotted_values(stored), dotted_values(resolved)
+    written = dotted_values(asked, only_written=True)
+    for key, is_open in OPEN.items():
+        if key in written and written[key] == is_open:
+            del written[key]
+    _refuse_changes(stored, written, MAY_CHANGE + MAY_CHANGE_UNHEARD)
+    layers = (stored.model_dump(mode="json"), asked.model_dump(mode="json", exclude_unset=True))
+    combined = keep_resolved(check_layer(merge([SettingsLayer(values, {}) for values in layers])), stored)
+    if stored.validation_listeners or combined.validation_listeners:
+        _refuse_changes(stored, written, MAY_CHANGE)
+    return combined
+
+
+def _refuse_changes(stored: Settings, written: dict[str, JsonValue], changeable: Iterable[str]) -> None:
+    then = dotted_values(stored)
     refused = [
-        f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
-        for key in sorted({*then, *now})
-        if then.get(key) != now.get(key) and not any(f"{key}.".startswith(f"{free}.") for free in changeable)
+        f"{key} was {then.get(key)!r} and is {value!r}"
+        for key, value in sorted(written.items())
+        if then.get(key) != value and not any(f"{key}.".startswith(f"{free}.") for free in changeable)
     ]
     if refused:
         raise RunError(
             f"a run that goes on keeps its settings: {'; '.join(refused)}; start another run for that, without --resume"
         )
-    return resolved
+
+
+def is_corpus_written(asked: Settings | None, overrides: Iterable[str]) -> bool:
+    """Say whether a corpus is named by what was written: settings, or texts `section.key=value` without any."""
+    if asked is None:
+        return names_corpus(merge([override_layer(text) for text in overrides]))
+    return bool(asked.model_fields_set & {"corpus"} and asked.corpus.model_fields_set & {"name", "path"})
 
 
 def available_here(settings: Settings) -> Settings:
@@ -67,6 +90,46 @@ def available_here(settings: Settings) -> Settings:
             raise
         return settings.replaced({"model.implementation": "auto"})
     return settings
+
+
+def check_text_of_finished(run: Run, settings: Settings, *, is_written: bool) -> None:
+    """Make sure that the closing results of a finished run are those of the text it is resumed with.
+
+    Args:
+        settings: the combined ones.
+        is_written: whether a corpus was asked for. One that was not may be gone or changed: then a `CharlmWarning`
+            says so, and the results stand for the text as it was.
+    Raises:
+        RunError: for another text than the run's, or one that is not there.
+    """
+    problem = text_problem(run, settings.corpus)
+    if problem is None:
+        return
+    if is_written:
+        raise RunError(
+            f"{problem}; the run {run.name} is finished: leave the corpus out to see its results, or name another run "
+            "to train on this one"
+        )
+    warnings.warn(f"{problem}; the results below are those of the old text", CharlmWarning, stacklevel=2)
+
+
+def text_problem(run: Run, corpus: CorpusSettings) -> str | None:
+    """Say why a corpus is not the one that a run was begun with; None where it is."""
+    recorded = run.environment()
+    try:
+        found, _ = hash_files(locate_corpus(corpus))
+    except CharlmError as error:
+        return str(error)
+    if found == recorded.corpus_sha256:
+        return None
+    return _changed_sentence(corpus.name or ", ".join(corpus.path or ()), run, found, recorded.corpus_sha256)
+
+
+def _changed_sentence(name: str, run: Run, found: str, recorded: str) -> str:
+    return (
+        f"the corpus {name} is not the text that the run {run.name} was begun with: its SHA-256 is {found[:12]} and "
+        f"was {recorded[:12]}"
+    )
 
 
 def check_same_text(run: Run, checkpoint: Checkpoint | None, experiment: Experiment) -> None:
@@ -81,8 +144,7 @@ def check_same_text(run: Run, checkpoint: Checkpoint | None, experiment: Experim
     then = saved.corpus_sha256 or environment.corpus_sha256
     if facts.corpus_sha256 != then:
         raise RunError(
-            f"the corpus {name} has changed since the run {run.name} began: its SHA-256 is "
-            f"{facts.corpus_sha256[:12]} and was {then[:12]}; bring the old text back, or start another run"
+            f"{_changed_sentence(name, run, facts.corpus_sha256, then)}; bring the old text back, or start another run"
         )
     for part in _changed_parts(facts.split, saved.split or environment.split):
         raise RunError(f"the {part} part of the corpus {name} is not what it was when the run {run.name} began")
