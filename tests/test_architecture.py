@@ -24,9 +24,9 @@ FLOORS = {
     "sweeps": 6,
     "reports": 6,
     "benchmarks": 6,
-    "library": 7,
     "console": 7,
-    "cli": 8,
+    "library": 8,
+    "cli": 9,
 }
 # The package itself and `python -m charlm` stand outside the rooms.
 OUTSIDE = ("__init__", "__main__")
@@ -128,7 +128,9 @@ def size_problems(sources: Mapping[str, str]) -> list[str]:
             problems.append(f"{module} has {num_lines} lines")
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                num_lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                # An example is a test that stands beside its function, and no part of it.
+                example = "".join((ast.get_docstring(node) or "").partition("\n\nExample:\n")[1:])
+                num_lines = (node.end_lineno or node.lineno) - node.lineno + 1 - len(example.splitlines())
                 if num_lines > MAX_FUNCTION_LINES:
                     problems.append(f"{module}:{node.lineno} {node.name} has {num_lines} lines")
     return problems

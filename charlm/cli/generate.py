@@ -84,14 +84,15 @@ def generate_command(
     _check(text, suffix, stops, length, passes)
     written = _length(length, is_streamed=is_streamed)
     from charlm.generation.filters import Filters
-    from charlm.library import generate, open_run
+    from charlm.library import open_run
+    from charlm.library.writing import write_texts
 
     filters = Filters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device)
     if is_streamed:
         _stream(model, text or "", filters=filters, seed=seed, length=written, stops=stops)
         return
-    write = partial(generate, passes=DEFAULT_PASSES if passes is None else passes, num_samples=num_samples)
+    write = partial(write_texts, passes=DEFAULT_PASSES if passes is None else passes, num_samples=num_samples)
     texts = write(model, text, suffix=suffix, filters=filters, seed=seed, length=written, stops=stops)
     facts = {**model.subject.as_record(), "seed": seed, "prefix": text, "suffix": suffix}
     _print_whole(texts, facts, as_json=json_)

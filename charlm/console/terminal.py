@@ -26,6 +26,11 @@ def is_live(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("CI") and os.environ.get("TERM", "") != "dumb"
 
 
+def is_watched() -> bool:
+    """Say whether somebody looks on: standard error is a terminal, or this is a notebook."""
+    return is_live(sys.stderr) or "ipykernel" in sys.modules
+
+
 def console_for(stream: TextIO) -> Console:
     """Return a console that draws on a stream: colours on a terminal unless NO_COLOR, plain text elsewhere."""
     return PlainConsole(file=stream, force_terminal=is_live(stream), highlight=False, soft_wrap=not is_live(stream))

@@ -8,9 +8,10 @@ from charlm.library.copying import novelty
 from charlm.library.measuring import assess, evaluate, score_gaps
 from charlm.library.models import Model, open_run
 from charlm.library.scoring import score, score_lines
-from charlm.library.writing import generate
+from charlm.library.training import sweep, train
+from charlm.library.writing import generate, stream
 from charlm.reports.comparison import compare
 from charlm.reports.plotting import plot_curves
 from charlm.settings.loading import load_settings
-from charlm.sweeps.sweeping import sweep, sweep_reports
-from charlm.training.launch import train, train_reports
+from charlm.sweeps.sweeping import sweep_reports
+from charlm.training.launch import train_reports

@@ -22,7 +22,7 @@ from charlm.text.vocabulary import Ids
 
 
 def evaluate_dynamically(
-    model: Model | Run,
+    model: Model | Run | str | Path,
     *,
     split: str = "test",
     files: Sequence[str | Path] = (),
@@ -36,7 +36,7 @@ def evaluate_dynamically(
     The model itself is left as it is. Of a bidirectional model, this is its forward half.
 
     Args:
-        model: from `open_run`, or a run, whose best checkpoint is taken.
+        model: from `open_run`, or a run or its name, whose best checkpoint is taken.
         split: train, val or test; not used when files are given.
         files: texts read one after the other, with the run's encoding, cleaning and unknown policy.
         learning_rate: of each segment's step; None takes the best of a few on the beginning of the validation part.
@@ -49,6 +49,11 @@ def evaluate_dynamically(
             changed: the gradients' mean squares are those of the training part, whatever text is measured.
         RunError: for a part that the run does not have; for no validation part where a rate is to be chosen.
         DivergedError: where the loss is no longer finite.
+
+    Example:
+        >>> adapted = charlm.evaluate_dynamically("my-run", learning_rate=0.01, decay=0.0)
+        >>> adapted.figure.bits_per_char < 5, adapted.adaptation.learning_rate
+        (True, 0.01)
     """
     model = opened(model)
     network = _causal_half(model)

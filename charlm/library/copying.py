@@ -23,7 +23,7 @@ PREFIX_CHARS = 100
 
 
 def novelty(
-    model: Model | Run,
+    model: Model | Run | str | Path,
     *,
     split: str = "test",
     files: Sequence[str | Path] = (),
@@ -39,7 +39,8 @@ def novelty(
     Texts are compared as the model sees them: cleaned, and with one symbol for all characters that it does not know.
 
     Args:
-        model: from `open_run`, or a run, whose best checkpoint is taken. A bidirectional model's forward half writes.
+        model: from `open_run`, or a run or its name, whose best checkpoint is taken. A bidirectional model's forward
+            half writes.
         split: val or test, the held-out text; not used when files are given.
         files: a held-out text instead.
         ngrams: each n.
@@ -54,6 +55,11 @@ def novelty(
         ConfigError: for a size or a length out of range, the training part as held-out text, a backward model's prefix.
         TextError: for a prefix with characters the model has never seen, and a corpus that is gone or has changed.
         RunError: for a part that the run does not have.
+
+    Example:
+        >>> found = charlm.novelty("my-run", ngrams=[2, 4], length=100)
+        >>> len(found.text), found.sample.longest <= 100
+        (100, True)
     """
     sizes = _checked(ngrams, length, split, files)
     model = opened(model)

@@ -19,7 +19,7 @@ from charlm.text.splits import Part
 
 
 def score_gaps(
-    model: Model | Run,
+    model: Model | Run | str | Path,
     *,
     gap: int = 5,
     every: int = 25,
@@ -32,7 +32,7 @@ def score_gaps(
     """Score how well a bidirectional model fills gaps, from the left side alone and from both; see `evaluation.gaps`.
 
     Args:
-        model: from `open_run`, or a run, whose best checkpoint is taken.
+        model: from `open_run`, or a run or its name, whose best checkpoint is taken.
         gap: characters in a gap.
         every: characters from the start of one gap to the next.
         split: train, val or test; not used when files are given.
@@ -43,6 +43,11 @@ def score_gaps(
     Raises:
         ConfigError: for a model that reads one way only.
         TextError: for a text too short for a gap.
+
+    Example:
+        >>> gaps = charlm.score_gaps("both-ways", gap=3, every=10, passes=2)
+        >>> gaps.gap, gaps.num_gaps > 0, gaps.both_bits < 6
+        (3, True, True)
     """
     model = opened(model)
     network, text = model.gap_filler(), choose_text(model, split, files)
@@ -50,7 +55,7 @@ def score_gaps(
 
 
 def evaluate(
-    model: Model | Run,
+    model: Model | Run | str | Path,
     *,
     split: str = "test",
     files: Sequence[str | Path] = (),
@@ -59,13 +64,18 @@ def evaluate(
     """Measure a model over a whole part of its corpus, or over other files.
 
     Args:
-        model: from `open_run`, or a run, whose best checkpoint is taken.
+        model: from `open_run`, or a run or its name, whose best checkpoint is taken.
         split: train, val or test; not used when files are given.
         files: texts read one after the other, with the run's encoding, cleaning and unknown policy.
         report: called with the characters done and their total.
     Raises:
         TextError: for a text shorter than two characters or with unknown characters, or a changed corpus.
         RunError: for a part that the run does not have.
+
+    Example:
+        >>> main = charlm.evaluate("my-run", split="val").main
+        >>> 1 < main.perplexity < 19, main.num_predicted
+        (True, 149)
     """
     model = opened(model)
     ids = choose_predictable_text(model, split, files).ids
@@ -73,7 +83,7 @@ def evaluate(
 
 
 def assess(
-    model: Model | Run,
+    model: Model | Run | str | Path,
     *,
     split: str = "test",
     files: Sequence[str | Path] = (),
@@ -83,7 +93,7 @@ def assess(
     """Measure a model as `evaluate` does, with an interval and what n-grams and compressors make of the same text.
 
     Args:
-        model: from `open_run`, or a run, whose best checkpoint is taken.
+        model: from `open_run`, or a run or its name, whose best checkpoint is taken.
         split: train, val or test; not used when files are given.
         files: texts read one after the other, with the run's encoding, cleaning and unknown policy.
         baselines: whether to fit them on the run's training part, which has none itself: they would know each of its
@@ -92,6 +102,11 @@ def assess(
     Raises:
         TextError: for a text shorter than two characters or with unknown characters, or a changed corpus.
         RunError: for a part that the run does not have.
+
+    Example:
+        >>> found = charlm.assess("my-run")
+        >>> list(found.baselines), found.figures.main.bits_per_char < 5
+        (['uniform', 'unigram', 'bigram', '5-gram', 'bzip2', 'xz'], True)
     """
     model = opened(model)
     vocabulary, encoding = model.checkpoint.vocabulary, model.checkpoint.settings.corpus.encoding

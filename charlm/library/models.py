@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from charlm.errors import ConfigError, TextError
+from charlm.evaluation.characters import ScoredCharacter
+from charlm.evaluation.figure import Figures
 from charlm.evaluation.subject import Subject
+from charlm.generation.filters import Filters
 from charlm.generation.sampling import CausalNetwork, writing_half
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network
 from charlm.networks.language_model import CharLM
 from charlm.networks.leaky import WARNING
 from charlm.runs.checkpoints import Checkpoint, Choice, load_checkpoint, restore_model
+from charlm.runs.records import EvaluationLine, Summary
 from charlm.runs.run import Run, find_run, runs_folder
 from charlm.settings.model import Direction
 from charlm.text.cleaning import clean_prefix
@@ -20,13 +26,83 @@ from charlm.text.vocabulary import Ids
 from charlm.training.resolution import choose_device
 
 
-@dataclass(frozen=True)
+class GenerateOptions(TypedDict, total=False):
+    """What `generate` takes beside a prefix; see there."""
+
+    suffix: str | None
+    length: int
+    num_samples: int
+    seed: int
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    filters: Filters | None
+    stops: Sequence[str]
+    passes: int
+
+
+@dataclass(frozen=True, repr=False)
 class Model:
-    """A checkpoint's network with what belongs to it."""
+    """A checkpoint's network with what belongs to it; its methods are the functions of the same name.
+
+    Args:
+        run: that it is of.
+        checkpoint: its settings, vocabulary, weights and step.
+        network: the torch module; `model.network(ids)` of ids (T, B) returns logits (T, B, V) and the state after them.
+
+    Example:
+        >>> model = charlm.open_run("my-run")
+        >>> model
+        Model(run='my-run', step=60, direction='forward', cell='lstm', num_layers=1, hidden_size=8, vocab_size=19)
+        >>> model.generate("the ", length=10, temperature=0)[0].startswith("the ")
+        True
+        >>> round(model.evaluate(split="val").main.bits_per_char) < 5
+        True
+        >>> text, ids = model.encode("the cat", "prefix")
+        >>> logits, state = model.network(torch.tensor(ids.astype("int64"))[:, None])
+        >>> logits.shape
+        torch.Size([7, 1, 19])
+    """
 
     run: Run
     checkpoint: Checkpoint
     network: Network
+
+    def __repr__(self) -> str:
+        """Name the run, the step and the network in one line."""
+        model = self.checkpoint.settings.model
+        return (
+            f"Model(run={self.run.name!r}, step={self.checkpoint.step}, direction={model.direction!r}, "
+            f"cell={model.cell!r}, num_layers={model.num_layers}, hidden_size={model.hidden_size}, "
+            f"vocab_size={len(self.checkpoint.vocabulary)})"
+        )
+
+    def generate(self, prefix: str | None = None, **options: Unpack[GenerateOptions]) -> list[str]:
+        """Write texts; the options are those of `charlm.generate`."""
+        from charlm.library.writing import generate
+
+        return generate(self, prefix, **options)
+
+    def score(self, text: str | None = None, *, files: Sequence[str | Path] = ()) -> Iterator[ScoredCharacter]:
+        """Return each character of a text with its probability; see `charlm.score`."""
+        from charlm.library.scoring import score
+
+        return score(self, text, files=files)
+
+    def evaluate(self, *, split: str = "test", files: Sequence[str | Path] = ()) -> Figures:
+        """Measure the model over a part of its corpus, or over other files; see `charlm.evaluate`."""
+        from charlm.library.measuring import evaluate
+
+        return evaluate(self, split=split, files=files)
+
+    def summary(self) -> Summary | None:
+        """Return the closing results of the model's run; None for one that has not finished."""
+        return self.run.summary()
+
+    def metrics(self) -> list[EvaluationLine | Summary]:
+        """Return the evaluations of the model's run and, last, its closing results."""
+        return self.run.metrics()
 
     @property
     def direction(self) -> Direction:
@@ -98,7 +174,7 @@ class Model:
         )
 
 
-def opened(model: Model | Run) -> Model:
+def opened(model: Model | Run | str | Path) -> Model:
     """Return a model as it is, or the best checkpoint of a run: what every public function of a model takes."""
     return model if isinstance(model, Model) else open_run(model)
 
@@ -107,7 +183,7 @@ def open_run(
     name: str | Path | Run | None = None,
     *,
     checkpoint: Choice = "best",
-    runs_dir: Path | None = None,
+    runs_dir: str | Path | None = None,
     device: str = "cpu",
 ) -> Model:
     """Open a run's checkpoint for writing and evaluating.
@@ -119,6 +195,12 @@ def open_run(
         device: auto, cpu, cuda, or mps; a run saved on one loads on another.
     Raises:
         RunError: for a run or checkpoint that is missing or damaged.
+        ConfigError: for a device that this machine does not have.
+
+    Example:
+        >>> model = charlm.open_run("my-run", checkpoint="last")
+        >>> model.checkpoint.step, model.checkpoint.vocabulary.characters[:5]
+        (60, '\\n .ac')
     """
     run = name if isinstance(name, Run) else find_run(name and str(name), folder=runs_folder(runs_dir))
     loaded = load_checkpoint(run, checkpoint)

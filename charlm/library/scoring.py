@@ -17,21 +17,26 @@ from charlm.text.vocabulary import Ids
 
 
 def score(
-    model: Model | Run, text: str | None = None, *, files: Sequence[str | Path] = ()
+    model: Model | Run | str | Path, text: str | None = None, *, files: Sequence[str | Path] = ()
 ) -> Iterator[ScoredCharacter]:
     """Return each character of a text with its probability, its surprise in bits, its rank and the likeliest instead.
 
     The bits add up to the figure of `evaluate`. A backward model's characters come in the order of the text too.
 
     Args:
-        model: from `open_run`, or a run, whose best checkpoint is taken. Beside a leaky model's figures its `warning`
-            must stand.
+        model: from `open_run`, or a run or its name, whose best checkpoint is taken. Beside a leaky model's
+            figures its `warning` must stand.
         text: cleaned and encoded as files are: with the run's cleaning and unknown policy.
         files: read one after the other, instead of a text.
     Raises:
         ConfigError: for both a text and files, and for neither.
         TextError: for an empty text and for unknown characters.
         DivergedError: while reading, where a probability is no number.
+
+    Example:
+        >>> first, *others = charlm.score("my-run", "the cat")
+        >>> first.character, first.bits, [each.character for each in others if each.bits > 9]
+        ('t', None, [])
     """
     model = opened(model)
     ids = _encode(model, text, files)
@@ -39,7 +44,7 @@ def score(
 
 
 def score_lines(
-    model: Model | Run,
+    model: Model | Run | str | Path,
     text: str | None = None,
     *,
     files: Sequence[str | Path] = (),
@@ -54,7 +59,7 @@ def score_lines(
     what it says then depends neither on the other lines nor on their order.
 
     Args:
-        model: from `open_run`, or a run, whose best checkpoint is taken.
+        model: from `open_run`, or a run or its name, whose best checkpoint is taken.
         text: cleaned and encoded as files are.
         files: read one after the other, instead of a text.
         odd: only so many lines, those of the most bits per character, most first.
@@ -64,6 +69,11 @@ def score_lines(
         ConfigError: for a model without a newline, for both a text and files, and for neither.
         TextError: for an empty text and for unknown characters.
         DivergedError: while reading, where a probability is no number.
+
+    Example:
+        >>> lines = charlm.score_lines("my-run", files=["mine.txt"], odd=2)
+        >>> [line.bits_per_char > 0 for line in lines]
+        [True, True]
     """
     model = opened(model)
     network, vocabulary, direction = model.network, model.checkpoint.vocabulary, model.direction

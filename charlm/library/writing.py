@@ -4,43 +4,124 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
+from charlm.errors import ConfigError
 from charlm.generation.filters import CALM, Filters
 from charlm.generation.infill import fill_gap
-from charlm.generation.sampling import sample_texts
+from charlm.generation.sampling import sample_text, sample_texts
 from charlm.library.models import Model, opened
 from charlm.runs.run import Run
 
 
 def generate(
-    model: Model | Run,
+    model: Model | Run | str | Path,
     prefix: str | None = None,
     *,
     suffix: str | None = None,
     length: int = 200,
     num_samples: int = 1,
     seed: int = 0,
-    filters: Filters = CALM,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    filters: Filters | None = None,
     stops: Sequence[str] = (),
     passes: int = 20,
-) -> Iterator[str]:
-    """Yield whole texts that begin with the prefix, end with the suffix, or both.
+) -> list[str]:
+    """Write texts that begin with the prefix, end with the suffix, or both.
 
     Args:
-        model: from `open_run`, or a run, whose best checkpoint is taken.
+        model: from `open_run`, or a run or its name, whose best checkpoint is taken.
         prefix: what the texts begin with, at least one character that the model knows.
         suffix: what they end with; with a prefix too, the gap between them is filled.
         length: characters written, at most; exactly so many in a gap.
         num_samples: how many texts.
         seed: sample k of a seed is the same however many are asked for.
-        filters: temperature, top_k, top_p, min_p.
+        temperature: divides the logits, 0 or more; 0 takes the likeliest character each time; None is 0.8.
+        top_k: draw from the k likeliest characters.
+        top_p: draw from the likeliest that make up this probability, in (0, 1].
+        min_p: draw from those at least this fraction as likely as the likeliest, in [0, 1].
+        filters: these four in one object, instead of them.
         stops: a text ends before the first of these (begins after the last, before a suffix); none for a gap.
         passes: Gibbs passes over a gap.
+    Returns:
+        The texts, prefix and suffix included.
     Raises:
-        ConfigError: for what the model cannot do.
-        TextError: for characters it has never seen.
+        ConfigError: for what the model cannot do, and for a value out of range.
+        TextError: for characters the model does not know.
+        RunError: for a run or checkpoint that is missing or damaged.
+
+    Example:
+        >>> texts = charlm.generate("my-run", "the ", length=20, num_samples=3, temperature=0.6)
+        >>> [(text[:4], len(text)) for text in texts]
+        [('the ', 24), ('the ', 24), ('the ', 24)]
     """
-    model = opened(model)
+    chosen = _filters(filters, temperature, top_k, top_p, min_p)
+    settings = {"length": length, "num_samples": num_samples, "seed": seed, "passes": passes}
+    return list(write_texts(opened(model), prefix, suffix=suffix, filters=chosen, stops=stops, **settings))
+
+
+def stream(
+    model: Model | Run | str | Path,
+    prefix: str,
+    *,
+    length: int = 200,
+    seed: int = 0,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    filters: Filters | None = None,
+    stops: Sequence[str] = (),
+) -> Iterator[str]:
+    """Yield one text as it is written, in memory that does not grow: first the prefix, then each character.
+
+    Joined it is the text that `generate` returns.
+
+    Args:
+        model: from `open_run`, or a run or its name, whose best checkpoint is taken. A backward model cannot do it.
+        prefix: what the text begins with, at least one character that the model knows.
+        length: characters written after it, at most.
+        seed: of the draws.
+        temperature: as for `generate`, as are top_k, top_p, min_p and filters.
+        top_k: draw from the k likeliest characters.
+        top_p: draw from the likeliest that make up this probability, in (0, 1].
+        min_p: draw from those at least this fraction as likely as the likeliest, in [0, 1].
+        filters: these four in one object, instead of them.
+        stops: the text ends before the first of these.
+    Raises:
+        ConfigError: for a model that reads backwards, and for a value out of range.
+        TextError: for characters the model does not know.
+        RunError: for a run or checkpoint that is missing or damaged.
+
+    Example:
+        >>> for piece in charlm.stream("my-run", "the ", length=5, temperature=0):
+        ...     print(len(piece), end=" ")
+        4 1 1 1 1 1
+    """
+    model, chosen = opened(model), _filters(filters, temperature, top_k, top_p, min_p)
+    network = model.writer()
+    cleaned, ids = model.encode(prefix, "prefix")
+    vocabulary = model.checkpoint.vocabulary
+    written = sample_text(network, vocabulary, ids, seed=seed, length=length, filters=chosen, stops=stops)
+    return _after(cleaned, written)
+
+
+def write_texts(
+    model: Model,
+    prefix: str | None = None,
+    *,
+    suffix: str | None = None,
+    length: int,
+    num_samples: int,
+    seed: int,
+    filters: Filters,
+    stops: Sequence[str],
+    passes: int,
+) -> Iterator[str]:
+    """Yield the texts of `generate` one after the other."""
     vocabulary = model.checkpoint.vocabulary
     write = partial(sample_texts, length=length, num_samples=num_samples, seed=seed, filters=filters)
     fill = partial(fill_gap, length=length, num_samples=num_samples, seed=seed, filters=filters)
@@ -59,3 +140,28 @@ def generate(
         network = model.writer()
         before, ids = model.encode(prefix or "", "prefix")
         yield from (before + text for text in write(network, vocabulary, ids, stops=stops))
+
+
+def _filters(
+    filters: Filters | None,
+    temperature: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    min_p: float | None,
+) -> Filters:
+    """Return what draws are taken from.
+
+    Raises:
+        ConfigError: where it is said twice.
+    """
+    singly = (temperature, top_k, top_p, min_p)
+    if filters is None:
+        return Filters(CALM.temperature if temperature is None else temperature, top_k, top_p, min_p)
+    if singly != (None, None, None, None):
+        raise ConfigError("give either filters, or temperature, top_k, top_p and min_p")
+    return filters
+
+
+def _after(prefix: str, written: Iterator[str]) -> Iterator[str]:
+    yield prefix
+    yield from written

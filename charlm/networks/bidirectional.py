@@ -46,17 +46,23 @@ class BidirectionalLM(nn.Module):
         """Return the forward half's state before any character; the backward half has one of the same shape."""
         return self.forward_half.initial_state(batch_size)
 
-    def forward(self, inputs: Tensor, targets: Tensor, state: State, backward_state: State) -> tuple[Readouts, State]:
+    def forward(
+        self, inputs: Tensor, targets: Tensor, state: State | None = None, backward_state: State | None = None
+    ) -> tuple[Readouts, State]:
         """Read a window from both ends.
 
         Args:
             inputs: (T, B), int64.
             targets: the inputs moved on by one, (T, B).
-            state: of the forward half before inputs[0].
-            backward_state: of the backward half after everything beyond the window, read from its end.
+            state: of the forward half before inputs[0]; None is the initial one.
+            backward_state: of the backward half after everything beyond the window, read from its end; None where
+                nothing lies beyond.
         Returns:
             The three readouts, and the backward half's state after targets[0].
         """
+        state = self.initial_state(inputs.shape[1]) if state is None else state
+        if backward_state is None:
+            backward_state = self.backward_half.initial_state(inputs.shape[1])
         ahead, state = self.forward_half.read(inputs, state)  # (T, B, H)
         behind, new_backward_state = self.backward_half.read(targets.flip(0), backward_state)
         # behind[t] has read targets[t..]; behind[T] nothing of the window.

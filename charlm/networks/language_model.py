@@ -42,16 +42,16 @@ class CharLM(nn.Module):
             return None
         return self.decoder.weight if self.embedding is None else self.embedding.weight
 
-    def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Predict the character after each of a window's.
 
         Args:
             ids: (T, B), int64.
-            state: before the window; see `zero_state`.
+            state: before the window; None is the initial one.
         Returns:
             Logits (T, B, V), those at t for the character after ids[t], and the state after the window.
         """
-        hidden, state = self.read(ids, state)
+        hidden, state = self.read(ids, self.initial_state(ids.shape[1]) if state is None else state)
         return self.decode(hidden), state  # (T, B, V)
 
     def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:

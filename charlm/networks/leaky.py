@@ -46,9 +46,14 @@ class LeakyLM(nn.Module):
         hidden, new_state = self.recurrent(inputs, state if len(state) == 2 else state[0])
         return hidden, new_state if len(state) == 2 else (new_state,)
 
-    def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return logits (T, B, V) that have seen the whole window, and the state after it."""
-        hidden, state = self.read(ids, state)
+    def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Return logits (T, B, V) that have seen the whole window, and the state after it.
+
+        Args:
+            ids: (T, B), int64.
+            state: before the window; None is the initial one.
+        """
+        hidden, state = self.read(ids, self.initial_state(ids.shape[1]) if state is None else state)
         return self.decoder(hidden), state  # (T, B, V)
 
     def read_window(self, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State) -> Readouts:  # noqa: ARG002

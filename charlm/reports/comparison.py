@@ -44,7 +44,7 @@ class Comparison:
         return {"rows": [row.as_record() for row in self.rows], "warnings": [*self.left_out, *self.warnings]}
 
 
-def compare(*runs: str | Path | Run, runs_dir: Path | None = None) -> Comparison:
+def compare(*runs: str | Path | Run, runs_dir: str | Path | None = None) -> Comparison:
     """Compare runs: the settings that differ, and what each of these came to, over its seeds.
 
     Runs that differ only by train.seed are one row. Of those with the same seed, which repeat one measurement, the
@@ -59,6 +59,11 @@ def compare(*runs: str | Path | Run, runs_dir: Path | None = None) -> Comparison
     Raises:
         ConfigError: where no run is named.
         RunError: for a run that is missing, and where all are damaged; one damaged among others is left out.
+
+    Example:
+        >>> row, *others = charlm.compare("my-run", "both-ways").rows
+        >>> row.name, row.settings["model.direction"], row.bits("test").mean < 5
+        ('my-run', 'forward', True)
     """
     if not runs:
         raise ConfigError("name the runs to compare")

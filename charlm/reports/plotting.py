@@ -80,6 +80,11 @@ def plot_curves(comparison: Comparison, path: str | Path, *, by: Axis | Sequence
         ConfigError: for another ending, a missing folder, too many curves, or without Matplotlib.
         RunError: where there is nothing to draw yet.
         StorageError: where the file cannot be written.
+
+    Example:
+        >>> curves = charlm.plot_curves(charlm.compare("my-run", "both-ways"), "curves.svg", by="step")
+        >>> len(curves.curves)
+        2
     """
     path = Path(path)
     check_plot(path)

@@ -108,9 +108,9 @@ class Run:
         return [path for *_, path in sorted((int(name[1]), name[2] is None, path) for name, path in found if name)]
 
 
-def runs_folder(given: Path | None = None) -> Path:
+def runs_folder(given: str | Path | None = None) -> Path:
     """Return where runs lie: the one given, else CHARLM_RUNS_DIR, else ./runs."""
-    return given or Path(os.environ.get("CHARLM_RUNS_DIR") or "runs")
+    return Path(given or os.environ.get("CHARLM_RUNS_DIR") or "runs")
 
 
 def find_run(name: str | None, *, folder: Path) -> Run:

@@ -25,6 +25,11 @@ def load_settings(*files: str | Path, overrides: Sequence[str] = (), layers: Seq
         layers: further layers, between the files and the overrides.
     Raises:
         ConfigError: every problem at once, each with its place, the value and what is allowed.
+
+    Example:
+        >>> settings = charlm.load_settings("quickstart", overrides=["model.cell=lstm"])
+        >>> settings.model.cell, settings.model.num_layers
+        ('lstm', 2)
     """
     later = [*layers, *(override_layer(text) for text in overrides)]
     earlier = [file_layer(file) for file in files]

@@ -22,7 +22,6 @@ from charlm.sweeps.folder import check_texts, own_folder
 from charlm.sweeps.ledger import Ledger
 from charlm.sweeps.output import write_results
 from charlm.sweeps.plan import Plan, run_settings
-from charlm.sweeps.results import Results
 from charlm.sweeps.sweep_file import read_plan
 from charlm.sweeps.tasks import Task
 from charlm.sweeps.workers import Workers, divide_cores, local_workers
@@ -33,7 +32,7 @@ POLL_SECONDS = 0.5
 def sweep_reports(
     source: str | Path | Plan,
     *,
-    runs_dir: Path | None = None,
+    runs_dir: str | Path | None = None,
     jobs: int | None = None,
     scheduler: str | None = None,
     overrides: Sequence[str] = (),
@@ -54,6 +53,13 @@ def sweep_reports(
             sweep, to be started again.
     Raises:
         CharlmError: for a bad file before anything has started; what fails in a trial is told in its outcome.
+
+    Example:
+        >>> from charlm.sweeps.events import SweepEnd
+        >>> for report in charlm.sweep_reports("tiny.yaml", jobs=1):
+        ...     if isinstance(report, SweepEnd):
+        ...         print([row.state for row in report.results.configurations])
+        ['finished', 'finished']
     """
     plan = source if isinstance(source, Plan) else read_plan(source, overrides=overrides)
     check_run_name(plan.name)
@@ -78,30 +84,6 @@ def sweep_reports(
     with cluster_workers(scheduler, settings) as workers:
         crew = f"workers of {scheduler} {each}"
         yield from _run(plan, folder, lambda _: workers, crew, threads=threads, stop=should_stop)
-
-
-def sweep(
-    source: str | Path | Plan,
-    *,
-    runs_dir: Path | None = None,
-    jobs: int | None = None,
-    scheduler: str | None = None,
-    overrides: Sequence[str] = (),
-    observe: Callable[[SweepEvent], None] | None = None,
-) -> Results:
-    """Run a sweep to its end and return its results; see `sweep_reports`.
-
-    Args:
-        observe: called with each report.
-    """
-    results: Results | None = None
-    for report in sweep_reports(source, runs_dir=runs_dir, jobs=jobs, scheduler=scheduler, overrides=overrides):
-        if observe:
-            observe(report)
-        if isinstance(report, SweepEnd):
-            results = report.results
-    assert results is not None
-    return results
 
 
 def _run(

@@ -34,7 +34,7 @@ def train_reports(
     settings: Settings | None = None,
     *,
     name: str | None = None,
-    runs_dir: Path | None = None,
+    runs_dir: str | Path | None = None,
     resume: bool = False,
     overrides: Sequence[str] = (),
     should_stop: Callable[[], str | None] = lambda: None,
@@ -52,6 +52,12 @@ def train_reports(
             terminate, saves a checkpoint and ends the run.
     Raises:
         CharlmError: each kind with a sentence and an exit code of its own.
+
+    Example:
+        >>> settings = charlm.load_settings(overrides=["train.max_steps=2", "train.eval_every=1"])
+        >>> for report in charlm.train_reports(settings, name="watched"):
+        ...     print(type(report).__name__, end=" ")
+        Start Step Evaluation Step Evaluation Samples End
     """
     folder = runs_folder(runs_dir)
     if resume:
@@ -73,28 +79,6 @@ def train_reports(
         yield from run_training(experiment, writer, first_position(experiment), should_stop=should_stop)
     finally:
         ownership.release()
-
-
-def train(
-    settings: Settings | None = None,
-    *,
-    name: str | None = None,
-    runs_dir: Path | None = None,
-    resume: bool = False,
-    overrides: Sequence[str] = (),
-    observe: Callable[[TrainingEvent], None] | None = None,
-) -> Run:
-    """Train a run to its end and return it; see `train_reports`.
-
-    Args:
-        observe: called with each report.
-    """
-    path = Path()
-    for report in train_reports(settings, name=name, runs_dir=runs_dir, resume=resume, overrides=overrides):
-        path = getattr(report, "run", path)
-        if observe:
-            observe(report)
-    return Run(path)
 
 
 def _named(name: str, folder: Path) -> Run:

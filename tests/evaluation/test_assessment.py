@@ -28,6 +28,7 @@ from charlm.evaluation.intervals import BlockSums
 from charlm.evaluation.ngrams import fit_ngrams, ngram_nats
 from charlm.evaluation.reading import measure_text
 from charlm.evaluation.subject import Subject
+from charlm.library import train
 from charlm.networks.building import Network, build_model
 from charlm.runs.json_records import from_json
 from charlm.runs.records import Summary
@@ -37,7 +38,6 @@ from charlm.settings.schema import Settings
 from charlm.text.encoding import hash_ids
 from charlm.text.splits import Part
 from charlm.text.vocabulary import Ids, Vocabulary
-from charlm.training.launch import train
 
 Charlm = Callable[..., Result]
 LATIN = Vocabulary(" abcdefghij")

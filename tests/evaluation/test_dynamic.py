@@ -24,6 +24,7 @@ from charlm.evaluation.dynamic import Adaptation, measure_dynamically, measure_g
 from charlm.evaluation.figure import Figure
 from charlm.evaluation.intervals import BlockSums
 from charlm.evaluation.reading import measure_text
+from charlm.library import train
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import build_model
 from charlm.networks.inputs import as_tensor
@@ -33,7 +34,6 @@ from charlm.runs.run import Run
 from charlm.settings.model import ModelSettings
 from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Ids
-from charlm.training.launch import train
 
 Charlm = Callable[..., Result]
 V, N = 7, 203

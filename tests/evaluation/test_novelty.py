@@ -18,10 +18,10 @@ from charlm.evaluation import novelty as counting
 from charlm.evaluation.novelty import Copying, Novelty, measure_copying
 from charlm.evaluation.subject import Subject
 from charlm.generation.filters import Filters
+from charlm.library import train
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Ids, Vocabulary
-from charlm.training.launch import train
 
 Charlm = Callable[..., Result]
 SIZES = (4, 8, 12, 16, 20, 30, 50)

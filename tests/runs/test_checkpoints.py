@@ -16,6 +16,7 @@ import torch
 from torch.testing import assert_close
 
 from charlm.errors import CharlmWarning, RunError
+from charlm.library import train
 from charlm.networks.implementations import choose_implementation
 from charlm.runs.checkpoints import (
     FILES,
@@ -35,7 +36,6 @@ from charlm.runs.writer import RunWriter, removable
 from charlm.settings.schema import Settings
 from charlm.settings.training import CheckpointSettings
 from charlm.settings.values import Period
-from charlm.training.launch import train
 
 Make = Callable[..., Checkpoint]
 
