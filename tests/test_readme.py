@@ -62,7 +62,7 @@ def test_its_commands_run_one_after_the_other(commands, charlm_command):
 
 def test_the_python_runs_and_does_what_it_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    block, _ = PYTHON
+    block, model, _ = PYTHON
     lines = [line for line in block.splitlines() if line.strip()]
     assert len(lines) <= 6
     exec(compile(block.replace("max_steps=100", "max_steps=5"), "README.md", "exec"), {})
@@ -70,6 +70,12 @@ def test_the_python_runs_and_does_what_it_says(tmp_path, monkeypatch, capsys):
     assert all(float(figure) > 1 for figure in figures.split())
     assert sum(text.startswith("The ") for text in texts) == 2
     assert len(list((tmp_path / "runs").iterdir())) == 1
+    exec(compile(model, "README.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert out.startswith("Model(run=")
+    assert out.count("\nThe ") == 2
+    assert "torch.Size([7, 1, " in out
+    assert "Advance an LSTM by one time step." in out
 
 
 def shortened(script):
@@ -108,7 +114,7 @@ def test_its_shell_script_runs_and_goes_on_where_it_was_cut(tmp_path):
 
 def test_its_python_script_runs_and_goes_on_where_it_was_cut(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    _, script = PYTHON
+    *_, script = PYTHON
     settings = ", ".join(f'"{setting}"' for setting in (*SHORT, "train.eval_every=1", "eval.baselines=false"))
     script = compile(script.replace('"train.max_steps=300"', settings), "README.md", "exec")
     exec(script, {})
