@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 import torch
 
+from charlm.library import train, train_reports
 from charlm.runs.checkpoints import Checkpoint, load_checkpoint
 from charlm.runs.creation import create_run
 from charlm.runs.durable import append_lines, replace_file
@@ -34,7 +35,6 @@ from charlm.runs.writer import RunWriter
 from charlm.settings.loading import dump_settings
 from charlm.settings.schema import Settings
 from charlm.training.experiment import prepare
-from charlm.training.launch import train, train_reports
 
 OPERATIONS = ("mkdir", "open", "write", "fsync", "rename", "replace", "unlink", "rmdir", "ftruncate", "truncate")
 DIED = 77

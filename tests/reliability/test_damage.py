@@ -16,10 +16,10 @@ import torch
 from typer.testing import Result
 
 from charlm.errors import CharlmWarning, RunError
+from charlm.library import train, train_reports
 from charlm.runs.checkpoints import Checkpoint, load_checkpoint, read_checkpoint
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
-from charlm.training.launch import train, train_reports
 
 Command = Callable[..., Result]
 STOPPED_AT, BEFORE = 10, 8
