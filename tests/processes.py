@@ -268,7 +268,12 @@ def start(*arguments: str | os.PathLike[str], is_cold: bool = False, **options: 
         is_cold: as an interpreter of its own, for what is claimed of the start itself.
         options: those of `subprocess.Popen` that name streams, folder and environment.
     """
-    return _start({"module": "charlm"}, ["-m", "charlm"], arguments, is_cold, options)
+    return start_module("charlm", *arguments, is_cold=is_cold, **options)
+
+
+def start_module(module: str, *arguments: str | os.PathLike[str], is_cold: bool = False, **options: Any) -> Process:
+    """Start a module, as `python -m` does; the rest as `start`."""
+    return _start({"module": module}, ["-m", module], arguments, is_cold, options)
 
 
 def start_code(code: str, *arguments: str | os.PathLike[str], is_cold: bool = False, **options: Any) -> Process:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 import yaml
@@ -21,6 +23,7 @@ from charlm.errors import ConfigError, printable
 MAX_CHARS = 1_000_000
 MAX_DEPTH = 16
 MAX_VALUES = 20_000
+MAX_KEPT_CHARS, MAX_KEPT = 20_000, 16
 
 SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -56,7 +59,7 @@ class Document:
 
 
 def parse_yaml(text: str, source: str) -> Document:
-    """Parse one YAML document strictly.
+    """Parse one YAML document strictly; each call returns values of its own.
 
     Args:
         text: the document.
@@ -66,6 +69,13 @@ def parse_yaml(text: str, source: str) -> Document:
     """
     if len(text) > MAX_CHARS:
         raise ConfigError(f"{source}: longer than {MAX_CHARS:,} characters, too long for a configuration")
+    if len(text) > MAX_KEPT_CHARS:
+        return _parse(text, source)
+    document = _parse_once(text, source)
+    return Document(deepcopy(document.value), dict(document.places))
+
+
+def _parse(text: str, source: str) -> Document:
     places: dict[KeyPath, Place] = {}
     try:
         events = cast("Iterator[yaml.Event]", yaml.parse(text, Loader=yaml.SafeLoader))
@@ -80,6 +90,10 @@ def parse_yaml(text: str, source: str) -> Document:
         where = f"{source}:{len(before)}:{len(before[-1]) + 1}"
         raise ConfigError(f"{where}: not valid YAML: the character U+{error.character:04X} is not allowed") from error
     return Document(value, places)
+
+
+# A command reads a run's configuration up to three times, and PyYAML takes milliseconds for it.
+_parse_once = lru_cache(MAX_KEPT)(_parse)
 
 
 @dataclass(frozen=True)

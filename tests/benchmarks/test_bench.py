@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from processes import Process, start_module
 from typer.testing import Result
 
-from charlm.benchmarks import memory, suite, timing
+from charlm.benchmarks import memory, subjects, suite, timing
 from charlm.benchmarks.classic import ClassicLM, classic_stream
 from charlm.benchmarks.findings import Findings, Measurement, Sgemm
 from charlm.benchmarks.memory import measure_memory
 from charlm.benchmarks.sizes import ProductShape, Sizes, layer_flops, sgemm_shape
 from charlm.benchmarks.subjects import (
-    NUM_TEXTS,
     STREAM_CHARS,
-    TEXT_CHARS,
     joint_texts,
     layer_steps,
     single_texts,
@@ -46,7 +48,14 @@ needs_kernels = pytest.mark.kernels
 
 
 @pytest.fixture
-def _one_item_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (subjects, suite):
+        monkeypatch.setattr(module, "NUM_TEXTS", 3)
+        monkeypatch.setattr(module, "TEXT_CHARS", 20)
+
+
+@pytest.fixture
+def _one_item_a_turn(monkeypatch: pytest.MonkeyPatch, _short_texts: None) -> None:
     monkeypatch.setattr(timing, "SECONDS_A_TURN", 0.0)
     monkeypatch.setattr(timing, "SECONDS_TO_WARM_UP", 0.0)
 
@@ -155,6 +164,7 @@ def kernel_writes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 
 @needs_kernels
+@pytest.mark.usefixtures("_short_texts")
 @pytest.mark.parametrize("make", [layer_steps, training_steps, stream, single_texts, joint_texts])
 def test_native_work_runs_the_kernels_and_torch_work_does_not(
     make: Callable[..., Iterator[object]], kernel_writes: list[object]
@@ -210,21 +220,33 @@ def test_the_classic_stream_draws_each_character_from_the_one_before() -> None:
     assert next(classic_stream(model, "abcde", 7, CPU)) == "bcdabcd"
 
 
+@pytest.mark.usefixtures("_short_texts")
 def test_joint_texts_are_the_single_ones() -> None:
     for name in default_implementations(CPU):
         single = single_texts(name, "gru", TINY, CPU)
         texts = next(joint_texts(name, "gru", TINY, CPU))
         assert isinstance(texts, list)
-        assert (len(texts), {len(text) for text in texts}) == (NUM_TEXTS, {TEXT_CHARS})
+        assert (len(texts), {len(text) for text in texts}) == (subjects.NUM_TEXTS, {subjects.TEXT_CHARS})
         assert texts[:3] == [next(single) for _ in range(3)]
 
 
 # Memory.
 
 
-def test_memory_is_measured_in_a_process_of_its_own_for_each_subject(charlm_command: Charlm) -> None:
+@pytest.mark.parametrize("is_cold", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_memory_is_measured_in_a_process_of_its_own_for_each_subject(
+    charlm_command: Charlm, monkeypatch: pytest.MonkeyPatch, *, is_cold: bool
+) -> None:
     if not memory.can_measure_memory():
         pytest.skip("only Linux tells a process its peak")
+    if not is_cold:
+
+        def fork(command: list[str], *, env: dict[str, str], stdout: int, stderr: int, text: bool) -> Process:
+            assert command[:-2] == [sys.executable, "-P", "-m"]
+            assert text
+            return start_module(*command[-2:], env=env, stdout=stdout, stderr=stderr)
+
+        monkeypatch.setattr(memory, "subprocess", SimpleNamespace(Popen=fork, PIPE=subprocess.PIPE))
     held = bytearray(300_000_000)  # What this process holds must not count.
     result = charlm_command("bench", "--what=memory", "--cell=rnn", "--implementation=torch", "--json", *TINY_OPTIONS)
     (row,) = json.loads(result.stdout)["rows"]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from charlm.benchmarks import timing
 from charlm.cli.main import app
 from charlm.sweeps import sweeping
 from charlm.sweeps.workers import Workers
@@ -73,6 +74,9 @@ def _folder_with_runs(tmp_path, monkeypatch, prepared):
     # Nothing is downloaded here: that has tests of its own.
     monkeypatch.setattr(download, "fetch_corpus", lambda corpus, **_: Path(corpus.name))
     monkeypatch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: ThreadPoolExecutor(1), 1))
+    # A benchmark measures one item a turn.
+    for name in ("SECONDS_A_TURN", "SECONDS_TO_WARM_UP"):
+        monkeypatch.setattr(timing, name, 0.0)
 
 
 @pytest.mark.usefixtures("_folder_with_runs")

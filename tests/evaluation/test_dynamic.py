@@ -22,7 +22,7 @@ from charlm.errors import ConfigError, DivergedError, RunError, TextError
 from charlm.evaluation import dynamic
 from charlm.evaluation.dynamic import Adaptation, measure_dynamically, measure_gradients, tune_adaptation
 from charlm.evaluation.figure import Figure
-from charlm.evaluation.intervals import BlockSums
+from charlm.evaluation.intervals import BLOCK_CHARS, BlockSums
 from charlm.evaluation.reading import measure_text
 from charlm.library import train
 from charlm.networks.bidirectional import BidirectionalLM
@@ -36,7 +36,8 @@ from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Ids
 
 Charlm = Callable[..., Result]
-V, N = 7, 203
+# The gradients of KNOWN characters are what a network was trained by.
+V, N, KNOWN = 7, 103, 120
 MODERATE = Adaptation(1e-3, 1e-2, 20)
 
 
@@ -55,14 +56,20 @@ def draw_ids(length: int = N, seed: int = 0) -> Ids:
     return np.random.default_rng(seed).integers(V, size=length).astype(np.uint8)
 
 
+def roots_of(network: CharLM, adaptation: Adaptation = MODERATE) -> list[Tensor]:
+    return measure_gradients(network, draw_ids(KNOWN, seed=1), segment_chars=adaptation.segment_chars)
+
+
 def measure(network: CharLM, ids: Ids, adaptation: Adaptation = MODERATE, **options: Any) -> Figure:
-    roots = measure_gradients(network, draw_ids(300, seed=1), segment_chars=adaptation.segment_chars)
-    return measure_dynamically(network, ids, roots, adaptation, **options)
+    return measure_dynamically(network, ids, roots_of(network, adaptation), adaptation, **options)
 
 
-def costs_of(network: CharLM, ids: Ids, adaptation: Adaptation = MODERATE) -> list[float]:
+def costs_of(
+    network: CharLM, ids: Ids, adaptation: Adaptation = MODERATE, roots: list[Tensor] | None = None
+) -> list[float]:
     seen: list[float] = []
-    measure(network, ids, adaptation, observe=lambda costs: seen.extend(costs.tolist()))
+    roots = roots or roots_of(network, adaptation)
+    measure_dynamically(network, ids, roots, adaptation, observe=lambda costs: seen.extend(costs.tolist()))
     return seen
 
 
@@ -89,16 +96,17 @@ def test_a_text_of_one_segment_is_predicted_by_the_trained_weights() -> None:
 def test_no_character_is_seen_before_it_is_predicted(segment_chars: int) -> None:
     network, ids = build(), draw_ids()
     adaptation = Adaptation(1e-2, 1e-2, segment_chars)
-    whole = costs_of(network, ids, adaptation)
+    roots = roots_of(network, adaptation)
+    whole = costs_of(network, ids, adaptation, roots)
     for place in sorted({1, 2, segment_chars, segment_chars + 1, segment_chars + 2, 2 * segment_chars + 1, N - 1}):
         changed = ids.copy()
         changed[place] = (ids[place] + 1) % V
-        costs = costs_of(network, changed, adaptation)
+        costs = costs_of(network, changed, adaptation, roots)
         # Cost k is of character k + 1: all before the changed one's are the same to the last bit.
         assert costs[: place - 1] == whole[: place - 1]
         assert costs[place - 1] != whole[place - 1]
         # A text that ends there has the same beginning too: the size of the last segment does not matter.
-        assert costs_of(network, ids[: place + 1], adaptation) == pytest.approx(whole[:place], rel=1e-4)
+        assert costs_of(network, ids[: place + 1], adaptation, roots) == pytest.approx(whole[:place], rel=1e-4)
 
 
 def test_each_cost_is_observed_once_and_in_order() -> None:
@@ -184,7 +192,7 @@ def steps_by_hand(
     ids=str,
 )
 def test_the_rule_is_that_of_the_paper(cell: str, adaptation: Adaptation) -> None:
-    train, ids = draw_ids(300, seed=1), draw_ids()
+    train, ids = draw_ids(KNOWN, seed=1), draw_ids()
     network = build(cell=cell)
     roots = measure_gradients(network, train, segment_chars=adaptation.segment_chars)
     seen: list[float] = []
@@ -325,8 +333,8 @@ def test_rates_out_of_range_are_refused(values: tuple[float, float, int], messag
 def test_tuning_takes_the_pair_that_costs_least(
     learning_rate: float | None, decay: float | None, segment_chars: int
 ) -> None:
-    network, ids = build(), np.tile(draw_ids(15), 10)
-    roots = measure_gradients(network, draw_ids(300, seed=1), segment_chars=segment_chars)
+    network, ids = build(), np.tile(draw_ids(15), 5)
+    roots = measure_gradients(network, draw_ids(KNOWN, seed=1), segment_chars=segment_chars)
     done: list[int] = []
     found = tune_adaptation(
         network, ids, roots, learning_rate=learning_rate, decay=decay, segment_chars=segment_chars, report=done.append
@@ -344,7 +352,7 @@ def test_tuning_takes_the_pair_that_costs_least(
 
 def test_a_trial_that_diverges_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     network, ids = build(), draw_ids()
-    roots = measure_gradients(network, draw_ids(300, seed=1), segment_chars=20)
+    roots = measure_gradients(network, draw_ids(KNOWN, seed=1), segment_chars=20)
     monkeypatch.setattr(dynamic, "LEARNING_RATES", (1e38, 1e-4))
     rates: dict[str, Any] = {"decay": 0.0, "segment_chars": 20}
     assert tune_adaptation(network, ids, roots, learning_rate=None, **rates).learning_rate == 1e-4
@@ -366,11 +374,11 @@ def halves(run: Run) -> CharLM:
 def test_a_run_is_measured_in_its_own_reading_order(
     tmp_path: Path, tiny_settings: Callable[..., Settings], corpus_text: str, direction: str
 ) -> None:
-    settings = tiny_settings(f"model.direction={direction}", "corpus.split=[2600,200,200]")
+    settings = tiny_settings(f"model.direction={direction}", "corpus.max_chars=800", "corpus.split=[400,200,200]")
     run = train(settings, name="run", runs_dir=tmp_path)
     model = charlm.open_run(run)
     vocabulary, network = model.checkpoint.vocabulary, halves(run)
-    parts = [vocabulary.encode(text) for text in (corpus_text[:2600], corpus_text[2600:2800], corpus_text[2800:])]
+    parts = [vocabulary.encode(text) for text in (corpus_text[:400], corpus_text[400:600], corpus_text[600:800])]
     known, val, test = (ids[::-1] if direction == "backward" else ids for ids in parts)
     roots = measure_gradients(network, known, segment_chars=20)
     tuned = tune_adaptation(network, val, roots, learning_rate=None, decay=None, segment_chars=20)
@@ -378,7 +386,7 @@ def test_a_run_is_measured_in_its_own_reading_order(
     assert found.adaptation == tuned
     assert (found.tuned_chars, found.is_tuned_on_itself, found.interval) == (199, False, None)
     assert found.figure == measure_dynamically(network, test, roots, tuned)
-    (tmp_path / "test.txt").write_text(corpus_text[2800:], encoding="utf-8")
+    (tmp_path / "test.txt").write_text(corpus_text[600:800], encoding="utf-8")
     assert charlm.evaluate_dynamically(run, files=[tmp_path / "test.txt"]) == found
     given = charlm.evaluate_dynamically(run, learning_rate=0.0, decay=0.0)
     assert (given.adaptation, given.tuned_chars) == (Adaptation(0.0, 0.0), 0)
@@ -407,8 +415,9 @@ def test_bounded_beginnings_are_read_for_statistics_and_trials(
 
 
 def test_whether_the_rates_were_chosen_on_the_text_itself_is_told(
-    trained: Run, tmp_path: Path, corpus_text: str
+    trained: Run, tmp_path: Path, corpus_text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(dynamic, "STATISTICS_CHARS", 300)
     path = tmp_path / "val.txt"
     path.write_text(corpus_text[2700:2850], encoding="utf-8")
     by_name, by_file = (
@@ -433,13 +442,14 @@ def test_an_unusual_text_is_learned_while_it_is_read(trained: Run, tmp_path: Pat
 
 
 def test_the_interval_is_that_of_the_costs(trained: Run, tmp_path: Path, corpus_text: str) -> None:
-    path = tmp_path / "long.txt"
-    path.write_text(corpus_text * 2, encoding="utf-8")
+    # Eleven blocks: an interval needs ten.
+    path, long = tmp_path / "long.txt", (corpus_text * 2)[: 11 * BLOCK_CHARS]
+    path.write_text(long, encoding="utf-8")
     found = charlm.evaluate_dynamically(trained, files=[path], learning_rate=1e-4, decay=0.0)
     model, network, costs = charlm.open_run(trained), halves(trained), BlockSums()
     encode = model.checkpoint.vocabulary.encode
     roots = measure_gradients(network, encode(corpus_text[:2700]), segment_chars=20)
-    measure_dynamically(network, encode(corpus_text * 2), roots, Adaptation(1e-4, 0.0), observe=costs.add)
+    measure_dynamically(network, encode(long), roots, Adaptation(1e-4, 0.0), observe=costs.add)
     assert found.interval == costs.interval()
     assert found.interval is not None
     low, high = (nats / math.log(2) for nats in found.interval)
@@ -514,13 +524,15 @@ def test_eval_tells_both_figures_each_under_its_name(trained: Run, charlm_comman
 
 
 def test_eval_tells_where_the_rates_come_from(
-    trained: Run, charlm_command: Charlm, tmp_path: Path, corpus_text: str
+    trained: Run, charlm_command: Charlm, tmp_path: Path, corpus_text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(dynamic, "STATISTICS_CHARS", 300)
     command = ("eval", f"--run={trained.path}", "--dynamic")
     itself = charlm_command(*command, "--split=val").stdout
     assert "149 characters of the validation part, which is the text measured here\n" in itself
-    path = tmp_path / "long.txt"
-    path.write_text(corpus_text * 2, encoding="utf-8")
+    # Eleven blocks: an interval needs ten.
+    path, long = tmp_path / "long.txt", (corpus_text * 2)[: 11 * BLOCK_CHARS]
+    path.write_text(long, encoding="utf-8")
     one = charlm_command(*command, "--learning-rate=0.0001", "--decay=0", "--segment-chars=1").stdout
     assert "rate 0.0001, decay 0, after every 1 character\n" in one
     worse = charlm_command(*command, "--learning-rate=0.2", "--decay=0").stdout.splitlines()[2]

@@ -37,14 +37,18 @@ def share_covered(texts: Costs, block_chars: int) -> float:
     return float(np.mean([low <= MEAN <= high for low, high in intervals]))
 
 
-def test_the_interval_covers_the_true_mean_of_about_95_in_100_texts() -> None:
-    texts = draw_texts(200, 40 * BLOCK_CHARS, correlation=0.9, seed=0)
-    # Of 40 blocks the percentile bootstrap covers about 94 %; the share of 200 texts has a deviation of 1.7 %.
-    assert 0.89 <= share_covered(texts, BLOCK_CHARS) <= 0.985
+@pytest.mark.parametrize(
+    ("num_texts", "low", "high"), [(40, 0.85, 0.985), pytest.param(200, 0.89, 0.985, marks=pytest.mark.slow)]
+)
+def test_the_interval_covers_the_true_mean_of_about_95_in_100_texts(num_texts: int, low: float, high: float) -> None:
+    texts = draw_texts(num_texts, 40 * BLOCK_CHARS, correlation=0.9, seed=0)
+    # Of 40 blocks the percentile bootstrap covers about 94 %; the share of 200 texts has a deviation of 1.7 %, and
+    # that of 40 one of 3.8 %.
+    assert low <= share_covered(texts, BLOCK_CHARS) <= high
 
 
 def test_resampling_single_characters_would_promise_too_much() -> None:
-    texts = draw_texts(40, 4_000, correlation=0.9, seed=0)
+    texts = draw_texts(30, 800, correlation=0.9, seed=0)
     # The mean's deviation is sqrt(19) times what single characters say: a third of the texts would be covered.
     assert share_covered(texts, 1) < 0.65
 

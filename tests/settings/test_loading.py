@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charlm.errors import ConfigError
+from charlm.settings import strict_yaml
 from charlm.settings.strict_yaml import MAX_CHARS, MAX_DEPTH, Place, dump_yaml, parse_yaml
 
 # Texts that YAML 1.1 or 1.2 would read as something else, and characters that its writers stumble over.
@@ -159,6 +160,22 @@ def test_every_value_has_the_line_of_its_key_or_of_itself() -> None:
         ("list", 1, "b"): 7,
     }
     assert str(document.places["model", "cell"]) == "a.yaml:3"
+
+
+def test_a_text_is_parsed_once_and_each_reader_has_values_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse, parsed = strict_yaml.yaml.parse, []
+    monkeypatch.setattr(
+        strict_yaml.yaml, "parse", lambda text, **options: parsed.append(text) or parse(text, **options)
+    )
+    text = "a: {b: [1]}\n# Nobody has read this before.\n"
+    first: Any = parse_yaml(text, "one.yaml")
+    first.value["a"]["b"].append(2)
+    first.places.clear()
+    again = parse_yaml(text, "one.yaml")
+    assert again.value == {"a": {"b": [1]}}
+    assert again.places[("a", "b")] == Place("one.yaml", 1)
+    assert parsed == [text]
+    assert parse_yaml(text, "other.yaml").places[("a", "b")] == Place("other.yaml", 1)
 
 
 def test_a_place_without_a_line_is_its_source_alone() -> None:

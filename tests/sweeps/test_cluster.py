@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ import charlm
 from charlm.errors import ConfigError, StorageError
 from charlm.runs.ownership import owner_of
 from charlm.runs.run import Run
-from charlm.sweeps import cluster
+from charlm.sweeps import cluster, tasks
 from charlm.sweeps.events import SweepEnd, SweepEvent
 
 SWEEP = "base: base.yaml\nname: grid\nspace:\n  model.cell: [rnn, gru]\n  model.hidden_size: [4, 8]\n"
@@ -67,6 +68,28 @@ def dask(tmp_path: Path) -> Iterator[Cluster]:
         yield Cluster(address, scheduler, tuple(start(WORKER, address, *options) for _ in range(2)))
 
 
+@pytest.mark.usefixtures("_in_threads")
+def test_a_cluster_gives_the_figures_of_this_machine(tmp_path: Path, write_sweep: Callable[..., Path]) -> None:
+    distributed = pytest.importorskip("distributed")
+    path, here = write_sweep(SWEEP), threading.get_ident()
+    trained_in: set[int] = set()
+    local = {"processes": False, "n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        distributed.LocalCluster(protocol="tcp", host="127.0.0.1", **local) as started,
+    ):
+        train = tasks._train
+        patch.setattr(tasks, "_train", lambda *a, **k: (trained_in.add(threading.get_ident()), train(*a, **k))[1])
+        there = charlm.sweep(path, runs_dir=tmp_path / "there", scheduler=started.scheduler_address)
+    again = charlm.sweep(path, runs_dir=tmp_path / "here", jobs=1)
+    assert trained_in
+    assert here not in trained_in
+    figures = [{row.trial: row.figures["val_bpc"] for row in results.trials} for results in (there, again)]
+    assert len(figures[0]) == 4
+    assert figures[0] == figures[1]
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("_in_threads")
 def test_a_worker_of_a_cluster_killed_in_the_middle_loses_and_doubles_nothing(
     tmp_path: Path, sweep_file: Path, dask: Cluster

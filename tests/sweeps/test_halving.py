@@ -94,7 +94,8 @@ def test_rungs_keep_the_best_by_their_means_and_the_rest_stop_there(tmp_path: Pa
 def test_a_trial_that_climbs_all_rungs_is_the_run_that_knows_of_none(
     tmp_path: Path, sweep_file: Any, schedule: str
 ) -> None:
-    path = sweep_file(SWEEP, f"optimizer.schedule.method={schedule}", "model.num_layers=2", "model.dropout=0.3")
+    text = SWEEP.replace("num_trials: 5", "num_trials: 2")
+    path = sweep_file(text, f"optimizer.schedule.method={schedule}", "model.num_layers=2", "model.dropout=0.3")
     results = charlm.sweep(path, runs_dir=tmp_path)
     for name in results.best_trials:
         climbed = Run(tmp_path / "rungs" / name)

@@ -272,7 +272,7 @@ def test_minutes_end_a_sweep_that_goes_on_when_it_is_started_again(
     # A trial that lasts until it is told to stop: with the sweep's folder let go of.
     monkeypatch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: ThreadPoolExecutor(1), 1))
     monkeypatch.setattr(tasks, "WATCH_SECONDS", 0.0)
-    text = GRID + "budget: {minutes: 0.02}\n"
+    text = GRID + "budget: {minutes: 0.01}\n"
     path = sweep_file(text, "train.max_steps=1000000", "train.eval_every=1000000")
     (*_, end) = charlm.sweep_reports(path, runs_dir=tmp_path)
     assert isinstance(end, SweepEnd)
