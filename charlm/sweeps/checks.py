@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 
@@ -11,6 +10,7 @@ from pydantic import JsonValue
 from charlm.errors import ConfigError, printable
 from charlm.settings.diagnosis import MAX_PROBLEMS
 from charlm.settings.layers import SettingsLayer
+from charlm.settings.nearest import did_you_mean, nearest_name
 from charlm.settings.schema import Settings
 from charlm.settings.strict_yaml import KeyPath, Place
 from charlm.sweeps.dimensions import Problem, is_count
@@ -165,8 +165,7 @@ def _metric_problems(metric: str, place: Place) -> Iterator[Problem]:
 
 
 def _hint(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word[:100], known := list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+    return did_you_mean(nearest_name(word, known := list(known))) or f"; there are {', '.join(known)}"
 
 
 def _unmeasured(metric: str, settings: Settings) -> Iterator[str]:
