@@ -11,7 +11,13 @@ import typer
 from charlm.cli.arguments import ConfigOption, SetOption
 from charlm.cli.exits import clean_exit
 
-config_app = typer.Typer(no_args_is_help=True, help="Show, check and write configurations.")
+HELP = """Show, check and write configurations.
+
+Example:
+
+    charlm config show --config lyrics-gru
+"""
+config_app = typer.Typer(no_args_is_help=True, help=HELP)
 
 
 @config_app.command("show")

@@ -194,6 +194,18 @@ def value_at(values: dict[str, JsonValue], path: Sequence[str]) -> JsonValue:
     return value
 
 
+def sets(layer: SettingsLayer, key: str) -> bool:
+    """Say whether a layer sets a key, a part of it, or in place of its section something that is none."""
+    value: JsonValue = layer.values
+    for part in key.split("."):
+        if not isinstance(value, dict):
+            return True
+        if part not in value:
+            return False
+        value = value[part]
+    return True
+
+
 def _drop(values: dict[str, JsonValue], path: Sequence[str]) -> None:
     parent = value_at(values, path[:-1])
     if isinstance(parent, dict):

@@ -16,17 +16,19 @@ from charlm.settings.schema import Settings
 from charlm.settings.strict_yaml import dump_yaml
 
 
-def load_settings(*files: str | Path, overrides: Sequence[str] = (), layers: Sequence[SettingsLayer] = ()) -> Settings:
+def load_settings(
+    *files: str | Path, overrides: Sequence[str | SettingsLayer] = (), layers: Sequence[SettingsLayer] = ()
+) -> Settings:
     """Load a configuration; without a file and without a corpus, the quick start.
 
     Args:
         files: YAML files, or names of shipped configurations such as `lyrics-gru`; later ones win.
-        overrides: texts `section.key=value`, stronger than the files.
+        overrides: texts `section.key=value`, or layers, stronger than the files.
         layers: further layers, between the files and the overrides.
     Raises:
         ConfigError: every problem at once, each with its place, the value and what is allowed.
     """
-    later = [*layers, *(override_layer(text) for text in overrides)]
+    later = [*layers, *(each if isinstance(each, SettingsLayer) else override_layer(each) for each in overrides)]
     earlier = [file_layer(file) for file in files]
     if not files and not any(_names_corpus(layer) for layer in later):
         earlier = [shipped_layer(QUICKSTART)]

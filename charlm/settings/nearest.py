@@ -126,19 +126,20 @@ def nearest_choice(word: str, choices: Collection[str]) -> str | None:
     return meant if meant in choices else nearest_name(word, choices)
 
 
-def nearest_file(path: Path, *, suffixes: Collection[str], names: Iterable[str] = ()) -> str | None:
+def nearest_file(path: Path, *, suffixes: Collection[str] = (), names: Iterable[str] = ()) -> str | None:
     """Return the file beside a missing one, or one of some names, that it was meant to be; None where none is like it.
 
     Args:
         path: of what is missing; its ending may be.
-        suffixes: endings of the files that it can be, such as `.yaml`.
+        suffixes: endings of the files that it can be, such as `.yaml`; none means any.
         names: what it can be besides files.
     """
     try:
         with os.scandir(path.parent) as entries:
-            files = [entry.name for entry in islice(entries, MAX_FILES) if Path(entry.name).suffix in suffixes]
-    except OSError:  # no folder, no files
-        files = []
+            found = [Path(entry.name) for entry in islice(entries, MAX_FILES) if entry.name != path.name]
+    except (OSError, ValueError):  # no folder, no files; ValueError: a name that none can have
+        found = []
+    files = [file.name for file in found if not suffixes or file.suffix in suffixes]
     near = nearest_name(path.name, [*names, *sorted(files)])
     if near is None:
         stems = {Path(file).stem: file for file in sorted(files, reverse=True)}

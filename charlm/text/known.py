@@ -10,7 +10,7 @@ from typing import Literal
 import platformdirs
 
 from charlm.errors import TextError
-from charlm.settings.nearest import did_you_mean, nearest_name
+from charlm.settings.nearest import did_you_mean, nearest_file, nearest_name
 from charlm.settings.shipped import shipped_folder
 from charlm.settings.values import SplitName
 
@@ -195,6 +195,19 @@ def corpus_entries() -> list[CorpusEntry]:
         for name, corpus in KNOWN_CORPORA.items()
     ]
     return shipped + public
+
+
+def nearest_text(path: Path) -> str | None:
+    """Return what a missing text was meant to be: a file beside it, a known corpus, or either of two.
+
+    Example:
+        >>> nearest_text(Path("storeis"))
+        'the corpus stories'
+    """
+    is_bare = path.parent in (Path(), Path.cwd())
+    corpus = nearest_name(path.name, corpus_names()) if is_bare else None
+    file = nearest_file(Path(path.name) if is_bare else path)
+    return " or ".join(filter(None, (file, corpus and f"the corpus {corpus}"))) or None
 
 
 def _unknown(name: str, names: list[str]) -> TextError:
