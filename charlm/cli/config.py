@@ -37,7 +37,7 @@ def show(config: ConfigOption = None, set_: SetOption = None) -> None:
 @config_app.command("check")
 @clean_exit
 def check(
-    files: Annotated[list[str], typer.Argument(help="YAML files or names of shipped configurations.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="YAML files or names of shipped configurations.")],
     set_: SetOption = None,
 ) -> None:
     """Check configurations laid over one another, and tell all problems at once.

@@ -24,7 +24,7 @@ from charlm.cli.train import train
 from charlm.cli.usage import dress
 from charlm.cli.verify import verify
 
-HELP = """Train character-level language models with recurrent networks, and write with them.
+HELP = """Train recurrent character-level language models, and write with them.
 
 Examples:
 

@@ -18,7 +18,7 @@ _COMMANDS = {
         "train": "fit learn new start run begin teach pretrain finetune fine_tune",
         "train --resume": "resume continue restart go_on proceed",
         "sweep": "tune search grid gridsearch hyperopt optimize optimise",
-        "generate": "write chat predict complete completion talk speak gen infer inference prompt produce text story",
+        "generate": "write chat predict complete completion talk speak gen infer inference prompt produce",
         "eval": "test evaluate evaluation validate validation perplexity ppl measure metrics metric bpc bits",
         "score": "surprise anomaly anomalies odd rank probability probabilities logprob logprobs likelihood",
         "info": "show ls status stats statistics history summary describe inspect experiments models dir",
