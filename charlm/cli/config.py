@@ -11,7 +11,13 @@ import typer
 from charlm.cli.arguments import ConfigOption, SetOption
 from charlm.cli.exits import clean_exit
 
-config_app = typer.Typer(no_args_is_help=True, help="Show, check and write configurations.")
+HELP = """Show, check and write configurations.
+
+Example:
+
+    charlm config show --config lyrics-gru
+"""
+config_app = typer.Typer(no_args_is_help=True, help=HELP)
 
 
 @config_app.command("show")
@@ -31,7 +37,7 @@ def show(config: ConfigOption = None, set_: SetOption = None) -> None:
 @config_app.command("check")
 @clean_exit
 def check(
-    files: Annotated[list[str], typer.Argument(help="YAML files or names of shipped configurations.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="YAML files or names of shipped configurations.")],
     set_: SetOption = None,
 ) -> None:
     """Check configurations laid over one another, and tell all problems at once.

@@ -10,7 +10,13 @@ import typer
 from charlm.cli.exits import clean_exit
 from charlm.errors import TextError
 
-corpus_app = typer.Typer(no_args_is_help=True, help="List, describe and download corpora.")
+HELP = """List, describe and download corpora.
+
+Example:
+
+    charlm corpus info stories
+"""
+corpus_app = typer.Typer(no_args_is_help=True, help=HELP)
 
 
 @corpus_app.command("list")
@@ -82,7 +88,9 @@ def get_corpus(
         typer.Option("--from", metavar="FOLDER", help="Copy it from this folder instead of the network."),
     ] = None,
 ) -> None:
-    """Download a public corpus, check its SHA-256 and print where it lies; run again to go on after a break.
+    """Download a public corpus, check its SHA-256 and print where it lies.
+
+    The same command goes on with a download that was cut.
 
     Example:
 
@@ -101,11 +109,12 @@ def get_corpus(
 
 def _located(target: str) -> Path:
     """Return the file of a corpus known by name, else the file of that path."""
-    from charlm.text.known import corpus_file, corpus_names
+    from charlm.settings.nearest import did_you_mean
+    from charlm.text.known import corpus_file, corpus_names, nearest_text
 
     path = Path(target)
     if target not in corpus_names() and path.is_file():
         return path
     if path.suffix or path.name != target:
-        raise TextError(f"there is no text file {target}")
+        raise TextError(f"there is no text file {target}{did_you_mean(nearest_text(path))}")
     return corpus_file(target)

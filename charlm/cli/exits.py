@@ -27,13 +27,10 @@ def clean_exit(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
 
     @wraps(command)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        with clean_output(), _plain_warnings():
+        with clean_output(), _plain_warnings(), clean_errors():
             try:
                 command(*args, **kwargs)
                 sys.stdout.flush()
-            except CharlmError as error:
-                _say(str(error))
-                raise typer.Exit(error.exit_code) from error
             except OSError as error:
                 # One without a file's name is of the output.
                 if error.filename is None:
@@ -45,6 +42,16 @@ def clean_exit(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
                 raise typer.Exit(INTERRUPTED) from error
 
     return run
+
+
+@contextmanager
+def clean_errors() -> Generator[None]:
+    """Turn our own errors, those of the options included, into a sentence on standard error and their exit code."""
+    try:
+        yield
+    except CharlmError as error:
+        _say(str(error))
+        raise typer.Exit(error.exit_code) from error
 
 
 def _say(sentences: str) -> None:

@@ -21,7 +21,7 @@ def info(
     json_: JsonOption = False,
     runs_dir: RunsDirOption = None,
 ) -> None:
-    """Show the runs, one run's settings and figures, or the machine.
+    """Show the runs, one run's settings and results, or the machine.
 
     Examples:
 

@@ -21,25 +21,37 @@ from charlm.cli.score import score_command
 from charlm.cli.signals import Signals
 from charlm.cli.sweep import sweep
 from charlm.cli.train import train
+from charlm.cli.usage import dress
 from charlm.cli.verify import verify
+
+HELP = """Train recurrent character-level language models, and write with them.
+
+Examples:
+
+    charlm train
+
+    charlm train poems.txt --minutes 5
+
+    charlm generate --prefix "The "
+"""
 
 app = typer.Typer(
     name="charlm",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train character-level language models with recurrent networks, and write with them.",
-    epilog="Begin with: charlm train",
+    help=HELP,
+    epilog="charlm COMMAND --help tells more of each, with examples.",
 )
 app.command("train")(clean_exit(train))
 app.command("sweep")(clean_exit(sweep))
-app.command("generate")(clean_exit(generate_command))
+app.command("generate", short_help="Write on from a prefix.")(clean_exit(generate_command))
 app.command("eval")(clean_exit(eval_command))
-app.command("score")(clean_exit(score_command))
+app.command("score", short_help="Show which characters or lines of a text surprise a model.")(clean_exit(score_command))
 app.command("info")(clean_exit(info))
-app.command("compare")(clean_exit(compare))
-app.command("verify")(clean_exit(verify))
-app.command("bench")(clean_exit(bench_command))
+app.command("compare", short_help="Compare runs: the settings that differ, and the results.")(clean_exit(compare))
+app.command("verify", short_help="Check that a run's checkpoints are whole.")(clean_exit(verify))
+app.command("bench", short_help="Measure the speed of the networks against torch.nn.")(clean_exit(bench_command))
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(config_app, name="config")
 
@@ -54,10 +66,13 @@ def _print_version(wanted: bool) -> None:
 def options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+        typer.Option("-V", "--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Hold the options that stand before a command."""
+
+
+dress(app)
 
 
 def run(signals: Signals) -> None:

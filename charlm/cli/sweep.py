@@ -31,7 +31,9 @@ def sweep(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but the closing table.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Train many runs, as a file says what varies, and tell which are best; started again, go on.
+    """Train many runs, as a file says, and report which are best.
+
+    The same command goes on with a sweep that was stopped.
 
     Examples:
 

@@ -12,17 +12,40 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charlm.cli.arguments import ConfigOption, JsonOption, RunsDirOption, SetOption
+from charlm.cli.corpora import corpus_layers
+from charlm.cli.flags import (
+    BatchOption,
+    CellOption,
+    DropoutOption,
+    EpochsOption,
+    Flags,
+    HiddenOption,
+    LayersOption,
+    MinutesOption,
+    RateOption,
+    SeedOption,
+    StepsOption,
+    read_seed,
+)
 from charlm.cli.signals import Signals
 from charlm.errors import ConfigError, StoppedError, printable
 
 if TYPE_CHECKING:
+    from charlm.settings.layers import SettingsLayer
     from charlm.settings.schema import Settings
     from charlm.training.events import End
 
 
+TextsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="A text file, a folder of .txt files, or a known corpus.",
+        metavar="TEXT",
+    ),
+]
 CorpusOption = Annotated[
     list[str] | None,
-    typer.Option(help="A text file, a folder of .txt files, or - for standard input; may be repeated."),
+    typer.Option("--corpus", help="The same as TEXT, - for standard input; may be repeated.", metavar="TEXT"),
 ]
 ResumeOption = Annotated[
     bool,
@@ -32,52 +55,87 @@ ResumeOption = Annotated[
 ]
 SeedsOption = Annotated[
     int | None,
-    typer.Option(min=2, max=1000, help="Train from so many seeds side by side, a sweep; tell mean and deviation."),
+    typer.Option(
+        "--seeds", min=2, max=1000, help="Train from so many random seeds side by side; report mean and deviation."
+    ),
 ]
+RunNameOption = Annotated[
+    str | None, typer.Option("--run", help="The run's name.", metavar="NAME", show_default="time and model")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Print nothing but the closing summary.")]
 
 
 def train(
     context: typer.Context,
+    texts: TextsArgument = None,
+    epochs: EpochsOption = None,
+    steps: StepsOption = None,
+    minutes: MinutesOption = None,
+    cell: CellOption = None,
+    hidden_size: HiddenOption = None,
+    num_layers: LayersOption = None,
+    dropout: DropoutOption = None,
+    learning_rate: RateOption = None,
+    batch_size: BatchOption = None,
+    seed: SeedOption = None,
     config: ConfigOption = None,
     corpus: CorpusOption = None,
     set_: SetOption = None,
-    run: Annotated[str | None, typer.Option(help="The run's name.", show_default="time and model")] = None,
+    run: RunNameOption = None,
     resume: ResumeOption = False,
     seeds: SeedsOption = None,
     runs_dir: RunsDirOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but the closing summary.")] = False,
+    quiet: QuietOption = False,
     json_: JsonOption = False,
 ) -> None:
-    """Train a model; without any option, the quick start on a corpus that comes along.
+    """Train a model: on a text of yours, or without any, the quick start.
 
     Examples:
 
         charlm train
 
-        charlm train --corpus poems.txt --set train.minutes=5
+        charlm train poems.txt --minutes 5
 
         charlm train --config lyrics-gru --run my-lyrics
 
-        charlm train --resume --run my-lyrics --set train.epochs=400
-
-        charlm train --seeds 3
+        charlm train --resume --run my-lyrics --epochs 400
     """
-    if seeds is not None:
-        if resume:
-            raise ConfigError("--seeds makes a sweep, which goes on by itself: leave --resume out")
-        from charlm.cli.sweep import run_plan
-        from charlm.sweeps.sweep_file import plan_seeds
-
-        plan = plan_seeds(_settings(config or [], corpus or [], set_ or []), seeds, name=run)
-        run_plan(context, plan, jobs=None, scheduler=None, runs_dir=runs_dir, quiet=quiet, as_json=json_)
-        return
+    seed = read_seed(seed, resume=resume, seeds=seeds, quiet=quiet)
+    flags = Flags(
+        epochs, steps, minutes, cell, hidden_size, num_layers, dropout, learning_rate, batch_size, seed
+    ).layers(set_ or [])
+    corpora = corpus_layers(texts or [], corpus or [])
     # Resumed without a configuration, a run goes on with its own.
-    is_its_own = resume and not config and not corpus
-    settings = None if is_its_own else _settings(config or [], corpus or [], set_ or [])
+    is_its_own = resume and not config and not corpora
+    settings = None if is_its_own else _settings(config or [], [*corpora, *flags], set_ or [])
+    if seeds is not None:
+        _train_seeds(context, settings, seeds, run, runs_dir, resume=resume, quiet=quiet, as_json=json_)
+        return
     signals = context.obj if isinstance(context.obj, Signals) else Signals()
-    overrides = (set_ or []) if is_its_own else ()
+    overrides = [*flags, *(set_ or [])] if is_its_own else ()
     end = _train(settings, run, runs_dir, resume=resume, overrides=overrides, signals=signals, quiet=quiet)
     _close(end, runs_dir_given=runs_dir is not None, as_json=json_)
+
+
+def _train_seeds(
+    context: typer.Context,
+    settings: Settings | None,
+    num_seeds: int,
+    name: str | None,
+    runs_dir: Path | None,
+    *,
+    resume: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train one run for each of several random seeds, as a sweep."""
+    if resume or settings is None:
+        raise ConfigError("--seeds makes a sweep, which goes on by itself: leave --resume out")
+    from charlm.cli.sweep import run_plan
+    from charlm.sweeps.sweep_file import plan_seeds
+
+    plan = plan_seeds(settings, num_seeds, name=name)
+    run_plan(context, plan, jobs=None, scheduler=None, runs_dir=runs_dir, quiet=quiet, as_json=as_json)
 
 
 def _train(
@@ -86,7 +144,7 @@ def _train(
     runs_dir: Path | None,
     *,
     resume: bool,
-    overrides: Sequence[str],
+    overrides: Sequence[str | SettingsLayer],
     signals: Signals,
     quiet: bool,
 ) -> End:
@@ -111,13 +169,9 @@ def _train(
     return report
 
 
-def _settings(config: list[str], corpus: list[str], overrides: list[str]) -> Settings:
-    from charlm.settings.layers import keyed_layer
+def _settings(config: list[str], layers: list[SettingsLayer], overrides: list[str]) -> Settings:
     from charlm.settings.loading import load_settings
 
-    if corpus.count("-") > 1:
-        raise ConfigError("--corpus - can stand once: there is one standard input")
-    layers = [keyed_layer(("corpus", "path"), [*corpus], "--corpus")] if corpus else []
     return load_settings(*config, overrides=overrides, layers=layers)
 
 

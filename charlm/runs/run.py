@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from charlm.errors import RunError
+from charlm.errors import RunError, printable
 from charlm.runs.durable import ASIDE
 from charlm.runs.facts import Environment
 from charlm.runs.json_records import from_json
@@ -17,6 +17,7 @@ from charlm.runs.ownership import owner_of
 from charlm.runs.records import EvaluationLine, History, SampleTable, Summary, read_history, read_samples
 from charlm.runs.untrusted import open_regular, parse_json
 from charlm.settings.loading import load_run_settings
+from charlm.settings.nearest import did_you_mean, nearest_name
 from charlm.settings.schema import Settings
 
 # One that is just being replaced is found beside its successor, or in its place.
@@ -26,6 +27,7 @@ ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.jsonl"
 RESUMES = "resumes.jsonl"
+MAX_NAME = 1_000
 MAX_ENVIRONMENT_BYTES = 1 << 20
 
 
@@ -127,8 +129,10 @@ def find_run(name: str | None, *, folder: Path) -> Run:
     for path in (folder / name, Path(name)):
         if (path / CONFIG).is_file():
             return Run(path)
-    known = ", ".join(run.name for run in list_runs(folder)[-5:])
-    raise RunError(f"there is no run {name} in {folder}" + (f"; the newest there: {known}" if known else ""))
+    names = [run.name for run in list_runs(folder)]
+    newest = f"; the newest there: {', '.join(names[-5:])}" if names else ""
+    missing = f"there is no run {printable(name, MAX_NAME)} in {printable(str(folder), MAX_NAME)}"
+    raise RunError(f"{missing}{did_you_mean(nearest_name(name, reversed(names))) or newest}")
 
 
 def list_runs(folder: Path) -> list[Run]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Any, get_args
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from charlm.errors import printable
+from charlm.settings.nearest import did_you_mean, nearest_choice, nearest_dotted
 from charlm.settings.schema import Settings
 from charlm.settings.strict_yaml import KeyPath, Place
 
@@ -23,6 +24,7 @@ COMPARISONS = {
     "less_than": "less than {lt}",
     "less_than_equal": "at most {le}",
 }
+DEVICE_NAMES = ("auto", "cpu", "mps", "cuda")
 KINDS = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -60,18 +62,13 @@ def known_keys(schema: type[BaseModel] = Settings) -> list[str]:
 
 
 def nearest_key(dotted: str, schema: type[BaseModel] = Settings) -> str | None:
-    """Return the known key most like a misspelt one, or None where nothing is like it."""
-    keys = known_keys(schema)
-    if len(dotted) > MAX_KEY:
-        return None
-    section = dotted.rpartition(".")[0]
-    siblings = [key for key in keys if key.rpartition(".")[0] == section]
-    for candidates in (siblings, keys):
-        if found := difflib.get_close_matches(dotted, candidates, n=1, cutoff=0.75):
-            return found[0]
-    names = {key.rpartition(".")[2]: key for key in reversed(keys)}
-    found = difflib.get_close_matches(dotted.rpartition(".")[2], names, n=1, cutoff=0.75)
-    return names[found[0]] if found else None
+    """Return the known key that a wrong one was meant to be, or None where nothing is like it.
+
+    Example:
+        >>> nearest_key("lr"), nearest_key("model.hiddenSize")
+        ('optimizer.learning_rate', 'model.hidden_size')
+    """
+    return nearest_dotted(dotted, _known_keys(schema))
 
 
 @cache
@@ -103,7 +100,24 @@ def _sentences(detail: ErrorDetails, schema: type[BaseModel]) -> Iterator[tuple[
 
 def _bad_value(path: KeyPath, detail: ErrorDetails) -> str:
     subject = printable(".".join(str(key) for key in path), MAX_KEY) if path else "the configuration"
-    return f"{subject} {_requirement(detail, detail.get('ctx', {}))}, got {_shown(detail['input'])}"
+    requirement = _requirement(detail, detail.get("ctx", {}))
+    return f"{subject} {requirement}, got {_shown(detail['input'])}{did_you_mean(_meant(subject, detail))}"
+
+
+def _meant(subject: str, detail: ErrorDetails) -> str | None:
+    """Return the choice that a wrong text was meant to be, or the setting of a section that was given one."""
+    given = detail["input"]
+    if not isinstance(given, str):
+        return None
+    if detail["type"] == "model_type":
+        return f"{subject}.method={printable(given)}" if f"{subject}.method" in known_keys() else None
+    context = detail.get("ctx", {})
+    choices = {
+        "literal_error": re.findall("'([^']*)'", context.get("expected", "")),
+        "split": context.get("names", "").split(", "),
+        "string_pattern_mismatch": DEVICE_NAMES,
+    }
+    return nearest_choice(given, choices.get(detail["type"], ()))
 
 
 def _unknown_key(path: KeyPath, schema: type[BaseModel]) -> str:
@@ -112,7 +126,7 @@ def _unknown_key(path: KeyPath, schema: type[BaseModel]) -> str:
     if near == dotted:
         section, _, name = dotted.rpartition(".")
         return f"unknown key {dotted}; keys are nested: {section}: {{{name}: ...}}"
-    return f"unknown key {printable(dotted, MAX_KEY)}" + (f"; did you mean {near}?" if near else "")
+    return f"unknown key {printable(dotted, MAX_KEY)}{did_you_mean(near)}"
 
 
 def _requirement(detail: ErrorDetails, context: dict[str, Any]) -> str:
@@ -122,7 +136,7 @@ def _requirement(detail: ErrorDetails, context: dict[str, Any]) -> str:
     if kind == "literal_error":
         return f"must be one of {context['expected'].replace(' or ', ', ')}"
     if kind == "string_pattern_mismatch":
-        return "must be auto, cpu, mps, cuda or cuda:N"
+        return f"must be {', '.join(DEVICE_NAMES)} or cuda:N"
     if kind == "string_type" and isinstance(detail["input"], bool | int | float):
         return "must be text (put quotes around it)"
     return f"must be {KINDS[kind]}" if kind in KINDS else str(detail["msg"])

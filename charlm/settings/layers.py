@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from charlm.errors import ConfigError, printable
+from charlm.settings.nearest import did_you_mean, nearest_file
 from charlm.settings.shipped import shipped_folder
 from charlm.settings.strict_yaml import (
     MAX_CHARS,
@@ -71,9 +72,9 @@ def read_document(file: str | Path, kind: str, *, shipped: Sequence[str]) -> Doc
         raise ConfigError(f"{name}: not UTF-8 text (byte {error.start})") from error
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise ConfigError(
-            f"cannot read the {kind} {name}: {reason.lower()}; shipped ones by name: {', '.join(shipped)}"
-        ) from error
+        near = nearest_file(Path(file), suffixes=(".yaml", ".yml"), names=shipped)
+        remedy = did_you_mean(near and printable(near, MAX_NAME)) or f"; shipped ones by name: {', '.join(shipped)}"
+        raise ConfigError(f"cannot read the {kind} {name}: {reason.lower()}{remedy}") from error
     return parse_yaml(text, name)
 
 
@@ -191,6 +192,18 @@ def value_at(values: dict[str, JsonValue], path: Sequence[str]) -> JsonValue:
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
+
+
+def sets(layer: SettingsLayer, key: str) -> bool:
+    """Say whether a layer sets a key, a part of it, or in place of its section something that is none."""
+    value: JsonValue = layer.values
+    for part in key.split("."):
+        if not isinstance(value, dict):
+            return True
+        if part not in value:
+            return False
+        value = value[part]
+    return True
 
 
 def _drop(values: dict[str, JsonValue], path: Sequence[str]) -> None:

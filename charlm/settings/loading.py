@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,12 +16,14 @@ from charlm.settings.schema import Settings
 from charlm.settings.strict_yaml import dump_yaml
 
 
-def load_settings(*files: str | Path, overrides: Sequence[str] = (), layers: Sequence[SettingsLayer] = ()) -> Settings:
+def load_settings(
+    *files: str | Path, overrides: Sequence[str | SettingsLayer] = (), layers: Sequence[SettingsLayer] = ()
+) -> Settings:
     """Load a configuration; without a file and without a corpus, the quick start.
 
     Args:
         files: YAML files, or names of shipped configurations such as `lyrics-gru`; later ones win.
-        overrides: texts `section.key=value`, stronger than the files.
+        overrides: texts `section.key=value`, or layers, stronger than the files.
         layers: further layers, between the files and the overrides.
     Raises:
         ConfigError: every problem at once, each with its place, the value and what is allowed.
@@ -31,11 +33,16 @@ def load_settings(*files: str | Path, overrides: Sequence[str] = (), layers: Seq
         >>> settings.model.cell, settings.model.num_layers
         ('lstm', 2)
     """
-    later = [*layers, *(override_layer(text) for text in overrides)]
+    later = [*layers, *override_layers(overrides)]
     earlier = [file_layer(file) for file in files]
     if not files and not any(names_corpus(layer) for layer in later):
         earlier = [shipped_layer(QUICKSTART)]
     return check_layer(merge([*earlier, *later]))
+
+
+def override_layers(overrides: Iterable[str | SettingsLayer]) -> list[SettingsLayer]:
+    """Return a layer for each text `section.key=value`; a layer stays what it is."""
+    return [each if isinstance(each, SettingsLayer) else override_layer(each) for each in overrides]
 
 
 def load_run_settings(path: Path) -> Settings:

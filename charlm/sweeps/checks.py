@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 
-from pydantic import JsonValue
-
 from charlm.errors import ConfigError, printable
 from charlm.settings.diagnosis import MAX_PROBLEMS
-from charlm.settings.layers import SettingsLayer
+from charlm.settings.layers import SettingsLayer, sets
+from charlm.settings.nearest import did_you_mean, nearest_name
 from charlm.settings.schema import Settings
 from charlm.settings.strict_yaml import KeyPath, Place
 from charlm.sweeps.dimensions import Problem, is_count
@@ -151,7 +149,7 @@ def _rung_problems(
             if key in dimension.keys:
                 yield at[("space", dimension.name)], f"{key} cannot vary: stop_early.rungs are the budget"
         for layer in layers:
-            if _sets(layer, key):
+            if sets(layer, key):
                 yield place, f"stop_early.rungs are the budget, and {layer.places[()]} would set {key}"
 
 
@@ -165,8 +163,7 @@ def _metric_problems(metric: str, place: Place) -> Iterator[Problem]:
 
 
 def _hint(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word[:100], known := list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+    return did_you_mean(nearest_name(word, known := list(known))) or f"; there are {', '.join(known)}"
 
 
 def _unmeasured(metric: str, settings: Settings) -> Iterator[str]:
@@ -181,17 +178,5 @@ def _unmeasured(metric: str, settings: Settings) -> Iterator[str]:
 def _override_problems(layers: Iterable[SettingsLayer], space: Space, place: Place) -> Iterator[Problem]:
     for layer in layers:
         for key in space.keys:
-            if _sets(layer, key):
+            if sets(layer, key):
                 yield place, f"{key} varies here, and {layer.places[()]} would set it"
-
-
-def _sets(layer: SettingsLayer, key: str) -> bool:
-    """Say whether an option sets a key, a part of it, or in place of its section something that is none."""
-    value: JsonValue = layer.values
-    for part in key.split("."):
-        if not isinstance(value, dict):
-            return True
-        if part not in value:
-            return False
-        value = value[part]
-    return True

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from charlm.errors import printable
 from charlm.runs.json_records import as_object
 from charlm.settings.diagnosis import known_keys, nearest_key
+from charlm.settings.nearest import did_you_mean
 from charlm.settings.schema import Settings
 from charlm.settings.strict_yaml import KeyPath, Place
 from charlm.sweeps.space import (
@@ -127,8 +128,7 @@ def _key_problems(key: str, value: JsonValue) -> Iterator[str]:
         example = next((each for each in asked if each in known), None) or _first_setting(key, known)
         yield f"{printable(key)} is a section: name one of its settings in full, such as {example}"
     elif key not in known:
-        near = nearest_key(key)
-        yield f"unknown setting {printable(key)}" + (f"; did you mean {near}?" if near else "")
+        yield f"unknown setting {printable(key)}{did_you_mean(nearest_key(key))}"
 
 
 def _is_value(key: str) -> bool:
@@ -144,8 +144,7 @@ def _range(name: str, value: Mapping[str, JsonValue], place: Place) -> Range | s
     """Return a range, or what is wrong with it."""
     shown = f"space.{printable(name)}"
     if len(value) != 1 or next(iter(value)) not in SCALES:
-        near = _nearest_scale(next(iter(value))) if len(value) == 1 else None
-        hint = f"; did you mean {near}?" if near else ""
+        hint = did_you_mean(_nearest_scale(next(iter(value))) if len(value) == 1 else None)
         return (
             f"{shown} must be a list, or one of log, uniform and int with two ends, got {printable(str(value))}{hint}"
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -153,6 +151,4 @@ def _base_layer(base: str | None, folder: Path, place: Place) -> SettingsLayer:
             return shipped_layer(base)
         return file_layer(folder / base)
     except ConfigError as error:
-        near = difflib.get_close_matches(base[:100], shipped_names(), n=1, cutoff=0.75)
-        hint = f"did you mean {near[0]}? " if near and not os.path.lexists(folder / base) else ""
-        raise ConfigError(f"{error} ({hint}base, {place})") from error
+        raise ConfigError(f"{error} (base, {place})") from error

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from charlm.errors import StorageError, TextError, printable
 from charlm.settings.corpus import CorpusSettings
-from charlm.text.known import corpus_file, data_folder
+from charlm.settings.nearest import did_you_mean
+from charlm.text.known import corpus_file, data_folder, nearest_text
 
 CHUNK_BYTES = 1 << 20
 MAX_NAME = 1_000
@@ -102,9 +103,9 @@ def _files_of(entry: str) -> list[Path]:
         if path.is_dir():
             return _text_files(path)
         if not path.exists():
-            raise TextError(
-                f"there is no corpus file {shown_path(entry)}; `charlm corpus list` shows corpora known by name"
-            )
+            near = nearest_text(path)
+            remedy = did_you_mean(near and shown_path(near)) or "; `charlm corpus list` shows corpora known by name"
+            raise TextError(f"there is no corpus file {shown_path(entry)}{remedy}")
         if not path.is_file():
             raise TextError(f"{shown_path(entry)} is a pipe or a device: give a file, or - to read standard input")
     except OSError as error:

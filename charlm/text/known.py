@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Literal
 import platformdirs
 
 from charlm.errors import TextError
+from charlm.settings.nearest import did_you_mean, nearest_file, nearest_name
 from charlm.settings.shipped import shipped_folder
 from charlm.settings.values import SplitName
 
@@ -197,7 +197,19 @@ def corpus_entries() -> list[CorpusEntry]:
     return shipped + public
 
 
+def nearest_text(path: Path) -> str | None:
+    """Return what a missing text was meant to be: a file beside it, a known corpus, or either of two.
+
+    Example:
+        >>> nearest_text(Path("storeis"))
+        'the corpus stories'
+    """
+    is_bare = path.parent in (Path(), Path.cwd())
+    corpus = nearest_name(path.name, corpus_names()) if is_bare else None
+    file = nearest_file(Path(path.name) if is_bare else path)
+    return " or ".join(filter(None, (file, corpus and f"the corpus {corpus}"))) or None
+
+
 def _unknown(name: str, names: list[str]) -> TextError:
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return TextError(f"there is no corpus called {name!r}; {hint}the known ones: {', '.join(names)}")
+    remedy = did_you_mean(nearest_name(name, names)) or f"; the known ones: {', '.join(names)}"
+    return TextError(f"there is no corpus called {name!r}{remedy}")

@@ -13,6 +13,7 @@ from charlm.runs.ownership import Ownership, take_ownership
 from charlm.runs.records import Resume, Summary
 from charlm.runs.run import CONFIG, Run, find_unfinished, runs_folder
 from charlm.runs.writer import RunWriter
+from charlm.settings.layers import SettingsLayer
 from charlm.settings.loading import load_settings
 from charlm.settings.schema import Settings
 from charlm.training.budget import ended_by
@@ -36,7 +37,7 @@ def train_reports(
     name: str | None = None,
     runs_dir: str | Path | None = None,
     resume: bool = False,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str | SettingsLayer] = (),
     should_stop: Callable[[], str | None] = lambda: None,
 ) -> Iterator[TrainingEvent]:
     """Train a run, yielding its reports; the first holds the run's folder, the last its closing figures.
@@ -47,7 +48,7 @@ def train_reports(
         runs_dir: where it lies; None takes CHARLM_RUNS_DIR or ./runs.
         resume: start the run if it is absent, go on with it if it is unfinished or its budget has grown; of one that is
             done, only the closing figures come.
-        overrides: texts `section.key=value`, laid over the settings that None takes.
+        overrides: texts `section.key=value`, or layers, laid over the settings that None takes.
         should_stop: asked before the run is created, after each step and within long readings; a word, interrupt or
             terminate, saves a checkpoint and ends the run.
     Raises:
@@ -87,7 +88,7 @@ def _named(name: str, folder: Path) -> Run:
 
 
 def _go_on(
-    run: Run, asked: Settings | None, overrides: Sequence[str], should_stop: Callable[[], str | None]
+    run: Run, asked: Settings | None, overrides: Sequence[str | SettingsLayer], should_stop: Callable[[], str | None]
 ) -> Iterator[TrainingEvent]:
     ownership = take_ownership(run.path)
     try:

@@ -12,8 +12,8 @@ from charlm.runs.checkpoints import Checkpoint
 from charlm.runs.facts import Fingerprint, SplitFacts
 from charlm.runs.run import Run
 from charlm.settings.corpus import CorpusSettings
-from charlm.settings.layers import SettingsLayer, merge, override_layer
-from charlm.settings.loading import check_layer, dotted_values, names_corpus
+from charlm.settings.layers import SettingsLayer, merge
+from charlm.settings.loading import check_layer, dotted_values, names_corpus, override_layers
 from charlm.settings.schema import Settings
 from charlm.text.files import hash_files, locate_corpus
 from charlm.training.experiment import Experiment
@@ -74,10 +74,10 @@ def _refuse_changes(stored: Settings, written: dict[str, JsonValue], changeable:
         )
 
 
-def is_corpus_written(asked: Settings | None, overrides: Iterable[str]) -> bool:
-    """Say whether a corpus is named by what was written: settings, or texts `section.key=value` without any."""
+def is_corpus_written(asked: Settings | None, overrides: Iterable[str | SettingsLayer]) -> bool:
+    """Say whether a corpus is named by what was written: settings, or without them overrides."""
     if asked is None:
-        return names_corpus(merge([override_layer(text) for text in overrides]))
+        return names_corpus(merge(override_layers(overrides)))
     return bool(asked.model_fields_set & {"corpus"} and asked.corpus.model_fields_set & {"name", "path"})
 
 

@@ -252,7 +252,7 @@ def test_what_torch_does_not_have_is_refused_by_name(refused: Callable[..., str]
 # A run's name, and runs that are not there.
 
 
-@pytest.mark.parametrize("name", ["", "..", "a/b", "/tmp/a", "a b", "-a", ".a", "a\n"], ids=repr)
+@pytest.mark.parametrize("name", ["..", "a/b", "/tmp/a", "a b", "-a", ".a", "a\n"], ids=repr)
 def test_a_bad_name_for_a_new_run_is_2(refused: Callable[..., str], tiny_options: list[str], name: str) -> None:
     assert "cannot name a run" in refused(2, "train", *tiny_options, f"--run={name}")
 

@@ -100,7 +100,7 @@ def test_each_problem_is_one_line_and_the_exit_code_is_2(
     assert result.stderr.splitlines() == [
         "charlm: sample.length must be at least 1, got 0 (--set sample.length=0)",
         "charlm: unknown key model.hiden_size; did you mean model.hidden_size? (bad.yaml:2)",
-        "charlm: model.cell must be one of 'rnn', 'gru', 'lstm', got 'lsmt' (bad.yaml:3)",
+        "charlm: model.cell must be one of 'rnn', 'gru', 'lstm', got 'lsmt'; did you mean lstm? (bad.yaml:3)",
         "charlm: train.epochs must be a whole number, got True (bad.yaml:4)",
     ]
 

@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from charlm.benchmarks import timing
+from charlm.cli.flags import FLAGS, PANEL
 from charlm.cli.main import app
 from charlm.sweeps import sweeping
 from charlm.sweeps.workers import Workers
@@ -35,18 +36,70 @@ def commands(group: typer.Typer = app, words: tuple[str, ...] = ()) -> Iterator[
 
 
 ALL = list(commands())
+GROUPS = [(), ("corpus",), ("config",)]
 EXAMPLES = [example for _, text in ALL for example in EXAMPLE.findall(text)]
+# What Typer and pydantic write for people who know Python.
+FOREIGN = re.compile(r"<\w+|list\[|\bx<=|<=x|>=|range|[╭│╰]|\bNone\b|\.\.\.\.")
+
+
+@pytest.fixture
+def _80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 @pytest.mark.parametrize(("words", "text"), ALL, ids=lambda value: "-".join(value) if isinstance(value, tuple) else "")
-def test_each_command_has_a_sentence_and_an_example_of_its_own(words, text, charlm_command):
+def test_each_command_has_a_sentence_and_an_example_of_its_own(words, text):
     assert text.split("\n")[0].rstrip().endswith((".", "all."))
     examples = EXAMPLE.findall(text)
     assert examples
     assert all(example.startswith(" ".join(("charlm", *words))) for example in examples)
+
+
+@pytest.mark.usefixtures("_80_columns")
+@pytest.mark.parametrize(
+    "words", [*GROUPS, *(words for words, _ in ALL)], ids=lambda words: "-".join(words) or "charlm"
+)
+def test_the_first_screen_of_each_help_has_purpose_example_and_options(words, charlm_command):
     shown = charlm_command(*words, "--help")
-    assert shown.exit_code == 0
-    assert shown.stdout.strip()
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    lines = shown.stdout.splitlines()
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith(" ".join(("Usage: charlm", *words)))
+    screen = "\n".join(lines[:24])
+    purpose, rest = re.fullmatch(r"Usage: .*?\n\n(.*?)\n\nExamples?:\n(.*)", screen, re.DOTALL).groups()
+    assert purpose.endswith(".")
+    assert rest.startswith(" ".join(("  charlm", *words)))
+    assert re.search(r"^  (-\w, )?--?\w", rest, re.MULTILINE)
+    assert FOREIGN.search(shown.stdout) is None
+
+
+@pytest.mark.usefixtures("_80_columns")
+def test_what_everyone_changes_stands_on_the_first_screen(charlm_command):
+    lines = charlm_command("train", "--help").stdout.splitlines()[:24]
+    at = lines.index(f"{PANEL}:")
+    assert [line.split()[0] for line in lines[at + 1 :]] == list(FLAGS.values())
+
+
+@pytest.mark.parametrize("words", [("help", "train"), ("--help", "train"), ("-h", "train"), ("train", "-h")])
+def test_help_is_found_from_either_side(words, charlm_command):
+    assert charlm_command(*words).stdout == charlm_command("train", "--help").stdout
+
+
+def test_help_of_a_narrow_or_wide_terminal_keeps_to_it(monkeypatch, charlm_command):
+    for columns, widest in ((40, 40), (60, 60), (100, 100), (300, 100), (5, 40)):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        shown = charlm_command("train", "--help").stdout
+        assert max(len(line) for line in shown.splitlines() if "charlm" not in line) <= widest
+
+
+def test_examples_that_are_broken_over_lines_are_still_commands(monkeypatch, charlm_command):
+    monkeypatch.setenv("COLUMNS", "50")
+    shown = charlm_command("train", "--help").stdout.replace(" \\\n", "")
+    examples = [line.strip() for line in shown.splitlines() if line.startswith("  charlm")]
+    assert [shlex.split(example) for example in examples] == [
+        shlex.split(example) for example in EXAMPLES if example.split()[1] == "train"
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -190,10 +190,10 @@ def assert_ended_well(result: Result) -> None:
     assert "Traceback" not in result.stderr
     if result.exit_code != 0:
         assert result.stdout == ""
-        is_usage = result.stderr.startswith("Usage: ")
         lines = result.stderr.split("\n")
         assert lines.pop() == ""
-        assert is_usage or (lines and all(line.startswith("charlm: ") and line.isprintable() for line in lines))
+        assert lines
+        assert all(line.startswith("charlm: ") and line.isprintable() for line in lines)
 
 
 def listing(folder: Path) -> dict[str, int]:
@@ -347,7 +347,7 @@ def test_any_folder_of_runs_and_any_corpus(
         (("--prefix=a", "--json", "--length=1000001"), 2, "--length must be at most 1,000,000, got 1,000,001"),
         (("--prefix=a", "--num-samples=2", "--length=1000001"), 2, "--length must be at most 1,000,000"),
         (("--prefix=a", "--suffix=b", "--length=1000001"), 2, "--length must be at most 1,000,000"),
-        (("--prefix=a", "--length=1000000001"), 2, "Invalid value for '--length'"),
+        (("--prefix=a", "--length=1000000001"), 2, "--length must be a whole number from 0 to "),
         (
             ("--prefix=a", f"--checkpoint={'9' * 5_000}"),
             2,

@@ -33,7 +33,7 @@ def problems(text: str) -> list[str]:
         ("model: {hidden_size: 0}", "model.hidden_size must be at least 1, got 0"),
         ("model: {hidden_size: 1e2}", "model.hidden_size must be a whole number, got 100.0"),
         ("model: {hidden_size: 1_000}", "model.hidden_size must be a whole number, got '1_000'"),
-        ("model: {cell: LSTM}", "model.cell must be one of 'rnn', 'gru', 'lstm', got 'LSTM'"),
+        ("model: {cell: LSTM}", "model.cell must be one of 'rnn', 'gru', 'lstm', got 'LSTM'; did you mean lstm?"),
         ("model: {reset_after: no}", "model.reset_after must be true or false, got 'no'"),
         ("model: {dropout: 1}", "model.dropout must be less than 1.0, got 1"),
         ("model: [1]", "model must be a mapping of keys, got [1]"),
@@ -43,8 +43,15 @@ def problems(text: str) -> list[str]:
         ("optimizer: {learning_rate: .inf}", "optimizer.learning_rate must be a finite number, got inf"),
         ("optimizer: {learning_rate: 1e999}", "optimizer.learning_rate must be a finite number, got inf"),
         ("optimizer: {weight_decay: -1}", "optimizer.weight_decay must be at least 0.0, got -1"),
-        ("optimizer: {schedule: cosine}", "optimizer.schedule must be a mapping of keys, got 'cosine'"),
-        ("train: {device: gpu}", "train.device must be auto, cpu, mps, cuda or cuda:N, got 'gpu'"),
+        (
+            "optimizer: {schedule: cosine}",
+            "optimizer.schedule must be a mapping of keys, got 'cosine'; "
+            "did you mean optimizer.schedule.method=cosine?",
+        ),
+        (
+            "train: {device: gpu}",
+            "train.device must be auto, cpu, mps, cuda or cuda:N, got 'gpu'; did you mean cuda?",
+        ),
         ("train: {seed: -1}", "train.seed must be at least 0, got -1"),
         ("train: {eval_every: 0}", "train.eval_every.steps must be at least 1, got 0"),
         ("train: {eval_every: {epochs: 0}}", "train.eval_every.epochs must be at least 1, got 0"),
@@ -69,7 +76,7 @@ def problems(text: str) -> list[str]:
                 f"corpus: {{split: {split}}}",
                 "corpus.split must be one of default, nanogpt, torch-rnn, none, standard, percentages such as "
                 "80/10/10, fractions such as [0.8, 0.1, 0.1] or sizes in characters such as [90000, 5000, 5000], "
-                f"got '{split}'",
+                f"got '{split}'{'; did you mean nanogpt?' if split == 'nanogtp' else ''}",
             )
             for split in ("nanogtp", "80-10-10", "1/2/3/4", "a/b", "²/1")
         ),

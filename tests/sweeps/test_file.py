@@ -297,7 +297,7 @@ def test_of_very_many_problems_the_first_are_told_and_how_many_there_are(sweep_f
 
 
 def test_a_misspelt_base_is_told_with_the_nearest_name(sweep_file):
-    with pytest.raises(ConfigError, match=r"no such file.*\(did you mean quickstart\? base, .*cells.yaml:1\)"):
+    with pytest.raises(ConfigError, match=r"no such file.*; did you mean quickstart\? \(base, .*cells.yaml:1\)"):
         read_plan(sweep_file("base: quickstrat\n" + GRID))
     with pytest.raises(ConfigError) as caught:
         read_plan(sweep_file("base: nowhere.yaml\n" + GRID))

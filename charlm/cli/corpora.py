@@ -1,0 +1,53 @@
+"""The texts that `charlm train` is given: files, folders, standard input, or a corpus known by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charlm.cli.words import meant_setting
+from charlm.errors import ConfigError, printable
+
+if TYPE_CHECKING:
+    from charlm.settings.layers import SettingsLayer
+
+MAX_SHOWN = 200
+
+
+def corpus_layers(texts: Sequence[str], options: Sequence[str]) -> list[SettingsLayer]:
+    """Return the settings that name a run's text: those given as arguments, then those of --corpus.
+
+    A known corpus may be named too; a file of that name wins.
+
+    Raises:
+        ConfigError: for what was meant as a setting or a configuration, and for a known corpus among other texts.
+    """
+    from charlm.settings.layers import keyed_layer
+    from charlm.text.known import corpus_names
+
+    for text in texts:
+        _refuse_no_text(text)
+    named, source = [*texts, *options], "TEXT" if texts else "--corpus"
+    known = [each for each in named if each in corpus_names() and not os.path.lexists(each)]
+    if known and len(named) > 1:
+        raise ConfigError(f"the corpus {known[0]} is trained on alone: leave the other texts out")
+    if named.count("-") > 1:
+        raise ConfigError("- can stand once: there is one standard input")
+    if known:
+        return [keyed_layer(("corpus", "name"), known[0], source)]
+    return [keyed_layer(("corpus", "path"), [*named], source)] if named else []
+
+
+def _refuse_no_text(word: str) -> None:
+    """Refuse an argument that is no text: a setting without --set, a configuration without --config."""
+    from charlm.settings.layers import shipped_names
+
+    shown, exists = printable(word, MAX_SHOWN), os.path.lexists(word)
+    if Path(word).suffix in (".yaml", ".yml"):
+        raise ConfigError(f"{shown} is a configuration: --config {shown}; as a text to train on: --corpus {shown}")
+    if not exists and word in shipped_names():
+        raise ConfigError(f"{shown} is a configuration, not a text: --config {shown}")
+    if not exists and (meant := meant_setting(word)):
+        raise ConfigError(f"there is no text {shown}; did you mean {meant}?")

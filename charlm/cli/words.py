@@ -1,0 +1,171 @@
+"""Other programs' words for our commands and options, and what is answered where one was typed that we do not have."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from charlm.cli.flags import FLAGS
+from charlm.settings.diagnosis import known_keys, nearest_key
+from charlm.settings.nearest import meaning_of, nearest_name, plain
+
+# Words that simply work, though no help shows them.
+ALIASES = {"charlm": {"sample": "generate", "list": "info", "runs": "info"}}
+# Words that are answered with ours; of a group's commands, by its path.
+_COMMANDS = {
+    "charlm": {
+        "train": "fit learn new start run begin teach pretrain finetune fine_tune",
+        "train --resume": "resume continue restart go_on proceed",
+        "sweep": "tune search grid gridsearch hyperopt optimize optimise",
+        "generate": "write chat predict complete completion talk speak gen infer inference prompt produce",
+        "eval": "test evaluate evaluation validate validation perplexity ppl measure metrics metric bpc bits",
+        "score": "surprise anomaly anomalies odd rank probability probabilities logprob logprobs likelihood",
+        "info": "show ls status stats statistics history summary describe inspect experiments models dir",
+        "info --machine": "machine env environment system doctor hardware devices",
+        "compare": "diff versus vs table results report",
+        "compare --plot curves.svg": "plot curves graph chart draw",
+        "verify": "fsck integrity checksum checkpoints",
+        "bench": "benchmark speed profile perf time",
+        "corpus list": "datasets dataset corpora data",
+        "corpus get": "download get fetch pull",
+        "config init": "init configure setup create",
+        "config show": "settings options params parameters hyperparameters defaults",
+    },
+    "charlm corpus": {
+        "list": "ls all show names",
+        "info": "describe stats statistics inspect",
+        "get": "download fetch pull add install",
+    },
+    "charlm config": {
+        "show": "print list dump defaults view",
+        "check": "validate verify test lint",
+        "init": "new create write template make",
+        "schema": "json json_schema",
+    },
+}
+COMMANDS = {
+    group: {word: command for command, words in table.items() for word in words.split()}
+    for group, table in _COMMANDS.items()
+}
+# What stands for a value that was not typed.
+VALUE = "VALUE"
+# In the order in which a command's options are asked: `--model` is a cell for train, and a run for generate.
+_OPTIONS = {
+    "--prefix": "prompt start start_text start_string seed_text prime primetext prime_text text begin context p",
+    "--prefix-file": "prompt_file input input_file file f i",
+    "--corpus": "data dataset datasets input input_file file files text texts path data_path data_dir datadir "
+    "train_data train_file corpus_file corpus_path filename f i d",
+    "--file": "data dataset corpus input input_file files path text filename f i",
+    "--cell": "model model_type type rnn rnn_type cell_type arch network m",
+    "--run": "name run_name experiment exp model load ckpt_dir id session m n",
+    "--runs-dir": "out_dir output_dir outdir save_dir log_dir logdir checkpoint_dir checkpoints runs dir folder",
+    "--length": "len n max_length max_tokens max_new_tokens num_chars num_tokens chars size count characters l",
+    "--num-samples": "samples n num count number num_sequences repeat",
+    "--temperature": "temp sampling_temperature",
+    "--top-k": "k",
+    "--top-p": "nucleus nucleus_p",
+    "--stop": "end until stop_token stop_text eos stop_sequence",
+    "--resume": "continue restart go_on init_from resume_from keep_going r",
+    "--config": "cfg conf configuration yaml settings config_file preset recipe c",
+    "--set": "override overrides param params setting option s o",
+    "--seeds": "num_seeds repeats n_seeds trials",
+    "--jobs": "workers n_jobs num_workers parallel processes threads j",
+    "--quiet": "silent no_progress q",
+    "--checkpoint": "ckpt step best epoch weights",
+    "--split": "part subset portion",
+    "--odd": "anomalies outliers surprising top n",
+    "--per-line": "lines by_line line each_line",
+    "--plot": "output out figure graph chart save curves o",
+    "--json": "as_json format output_format",
+    "--epochs": "e",
+    "--batch-size": "b",
+    "--device": "gpu cuda cpu",
+    "--version": "v ver",
+}
+OPTIONS = {option: frozenset(words.split()) for option, words in _OPTIONS.items()}
+# A run is what training puts out; everything else is printed.
+OUTPUTS = frozenset(("output", "out", "save", "save_to", "output_file", "out_file", "o"))
+
+
+def meant_command(word: str, group: str, names: Collection[str]) -> str | None:
+    """Return the command of a group that a word was meant to be, with its options where those belong to the meaning.
+
+    Args:
+        word: what was typed.
+        group: the group's path, such as `charlm corpus`.
+        names: its commands.
+    """
+    table = COMMANDS.get(group, {})
+    if (asked := plain(word)) in table:
+        return table[asked]
+    if near := nearest_name(word, names):
+        return near
+    return table.get(nearest_name(word, table) or "") if len(asked) > 3 else None
+
+
+def meant_option(word: str, value: str | None, options: Collection[str]) -> str | None:
+    """Return the option of a command that a word was meant to be, or the setting; None where nobody knows.
+
+    Args:
+        word: what was typed, with its dashes.
+        value: what stood behind it.
+        options: the command's.
+    """
+    asked, long = plain(word), [option for option in options if option.startswith("--")]
+    spelt = {plain(option).replace("_", ""): option for option in long}
+    if found := spelt.get(asked.replace("_", "")):
+        return found
+    if "--runs-dir" in options and "--resume" in options and asked in OUTPUTS:
+        return "--run"
+    for option, words in OPTIONS.items():
+        if option in options and asked in words:
+            return option
+    has_settings = "--set" in options
+    leaves = {key.rpartition(".")[2]: key for key in known_keys()}
+    key = meaning_of(asked, known_keys()) or (leaves.get(asked) if has_settings else None)
+    if key and (found := _of_setting(key, value, options)):
+        return found
+    if near := nearest_name(word, long):
+        return near
+    key = nearest_key(word.lstrip("-")) if has_settings and len(asked) > 1 else None
+    return _of_setting(key, value, options) if key else None
+
+
+def missing_option(word: str, path: str, others: Mapping[str, Collection[str]]) -> str:
+    """Return what is to be done about an option that is like none of the command's.
+
+    Args:
+        word: what was typed.
+        path: of the command.
+        others: the options of the other commands.
+    """
+    having = [name for name, options in others.items() if word in options]
+    if having:
+        return f"it is an option of {' and '.join(having[:3])}"
+    if plain(word) in OUTPUTS:
+        return "results go to standard output, and > FILE keeps them"
+    return f"{path} --help shows its options"
+
+
+def meant_argument(word: str, options: Collection[str]) -> str | None:
+    """Return the option whose value an argument was meant to be, and the argument; None where nobody knows."""
+    if "--set" in options and (meant := meant_setting(word)):
+        return meant
+    if Path(word).is_file():
+        return next((f"{option} {word}" for option in ("--corpus", "--file") if option in options), None)
+    return f"--{word}" if f"--{word}" in options else None
+
+
+def meant_setting(word: str) -> str | None:
+    """Return `--set key=value` for a setting that stands without its --set; None for what is none."""
+    name, equals, value = word.partition("=")
+    key = nearest_key(name) if equals else None
+    return f"--set {shlex.quote(f'{key}={value}')}" if key else None
+
+
+def _of_setting(key: str, value: str | None, options: Collection[str]) -> str | None:
+    flag = FLAGS.get(key, f"--{key.rpartition('.')[2].replace('_', '-')}")
+    if flag in options:
+        return flag
+    return f"--set {shlex.quote(f'{key}={value or VALUE}')}" if "--set" in options else None
