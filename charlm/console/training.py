@@ -153,7 +153,7 @@ def evaluation_line(report: Evaluation) -> str:
     parts = [
         f"epoch {report.epoch:,}",
         f"step {report.step:,}",
-        f"training perplexity {_perplexity(report.train)}",
+        f"recent training perplexity {_perplexity(report.recent)}",
     ]
     if report.val is not None:
         val = report.val.main
@@ -183,7 +183,7 @@ def evaluation_columns(report: Evaluation) -> list[tuple[str, str, int]]:
     columns = [
         ("epoch", f"{report.epoch:,}", 6),
         ("step", f"{report.step:,}", 7),
-        ("train ppl", _perplexity(report.train), 10),
+        ("recent ppl", _perplexity(report.recent), 11),
     ]
     if report.val is not None:
         star = "*" if report.is_partial else ""

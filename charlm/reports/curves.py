@@ -44,7 +44,7 @@ class Curve:
 
     Args:
         label: the row's name, the settings that differ, and what the figure is not.
-        is_training: whether the figure is that of the training windows, as it is without a validation part.
+        is_training: whether the figure is that of the recent training windows, as it is without a validation part.
         points: at the steps that all runs of the row were evaluated at, in their order.
     """
 
@@ -113,7 +113,7 @@ def _curve(row: Row, settings: Sequence[str]) -> Curve:
     direction = row.results[0].settings.get("model.direction")
     marks = {
         f"{len(row.results)} seeds": len(row.results) > 1,
-        "training": is_training,
+        "recent training": is_training,
         "forward half": direction == "bidirectional",
         "reads its own target": row.results[0].is_leaky,
         row.state: row.state != "finished",
@@ -138,7 +138,7 @@ def _points(row: Row, *, is_training: bool) -> Iterator[CurvePoint]:
 def _figures(result: RunResult, is_training: bool) -> Iterator[tuple[Reading, float]]:
     """Yield the evaluations that have a figure, and one that can be drawn."""
     for reading in result.readings:
-        bits = reading.train_bpc if is_training else reading.val_bpc
+        bits = reading.recent_bpc if is_training else reading.val_bpc
         if bits is not None and math.isfinite(bits):
             yield reading, bits
 

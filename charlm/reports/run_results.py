@@ -57,7 +57,7 @@ class Reading:
         step: steps taken so far.
         chars_seen: training characters so far, repeated ones counted again.
         minutes: from the run's beginning.
-        train_bpc: of the training windows since the evaluation before, while the weights moved; None without any.
+        recent_bpc: of the training windows since the evaluation before, while the weights moved; None without any.
         val_bpc: None without a validation part.
         is_partial: whether it read less than the whole validation part.
     """
@@ -65,7 +65,7 @@ class Reading:
     step: int
     chars_seen: float
     minutes: float
-    train_bpc: float | None
+    recent_bpc: float | None
     val_bpc: float | None
     is_partial: bool
 
@@ -203,7 +203,8 @@ def _readings(evaluations: Iterable[EvaluationLine], val_part: PartFacts | None)
                 step=each.step,
                 chars_seen=each.chars_seen,
                 minutes=each.seconds / 60,
-                train_bpc=each.train.bpc if each.train else None,
+                # An older charlm knew the recent figures by their former name alone.
+                recent_bpc=recent.bpc if (recent := each.recent or each.train) else None,
                 val_bpc=each.val.bpc if each.val else None,
                 # The first character of a part is not predicted.
                 is_partial=each.val is not None and val_part is not None and each.val.chars + 1 < val_part.chars,

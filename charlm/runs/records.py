@@ -102,7 +102,10 @@ class EvaluationLine(Record):
         gradient_norm: of the last step, before clipping.
         chars_per_second: of training steps alone.
         epoch_seconds: of the last whole epoch's steps; None before there is one.
-        train: of the training windows since the last evaluation, while the weights moved; None where all were skipped.
+        last_epoch: of that epoch's own batches, while the weights moved; what the closing summary calls `train`.
+        recent: of the training windows since the evaluation before, while the weights moved; None where all were
+            skipped.
+        train: the same under its former name, which scripts read; an older charlm wrote no other.
         val: of the validation part, or of its beginning; None without one.
         is_closing: whether it falls outside the schedule, at the run's end: a run that goes on takes it back.
     """
@@ -116,6 +119,8 @@ class EvaluationLine(Record):
     gradient_norm: Number
     chars_per_second: Number
     epoch_seconds: Number | None
+    last_epoch: Annotated[Rates | None, Inline("epoch_")]
+    recent: Annotated[Rates | None, Inline("recent_")]
     train: Annotated[Rates | None, Inline("train_")]
     val: Annotated[Rates | None, Inline("val_")]
     is_closing: Flag = False

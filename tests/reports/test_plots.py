@@ -289,9 +289,9 @@ def test_a_run_without_a_validation_part_shows_its_training_dashed_and_says_so(r
     curves = curves_of(compare("all", runs_dir=runs))
     (curve,) = curves.curves
     assert [point.bits.mean for point in curve.points] == [each["train_bpc"] for each in evaluations(runs / "all")]
-    assert (curve.label, curve.is_training, curves.caveats) == ("all (training)", True, ())
+    assert (curve.label, curve.is_training, curves.caveats) == ("all (recent training)", True, ())
     figure = shown(curves)
-    assert [panel.get_ylabel() for panel in figure.axes] == ["training bits per character", "", ""]
+    assert [panel.get_ylabel() for panel in figure.axes] == ["recent training bits per character", "", ""]
     assert [line.get_linestyle() for panel in figure.axes for line in panel.get_lines()] == ["--"] * 3
 
 
