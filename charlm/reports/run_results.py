@@ -13,9 +13,10 @@ from pydantic import JsonValue
 from charlm.errors import printable
 from charlm.networks.leaky import WARNING
 from charlm.runs.facts import Environment, PartFacts
+from charlm.runs.history import History
 from charlm.runs.json_records import Json
 from charlm.runs.ownership import owner_of
-from charlm.runs.records import EvaluationLine, History, Rates
+from charlm.runs.records import EvaluationLine, Rates
 from charlm.runs.run import Run
 from charlm.settings.loading import dotted_values
 from charlm.settings.schema import Settings
