@@ -12,7 +12,7 @@ from charlm.errors import ConfigError, printable
 from charlm.evaluation.spread import Spread, spread
 from charlm.reports.comparison import Comparison, short_names
 from charlm.reports.rows import Row, value_text
-from charlm.reports.run_results import Reading, RunResult
+from charlm.reports.run_results import TRAIN, Reading, RunResult
 
 Axis = Literal["step", "chars", "time"]
 AXES: tuple[Axis, ...] = get_args(Axis)
@@ -169,7 +169,8 @@ def _mixture_caveats(pairs: Iterable[tuple[Row, Curve]], axes: Sequence[Axis]) -
     if trained and len(trained) < len(drawn):
         yield f"the dashed curves are of training figures, which do not compare with validation ones: {_names(trained)}"
     texts = _sorted_by(trained, [row.results[0].train_sha256 or row.results[0].corpus_sha256 for row in trained])
-    if len(texts) > 1:
+    is_told = all(TRAIN in run.figures for row in trained for run in row.results)
+    if len(texts) > 1 and not is_told:
         yield f"the training figures are of different texts and do not compare: {'; '.join(texts.values())}"
     machines = _sorted_by([row for row, _ in drawn], ["; ".join(row.machines) for row, _ in drawn])
     if "time" in axes and len(machines) > 1:

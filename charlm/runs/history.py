@@ -30,6 +30,13 @@ class History:
         return self.evaluations[-1] if self.evaluations else None
 
     @property
+    def train(self) -> Rates | None:
+        """The training figure: of the last whole epoch's own batches, or at the end of a shorter run of all batches."""
+        if self.summary is not None:
+            return self.summary.train
+        return self.latest.last_epoch if self.latest else None
+
+    @property
     def best(self) -> Rates | None:
         """The lowest figures of the validation part, the earliest of equals."""
         measured = [each.val for each in self.evaluations if each.val is not None]

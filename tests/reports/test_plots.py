@@ -333,7 +333,7 @@ def test_figures_of_different_texts_are_never_in_one_picture_without_a_warning(
     outcome, svg = plot("gru", "split", "--by=step")
     figure = shown(curves_of(compare("gru", "split", runs_dir=runs)))
     warnings = [line.removeprefix("charlm: ") for line in outcome.stderr.splitlines()[:-1]]
-    assert sum("are of different texts and do not compare" in warning for warning in warnings) == 2
+    assert sum("are of different texts and do not compare" in warning for warning in warnings) == 3
     for warning in warnings:
         assert f"Warning: {warning}." in below(figure)
     assert "are of different texts and do not compare" in svg
