@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -21,13 +20,13 @@ def show_summary(summary: Summary, next_command: str, path: Path) -> None:
     rows = [*summary_rows(summary), ("run", str(path))]
     if not is_live(sys.stdout):
         for name, value in [*rows, ("next", next_command)]:
-            console.print(f"{name}: {value}", markup=False)
+            console.print(f"{name}: {value}")
         return
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in rows:
         table.add_row(name, Text(value, style="bold" if "perplexity" in value else ""))
     console.print(Panel(table, title="done", title_align="left", expand=False))
-    console.print(f"next: [bold]{escape(next_command)}[/bold]")
+    console.print(Text.assemble("next: ", (next_command, "bold")))
 
 
 def summary_rows(summary: Summary) -> list[tuple[str, str]]:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -30,7 +29,7 @@ class TrainingView:
         self.console = console_for(sys.stderr)
         self.progress = Progress(
             BarColumn(bar_width=16),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             _TimeLeft(),
             console=self.console,
             disable=not self.is_live,
@@ -115,7 +114,7 @@ class TrainingView:
         if not self.is_live:
             for prefix, text in zip(report.prefixes, report.continuations, strict=True):
                 shown = f"{text!r} <- {prefix!r}" if report.is_backward else f"{prefix!r} -> {text!r}"
-                self.console.print(f"sample  {shown}", markup=False)
+                self.console.print(f"sample  {shown}")
             return
         table = Table(title=f"samples after step {report.step:,}", title_justify="left", show_header=False)
         for prefix, text in zip(report.prefixes, report.continuations, strict=True):
@@ -139,12 +138,11 @@ def start_lines(report: Start) -> list[str]:
     # Only a run that computes on a CPU uses kernels, or does without them.
     kernels = f" ({facts.machine.kernels})" if facts.implementation == "native" or facts.device == "cpu" else ""
     return [
-        f"corpus {escape(facts.corpus_name)}: {facts.corpus_chars:,} characters, {facts.vocab_size:,} symbols; "
+        f"corpus {facts.corpus_name}: {facts.corpus_chars:,} characters, {facts.vocab_size:,} symbols; "
         f"{sizes}; {facts.dropped_chars:,} characters at window ends are left out of each epoch",
         f"{facts.num_parameters:,} parameters on {facts.device}, CPU threads: {facts.machine.threads}, "
         f"implementation {facts.implementation}{kernels}",
-        f"run {escape(str(report.run))}"
-        + ("" if report.resumed_at is None else f", from step {report.resumed_at:,} on"),
+        f"run {report.run}" + ("" if report.resumed_at is None else f", from step {report.resumed_at:,} on"),
     ]
 
 
