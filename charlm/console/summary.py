@@ -11,6 +11,7 @@ from rich.text import Text
 
 from charlm.console.evaluation import NO_BETTER, baselines_text, interval_text
 from charlm.console.terminal import console_for, is_live
+from charlm.runs.choice import MIN_CHOICE_CHARS
 from charlm.runs.records import Rates, Summary
 
 
@@ -47,9 +48,18 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
             f"{summary.steps:,} steps, {summary.epochs:,} epochs, {summary.seconds:.0f} s; "
             f"{summary.chars_per_second:,.0f} characters/s; ended by {summary.stopped_by}",
         ),
-        ("best checkpoint", f"step {summary.best_step:,}"),
+        ("best checkpoint", f"step {summary.best_step:,}{_chance(summary)}"),
     ]
     return rows
+
+
+def _chance(summary: Summary) -> str:
+    """Return why a checkpoint is the last and not the best, where nothing has chosen it."""
+    if summary.is_chosen:
+        return ""
+    if summary.val is None:
+        return ", the last: without a validation part nothing chooses"
+    return f", the last: a choice takes {MIN_CHOICE_CHARS} predicted characters of validation"
 
 
 def figure_rows(rates: Rates, name: str, text: str) -> list[tuple[str, str]]:

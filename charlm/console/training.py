@@ -72,8 +72,8 @@ class TrainingView:
             self.warning = f"  ({WARNING})"
         for line in start_lines(report):
             self.console.print(line)
-        if report.note:
-            self._warn(report.note)
+        for sentence in (*([report.note] if report.note else []), *report.warnings):
+            self._warn(sentence)
         total = 1.0 if report.planned_steps is None else float(report.planned_steps)
         self.progress.add_task("training", total=total, figures="")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from charlm.errors import printable
 from charlm.reports.rows import Row
 from charlm.reports.run_results import BEST_VAL, TEST, TRAIN, VAL, RunResult
+from charlm.runs.choice import MIN_CHOICE_CHARS, is_enough
 
 SHOWN_HASH = 8
 
@@ -25,6 +26,7 @@ def text_caveats(results: Sequence[RunResult]) -> Iterator[str]:
             yield f"nothing tells whether the {part} figures are of the same text: {', '.join(texts[None])}"
     yield from _length_caveats(results)
     yield from _unlike_lengths(results)
+    yield from _chance(results)
 
 
 def row_caveats(rows: Sequence[Row]) -> Iterator[str]:
@@ -71,6 +73,21 @@ def _unlike_lengths(results: Sequence[RunResult]) -> Iterator[str]:
             yield (
                 f"the best validation figure of {', '.join(names)} is of the first {_count(best)}, the final one of "
                 f"all {final:,}: they do not compare with each other"
+            )
+
+
+def _chance(results: Sequence[RunResult]) -> Iterator[str]:
+    """Yield a sentence for each part that is too short for its figures to be compared."""
+    for part, figures in (("validation", (BEST_VAL, VAL)), ("test", (TEST,))):
+        lengths: dict[int, dict[str, None]] = {}
+        for result in results:
+            for measured in (result.figures[figure] for figure in figures if figure in result.figures):
+                if measured.num_chars is not None and not is_enough(measured.num_chars):
+                    lengths.setdefault(measured.num_chars, {})[result.name] = None
+        for num_chars, names in lengths.items():
+            yield (
+                f"the {part} figures of {', '.join(names)} are of {_count(num_chars)}, too few to compare by "
+                f"({MIN_CHOICE_CHARS})"
             )
 
 

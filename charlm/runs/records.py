@@ -126,6 +126,7 @@ class Summary(Record):
         steps: taken.
         epochs: whole ones.
         best_step: of the checkpoint that validation and test were read with.
+        is_chosen: whether validation has chosen it; else it is the last.
         seconds: over all its processes, this reading included.
         chars_seen: training characters, repeated ones counted again.
         chars_per_second: of training steps alone.
@@ -141,6 +142,7 @@ class Summary(Record):
     steps: Count
     epochs: Count
     best_step: Count
+    is_chosen: Flag = True
     seconds: Number
     chars_seen: Told[Count] = None
     chars_per_second: Number

@@ -22,6 +22,7 @@ class Start:
         minutes: the budget in minutes, if there is one.
         resumed_at: the step that the run goes on from; None for a new run.
         note: what a person should know of going on here, such as another version of torch; None for nothing.
+        warnings: sentences on what this text makes useless, such as a choice by six characters of validation.
     """
 
     run: Path
@@ -30,6 +31,7 @@ class Start:
     minutes: float | None
     resumed_at: int | None = None
     note: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Evaluation:
         last_epoch: of the last whole epoch's own batches; None before there is one.
         val: of at most eval.max_chars of the validation part, or None without one.
         is_partial: whether val read less than the whole part.
-        is_best: whether val is the lowest so far.
+        is_best: whether val is the lowest so far; never where it is too short to choose by.
         learning_rate: of the last step.
         gradient_norm: of the last step, before clipping.
         chars_per_second: of training steps alone.

@@ -142,9 +142,7 @@ def test_a_sweep_shows_its_values_as_they_are(seat: Seat, tmp_path: Path) -> Non
     terminal.truncate(0)
     row = Configuration(0, {"corpus.path": MARKUP}, "finished", 1, 1, 1, 9, {"val_bpc": Spread(1.0, None, 1)})
     show_results(Results("s", "val_bpc", "minimize", (row,), (), {MARKUP: 0.5}, {}, (MARKUP,)), tmp_path / MARKUP)
-    # Long values lose their middle.
     assert terminal.shown.count(MARKUP) == 3
-    assert "x[a:b:o] :smile: [bold]b[/b..." in terminal.shown
 
 
 def test_a_pipe_gets_each_character_and_a_terminal_obeys_none(seat: Seat) -> None:
