@@ -21,7 +21,7 @@ BYTES_A_MIB = 2**20
 @contextmanager
 def benchmark_progress() -> Generator[Callable[[int, int, str], None]]:
     """Show a bar on standard error; yield what takes (measurements done, of how many, the next one's name)."""
-    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}"))
+    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
     console = console_for(sys.stderr)
     # Drawn between measurements only: a thread that redraws would take its time from them.
     with Progress(
@@ -37,7 +37,7 @@ def show_findings(findings: Findings) -> None:
     """Print the machine, the sizes and all comparisons."""
     console = console_for(sys.stdout)
     for line in header_lines(findings):
-        console.print(line, markup=False)
+        console.print(line)
     kinds = dict.fromkeys((each.what, each.baseline) for each in findings.comparisons)
     for kind in kinds:
         _show_table(console, [each for each in findings.comparisons if (each.what, each.baseline) == kind])
@@ -65,11 +65,11 @@ def _show_table(console: Console, rows: Sequence[Measurement]) -> None:
     title, *figures = _titles(rows[0])
     table = [["cell", "implementation", *figures], *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    console.print(f"\n{title}", style="bold" if is_live(sys.stdout) else None, markup=False)
+    console.print(f"\n{title}", style="bold" if is_live(sys.stdout) else None)
     for cells in table:
         padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)][:NUM_WORDS]
         padded += [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)][NUM_WORDS:]
-        console.print("  ".join(padded), markup=False)
+        console.print("  ".join(padded))
 
 
 def _cells(row: Measurement) -> list[str]:

@@ -89,7 +89,7 @@ def download_progress(name: str) -> Generator[Callable[[int, int | None], None]]
     if not is_live(sys.stderr):
         yield _line_report(name)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console_for(sys.stderr), transient=True) as progress:
 
         def report(done: int, total: int | None) -> None:

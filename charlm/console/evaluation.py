@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from charlm.console.terminal import console_for, is_live
@@ -37,7 +37,8 @@ def baselines_text(baselines: Mapping[str, float]) -> str:
 def evaluation_progress(name: str = "reading") -> Generator[Callable[[int, int], None]]:
     """Show a bar on standard error while a text is read; yield what takes (characters done, of how many)."""
     console = console_for(sys.stderr)
-    with Progress(console=console, disable=not is_live(sys.stderr), transient=True) as progress:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not is_live(sys.stderr), transient=True) as progress:
         task = progress.add_task(name, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
@@ -119,7 +120,7 @@ def show_novelty(subject: Subject, text: str, found: Novelty, *, temperature: fl
 def _show_table(title: str, rows: Sequence[Sequence[str]]) -> None:
     """Print rows, the first of which is their header: a table on a terminal, fields between tabs elsewhere."""
     console = console_for(sys.stdout)
-    console.print(f"\n{title}", style="bold" if is_live(sys.stdout) else None, markup=False)
+    console.print(f"\n{title}", style="bold" if is_live(sys.stdout) else None)
     if not is_live(sys.stdout):
         for row in rows:
             print("\t".join(row))
@@ -151,6 +152,6 @@ def _warning(subject: Subject) -> list[tuple[str, str]]:
 def _show_rows(subject: Subject, text: str, rows: Sequence[tuple[str, str]]) -> None:
     console = console_for(sys.stdout)
     heading = f"run {subject.run}, step {subject.step:,}, {text}"
-    console.print(heading, style="bold" if is_live(sys.stdout) else None, markup=False)
+    console.print(heading, style="bold" if is_live(sys.stdout) else None)
     for name, value in rows:
-        console.print(f"{name:<20}{value}", markup=False)
+        console.print(f"{name:<20}{value}")

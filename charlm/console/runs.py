@@ -47,14 +47,14 @@ def show_runs(overviews: Sequence[Overview], folder: Path) -> None:
     """Print one row for each run: as many columns as the terminal has room for, all of them elsewhere."""
     console = console_for(sys.stdout)
     if not overviews:
-        console.print(f"no runs in {printable(str(folder), 1_000)}: `charlm train` makes one", markup=False)
+        console.print(f"no runs in {printable(str(folder), 1_000)}: `charlm train` makes one")
         return
     columns = _columns(overviews)
     kept = fitting(columns, BY_NEED, console.width) if is_live(sys.stdout) else columns
     print_whole(console, column_table(kept, texts=TEXTS))
     for overview in overviews:
         if overview.warning:
-            console.print(f"{overview.name}: {overview.warning}", markup=False)
+            console.print(f"{overview.name}: {overview.warning}")
 
 
 def show_run(run: Run, overview: Overview) -> None:
@@ -66,14 +66,14 @@ def show_run(run: Run, overview: Overview) -> None:
     rows["path"] = str(run.path)
     rows["checkpoints"] = ", ".join(path.name for path in run.checkpoint_paths()) or "none"
     for title, value in rows.items():
-        console.print(f"{title:<14}{value}", markup=False)
-    console.print(f"\n{dump_settings(run.settings())}", markup=False, end="")
+        console.print(f"{title:<14}{value}")
+    console.print(f"\n{dump_settings(run.settings())}", end="")
 
 
 def show_verdicts(run: Run, verdicts: Sequence[Verdict]) -> None:
     """Print one line for each checkpoint: its step, its size, and whether it is whole."""
     console = console_for(sys.stdout)
-    console.print(printable(str(run.path), MAX_PATH), markup=False)
+    console.print(printable(str(run.path), MAX_PATH))
     for verdict in verdicts:
         val = "" if verdict.val_nats_per_char is None else f"  validation {verdict.val_nats_per_char:.3f} nats"
         found = Text(printable(verdict.damage, MAX_DAMAGE), "red") if verdict.damage else Text(f"good{val}", "green")
@@ -85,7 +85,7 @@ def show_machine(machine: Machine) -> None:
     console = console_for(sys.stdout)
     for name, value in {**(machine.versions or {}), **machine}.items():
         if name != "versions":
-            console.print(f"{name:<16}{', '.join(value) or 'none' if name == 'gpus' else value}", markup=False)
+            console.print(f"{name:<16}{', '.join(value) or 'none' if name == 'gpus' else value}")
 
 
 def _columns(overviews: Sequence[Overview]) -> dict[str, list[str]]:

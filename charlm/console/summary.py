@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from charlm.console.evaluation import NO_BETTER, baselines_text, interval_text
 from charlm.console.terminal import console_for, is_live
+from charlm.runs.choice import MIN_CHOICE_CHARS
 from charlm.runs.records import Rates, Summary
 
 
@@ -21,13 +21,13 @@ def show_summary(summary: Summary, next_command: str, path: Path) -> None:
     rows = [*summary_rows(summary), ("run", str(path))]
     if not is_live(sys.stdout):
         for name, value in [*rows, ("next", next_command)]:
-            console.print(f"{name}: {value}", markup=False)
+            console.print(f"{name}: {value}")
         return
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in rows:
         table.add_row(name, Text(value, style="bold" if "perplexity" in value else ""))
     console.print(Panel(table, title="done", title_align="left", expand=False))
-    console.print(f"next: [bold]{escape(next_command)}[/bold]")
+    console.print(Text.assemble("next: ", (next_command, "bold")))
 
 
 def summary_rows(summary: Summary) -> list[tuple[str, str]]:
@@ -48,9 +48,18 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
             f"{summary.steps:,} steps, {summary.epochs:,} epochs, {summary.seconds:.0f} s; "
             f"{summary.chars_per_second:,.0f} characters/s; ended by {summary.stopped_by}",
         ),
-        ("best checkpoint", f"step {summary.best_step:,}"),
+        ("best checkpoint", f"step {summary.best_step:,}{_chance(summary)}"),
     ]
     return rows
+
+
+def _chance(summary: Summary) -> str:
+    """Return why a checkpoint is the last and not the best, where nothing has chosen it."""
+    if summary.is_chosen:
+        return ""
+    if summary.val is None:
+        return ", the last: without a validation part nothing chooses"
+    return f", the last: a choice takes {MIN_CHOICE_CHARS} predicted characters of validation"
 
 
 def figure_rows(rates: Rates, name: str, text: str) -> list[tuple[str, str]]:

@@ -37,20 +37,20 @@ def show_results(results: Results, folder: Path) -> None:
     table = column_table(shown, texts=COUNTS[:1], styles=[first, *[""] * (len(results.configurations) - 1)])
     print_whole(console, table)
     if left_out := [title for title in columns if title not in shown]:
-        console.print(f"no room for: {', '.join(left_out)}; {RESULTS} has all", markup=False)
+        console.print(f"no room for: {', '.join(left_out)}; {RESULTS} has all")
     if any(value.deviation is not None for each in results.configurations for value in each.figures.values()):
-        console.print("(mean ± standard deviation over seeds, n - 1)", markup=False)
+        console.print("(mean ± standard deviation over seeds, n - 1)")
     if BEST_FOR in columns:
-        console.print("(best at its speed or size: no other has fewer bits and is as fast, or as small)", markup=False)
+        console.print("(best at its speed or size: no other has fewer bits and is as fast, or as small)")
     for figure, numbers in results.fronts.items() if BEST_FOR in left_out else ():
-        console.print(f"best at its {FRONTS[figure]}: {_named(results, numbers)}", markup=False)
+        console.print(f"best at its {FRONTS[figure]}: {_named(results, numbers)}")
     for name, share in (results.importance or {}).items():
         bar = "█" * round(share * BAR_WIDTH) if on_terminal else ""
-        console.print(f"importance of {name}: {share:.0%} {bar}".rstrip(), markup=False)
+        console.print(f"importance of {name}: {share:.0%} {bar}".rstrip())
     for warning in results.warnings:
-        console.print(f"warning: {warning}", style="yellow", markup=False)
+        console.print(f"warning: {warning}", style="yellow")
     if results.best is not None:
-        console.print(f"best: {printable(str(folder / BEST), 500)}", markup=False)
+        console.print(f"best: {printable(str(folder / BEST), 500)}")
 
 
 def _columns(results: Results) -> dict[str, list[str]]:

@@ -67,9 +67,9 @@ class SweepView:
         self.live = Live(console=self.console, auto_refresh=False, transient=True) if self.is_live else None
         self.bar = Bar(
             BarColumn(bar_width=16),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[told]}", markup=False),
             TimeRemainingColumn(compact=True),
-            TextColumn("left"),
+            TextColumn("left", markup=False),
             speed_estimate_period=SPEED_SECONDS,
         )
         self.task = self.bar.add_task("", told="")

@@ -5,16 +5,39 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Mapping
-from typing import TextIO
+from collections.abc import Iterator, Mapping
+from typing import IO, Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
 
 from charlm.runs.json_records import json_line
 
 
 class PlainConsole(Console):
-    """Rich's console, except that a closed pipe stays an OSError, for the command line to turn into its exit code."""
+    """Rich's console for text that comes from anybody: it is shown as it is, and obeyed by nobody.
+
+    Where no terminal redraws, texts go out to the last character: Rich would expand tabs and drop a carriage return. On
+    a terminal control characters are escaped. A closed pipe stays an OSError, for the command line to turn into its
+    exit code.
+    """
+
+    def print(self, *objects: Any, end: str = "\n", **options: Any) -> None:
+        """Print texts or whatever else Rich can draw."""
+        if not self.is_terminal and all(isinstance(each, str | Text) for each in objects):
+            self.file.write(" ".join(map(str, objects)) + end)
+        else:
+            super().print(*objects, end=end, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a text as Rich draws it, escaped before it is measured."""
+        return super().render_str(shown_safely(text, self.file), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Yield what is drawn, control characters within texts escaped."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=shown_safely(segment.text, self.file))
 
     def on_broken_pipe(self) -> None:
         """Raise it again, where Rich itself would exit with 1."""
@@ -33,7 +56,16 @@ def is_watched() -> bool:
 
 def console_for(stream: TextIO) -> Console:
     """Return a console that draws on a stream: colours on a terminal unless NO_COLOR, plain text elsewhere."""
-    return PlainConsole(file=stream, force_terminal=is_live(stream), highlight=False, soft_wrap=not is_live(stream))
+    is_terminal = is_live(stream)
+    # Brackets and colons are text here, never markup or the name of an emoji.
+    return PlainConsole(
+        file=stream,
+        force_terminal=is_terminal,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=not is_terminal,
+    )
 
 
 def print_json(record: Mapping[str, object]) -> None:
@@ -41,7 +73,7 @@ def print_json(record: Mapping[str, object]) -> None:
     sys.stdout.write(json_line(record) + "\n")
 
 
-def shown_safely(text: str, stream: TextIO | None = None) -> str:
+def shown_safely(text: str, stream: IO[str] | None = None) -> str:
     """Return text with control characters escaped where a terminal would obey them; newline and tab stay."""
     if not (stream or sys.stdout).isatty():
         return text

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -30,7 +29,7 @@ class TrainingView:
         self.console = console_for(sys.stderr)
         self.progress = Progress(
             BarColumn(bar_width=16),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             _TimeLeft(),
             console=self.console,
             disable=not self.is_live,
@@ -73,8 +72,8 @@ class TrainingView:
             self.warning = f"  ({WARNING})"
         for line in start_lines(report):
             self.console.print(line)
-        if report.note:
-            self._warn(report.note)
+        for sentence in (*([report.note] if report.note else []), *report.warnings):
+            self._warn(sentence)
         total = 1.0 if report.planned_steps is None else float(report.planned_steps)
         self.progress.add_task("training", total=total, figures="")
 
@@ -115,7 +114,7 @@ class TrainingView:
         if not self.is_live:
             for prefix, text in zip(report.prefixes, report.continuations, strict=True):
                 shown = f"{text!r} <- {prefix!r}" if report.is_backward else f"{prefix!r} -> {text!r}"
-                self.console.print(f"sample  {shown}", markup=False)
+                self.console.print(f"sample  {shown}")
             return
         table = Table(title=f"samples after step {report.step:,}", title_justify="left", show_header=False)
         for prefix, text in zip(report.prefixes, report.continuations, strict=True):
@@ -139,12 +138,11 @@ def start_lines(report: Start) -> list[str]:
     # Only a run that computes on a CPU uses kernels, or does without them.
     kernels = f" ({facts.machine.kernels})" if facts.implementation == "native" or facts.device == "cpu" else ""
     return [
-        f"corpus {escape(facts.corpus_name)}: {facts.corpus_chars:,} characters, {facts.vocab_size:,} symbols; "
+        f"corpus {facts.corpus_name}: {facts.corpus_chars:,} characters, {facts.vocab_size:,} symbols; "
         f"{sizes}; {facts.dropped_chars:,} characters at window ends are left out of each epoch",
         f"{facts.num_parameters:,} parameters on {facts.device}, CPU threads: {facts.machine.threads}, "
         f"implementation {facts.implementation}{kernels}",
-        f"run {escape(str(report.run))}"
-        + ("" if report.resumed_at is None else f", from step {report.resumed_at:,} on"),
+        f"run {report.run}" + ("" if report.resumed_at is None else f", from step {report.resumed_at:,} on"),
     ]
 
 
@@ -153,7 +151,7 @@ def evaluation_line(report: Evaluation) -> str:
     parts = [
         f"epoch {report.epoch:,}",
         f"step {report.step:,}",
-        f"training perplexity {_perplexity(report.train)}",
+        f"recent training perplexity {_perplexity(report.recent)}",
     ]
     if report.val is not None:
         val = report.val.main
@@ -183,7 +181,7 @@ def evaluation_columns(report: Evaluation) -> list[tuple[str, str, int]]:
     columns = [
         ("epoch", f"{report.epoch:,}", 6),
         ("step", f"{report.step:,}", 7),
-        ("train ppl", _perplexity(report.train), 10),
+        ("recent ppl", _perplexity(report.recent), 11),
     ]
     if report.val is not None:
         star = "*" if report.is_partial else ""

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 
 from charlm.errors import printable
 from charlm.reports.rows import Row
-from charlm.reports.run_results import BEST_VAL, TEST, VAL, RunResult
+from charlm.reports.run_results import BEST_VAL, TEST, TRAIN, VAL, RunResult
+from charlm.runs.choice import MIN_CHOICE_CHARS, is_enough
 
 SHOWN_HASH = 8
 
 
 def text_caveats(results: Sequence[RunResult]) -> Iterator[str]:
     """Yield a sentence where figures that would stand in one column are of different texts, or lengths of one."""
-    for part, figures in (("validation", (BEST_VAL, VAL)), ("test", (TEST,))):
+    for part, figures in (("validation", (BEST_VAL, VAL)), ("test", (TEST,)), ("training", (TRAIN,))):
         texts: dict[str | None, dict[str, None]] = {}
         for result in results:
             for measured in (result.figures[figure] for figure in figures if figure in result.figures):
@@ -24,6 +25,8 @@ def text_caveats(results: Sequence[RunResult]) -> Iterator[str]:
         elif len(texts.get(None, ())) > 1:
             yield f"nothing tells whether the {part} figures are of the same text: {', '.join(texts[None])}"
     yield from _length_caveats(results)
+    yield from _unlike_lengths(results)
+    yield from _chance(results)
 
 
 def row_caveats(rows: Sequence[Row]) -> Iterator[str]:
@@ -59,9 +62,41 @@ def _length_caveats(results: Sequence[RunResult]) -> Iterator[str]:
             yield f"the best validation figures are of more of the text in some runs than in others: {of}"
 
 
+def _unlike_lengths(results: Sequence[RunResult]) -> Iterator[str]:
+    """Yield a sentence where the best and the final figure of the same runs are of different lengths of the text."""
+    lengths: dict[tuple[int | None, int | None], list[str]] = {}
+    for result in results:
+        if (best := result.figures.get(BEST_VAL)) and (final := result.figures.get(VAL)):
+            lengths.setdefault((best.num_chars, final.num_chars), []).append(result.name)
+    for (best, final), names in lengths.items():
+        if best is not None and final is not None and best != final:
+            yield (
+                f"the best validation figure of {', '.join(names)} is of the first {_count(best)}, the final one of "
+                f"all {final:,}: they do not compare with each other"
+            )
+
+
+def _chance(results: Sequence[RunResult]) -> Iterator[str]:
+    """Yield a sentence for each part that is too short for its figures to be compared."""
+    for part, figures in (("validation", (BEST_VAL, VAL)), ("test", (TEST,))):
+        lengths: dict[int, dict[str, None]] = {}
+        for result in results:
+            for measured in (result.figures[figure] for figure in figures if figure in result.figures):
+                if measured.num_chars is not None and not is_enough(measured.num_chars):
+                    lengths.setdefault(measured.num_chars, {})[result.name] = None
+        for num_chars, names in lengths.items():
+            yield (
+                f"the {part} figures of {', '.join(names)} are of {_count(num_chars)}, too few to compare by "
+                f"({MIN_CHOICE_CHARS})"
+            )
+
+
 def _so_far(result: RunResult) -> str:
-    best = result.figures.get(BEST_VAL)
-    return f"its figure is the best so far, of {_count(best.num_chars)}" if best else "it has no figure yet"
+    if best := result.figures.get(BEST_VAL):
+        return f"its figure is the best so far, of {_count(best.num_chars)}"
+    return (
+        "its training figure is of its last whole epoch so far" if TRAIN in result.figures else "it has no figure yet"
+    )
 
 
 def _count(num_chars: int | None) -> str:

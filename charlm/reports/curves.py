@@ -12,7 +12,7 @@ from charlm.errors import ConfigError, printable
 from charlm.evaluation.spread import Spread, spread
 from charlm.reports.comparison import Comparison, short_names
 from charlm.reports.rows import Row, value_text
-from charlm.reports.run_results import Reading, RunResult
+from charlm.reports.run_results import TRAIN, Reading, RunResult
 
 Axis = Literal["step", "chars", "time"]
 AXES: tuple[Axis, ...] = get_args(Axis)
@@ -44,7 +44,7 @@ class Curve:
 
     Args:
         label: the row's name, the settings that differ, and what the figure is not.
-        is_training: whether the figure is that of the training windows, as it is without a validation part.
+        is_training: whether the figure is that of the recent training windows, as it is without a validation part.
         points: at the steps that all runs of the row were evaluated at, in their order.
     """
 
@@ -113,7 +113,7 @@ def _curve(row: Row, settings: Sequence[str]) -> Curve:
     direction = row.results[0].settings.get("model.direction")
     marks = {
         f"{len(row.results)} seeds": len(row.results) > 1,
-        "training": is_training,
+        "recent training": is_training,
         "forward half": direction == "bidirectional",
         "reads its own target": row.results[0].is_leaky,
         row.state: row.state != "finished",
@@ -138,7 +138,7 @@ def _points(row: Row, *, is_training: bool) -> Iterator[CurvePoint]:
 def _figures(result: RunResult, is_training: bool) -> Iterator[tuple[Reading, float]]:
     """Yield the evaluations that have a figure, and one that can be drawn."""
     for reading in result.readings:
-        bits = reading.train_bpc if is_training else reading.val_bpc
+        bits = reading.recent_bpc if is_training else reading.val_bpc
         if bits is not None and math.isfinite(bits):
             yield reading, bits
 
@@ -169,7 +169,8 @@ def _mixture_caveats(pairs: Iterable[tuple[Row, Curve]], axes: Sequence[Axis]) -
     if trained and len(trained) < len(drawn):
         yield f"the dashed curves are of training figures, which do not compare with validation ones: {_names(trained)}"
     texts = _sorted_by(trained, [row.results[0].train_sha256 or row.results[0].corpus_sha256 for row in trained])
-    if len(texts) > 1:
+    is_told = all(TRAIN in run.figures for row in trained for run in row.results)
+    if len(texts) > 1 and not is_told:
         yield f"the training figures are of different texts and do not compare: {'; '.join(texts.values())}"
     machines = _sorted_by([row for row, _ in drawn], ["; ".join(row.machines) for row, _ in drawn])
     if "time" in axes and len(machines) > 1:

@@ -209,7 +209,7 @@ def _add_legend(figure: Figure, panel: Axes, names: Sequence[str], *, num_column
 def _measure(curves: Sequence[Curve]) -> str:
     """Return what the panels share: which bits per character."""
     kinds = {curve.is_training for curve in curves}
-    return ("" if len(kinds) > 1 else "training " if kinds == {True} else "validation ") + "bits per character"
+    return ("" if len(kinds) > 1 else "recent training " if kinds == {True} else "validation ") + "bits per character"
 
 
 def _sentences(curves: Curves, width: float) -> list[str]:

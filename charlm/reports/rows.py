@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from pydantic import JsonValue
 
 from charlm.errors import printable
 from charlm.evaluation.spread import Spread, spread
-from charlm.reports.run_results import FIGURES, RunResult, State
+from charlm.reports.run_results import CLOZE, FIGURES, RunResult, State
 from charlm.runs.json_records import Json, to_json
 
 MAX_VALUE = 60
@@ -60,6 +61,11 @@ class Row:
         """Return a figure of FIGURES in bits a character; None where no run has it."""
         return spread(result.figures[figure].bits_per_char for result in self.results if figure in result.figures)
 
+    def perplexity(self, figure: str) -> Spread | None:
+        """Return a figure of FIGURES as a perplexity; None where no run has it, it is infinite or a cloze figure."""
+        found = [result.figures[figure].perplexity for result in self.results if figure in result.figures]
+        return None if figure in CLOZE or not all(map(math.isfinite, found)) else spread(found)
+
     def chars_per_second(self) -> Spread | None:
         """Return the training speed; None where nothing has been evaluated."""
         return spread(each.chars_per_second for each in self.results if each.chars_per_second is not None)
@@ -82,11 +88,14 @@ class Row:
         }
         for figure in FIGURES:
             record[f"{figure}_nats_per_char"], record[f"{figure}_bpc"] = self.nats(figure), self.bits(figure)
+            if figure not in CLOZE:
+                record[f"{figure}_perplexity"] = self.perplexity(figure)
             record[f"{figure}_chars"] = first.figures[figure].num_chars if figure in first.figures else None
         record |= {
             "corpus_sha256": first.corpus_sha256,
             "val_sha256": first.val_sha256,
             "test_sha256": first.test_sha256,
+            "train_sha256": first.train_sha256,
             "num_parameters": first.num_parameters,
             "chars_per_second": self.chars_per_second(),
             "minutes": self.minutes(),

@@ -11,19 +11,26 @@ from typing import Literal
 from pydantic import JsonValue
 
 from charlm.errors import printable
+from charlm.evaluation.figure import Figure
 from charlm.networks.leaky import WARNING
 from charlm.runs.facts import Environment, PartFacts
+from charlm.runs.history import History
 from charlm.runs.json_records import Json
 from charlm.runs.ownership import owner_of
-from charlm.runs.records import EvaluationLine, History, Rates
+from charlm.runs.records import EvaluationLine, Rates
 from charlm.runs.run import Run
 from charlm.settings.loading import dotted_values
 from charlm.settings.schema import Settings
 
 State = Literal["finished", "running", "unfinished"]
 
-# The lowest of the evaluations during training; then what the end read whole, with that evaluation's weights.
-BEST_VAL, VAL, TEST, VAL_CLOZE, TEST_CLOZE = FIGURES = ("best_val", "val", "test", "val_cloze", "test_cloze")
+# The lowest of the evaluations during training; what the end read whole, with that evaluation's weights; and the last
+# whole epoch's own batches, while the weights moved.
+BEST_VAL, VAL, TEST, VAL_CLOZE, TEST_CLOZE, TRAIN = FIGURES = (
+    *("best_val", "val", "test", "val_cloze", "test_cloze", "train"),
+)
+# No perplexities: each of their characters is predicted from both sides.
+CLOZE = (VAL_CLOZE, TEST_CLOZE)
 MAX_NAME = 200
 INSTRUCTION_SET = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 ARCHITECTURE = re.compile(r"x86_64|aarch64|arm64|i686|ppc64le|riscv64|s390x", re.IGNORECASE)
@@ -48,6 +55,11 @@ class Measured:
         """The same in bits."""
         return self.nats_per_char / math.log(2)
 
+    @property
+    def perplexity(self) -> float:
+        """exp(nats per character); infinite where that overflows."""
+        return Figure(self.nats_per_char, 1).perplexity
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -57,7 +69,7 @@ class Reading:
         step: steps taken so far.
         chars_seen: training characters so far, repeated ones counted again.
         minutes: from the run's beginning.
-        train_bpc: of the training windows since the evaluation before, while the weights moved; None without any.
+        recent_bpc: of the training windows since the evaluation before, while the weights moved; None without any.
         val_bpc: None without a validation part.
         is_partial: whether it read less than the whole validation part.
     """
@@ -65,7 +77,7 @@ class Reading:
     step: int
     chars_seen: float
     minutes: float
-    train_bpc: float | None
+    recent_bpc: float | None
     val_bpc: float | None
     is_partial: bool
 
@@ -90,7 +102,7 @@ class RunResult:
         val_sha256: of the validation part; None without one.
         test_sha256: of the test part; None without one.
         is_leaky: whether its model reads its own target, so that its figures are none of a language model.
-        train_sha256: of the training part; None where that was not recorded.
+        train_sha256: of the training part, or the corpus where that was not recorded.
         readings: its evaluations, in their order.
     """
 
@@ -136,13 +148,14 @@ def read_result(run: Run, *, name: str) -> RunResult:
     split = environment.split
     val_sha256 = _hash(end.val if end else None, split.val if split else None)
     test_sha256 = _hash(end.test if end else None, split.test if split else None)
+    train_sha256 = split.train.sha256 if split else environment.corpus_sha256
     return RunResult(
         name=name,
         seed=settings.train.seed,
         settings=_values(settings),
         state="running" if is_running else "finished" if end else "unfinished",
         steps=end.steps if end else history.latest.step if history.latest else 0,
-        figures=dict(_figures(history, val_sha256, test_sha256)),
+        figures=dict(_figures(history, val_sha256, test_sha256, train_sha256)),
         num_parameters=environment.num_parameters,
         chars_per_second=latest.chars_per_second if latest else None,
         minutes=latest.seconds / 60 if latest else None,
@@ -151,7 +164,7 @@ def read_result(run: Run, *, name: str) -> RunResult:
         val_sha256=val_sha256,
         test_sha256=test_sha256,
         is_leaky=settings.model.direction == "leaky",
-        train_sha256=split.train.sha256 if split else None,
+        train_sha256=train_sha256,
         readings=tuple(_readings(history.evaluations, split.val if split else None)),
     )
 
@@ -203,14 +216,17 @@ def _readings(evaluations: Iterable[EvaluationLine], val_part: PartFacts | None)
                 step=each.step,
                 chars_seen=each.chars_seen,
                 minutes=each.seconds / 60,
-                train_bpc=each.train.bpc if each.train else None,
+                # An older charlm knew the recent figures by their former name alone.
+                recent_bpc=recent.bpc if (recent := each.recent or each.train) else None,
                 val_bpc=each.val.bpc if each.val else None,
                 # The first character of a part is not predicted.
                 is_partial=each.val is not None and val_part is not None and each.val.chars + 1 < val_part.chars,
             )
 
 
-def _figures(history: History, val_sha256: str | None, test_sha256: str | None) -> Iterator[tuple[str, Measured]]:
+def _figures(
+    history: History, val_sha256: str | None, test_sha256: str | None, train_sha256: str
+) -> Iterator[tuple[str, Measured]]:
     """Yield each figure there is, under its name."""
     if best := history.best:
         yield BEST_VAL, Measured(best.nats, best.chars, val_sha256)
@@ -223,6 +239,8 @@ def _figures(history: History, val_sha256: str | None, test_sha256: str | None) 
             yield whole, Measured(rates.nats, rates.chars, sha256)
         if rates and rates.both_ways:
             yield cloze, Measured(rates.both_ways.cloze_bpc * math.log(2), rates.chars, sha256)
+    if train := history.train:
+        yield TRAIN, Measured(train.nats, train.chars, train_sha256)
 
 
 def _hash(rates: Rates | None, part: PartFacts | None) -> str | None:

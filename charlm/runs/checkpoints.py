@@ -15,6 +15,7 @@ from torch import Tensor
 
 from charlm.errors import CharlmWarning, ConfigError, RunError
 from charlm.networks.building import Network, build_model
+from charlm.runs.choice import MIN_CHOICE_CHARS, choice_chars, is_enough
 from charlm.runs.durable import ASIDE, write_folder
 from charlm.runs.facts import Fingerprint, SplitFacts
 from charlm.runs.formats import migrate_state
@@ -130,7 +131,8 @@ def load_checkpoint(run: Run, choice: Choice = "best") -> Checkpoint:
     """Load the best or last checkpoint of a run, or that of a step.
 
     Best is the lowest validation figure, the earliest of equals; without any it is the last. A damaged one is passed
-    over with a `CharlmWarning` that says which and why; one chosen by its step is not.
+    over with a `CharlmWarning` that says which and why; one chosen by its step is not. Another tells where an older
+    charlm has chosen the best by too few characters.
 
     Raises:
         RunError: where there is none, or no whole one.
@@ -155,6 +157,8 @@ def load_checkpoint(run: Run, choice: Choice = "best") -> Checkpoint:
             continue
         for damage in damages:
             warnings.warn(f"{damage}; step {checkpoint.step:,} is taken instead", CharlmWarning, stacklevel=2)
+        if choice == "best" and path != paths[-1]:
+            _tell_of_chance(checkpoint, last=step_of(paths[-1]))
         return checkpoint
     raise RunError(f"the run {run.path} has no whole checkpoint: {'; '.join(damages)}")
 
@@ -163,6 +167,11 @@ def best_first(paths: Sequence[Path]) -> list[Path]:
     """Return checkpoints by their validation figures, lowest first; then those without any, newest first."""
     known, unknown = _by_figure(paths)
     return known + unknown
+
+
+def are_measured(paths: Sequence[Path]) -> bool:
+    """Say whether any of these checkpoints has a validation figure."""
+    return any(isinstance(figure, float) for figure in map(_figure_of, paths))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -211,16 +220,33 @@ def _by_figure(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     unmeasured: list[Path] = []
     unknown: list[Path] = []
     for path in paths:
-        try:
-            figure = _read_state(open_folder(path, FILES)).val_nats_per_char
-        except RunError:
+        figure = _figure_of(path)
+        if isinstance(figure, RunError):
             unknown.append(path)
-            continue
-        if figure is None:
+        elif figure is None:
             unmeasured.append(path)
         else:
             measured.append((figure, path))
     return [path for _, path in sorted(measured, key=lambda pair: pair[0])] + unmeasured[::-1], unknown[::-1]
+
+
+def _figure_of(path: Path) -> float | RunError | None:
+    """Return a checkpoint's validation figure, None without one, or why its state cannot be read."""
+    try:
+        return _read_state(open_folder(path, FILES)).val_nats_per_char
+    except RunError as error:
+        return error
+
+
+def _tell_of_chance(checkpoint: Checkpoint, *, last: int) -> None:
+    num_chars = choice_chars(checkpoint.settings, checkpoint.state.split)
+    if num_chars is not None and not is_enough(num_chars):
+        warnings.warn(
+            f"the best checkpoint, step {checkpoint.step:,}, was chosen by {num_chars:,} predicted characters of "
+            f"validation, and a choice takes {MIN_CHOICE_CHARS}: --checkpoint last takes step {last:,}",
+            CharlmWarning,
+            stacklevel=3,
+        )
 
 
 def _read_settings(folder: Folder) -> Settings:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from charlm.errors import printable
 from charlm.networks.leaky import WARNING
 from charlm.runs.facts import Environment
+from charlm.runs.history import History
 from charlm.runs.json_records import Record
-from charlm.runs.records import History
 from charlm.settings.model import ModelSettings
 
 MAX_SHOWN = 1_000

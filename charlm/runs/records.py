@@ -1,37 +1,27 @@
 """What a run writes down as it trains, one JSON object a line: evaluations, samples, resumes, and its closing summary.
 
-The records are read as data from a stranger; a line that a crash has torn is left out.
+They are read as data from a stranger: see history.py.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
-
-from pydantic import JsonValue
 
 from charlm.runs.facts import Fingerprint, SplitFacts
 from charlm.runs.json_records import (
     Count,
     Flag,
     Inline,
-    Json,
     Line,
     Number,
     Record,
     Sha256,
     Text,
     Told,
-    from_json_or_none,
 )
-from charlm.runs.untrusted import check_depth, open_regular
-
-# A table of the longest samples there can be; of a longer line nothing is kept.
-MAX_LINE_BYTES = 1 << 25
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -102,7 +92,10 @@ class EvaluationLine(Record):
         gradient_norm: of the last step, before clipping.
         chars_per_second: of training steps alone.
         epoch_seconds: of the last whole epoch's steps; None before there is one.
-        train: of the training windows since the last evaluation, while the weights moved; None where all were skipped.
+        last_epoch: of that epoch's own batches, while the weights moved; what the closing summary calls `train`.
+        recent: of the training windows since the evaluation before, while the weights moved; None where all were
+            skipped.
+        train: the same under its former name, which scripts read; an older charlm wrote no other.
         val: of the validation part, or of its beginning; None without one.
         is_closing: whether it falls outside the schedule, at the run's end: a run that goes on takes it back.
     """
@@ -116,6 +109,8 @@ class EvaluationLine(Record):
     gradient_norm: Number
     chars_per_second: Number
     epoch_seconds: Number | None
+    last_epoch: Annotated[Rates | None, Inline("epoch_")]
+    recent: Annotated[Rates | None, Inline("recent_")]
     train: Annotated[Rates | None, Inline("train_")]
     val: Annotated[Rates | None, Inline("val_")]
     is_closing: Flag = False
@@ -131,6 +126,7 @@ class Summary(Record):
         steps: taken.
         epochs: whole ones.
         best_step: of the checkpoint that validation and test were read with.
+        is_chosen: whether validation has chosen it; else it is the last.
         seconds: over all its processes, this reading included.
         chars_seen: training characters, repeated ones counted again.
         chars_per_second: of training steps alone.
@@ -146,6 +142,7 @@ class Summary(Record):
     steps: Count
     epochs: Count
     best_step: Count
+    is_chosen: Flag = True
     seconds: Number
     chars_seen: Told[Count] = None
     chars_per_second: Number
@@ -218,80 +215,3 @@ class Resume(Record):
     time: Text
     fingerprint: Fingerprint
     note: Text | None
-
-
-@dataclass(frozen=True)
-class History:
-    """What metrics.jsonl tells: the evaluations in their order, and the closing summary of a run that has ended."""
-
-    evaluations: tuple[EvaluationLine, ...]
-    summary: Summary | None
-
-    @property
-    def latest(self) -> EvaluationLine | None:
-        """The last evaluation."""
-        return self.evaluations[-1] if self.evaluations else None
-
-    @property
-    def best(self) -> Rates | None:
-        """The lowest figures of the validation part, the earliest of equals."""
-        measured = [each.val for each in self.evaluations if each.val is not None]
-        return min(measured, key=lambda val: val.nats, default=None)
-
-
-def read_history(path: Path) -> History:
-    """Read a metrics.jsonl until its summary, or a line that is neither that nor an evaluation.
-
-    Raises:
-        RunError: for what is no regular file.
-    """
-    evaluations: list[EvaluationLine] = []
-    for _, line in read_lines(path):
-        evaluation = from_json_or_none(EvaluationLine, line)
-        if evaluation is None:
-            return History(tuple(evaluations), from_json_or_none(Summary, line))
-        evaluations.append(evaluation)
-    return History(tuple(evaluations), None)
-
-
-def read_samples(path: Path) -> Iterator[SampleTable]:
-    """Yield the tables of a samples.jsonl until a line that is none.
-
-    Raises:
-        RunError: for what is no regular file.
-    """
-    for _, line in read_lines(path):
-        table = from_json_or_none(SampleTable, line)
-        if table is None:
-            return
-        yield table
-
-
-def read_lines(path: Path) -> Iterator[tuple[int, Json]]:
-    """Yield each JSON object of a file, with the bytes from the file's start to its end.
-
-    What is none, as a line torn by a crash, ends it; whatever stands before it is whole.
-
-    Raises:
-        RunError: for what is no regular file.
-    """
-    if not path.exists():
-        return
-    end = 0
-    with open_regular(path) as file:
-        # Bytes: a text's lines also end at U+2028 and its like, and a torn one may end within a character.
-        while line := file.readline(MAX_LINE_BYTES):
-            end += len(line)
-            value = _parsed(line) if line.endswith(b"\n") else None
-            if not isinstance(value, dict):
-                return
-            yield end, value
-
-
-def _parsed(line: bytes) -> JsonValue:
-    try:
-        value: JsonValue = json.loads(line)
-        check_depth(value)
-    except (ValueError, RecursionError):
-        return None
-    return value

@@ -11,10 +11,11 @@ from pathlib import Path
 from charlm.errors import RunError, printable
 from charlm.runs.durable import ASIDE
 from charlm.runs.facts import Environment
+from charlm.runs.history import History, read_history, read_samples
 from charlm.runs.json_records import from_json
 from charlm.runs.overview import Overview, overview_of
 from charlm.runs.ownership import owner_of
-from charlm.runs.records import EvaluationLine, History, SampleTable, Summary, read_history, read_samples
+from charlm.runs.records import EvaluationLine, SampleTable, Summary
 from charlm.runs.untrusted import open_regular, parse_json
 from charlm.settings.loading import load_run_settings
 from charlm.settings.nearest import did_you_mean, nearest_name

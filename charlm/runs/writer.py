@@ -20,9 +20,10 @@ from charlm.runs.durable import (
     sweep_drafts,
     sync_file,
 )
+from charlm.runs.history import read_lines
 from charlm.runs.json_records import from_json_or_none, json_line
 from charlm.runs.ownership import Ownership
-from charlm.runs.records import EvaluationLine, Resume, SampleTable, Summary, read_lines
+from charlm.runs.records import EvaluationLine, Resume, SampleTable, Summary
 from charlm.runs.run import CONFIG, METRICS, RESUMES, SAMPLES, Run
 from charlm.settings.loading import dump_settings
 from charlm.settings.schema import Settings

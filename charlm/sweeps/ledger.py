@@ -12,8 +12,8 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from charlm.runs.durable import append_lines, cut_file, sync_file
+from charlm.runs.history import read_lines
 from charlm.runs.json_records import Json, as_object, from_json_or_none, json_line
-from charlm.runs.records import read_lines
 from charlm.runs.run import Run
 from charlm.sweeps.tasks import Outcome
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from charlm.runs.csv_cells import csv_cell
 from charlm.runs.durable import replace_file, storage_error
 from charlm.runs.json_records import json_file
 from charlm.settings.loading import dump_settings
@@ -62,7 +63,9 @@ def table_csv(results: Results) -> str:
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
     columns = [f"{figure}{part}" for figure in figures for part in ("", "_deviation")]
-    writer.writerow([*keys, "state", "num_steps", "num_finished", "num_trials", "num_parameters", *columns])
+    writer.writerow(
+        [*map(csv_cell, keys), "state", "num_steps", "num_finished", "num_trials", "num_parameters", *columns]
+    )
     for each in results.configurations:
         spreads = [each.figures.get(figure) for figure in figures]
         pairs = [part for value in spreads for part in ((value.mean, value.deviation) if value else (None, None))]
@@ -71,7 +74,7 @@ def table_csv(results: Results) -> str:
     return output.getvalue()
 
 
-def _cell(settings: Mapping[str, JsonValue], key: str) -> str:
+def _cell(settings: Mapping[str, JsonValue], key: str) -> JsonValue:
     """Return a setting's value as JSON, a text as it is; nothing where the configuration leaves it to the base."""
     value = settings.get(key, "")
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return csv_cell(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from charlm.evaluation.spread import Spread, spread
+from charlm.runs.choice import MIN_CHOICE_CHARS, is_enough
 from charlm.runs.json_records import Json, to_json
 from charlm.runs.run import Run
 from charlm.sweeps.halving import entrants, value_at
@@ -270,6 +271,12 @@ def _count_of(figures: RunFigures, name: str) -> int | None:
 def _warnings(rows: Sequence[TrialRow]) -> Iterable[str]:
     """Yield what stands beside the figures of single runs, and that they do not compare where their texts differ."""
     yield from dict.fromkeys(f"{row.trial}: {row.figures['warning']}" for row in rows if row.figures.get("warning"))
+    lengths = {int(number) for row in rows if (number := number_of(row.figures, "val_chars")) is not None}
+    if lengths and not is_enough(min(lengths)):
+        yield (
+            f"validation is {min(lengths):,} predicted characters and a choice takes {MIN_CHOICE_CHARS}: which trial "
+            "is best is chance"
+        )
     texts = {row.figures.get("val_sha256") for row in rows if row.state == "finished"}
     if len(texts) > 1:
         yield f"the trials were measured on {len(texts)} different validation texts: their figures do not compare"

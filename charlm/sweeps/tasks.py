@@ -29,7 +29,7 @@ MAX_REASON = 2_000
 # What is kept of a run's closing record beside its figures.
 FACTS = (
     *("stopped_by", "steps", "best_step", "seconds", "chars_seen", "chars_per_second", "num_parameters"),
-    *("val_sha256", "test_sha256", "warning"),
+    *("val_chars", "val_sha256", "test_sha256", "warning"),
 )
 FIGURES = ("_bpc", "_perplexity", "_nats_per_char", "_bits_per_byte")
 # What a run came to, by the names of its closing summary.

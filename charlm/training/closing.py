@@ -23,6 +23,7 @@ def close_run(
     progress: Progress,
     stopped_by: str,
     *,
+    is_chosen: bool,
     seconds: Callable[[], float],
     should_stop: Callable[[], str | None],
 ) -> Summary:
@@ -30,6 +31,7 @@ def close_run(
 
     Args:
         stopped_by: what ended the run.
+        is_chosen: whether validation has chosen the best checkpoint; else the last one is measured.
         seconds: asked at the end: how long the run has taken.
         should_stop: asked between chunks of the texts.
     Raises:
@@ -47,6 +49,7 @@ def close_run(
         steps=progress.step,
         epochs=progress.epoch,
         best_step=best.step,
+        is_chosen=is_chosen,
         seconds=round(seconds(), 3),
         chars_seen=whole.chars,
         chars_per_second=round(whole.chars / whole.seconds, 1) if whole.seconds > 0 else 0.0,

@@ -22,6 +22,7 @@ class Start:
         minutes: the budget in minutes, if there is one.
         resumed_at: the step that the run goes on from; None for a new run.
         note: what a person should know of going on here, such as another version of torch; None for nothing.
+        warnings: sentences on what this text makes useless, such as a choice by six characters of validation.
     """
 
     run: Path
@@ -30,6 +31,7 @@ class Start:
     minutes: float | None
     resumed_at: int | None = None
     note: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,12 @@ class Evaluation:
         epoch: epochs begun so far.
         seconds: since the run began.
         chars_seen: training characters so far, repeated ones counted again.
-        train: of the training windows since the last evaluation, while the weights moved; None where all were skipped.
+        recent: of the training windows since the evaluation before, while the weights moved; None where all were
+            skipped.
+        last_epoch: of the last whole epoch's own batches; None before there is one.
         val: of at most eval.max_chars of the validation part, or None without one.
         is_partial: whether val read less than the whole part.
-        is_best: whether val is the lowest so far.
+        is_best: whether val is the lowest so far; never where it is too short to choose by.
         learning_rate: of the last step.
         gradient_norm: of the last step, before clipping.
         chars_per_second: of training steps alone.
@@ -107,7 +111,8 @@ class Evaluation:
     epoch: int
     seconds: float
     chars_seen: int
-    train: Figures | None
+    recent: Figures | None
+    last_epoch: Figures | None
     val: Figures | None
     is_partial: bool
     is_best: bool
@@ -116,6 +121,11 @@ class Evaluation:
     chars_per_second: float
     epoch_seconds: float | None
     is_closing: bool = False
+
+    @property
+    def train(self) -> Figures | None:
+        """The former name of `recent`."""
+        return self.recent
 
     @property
     def val_nats_per_char(self) -> float | None:
@@ -134,7 +144,9 @@ class Evaluation:
             gradient_norm=self.gradient_norm,
             chars_per_second=round(self.chars_per_second, 1),
             epoch_seconds=None if self.epoch_seconds is None else round(self.epoch_seconds, 3),
-            train=self.train and rates_of(self.train),
+            last_epoch=self.last_epoch and rates_of(self.last_epoch),
+            recent=self.recent and rates_of(self.recent),
+            train=self.recent and rates_of(self.recent),
             val=self.val and rates_of(self.val),
             is_closing=self.is_closing,
         )

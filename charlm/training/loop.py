@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from charlm.runs.choice import choice_warnings
 from charlm.runs.writer import RunWriter
 from charlm.training.batches import read_batches
 from charlm.training.divergence import NotANumber, Recovery, worst_text
@@ -42,7 +43,8 @@ def run_training(
     resolved, minutes = experiment.resolved, experiment.settings.train.minutes
     resumed_at = position.progress.step if writer.run.checkpoint_paths() else None
     milestones = Milestones(experiment, writer, position, should_stop)
-    yield Start(writer.run.path, experiment.facts, resolved.planned_steps, minutes, resumed_at, note)
+    warnings = tuple(choice_warnings(experiment.settings, experiment.facts.split))
+    yield Start(writer.run.path, experiment.facts, resolved.planned_steps, minutes, resumed_at, note, warnings)
     yield from _train(experiment, milestones, Recovery(experiment, writer), milestones.begin(position))
 
 

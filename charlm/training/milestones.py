@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
 
+from charlm.runs.checkpoints import are_measured
+from charlm.runs.choice import choice_chars, is_enough
 from charlm.runs.records import Interruption
 from charlm.runs.writer import RunWriter
 from charlm.training.budget import ended_by
@@ -36,7 +38,11 @@ class Milestones:
         self.experiment, self.writer, self.should_stop = experiment, writer, should_stop
         self.eval_every, self.sample_every = experiment.resolved.eval_every, experiment.resolved.sample_every
         self.word: str | None = None
-        self.is_new = not writer.run.checkpoint_paths()
+        paths = writer.run.checkpoint_paths()
+        self.is_new = not paths
+        num_chars = choice_chars(experiment.settings, experiment.facts.split)
+        # A run of an older charlm that has chosen by fewer characters goes on as it would have.
+        self.chooses = num_chars is not None and (is_enough(num_chars) or are_measured(paths))
         began = time.monotonic() - position.seconds
         self.saver = Saver(experiment, writer, saved=None if self.is_new else position, began=began)
 
@@ -114,7 +120,7 @@ class Milestones:
             events.append(evaluation)
         if progress.step % self.sample_every == 0:
             events.append(self._write_samples(progress, is_closing=False))
-        val = evaluation and evaluation.val_nats_per_char
+        val = evaluation.val_nats_per_char if evaluation and self.chooses else None
         position = replace(position, progress=progress, recorded_until=progress.step, val_nats_per_char=val)
         if evaluation is not None:
             events += self.saver.try_to_save(position)
@@ -144,7 +150,8 @@ class Milestones:
             evaluation = self._evaluate(progress, is_closing=True)
             if isinstance(evaluation, NotANumber):
                 return evaluation
-            self.saver.save(replace(position, val_nats_per_char=evaluation.val_nats_per_char))
+            val = evaluation.val_nats_per_char if self.chooses else None
+            self.saver.save(replace(position, val_nats_per_char=val))
             yield evaluation
         elif stopped_by == "minutes" or not self.saver.is_saved(position):
             # A checkpoint from before the time was up would let a run that is done go on.
@@ -156,6 +163,7 @@ class Milestones:
             self.writer.run,
             progress,
             stopped_by,
+            is_chosen=self.chooses,
             seconds=lambda: self.seconds,
             should_stop=self.should_stop,
         )
@@ -166,7 +174,12 @@ class Milestones:
 
     def _evaluate(self, progress: Progress, *, is_closing: bool) -> Evaluation | NotANumber:
         evaluation = measure(
-            self.experiment, progress, self.seconds, is_closing=is_closing, should_stop=self.should_stop
+            self.experiment,
+            progress,
+            self.seconds,
+            chooses=self.chooses,
+            is_closing=is_closing,
+            should_stop=self.should_stop,
         )
         if evaluation.val is not None and not evaluation.val.is_finite:
             return after_the_fact(progress)

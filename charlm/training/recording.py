@@ -36,6 +36,7 @@ def measure(
     progress: Progress,
     seconds: float,
     *,
+    chooses: bool,
     is_closing: bool,
     should_stop: Callable[[], str | None],
 ) -> Evaluation:
@@ -44,6 +45,7 @@ def measure(
     Args:
         progress: before this evaluation.
         seconds: since the run began.
+        chooses: whether validation is long enough to choose the best checkpoint.
         is_closing: whether it stands outside the schedule.
         should_stop: asked between chunks of the text.
     Raises:
@@ -60,10 +62,13 @@ def measure(
         epoch=progress.epochs_begun,
         seconds=seconds,
         chars_seen=progress.whole.chars,
-        train=recent.figures,
+        recent=recent.figures,
+        last_epoch=last_epoch.figures if last_epoch else None,
         val=val,
         is_partial=val_part is not None and len(val_part.ids) > settings.eval.max_chars,
-        is_best=val is not None and (progress.best_val is None or val.main.nats_per_char < progress.best_val),
+        is_best=chooses
+        and val is not None
+        and (progress.best_val is None or val.main.nats_per_char < progress.best_val),
         learning_rate=progress.learning_rate,
         gradient_norm=progress.gradient_norm,
         chars_per_second=recent.chars / recent.seconds if recent.seconds > 0 else 0.0,

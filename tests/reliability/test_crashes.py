@@ -28,8 +28,8 @@ from charlm.library import train, train_reports
 from charlm.runs.checkpoints import Checkpoint, load_checkpoint
 from charlm.runs.creation import create_run
 from charlm.runs.durable import append_lines, replace_file
+from charlm.runs.history import read_lines
 from charlm.runs.ownership import LOCK_NAME, take_ownership
-from charlm.runs.records import read_lines
 from charlm.runs.run import CONFIG, METRICS, Run
 from charlm.runs.writer import RunWriter
 from charlm.settings.loading import dump_settings

@@ -269,7 +269,7 @@ def test_sampling_and_evaluating_touch_nothing_that_training_goes_on_from(labora
     before = torch.get_rng_state()
     for step in range(3):
         progress = Progress(step=step)
-        measure(experiment, progress, 0.0, is_closing=False, should_stop=lambda: None)
+        measure(experiment, progress, 0.0, chooses=True, is_closing=False, should_stop=lambda: None)
         write_samples(experiment, progress, is_closing=False, should_stop=lambda: None)
     assert all(torch.equal(tensor, weights[name]) for name, tensor in experiment.network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), before)

@@ -23,15 +23,18 @@ from typing import Any
 
 import pytest
 from processes import run_code
+from pydantic import JsonValue
 from typer.testing import Result as Outcome
 
 import charlm
+from charlm.console.compared_runs import print_csv, print_markdown
 from charlm.errors import ConfigError, RunError
 from charlm.evaluation.spread import Spread, spread
 from charlm.library import train, train_reports
 from charlm.reports.comparison import ASIDE, compare, compare_results
 from charlm.reports.run_results import Measured, RunResult, describe_machine, read_result
 from charlm.runs.creation import create_run
+from charlm.runs.csv_cells import csv_cell
 from charlm.runs.facts import Environment
 from charlm.runs.json_records import from_json
 from charlm.runs.ownership import take_ownership
@@ -44,6 +47,7 @@ Process = Callable[..., "subprocess.Popen[bytes]"]
 MakeSettings = Callable[..., Settings]
 FACTS = {"corpus": "stories", "corpus_sha256": "0" * 64, "num_parameters": 10}
 BOLD = re.compile(r"\x1b\[[01]m")
+CELLS = ("rnn", "gru")
 SHORT = ("train.max_steps=4", "train.eval_every=2", "eval.baselines=false")
 RESULT = RunResult(
     name="a",
@@ -84,7 +88,11 @@ def runs(tiny_settings: MakeSettings, tmp_path_factory: pytest.TempPathFactory) 
         *((f"lstm-{seed}", f"train.seed={seed}") for seed in (0, 1, 2)),
         *((f"gru-{seed}", f"train.seed={seed}", "model.cell=gru") for seed in (0, 1)),
         ("split", "corpus.split=80/10/10"),
-        ("partly", "eval.max_chars=50"),
+        ("partly", "eval.max_chars=70"),
+        *(
+            (f"whole-{cell}", "corpus.split=none", f"model.cell={cell}", "train.max_steps=90")
+            for cell in ("rnn", "gru")
+        ),
         ("both-ways", "model.direction=bidirectional"),
         ("leaky", "model.direction=leaky"),
     ):
@@ -351,7 +359,9 @@ def test_another_corpus_is_named_by_its_place_where_its_text_differs(
     assert (same.settings, len(same.rows), same.warnings) == ((), 1, ())
     other = compare(runs / "lstm-0", tmp_path / "other")
     assert (other.settings, len(other.rows)) == (("corpus.path",), 2)
-    assert [warning.split(" figures")[0] for warning in other.warnings] == ["the validation", "the test"]
+    assert [warning.split(" figures")[0] for warning in other.warnings] == [
+        *("the validation", "the test", "the training"),
+    ]
 
 
 def test_a_run_that_repeats_a_seed_is_told_and_not_counted(
@@ -451,11 +461,13 @@ def test_figures_of_different_splits_are_never_in_one_column_without_a_warning(
 ) -> None:
     found = records("lstm-0", "split", "lstm-1")
     hashes = {name: lines_of(runs / name)[-1] for name in ("lstm-0", "split")}
+    for name, end in hashes.items():
+        end["train_sha256"] = json.loads((runs / name / "environment.json").read_bytes())["split"]["train"]["sha256"]
     assert found["warnings"] == [
         f"the {word} figures are of different texts and do not compare: "
         f"lstm-0, lstm-1 of SHA-256 {hashes['lstm-0'][f'{part}_sha256'][:8]}; "
         f"split of SHA-256 {hashes['split'][f'{part}_sha256'][:8]}"
-        for word, part in (("validation", "val"), ("test", "test"))
+        for word, part in (("validation", "val"), ("test", "test"), ("training", "train"))
     ]
     assert [row["val_sha256"] for row in found["rows"]] == [hashes[name]["val_sha256"] for name in ("lstm-0", "split")]
     assert [row["test_sha256"] for row in found["rows"]] == [
@@ -494,10 +506,20 @@ def test_best_figures_over_different_lengths_of_the_same_text_are_warned_of(
     found = records("lstm-0", "partly", "lstm-1")
     assert found["warnings"] == [
         "the best validation figures are of more of the text in some runs than in others: "
-        "lstm-0, lstm-1 of 149 predicted characters; partly of 49 predicted characters"
+        "lstm-0, lstm-1 of 149 predicted characters; partly of 69 predicted characters",
+        "the best validation figure of partly is of the first 69 predicted characters, the final one of all 149: they "
+        "do not compare with each other",
     ]
-    assert [(row["best_val_chars"], row["val_chars"]) for row in found["rows"]] == [(149, 149), (49, 149)]
-    assert [row["settings"] for row in found["rows"]] == [{"eval.max_chars": 20000}, {"eval.max_chars": 50}]
+    assert [(row["best_val_chars"], row["val_chars"]) for row in found["rows"]] == [(149, 149), (69, 149)]
+    assert [row["settings"] for row in found["rows"]] == [{"eval.max_chars": 20000}, {"eval.max_chars": 70}]
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--csv",), ("--markdown",)], ids=str)
+def test_a_best_figure_of_the_beginning_never_stands_beside_the_final_one_of_all_without_that(
+    runs: Path, charlm_command: Charlm, options: tuple[str, ...]
+) -> None:
+    shown = charlm_command("compare", "partly", f"--runs-dir={runs}", *options).output
+    assert "is of the first 69 predicted characters, the final one of all 149: they do not compare" in shown
 
 
 def test_a_model_that_reads_its_own_target_is_never_shown_without_that(records: Callable[..., dict[str, Any]]) -> None:
@@ -541,12 +563,13 @@ def test_a_run_without_an_evaluation_is_shown_as_having_no_figure(tmp_path: Path
     found = json.loads(charlm_command("compare", "begun", "--json", f"--runs-dir={tmp_path}").stdout)
     assert found["warnings"] == ["begun has not finished (unfinished, step 0): it has no figure yet"]
     (row,) = found["rows"]
-    assert all(value is None for key, value in row.items() if key.endswith(("_bpc", "_nats_per_char", "_chars")))
+    ends = ("_bpc", "_nats_per_char", "_perplexity", "_chars")
+    assert all(value is None for key, value in row.items() if key.endswith(ends))
     assert (row["minutes"], row["chars_per_second"], row["machines"]) == (None, None, ["unknown"])
     plain = charlm_command("compare", "begun", f"--runs-dir={tmp_path}").stdout.splitlines()[1].split("\t")
-    assert plain == ["begun", "0", "unfinished, step 0", "-", "-", "-", "-", "10", "-", "unknown"]
+    assert plain == ["begun", "0", "unfinished, step 0", *["-"] * 9, "10", "-", "unknown"]
     markdown = charlm_command("compare", "begun", "--markdown", f"--runs-dir={tmp_path}").stdout.splitlines()
-    assert markdown[2] == "| `begun` (unfinished) | 0 | - | - | 10 | - | unknown |"
+    assert markdown[2] == "| `begun` (unfinished) | 0 | - | - | - | 10 | - | unknown |"
 
 
 def test_a_run_that_somebody_goes_on_with_is_running_though_it_had_ended(tmp_path: Path, runs: Path) -> None:
@@ -650,8 +673,18 @@ def test_a_pipe_gets_rows_between_tabs_and_warnings_go_to_standard_error(runs: P
     assert outcome.exit_code == 0
     header, *rows = [line.split("\t") for line in outcome.stdout.splitlines()]
     assert header == [
-        *("run", "corpus.split", "train.max_steps", "seeds", "state", "best val bpc", "final val bpc", "test bpc"),
-        *("chars/s", "parameters", "minutes", "machine"),
+        *("run", "corpus.split", "train.max_steps", "seeds", "state", "best val bpc", "final val bpc", "final val ppl"),
+        *(
+            "test bpc",
+            "test ppl",
+            "train nats",
+            "train bpc",
+            "train ppl",
+            "chars/s",
+            "parameters",
+            "minutes",
+            "machine",
+        ),
     ]
     assert [len(row) for row in rows] == [len(header)] * 3
     shown = [dict(zip(header, row, strict=True)) for row in rows]
@@ -663,7 +696,7 @@ def test_a_pipe_gets_rows_between_tabs_and_warnings_go_to_standard_error(runs: P
     assert [each["state"] for each in shown] == ["finished", "finished", "unfinished, step 4"]
     assert (shown[2]["final val bpc"], shown[2]["test bpc"]) == ("-", "-")
     warnings = outcome.stderr.splitlines()
-    assert [line.startswith("charlm: ") for line in warnings] == [True] * 3
+    assert [line.startswith("charlm: ") for line in warnings] == [True] * 4
     assert "\x1b" not in outcome.output
 
 
@@ -703,10 +736,10 @@ def test_markdown_is_the_table_of_a_readme(runs: Path, charlm_command: Charlm) -
     assert (outcome.exit_code, outcome.stderr) == (0, "")
     header, dashes, *rows, empty, warning = outcome.stdout.splitlines()
     assert header == (
-        "| configuration | seeds | validation nats (mean ± deviation) | bits per character | parameters | minutes | "
-        "machine |"
+        "| configuration | seeds | validation nats (mean ± deviation) | bits per character | perplexity | parameters | "
+        "minutes | machine |"
     )
-    assert dashes == "|" + " --- |" * 7
+    assert dashes == "|" + " --- |" * 8
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     ends = [lines_of(runs / name)[-1] for name in names[:4]]
     nats, bits = ([end[key] for end in ends[:3]] for key in ("val_nats_per_char", "val_bpc"))
@@ -715,14 +748,14 @@ def test_markdown_is_the_table_of_a_readme(runs: Path, charlm_command: Charlm) -
         f"{statistics.fmean(nats):.4f} ± {statistics.stdev(nats):.4f}",
         f"{statistics.fmean(bits):.3f} ± {statistics.stdev(bits):.3f}",
     ]
-    assert cells[1][:5] == [
+    assert cells[1][:6] == [
         *("`gru-1`", "1", f"{ends[3]['val_nats_per_char']:.4f}", f"{ends[3]['val_bpc']:.3f}"),
-        f"{ends[3]['num_parameters']:,}",
+        *(f"{ends[3]['val_perplexity']:.2f}", f"{ends[3]['num_parameters']:,}"),
     ]
     best = min(line["val_nats_per_char"] for line in lines_of(runs / "cut"))
     assert cells[2][:3] == ["`cut` (unfinished)", "3", f"{best:.4f} (best so far)"]
     facts = json.loads((runs / "cut" / "environment.json").read_text(encoding="utf-8"))
-    assert [row[6] for row in cells] == [describe_machine(from_json(Environment, facts))] * 3
+    assert [row[7] for row in cells] == [describe_machine(from_json(Environment, facts))] * 3
     assert empty == ""
     assert warning.startswith("Warning: cut has not finished (unfinished, step 4): ")
     single = charlm_command("compare", "gru-1", "--markdown", f"--runs-dir={runs}").stdout.splitlines()
@@ -732,7 +765,7 @@ def test_markdown_is_the_table_of_a_readme(runs: Path, charlm_command: Charlm) -
 
 def test_markdown_tells_which_figures_do_not_compare(runs: Path, charlm_command: Charlm) -> None:
     shown = charlm_command("compare", "lstm-0", "split", "--markdown", f"--runs-dir={runs}").stdout
-    assert shown.count("\n\nWarning: the ") == 2
+    assert shown.count("\n\nWarning: the ") == 3
 
 
 def test_a_name_cannot_break_out_of_a_table(tmp_path: Path, runs: Path, charlm_command: Charlm) -> None:
@@ -747,9 +780,11 @@ def test_a_name_cannot_break_out_of_a_table(tmp_path: Path, runs: Path, charlm_c
 
 
 def test_a_wide_terminal_shows_every_column_that_has_something(runs: Path, on_terminal: Callable[..., str]) -> None:
-    lines = on_terminal(200, "lstm-0", "lstm-1", "gru-0", f"--runs-dir={runs}").splitlines()
-    titles = ("run", "cell", "seeds", "best val bpc", "final val bpc", "test bpc", "chars/s", "parameters", "minutes")
-    assert re.split(" {2,}", lines[0].rstrip()) == [*titles, "machine"]
+    lines = on_terminal(260, "lstm-0", "lstm-1", "gru-0", f"--runs-dir={runs}").splitlines()
+    titles = ("run", "cell", "seeds", "best val bpc", "final val bpc", "final val ppl", "test bpc", "test ppl")
+    assert re.split(" {2,}", lines[0].rstrip()) == [
+        *(*titles, "train nats", "train bpc", "train ppl", "chars/s", "parameters", "minutes", "machine"),
+    ]
     assert [line.split()[:3] for line in lines[1:]] == [["lstm", "lstm", "0,"], ["gru-0", "gru", "0"]]
     # Figures stand below each other at the right, words at the left.
     assert lines[2].index("gru ") == lines[0].index("cell")
@@ -763,21 +798,101 @@ def test_a_narrow_terminal_keeps_the_figures_and_says_what_it_leaves_out(
 ) -> None:
     lines = on_terminal(60, "lstm-0", "lstm-1", "gru-0", "cut", "split", f"--runs-dir={runs}").splitlines()
     assert max(map(len, lines)) <= 60
-    assert lines[0].split() == ["run", "state", "best", "val", "bpc", "final", "val", "bpc"]
+    assert lines[0].split() == ["run", "state", "final", "val", "bpc", "best", "val", "bpc"]
     assert [line.split()[0] for line in lines[1:5]] == ["lstm", "gru-0", "cut", "split"]
     assert "unfinished, step 4" in lines[3]
     rest = " ".join(" ".join(lines[5:]).split())
     assert rest.startswith(
-        "no room for: split, cell, max_steps, seeds, test bpc, chars/s, parameters, minutes, machine; --csv has all "
+        "no room for: split, cell, max_steps, seeds, final val ppl, test bpc, test ppl, train nats, train bpc, "
+        "train ppl, chars/s, parameters, minutes, machine; --csv has all "
     )
-    assert rest.count("warning: ") == 3
+    assert rest.count("warning: ") == 4
 
 
-def test_the_most_needed_columns_that_fit_are_shown_in_their_usual_order(
+def test_results_and_minutes_stand_before_settings_where_not_all_fits(
     runs: Path, on_terminal: Callable[..., str]
 ) -> None:
-    lines = on_terminal(45, "lstm-0", "gru-0", f"--runs-dir={runs}").splitlines()
-    assert lines[0].split() == ["run", "cell", "best", "val", "bpc", "final", "val", "bpc"]
+    lines = on_terminal(62, "lstm-0", "gru-0", f"--runs-dir={runs}").splitlines()
+    assert re.split(" {2,}", lines[0].rstrip()) == [
+        "run",
+        "final val bpc",
+        "best val bpc",
+        "test bpc",
+        "minutes",
+        "cell",
+    ]
+    assert "cell" not in on_terminal(55, "lstm-0", "gru-0", f"--runs-dir={runs}").splitlines()[0]
+
+
+def test_the_training_figures_are_the_results_of_runs_without_a_validation_part(
+    runs: Path, on_terminal: Callable[..., str], records: Callable[..., dict[str, Any]], charlm_command: Charlm
+) -> None:
+    names = ("whole-rnn", "whole-gru", f"--runs-dir={runs}")
+    ends = [lines_of(runs / name)[-1] for name in names[:2]]
+    found = records(*names[:2])
+    assert found["warnings"] == []
+    keys = [f"train_{key}" for key in ("nats_per_char", "bpc", "perplexity")]
+    for row, end in zip(found["rows"], ends, strict=True):
+        assert [row[key]["mean"] for key in keys] == [pytest.approx(end[key], rel=1e-12) for key in keys]
+        assert (row["train_chars"], row["val_bpc"], row["best_val_bpc"]) == (end["train_chars"], None, None)
+        assert row["train_sha256"] == row["corpus_sha256"]
+    rows = list(csv.DictReader(io.StringIO(charlm_command("compare", *names, "--csv").stdout)))
+    for row, record in zip(rows, found["rows"], strict=True):
+        assert [row[key] for key in keys] == [repr(record[key]["mean"]) for key in keys]
+    header, *lines = (line.rstrip() for line in on_terminal(60, *names).splitlines()[:3])
+    titles = re.split(" {2,}", header)
+    assert titles == ["run", "train ppl", "train bpc", "train nats", "minutes", "cell"]
+    for line, end in zip(lines, ends, strict=True):
+        shown = dict(zip(titles, line.split(), strict=True))
+        assert (shown["train ppl"], shown["train bpc"]) == (f"{end['train_perplexity']:.2f}", f"{end['train_bpc']:.3f}")
+        assert shown["train nats"] == f"{end['train_nats_per_char']:.4f}"
+    head, _, first, _ = charlm_command("compare", *names, "--markdown").stdout.splitlines()
+    assert "| training nats | bits per character | perplexity |" in head
+    assert f"| {ends[0]['train_nats_per_char']:.4f} | {ends[0]['train_bpc']:.3f} |" in first
+    # Beside runs that have a validation part they are marked as what they are.
+    mixed = charlm_command("compare", "lstm-0", *names[1:], "--markdown").stdout.splitlines()
+    assert "| validation nats |" in mixed[0]
+    assert f"| {ends[1]['train_nats_per_char']:.4f} (training) |" in mixed[3]
+
+
+def test_a_run_that_goes_on_has_the_training_figure_of_its_last_whole_epoch(tmp_path: Path, runs: Path) -> None:
+    copied = shutil.copytree(runs / "whole-rnn", tmp_path / "copied")
+    *lines, end = lines_of(copied)
+    (copied / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    comparison = compare(copied)
+    figure = comparison.rows[0].nats("train")
+    assert figure
+    assert figure.mean == end["train_nats_per_char"] == lines[-1]["epoch_nats_per_char"]
+    assert comparison.warnings == (
+        "copied has not finished (unfinished, step 90): its training figure is of its last whole epoch so far",
+    )
+
+
+def test_no_text_is_a_formula_in_csv_and_every_number_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    odd = result("@sum", corpus__path="=HYPERLINK(1)", model__dropout=-1.2345678901234568e-05)
+    other = result("x", corpus__path='a, "b"', model__dropout=0.1, sample__prefixes=["+x" * 50, "y"])
+    print_csv(compare_results([replace(odd, corpus_sha256="d" * 64), other]))
+    first, second = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (first["name"], first["corpus.path"]) == ("'@sum", "'=HYPERLINK(1)")
+    assert (first["model.dropout"], second["model.dropout"]) == ("-1.2345678901234568e-05", "0.1")
+    assert second["corpus.path"] == 'a, "b"'
+    long = compare_results([result("a", model__cell="+x" * 50), result("b", model__cell="two\nlines")])
+    print_csv(long)
+    cells = [row["model.cell"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))]
+    assert cells == ["'" + "+x" * 50, "two\\nlines"]
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        *(("=HYPERLINK(1)", "'=HYPERLINK(1)"), ("+cmd", "'+cmd"), ("-x", "'-x"), ("@sum", "'@sum"), ("\tx", "'\tx")),
+        *(("\r=1", "'\r=1"), ("\n=1", "'\n=1"), ("＝1", "'＝1"), ("-", "'-"), ("-1-1", "'-1-1"), ("-nan", "'-nan")),
+        *(("-1.5", "-1.5"), ("+2e-3", "+2e-3"), (-1.5, -1.5), (3, 3), (None, None), ("", ""), ("a=b", "a=b")),
+        *(("x, y", "x, y"), ('say "x"', 'say "x"'), (" =1", " =1")),
+    ],
+)
+def test_a_cell_is_a_text_or_a_number_and_never_a_formula(value: JsonValue, cell: JsonValue) -> None:
+    assert csv_cell(value) == cell
 
 
 def test_a_terminal_of_a_few_columns_loses_nothing_of_a_name(runs: Path, on_terminal: Callable[..., str]) -> None:
@@ -801,8 +916,6 @@ def test_a_setting_whose_last_word_others_have_is_called_by_its_whole_key(
     ("seeds", "shown"), [((0,), "0"), ((0, 1), "0, 1"), ((1, 2, 3), "1 to 3"), ((0, 1, 5), "0, 1, 5")]
 )
 def test_seeds_in_a_row_are_a_range(seeds: tuple[int, ...], shown: str) -> None:
-    from charlm.console.compared_runs import print_markdown
-
     comparison = compare_results([result(f"x-{seed}", seed) for seed in reversed(seeds)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.stdout", output := io.StringIO())

@@ -289,9 +289,9 @@ def test_a_run_without_a_validation_part_shows_its_training_dashed_and_says_so(r
     curves = curves_of(compare("all", runs_dir=runs))
     (curve,) = curves.curves
     assert [point.bits.mean for point in curve.points] == [each["train_bpc"] for each in evaluations(runs / "all")]
-    assert (curve.label, curve.is_training, curves.caveats) == ("all (training)", True, ())
+    assert (curve.label, curve.is_training, curves.caveats) == ("all (recent training)", True, ())
     figure = shown(curves)
-    assert [panel.get_ylabel() for panel in figure.axes] == ["training bits per character", "", ""]
+    assert [panel.get_ylabel() for panel in figure.axes] == ["recent training bits per character", "", ""]
     assert [line.get_linestyle() for panel in figure.axes for line in panel.get_lines()] == ["--"] * 3
 
 
@@ -333,7 +333,7 @@ def test_figures_of_different_texts_are_never_in_one_picture_without_a_warning(
     outcome, svg = plot("gru", "split", "--by=step")
     figure = shown(curves_of(compare("gru", "split", runs_dir=runs)))
     warnings = [line.removeprefix("charlm: ") for line in outcome.stderr.splitlines()[:-1]]
-    assert sum("are of different texts and do not compare" in warning for warning in warnings) == 2
+    assert sum("are of different texts and do not compare" in warning for warning in warnings) == 3
     for warning in warnings:
         assert f"Warning: {warning}." in below(figure)
     assert "are of different texts and do not compare" in svg

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charlm.runs.history import read_history
 from charlm.runs.json_records import (
     MAX_NUMBER,
     Amount,
@@ -29,7 +30,7 @@ from charlm.runs.json_records import (
     json_line,
     to_json,
 )
-from charlm.runs.records import BothWays, EvaluationLine, Rates, Standing, Summary, read_history
+from charlm.runs.records import BothWays, EvaluationLine, Rates, Standing, Summary
 from charlm.training import events, reports
 
 NUMBERS = st.floats(-1e9, 1e9) | st.sampled_from([math.inf, -math.inf, 0.0])

@@ -36,6 +36,8 @@ EVALUATION = EvaluationLine(
     learning_rate=0.1,
     gradient_norm=0.1,
     epoch_seconds=None,
+    last_epoch=None,
+    recent=None,
     train=None,
     val=None,
     **CLOCK,

@@ -311,6 +311,17 @@ def test_the_training_perplexity_is_that_of_the_last_whole_epochs_own_batches(fi
     assert (record["epochs"], record["steps"], record["chars_seen"]) == (2, 100, 100 * 4 * 16)
 
 
+def test_an_evaluation_tells_the_last_whole_epoch_as_the_closing_record_does(fit: Callable[..., Training]) -> None:
+    training = fit("train.max_steps=90", "train.eval_every=20")
+    *evaluations, end = training.run.metrics()
+    keys = ("nats_per_char", "bpc", "perplexity", "chars")
+    by_step = {each["step"]: [each[f"epoch_{key}"] for key in keys] for each in evaluations}
+    assert by_step[20] == by_step[40] == [None] * len(keys)
+    assert by_step[60] == by_step[80] != by_step[90]
+    assert by_step[90] == [end[f"train_{key}"] for key in keys]
+    assert end["train_bpc"] != evaluations[-1]["recent_bpc"]
+
+
 def test_before_the_first_whole_epoch_it_is_that_of_all_batches_so_far(fit: Callable[..., Training]) -> None:
     training = fit("train.max_steps=5")
     assert training.end.record["train_perplexity"] == pytest.approx(math.exp(sum(training.losses) / (5 * 64)))
@@ -322,16 +333,19 @@ def test_an_evaluation_tells_the_steps_since_the_one_before(fit: Callable[..., T
     evaluations = training.of(Evaluation)
     assert [evaluation.step for evaluation in evaluations] == [4, 8, 11]
     for first, last, evaluation in zip((0, 4, 8), (4, 8, 11), evaluations, strict=True):
-        assert evaluation.train.main.nats == pytest.approx(sum(training.losses[first:last]), rel=1e-12)
-        assert evaluation.train.main.num_predicted == (last - first) * 64
+        assert evaluation.recent.main.nats == pytest.approx(sum(training.losses[first:last]), rel=1e-12)
+        assert evaluation.recent.main.num_predicted == (last - first) * 64
         assert evaluation.chars_seen == last * 64
     for evaluation, record in zip(evaluations, training.run.metrics(), strict=False):
         assert (record["kind"], record["step"], record["epoch"]) == ("evaluation", evaluation.step, 1)
         assert (record["chars_seen"], record["train_chars"]) == (
             evaluation.chars_seen,
-            evaluation.train.main.num_predicted,
+            evaluation.recent.main.num_predicted,
         )
-        assert record["train_bpc"] == evaluation.train.main.bits_per_char
+        assert record["recent_bpc"] == evaluation.recent.main.bits_per_char
+        # Its former name, which it shared with the last epoch's figure.
+        assert evaluation.train is evaluation.recent
+        assert all(record[f"train_{key}"] == record[f"recent_{key}"] for key in ("nats_per_char", "bpc", "chars"))
         assert evaluation.val is not None
         assert record["val_perplexity"] == evaluation.val.main.perplexity
 
