@@ -56,7 +56,8 @@ def describe_corpus(
     from dataclasses import asdict
 
     from charlm.console.corpora import show_statistics
-    from charlm.text.files import hash_files, read_files
+    from charlm.text.decoding import Decoding, read_files
+    from charlm.text.files import hash_files
     from charlm.text.known import KNOWN_CORPORA, standard_split
     from charlm.text.statistics import describe_text
 
@@ -65,7 +66,7 @@ def describe_corpus(
     chosen = encoding or (known.encoding if known else "utf-8")
     split = standard_split(target)
     sha256, _ = hash_files([path])
-    statistics = describe_text(read_files([path], chosen))
+    statistics = describe_text(read_files([path], Decoding(chosen)))
     if as_json:
         facts = {
             "path": str(path),

@@ -28,11 +28,13 @@ DEFAULT_CORPUS = "stories"
 
 
 class Clean(Section):
-    """How a text is cleaned; `letters` alone may be written `clean: letters`, nothing at all `clean: none`."""
+    """How a text is cleaned; `letters` alone may be written `clean: letters`, all kept as it is `clean: none`."""
 
     model_config = also({"enum": ["letters", "none"]})
 
-    newline: Literal["keep", "lf"] = Field(default="keep", description="lf turns CRLF and CR into LF")
+    newline: Literal["keep", "lf"] = Field(
+        default="lf", description="lf reads CRLF and CR line ends as LF, keep leaves them as they are"
+    )
     unicode: Literal["none", "nfc"] = Field(default="none", description="Unicode normalisation")
     lowercase: bool = Field(default=False, description="lower-case every character")
     letters: bool = Field(
@@ -45,7 +47,7 @@ class Clean(Section):
         if value == "letters":
             return {"letters": True}
         if value == "none":
-            return {}
+            return {"newline": "keep"}
         if isinstance(value, Clean | dict):
             return value
         raise PydanticCustomError("clean", "must be letters, none, or keys out of newline, unicode, lowercase, letters")
@@ -61,6 +63,10 @@ class CorpusSettings(Section):
     path: TextList | None = Field(
         default=None,
         description="text files in this order; a folder means its .txt files, sorted; - is standard input",
+    )
+    between_files: Literal["newline", "nothing"] = Field(
+        default="newline",
+        description="newline ends the last line of a file that lacks its line end before the next file begins",
     )
     encoding: str = Field(default="utf-8", description="strict; a byte order mark is removed")
     clean: Clean = Field(
@@ -80,6 +86,8 @@ class CorpusSettings(Section):
     @model_validator(mode="wrap")
     @classmethod
     def _default_corpus(cls, value: JsonValue, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(value, dict) and is_older(value):
+            value = {"between_files": "nothing", **value}
         return with_sole_default(value, handler, "name", ("path",))
 
 
@@ -103,6 +111,15 @@ class SamplingSettings(Section):
     seq_len: Annotated[int, Field(ge=1, le=MAX_WINDOW)] = Field(
         default=64, description="characters in a window, the length of truncated BPTT"
     )
+
+
+def is_older(corpus: dict[str, JsonValue]) -> bool:
+    """Say whether a section stands as an older charlm wrote it into a run: all of cleaning, nothing of `between_files`.
+
+    Such a run joined its files with nothing between them, and goes on so.
+    """
+    clean = corpus.get("clean")
+    return isinstance(clean, dict) and clean.keys() >= Clean.model_fields.keys() and "between_files" not in corpus
 
 
 def corpus_conflicts(corpus: CorpusSettings) -> Iterator[Conflict]:

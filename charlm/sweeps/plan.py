@@ -155,9 +155,22 @@ def trial_name(point: Point, seed: int | None, settings: Settings) -> str:
     """Return the name of a trial's run: its values, its seed if there are several, a hash of its settings."""
     words = [_word(setting.value) for setting in point] + ([] if seed is None else [f"seed{seed}"])
     label = "-".join(word for word in words if word)[:MAX_LABEL].strip("-.")
-    told = {key: value for key, value in dotted_values(settings).items() if key not in WHERE}
+    told = {key: value for key, value in _as_older_sweeps_told(settings).items() if key not in WHERE}
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode("utf-8")).hexdigest()[:HASH_DIGITS]
     return f"{label}-{digest}" if label else digest
+
+
+def _as_older_sweeps_told(settings: Settings) -> dict[str, JsonValue]:
+    """Return the settings by their keys; where nobody typed them, those with a new default have their old one.
+
+    A trial's name is made of them, and the trials of a sweep begun before must be found again.
+    """
+    values, corpus = dotted_values(settings), settings.corpus
+    if "newline" not in corpus.clean.model_fields_set:
+        values["corpus.clean.newline"] = "keep"
+    if "between_files" not in corpus.model_fields_set or corpus.between_files == "nothing":
+        del values["corpus.between_files"]
+    return values
 
 
 def _word(value: JsonValue) -> str:

@@ -105,6 +105,7 @@ def plan_seeds(settings: Settings, num_seeds: int, *, name: str | None = None) -
         minutes=None,
         rungs=(),
         keep=1.0,
+        # What nobody typed stays so: the trials' names depend on it.
         base=SettingsLayer(settings.model_dump(mode="json", exclude_unset=True), {}),
         folder=Path(),
     )

@@ -15,9 +15,18 @@ import numpy as np
 from charlm.errors import StorageError, TextError
 from charlm.settings.corpus import CorpusSettings, VocabularySettings
 from charlm.text.cleaning import clean_text
+from charlm.text.decoding import Decoding, Joints, decode_blocks, read_files
 from charlm.text.encoding import count_characters, encoded_chunks
-from charlm.text.files import decode_blocks, file_blocks, hash_files, locate_corpus, read_files, shown_path
-from charlm.text.known import data_folder
+from charlm.text.files import file_blocks, file_size, find_corpus, hash_files, shown_path
+from charlm.text.known import KNOWN_CORPORA, data_folder
+from charlm.text.notices import (
+    LineEnds,
+    Notice,
+    character_notices,
+    joint_notices,
+    line_end_notices,
+    name_few,
+)
 from charlm.text.vocabulary import (
     Ids,
     Vocabulary,
@@ -26,7 +35,7 @@ from charlm.text.vocabulary import (
 
 # Below this size encoding anew is quicker than a look into the cache, above it ids stay on disk and are mapped.
 CACHED_BYTES = 8 << 20
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 DIGEST_BYTES = 32
 # The first and the last; they stand for no character, and no UTF-8 can write them.
 SURROGATES = ("\ud800", "\udfff")
@@ -41,12 +50,14 @@ class Corpus:
         vocabulary: the symbols.
         files: where the text lies.
         sha256: of the files' bytes.
+        notices: what a person should know of how it was read, and of what it has.
     """
 
     ids: Ids
     vocabulary: Vocabulary
     files: tuple[Path, ...]
     sha256: str
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,12 +71,31 @@ class _Source:
 
     @property
     def name(self) -> str:
-        return self.settings.name or ", ".join(map(shown_path, self.files))
+        return self.settings.name or name_few([shown_path(file) for file in self.files])
 
     @property
     def cache_key(self) -> list[object]:
         settings = self.settings
-        return [CACHE_VERSION, self.sha256, settings.encoding, settings.clean.model_dump(), settings.max_chars]
+        key: list[object] = [
+            CACHE_VERSION,
+            self.sha256,
+            settings.encoding,
+            settings.clean.model_dump(),
+            settings.max_chars,
+        ]
+        if len(self.files) == 1:
+            return key
+        # Between files a line end may stand, and at each one's start a byte order mark: it matters where they end.
+        return [*key, settings.between_files, [file_size(file) for file in self.files]]
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What a first reading counts: each character that is left, and what was done to line ends."""
+
+    counts: dict[str, int]
+    line_ends: LineEnds
+    num_joints: int
 
 
 def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings) -> Corpus:
@@ -74,10 +104,12 @@ def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings) -> Corpu
     Raises:
         TextError: for a corpus that is missing, not decodable, empty, of one symbol only, or changing.
     """
-    files = locate_corpus(corpus)
+    found = find_corpus(corpus)
+    files = found.files
     source = _Source(corpus, files, *hash_files(files))
     is_large = source.num_bytes >= CACHED_BYTES
-    counts = _cached_counts(source) if is_large else count_characters(_read_unchanged(source))
+    counted = _cached_counts(source) if is_large else _count(source)
+    counts = counted.counts
     if not counts:
         raise TextError(f"the corpus {source.name} is empty" + (" after cleaning" if source.num_bytes else ""))
     if any(SURROGATES[0] <= character <= SURROGATES[1] for character in counts):
@@ -88,12 +120,28 @@ def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings) -> Corpu
     ids = _cached_ids(source, symbols) if is_large else np.concatenate(list(_encode_source(source, symbols)))
     ids.setflags(write=False)
     assert len(ids) == sum(counts.values())
-    return Corpus(ids, symbols, files, source.sha256)
+    return Corpus(ids, symbols, files, source.sha256, (*found.notices, *_notices(source, counted)))
+
+
+def _notices(source: _Source, counted: _Counted) -> Iterator[Notice]:
+    settings, num_chars = source.settings, sum(counted.counts.values())
+    if settings.clean.newline == "lf" and not settings.clean.letters:
+        yield from line_end_notices(counted.line_ends, is_cut=num_chars == settings.max_chars)
+    if not settings.clean.letters:
+        yield from joint_notices(counted.num_joints, len(source.files))
+    # What the public corpora have is known, and part of what their results mean.
+    if settings.name not in KNOWN_CORPORA:
+        yield from character_notices(counted.counts, settings.encoding)
 
 
 def read_cleaned(files: Iterable[Path], corpus: CorpusSettings) -> Iterator[str]:
-    """Stream the cleaned characters of some files, max_chars of them at most."""
-    return _cleaned(read_files(files, corpus.encoding), corpus)
+    """Stream the cleaned characters of some files that a model is given, max_chars of them at most."""
+    return _cleaned(read_files(files, _decoding(corpus, Joints(), is_chosen=False)), corpus)
+
+
+def _decoding(corpus: CorpusSettings, joints: Joints, *, is_chosen: bool) -> Decoding:
+    is_joined = corpus.between_files == "newline"
+    return Decoding(corpus.encoding, is_chosen=is_chosen, joints=joints if is_joined else None)
 
 
 def _cleaned(chunks: Iterator[str], corpus: CorpusSettings) -> Iterator[str]:
@@ -101,12 +149,19 @@ def _cleaned(chunks: Iterator[str], corpus: CorpusSettings) -> Iterator[str]:
     return chunks if corpus.max_chars is None else _first(chunks, corpus.max_chars)
 
 
-def _read_unchanged(source: _Source) -> Iterator[str]:
-    """Stream the cleaned characters of a corpus, and see at their end that its bytes are those that were hashed."""
+def _read_unchanged(source: _Source, line_ends: LineEnds, joints: Joints) -> Iterator[str]:
+    """Stream the cleaned characters of a corpus, and see at their end that its bytes are those that were hashed.
+
+    Args:
+        source: the corpus.
+        line_ends: counts them, as they are read.
+        joints: counts them too.
+    """
     digest, problem = hashlib.sha256(), None
     blocks = _seen_by(digest.update, source)
     try:
-        yield from _cleaned(decode_blocks(blocks, source.settings.encoding), source.settings)
+        chunks = decode_blocks(blocks, _decoding(source.settings, joints, is_chosen=True))
+        yield from _cleaned(line_ends.counted(chunks), source.settings)
     except TextError as error:
         problem = error
     # What max_chars or a bad byte left out was hashed too.
@@ -141,15 +196,24 @@ def _first(chunks: Iterator[str], num_chars: int) -> Iterator[str]:
 def _encode_source(source: _Source, vocabulary: Vocabulary) -> Iterator[Ids]:
     # A character that was not counted can only be of a changed text: the reading says so at its end.
     unknown = "replace" if vocabulary.has_unknown else "skip"
-    return encoded_chunks(_read_unchanged(source), vocabulary, unknown=unknown, what="the corpus")
+    chunks = _read_unchanged(source, LineEnds(), Joints())
+    return encoded_chunks(chunks, vocabulary, unknown=unknown, what="the corpus")
 
 
-def _cached_counts(source: _Source) -> dict[str, int]:
+def _count(source: _Source) -> _Counted:
+    line_ends, joints = LineEnds(), Joints()
+    counts = count_characters(_read_unchanged(source, line_ends, joints))
+    return _Counted(counts, line_ends, joints.number)
+
+
+def _cached_counts(source: _Source) -> _Counted:
     path = _cache_path(source.cache_key, ".counts")
     if not _is_intact(path):
-        counts = count_characters(_read_unchanged(source))
-        _write(path, [json.dumps(counts).encode("ascii")])
-    return json.loads(path.read_bytes()[:-DIGEST_BYTES])
+        counted = _count(source)
+        ends = [counted.line_ends.crlf, counted.line_ends.cr, counted.num_joints]
+        _write(path, [json.dumps([counted.counts, *ends]).encode("ascii")])
+    counts, crlf, cr, num_joints = json.loads(path.read_bytes()[:-DIGEST_BYTES])
+    return _Counted(counts, LineEnds(crlf, cr), num_joints)
 
 
 def _cached_ids(source: _Source, vocabulary: Vocabulary) -> Ids:

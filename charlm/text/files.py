@@ -1,51 +1,56 @@
-"""Where a corpus lies, and its characters as a stream."""
+"""Where a corpus lies, and its bytes as a stream."""
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import os
+import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from charlm.errors import StorageError, TextError, printable
 from charlm.settings.corpus import CorpusSettings
 from charlm.settings.nearest import did_you_mean
 from charlm.text.known import corpus_file, data_folder, nearest_text
+from charlm.text.notices import Notice, times
 
 CHUNK_BYTES = 1 << 20
 MAX_NAME = 1_000
-# Tried in this order for a suggestion; latin-1 decodes anything and so comes last.
-LIKELY_ENCODINGS = ("utf-8", "utf-16", "gb18030", "shift_jis", "cp1252", "latin-1")
+# What is counted with an s, unlike endings.
+NOUNS = ("folder", "broken link", "hidden file", "pipe", "file without ending")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The files of a corpus in their order, and what was left out on the way to them."""
+
+    files: tuple[Path, ...]
+    notices: tuple[Notice, ...] = ()
 
 
 def locate_corpus(corpus: CorpusSettings) -> tuple[Path, ...]:
-    """Return the files of a corpus in their order; standard input is first kept in the cache.
+    """Return the files of a corpus in their order; see `find_corpus`."""
+    return find_corpus(corpus).files
+
+
+def find_corpus(corpus: CorpusSettings) -> Found:
+    """Find the files of a corpus, and say what of its folders is left out; standard input is first kept in the cache.
 
     Raises:
-        TextError: for a missing file, a folder without .txt files, a name that is not UTF-8, an unknown or absent
-            named corpus.
+        TextError: for a missing file, a folder without .txt files, a name that is empty or not UTF-8, an unknown or
+            absent named corpus.
     """
     if corpus.name is not None:
-        return (corpus_file(corpus.name),)
-    files = tuple(file for entry in corpus.path or () for file in _files_of(entry))
+        return Found((corpus_file(corpus.name),))
+    found = [_find(entry) for entry in corpus.path or ()]
+    files = tuple(file for each in found for file in each.files)
     for file in files:
         if not _is_utf8(str(file)):
             raise TextError(f"the name of {shown_path(file)} is not UTF-8 and cannot be recorded: rename it")
-    return files
-
-
-def read_files(files: Iterable[Path], encoding: str = "utf-8") -> Iterator[str]:
-    """Stream the characters of some files, newlines as they are, nothing between the files.
-
-    Args:
-        files: the files, in order.
-        encoding: decoded strictly; a byte order mark at a file's start is removed.
-    Raises:
-        TextError: for an unreadable file, and for a byte that does not decode, with file, offset and line.
-    """
-    return decode_blocks(file_blocks(files), encoding)
+    return Found(files, tuple(notice for each in found for notice in each.notices))
 
 
 def file_blocks(files: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
@@ -55,36 +60,27 @@ def file_blocks(files: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
         TextError: for an unreadable file.
     """
     for file in files:
-        yield from ((file, block) for block in _blocks(file))
+        yield from ((file, block) for block in blocks_of(file))
         yield file, b""
 
 
-def decode_blocks(blocks: Iterable[tuple[Path, bytes]], encoding: str) -> Iterator[str]:
-    """Stream the characters of blocks such as those of `file_blocks`; see `read_files`."""
+def file_size(file: Path) -> int:
+    """Return a file's size in bytes.
+
+    Raises:
+        TextError: for an unreadable file.
+    """
     try:
-        # Unlike codecs.lookup this refuses codecs that do not decode bytes to text, such as base64.
-        "".encode(encoding)
-    except (LookupError, ValueError) as error:
-        raise TextError(f"corpus.encoding {encoding!r} is not a text encoding Python knows") from error
-    decoder = codecs.getincrementaldecoder(encoding)()
-    offset, is_start = 0, True
-    for file, block in blocks:
-        held = len(decoder.getstate()[0])
-        text = _decode(decoder, block, file=file, encoding=encoding, offset=offset - held)
-        if text and is_start:
-            text, is_start = text.removeprefix("\N{BYTE ORDER MARK}"), False
-        yield text
-        offset += len(block)
-        if not block:
-            decoder.reset()
-            offset, is_start = 0, True
+        return file.stat().st_size
+    except OSError as error:
+        raise TextError(f"cannot read {shown_path(file)}: {(error.strerror or str(error)).lower()}") from error
 
 
 def hash_files(files: Sequence[Path]) -> tuple[str, int]:
     """Return the SHA-256 of the files' bytes, one after the other, and their number."""
     digest, size = hashlib.sha256(), 0
     for file in files:
-        for block in _blocks(file):
+        for block in blocks_of(file):
             digest.update(block)
             size += len(block)
     return digest.hexdigest(), size
@@ -95,14 +91,20 @@ def shown_path(path: Path | str) -> str:
     return printable(str(path), MAX_NAME)
 
 
-def _files_of(entry: str) -> list[Path]:
+def _find(entry: str) -> Found:
+    if not entry:
+        raise TextError("the name of a text is empty: is a shell variable unset?")
     if entry == "-":
-        return [keep_standard_input()]
+        return Found((keep_standard_input(),))
     path = Path(entry)
     try:
         if path.is_dir():
-            return _text_files(path)
+            return _search(path)
         if not path.exists():
+            if path.is_symlink():
+                raise TextError(
+                    f"{shown_path(entry)} is a link that leads to no file; its target is {shown_path(path.readlink())}"
+                )
             near = nearest_text(path)
             remedy = did_you_mean(near and shown_path(near)) or "; `charlm corpus list` shows corpora known by name"
             raise TextError(f"there is no corpus file {shown_path(entry)}{remedy}")
@@ -110,7 +112,7 @@ def _files_of(entry: str) -> list[Path]:
             raise TextError(f"{shown_path(entry)} is a pipe or a device: give a file, or - to read standard input")
     except OSError as error:
         raise TextError(f"cannot read {shown_path(entry)}: {(error.strerror or str(error)).lower()}") from error
-    return [path]
+    return Found((path,))
 
 
 def _is_utf8(name: str) -> bool:
@@ -122,11 +124,49 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _text_files(folder: Path) -> list[Path]:
-    files = sorted(file for file in folder.iterdir() if file.suffix == ".txt" and file.is_file())
+def _search(folder: Path) -> Found:
+    """Find the .txt files of a folder, and count what else is in it."""
+    entries = sorted(folder.iterdir())
+    files = tuple(entry for entry in entries if entry.suffix == ".txt" and entry.is_file())
+    others = Counter(_kind(entry) for entry in entries if entry not in set(files))
+    # The most frequent first, folders last.
+    kinds = sorted(others, key=lambda kind: (kind == "folder", -others[kind], kind))
+    left = ", ".join(times(others[kind], kind) if kind in NOUNS else f"{others[kind]:,} {kind}" for kind in kinds)
     if not files:
-        raise TextError(f"the folder {shown_path(folder)} has no .txt files (folders inside it are not searched)")
-    return files
+        raise TextError(f"the folder {shown_path(folder)} {_nothing_to_read(folder, kinds, left)}")
+    read = f"read {len(files):,} .txt {'file' if len(files) == 1 else 'files'} of {shown_path(folder)}/"
+    is_part = sum(number for kind, number in others.items() if kind.startswith(".")) > len(files)
+    return Found(files, (Notice(read + (f"; left out: {left}" if left else ""), is_warning=is_part),))
+
+
+def _kind(entry: Path) -> str:
+    """Return what an entry of a folder that is not read counts as: its ending, or a noun."""
+    if entry.is_dir():
+        return "folder"
+    if entry.is_symlink() and not entry.exists():
+        return "broken link"
+    if not entry.is_file():
+        return "pipe"
+    return (
+        "hidden file"
+        if entry.name.startswith(".")
+        else printable(entry.suffix)
+        if entry.suffix
+        else "file without ending"
+    )
+
+
+def _nothing_to_read(folder: Path, kinds: list[str], left: str) -> str:
+    """Say what a folder without .txt files has, and what to type."""
+    place = shlex.quote(shown_path(folder))
+    endings = [kind for kind in kinds if kind.startswith(".")]
+    if endings:
+        return (
+            f"has no .txt files, it has {left}: name the files themselves, such as charlm train {place}/*{endings[0]}"
+        )
+    if "folder" in kinds:
+        return f"has no .txt files, it has {left}, and folders inside it are not searched: name one of them"
+    return f"has no .txt files, it has {left}: name the files themselves" if left else "is empty: name a text file"
 
 
 def keep_standard_input() -> Path:
@@ -148,61 +188,15 @@ def keep_standard_input() -> Path:
         raise StorageError(f"cannot keep standard input in {folder}: {error.strerror}") from error
 
 
-def _blocks(file: Path) -> Iterator[bytes]:
+def blocks_of(file: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file, block by block.
+
+    Raises:
+        TextError: for an unreadable file.
+    """
     try:
         with file.open("rb") as stream:
             while block := stream.read(CHUNK_BYTES):
                 yield block
     except OSError as error:
         raise TextError(f"cannot read {shown_path(file)}: {(error.strerror or str(error)).lower()}") from error
-
-
-def _decode(decoder: codecs.IncrementalDecoder, block: bytes, *, file: Path, encoding: str, offset: int) -> str:
-    try:
-        text = decoder.decode(block, final=not block)
-    except UnicodeDecodeError as error:
-        raise TextError(_bad_byte(file, encoding, offset + error.start)) from error
-    except UnicodeError as error:
-        # Some codecs name no byte: UTF-16 without a byte order mark, for one.
-        raise TextError(f"{shown_path(file)} is not {encoding}: {error}{_suggestion(file, encoding)}") from error
-    if "\0" in text:
-        hint = _suggestion(file, encoding)
-        raise TextError(
-            f"{shown_path(file)} holds zero bytes: it is a binary file or another encoding than {encoding}{hint}"
-        )
-    return text
-
-
-def _bad_byte(file: Path, encoding: str, position: int) -> str:
-    line, seen, value = 1, 0, b""
-    for block in _blocks(file):
-        if seen + len(block) > position:
-            line += block[: position - seen].count(b"\n")
-            value = block[position - seen : position - seen + 1]
-            break
-        line += block.count(b"\n")
-        seen += len(block)
-    return (
-        f"{shown_path(file)} is not {encoding}: byte 0x{value.hex()} at offset {position:,}, line {line:,}"
-        f"{_suggestion(file, encoding)}"
-    )
-
-
-def _suggestion(file: Path, encoding: str) -> str:
-    fitting = [candidate for candidate in LIKELY_ENCODINGS if candidate != encoding and _decodes(file, candidate)]
-    return f"; it decodes as {', '.join(fitting)} (--set corpus.encoding=...)" if fitting else ""
-
-
-def _decodes(file: Path, encoding: str) -> bool:
-    """Say whether a whole file decodes; UTF-16 without a mark decodes nearly anything and is not counted."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    try:
-        for number, block in enumerate(_blocks(file)):
-            if number == 0 and encoding == "utf-16" and block[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-                return False
-            if "\0" in decoder.decode(block):
-                return False
-        decoder.decode(b"", True)
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -42,6 +42,8 @@ SETTINGS = (
     *("model.implementation=reference", "train.threads=1", "train.device=cpu", "train.seed=0"),
     *("sampling.method=consecutive", "sampling.batch_size=3", "sampling.seq_len=8"),
     *(f"train.max_steps={LAST}", "train.eval_every=5", "sample.prefixes=['the ']", "sample.length=12"),
+    # The defaults of then.
+    *("corpus.clean=none", "corpus.between_files=nothing"),
 )
 GRU = ("model.cell=gru", "model.hidden_size=6", "model.num_layers=2", "model.dropout=0.25")
 AVERAGED_LSTM = ("model.cell=lstm", "model.hidden_size=4", "optimizer.average={method: ema, decay: 0.8}")

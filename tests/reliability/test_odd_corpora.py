@@ -37,7 +37,7 @@ TINY = (
     "eval.max_chars=200",
 )
 ONE_SYMBOL = "the corpus {file} has only one symbol: there is nothing to predict"
-ZERO_BYTES = "{file} holds zero bytes: it is a binary file or another encoding than utf-8"
+ZERO_BYTES = "{file} holds zero bytes: it is a binary file or of another encoding"
 MANY_SYMBOLS = "".join(chr(code) for code in range(0x20, 0x12000) if not 0xD800 <= code < 0xE000)
 
 
@@ -88,10 +88,11 @@ def put(path: Path, content: str | bytes) -> Path:
     ("content", "settings", "text"),
     [
         pytest.param(codecs.BOM_UTF8 + WORDS.encode(), [], WORDS, id="byte order mark and text"),
-        pytest.param(WORDS.replace("\n", "\r\n"), [], WORDS.replace("\n", "\r\n"), id="CRLF"),
-        pytest.param(WORDS.replace("\n", "\r"), [], WORDS.replace("\n", "\r"), id="lone CR"),
-        pytest.param("a\nb\r\nc\rd\n\r" * 60, [], "a\nb\r\nc\rd\n\r" * 60, id="mixed line ends"),
-        pytest.param("a\nb\r\nc\rd\n\r" * 60, ["corpus.clean.newline=lf"], "a\nb\nc\nd\n\n" * 60, id="line ends as LF"),
+        pytest.param(WORDS.replace("\n", "\r\n"), [], WORDS, id="CRLF"),
+        pytest.param(WORDS.replace("\n", "\r\n"), ["corpus.clean=none"], WORDS.replace("\n", "\r\n"), id="CRLF, kept"),
+        pytest.param(WORDS.replace("\n", "\r"), [], WORDS, id="lone CR"),
+        pytest.param("a\nb\r\nc\rd\n\r" * 60, [], "a\nb\nc\nd\n\n" * 60, id="mixed line ends"),
+        pytest.param("a\nb\r\nc\rd\n\r" * 60, ["corpus.clean.newline=keep"], "a\nb\r\nc\rd\n\r" * 60, id="mixed, kept"),
         pytest.param(WORDS.encode("utf-16"), ["corpus.encoding=utf-16"], WORDS, id="UTF-16 with its mark"),
         pytest.param(WORDS.encode("utf-16-be"), ["corpus.encoding=utf-16-be"], WORDS, id="UTF-16 of a known order"),
         pytest.param(
@@ -99,7 +100,7 @@ def put(path: Path, content: str | bytes) -> Path:
         ),
         pytest.param("e\u0301e\n" * 400, [], "e\u0301e\n" * 400, id="combining characters as they are"),
         pytest.param("\u0301\u0302" * 400, ["corpus.clean.unicode=nfc"], "\u0301\u0302" * 400, id="only accents"),
-        pytest.param("\r\n" * 400, [], "\r\n" * 400, id="only line ends"),
+        pytest.param("\r\n" * 400, ["corpus.clean=none"], "\r\n" * 400, id="only line ends"),
         pytest.param("a\u200bb\u200d\u2060\ufeff" * 200, [], "a\u200bb\u200d\u2060\ufeff" * 200, id="zero width"),
         pytest.param("\u200b\u200d" * 400, [], "\u200b\u200d" * 400, id="only zero width"),
         pytest.param("\u202eשלום \u0645\u0631\n" * 100, [], "\u202eשלום \u0645\u0631\n" * 100, id="right to left"),
@@ -142,7 +143,7 @@ def test_an_odd_text_trains_character_for_character(
         pytest.param(
             b"text\n\xff" * 99,
             [],
-            "{file} is not utf-8: byte 0xff at offset 5, line 2; it decodes as",
+            "{file} is not utf-8: byte 0xff at offset 5, line 2; it is likely cp1252, which reads as",
             id="invalid UTF-8",
         ),
         pytest.param(
@@ -157,10 +158,15 @@ def test_an_odd_text_trains_character_for_character(
         pytest.param(
             WORDS.encode("utf-16"),
             [],
-            "{file} is not utf-8: byte 0xff at offset 0, line 1; it decodes as utf-16 ",
+            "{file} is not utf-8: byte 0xff at offset 0, line 1; it is likely utf-16, ",
             id="UTF-16 as UTF-8",
         ),
-        pytest.param(WORDS.encode("utf-16-le"), [], ZERO_BYTES, id="UTF-16 without mark as UTF-8"),
+        pytest.param(
+            WORDS.encode("utf-16-le"),
+            [],
+            ZERO_BYTES + "; it is likely utf-16-le, which reads as 「one two",
+            id="UTF-16 without mark as UTF-8",
+        ),
         pytest.param(
             WORDS.encode("utf-16-le"),
             ["corpus.encoding=utf-16"],
@@ -222,14 +228,14 @@ def places(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("place", "sentence"),
     [
-        ("empty", "the folder {} has no .txt files (folders inside it are not searched)"),
-        ("pipes", "the folder {} has no .txt files (folders inside it are not searched)"),
+        ("empty", "the folder {} is empty: name a text file"),
+        ("pipes", "the folder {} has no .txt files, it has 1 pipe: name the files themselves"),
         ("pipe", "{} is a pipe or a device: give a file, or - to read standard input"),
         ("socket", "{} is a pipe or a device: give a file, or - to read standard input"),
         ("/dev/null", "{} is a pipe or a device: give a file, or - to read standard input"),
         ("/dev/zero", "{} is a pipe or a device: give a file, or - to read standard input"),
-        ("dangling.txt", "there is no corpus file {}; `charlm corpus list` shows corpora known by name"),
-        ("loop.txt", "there is no corpus file {}; `charlm corpus list` shows corpora known by name"),
+        ("dangling.txt", "{} is a link that leads to no file; its target is {folder}/nowhere"),
+        ("loop.txt", "{} is a link that leads to no file; its target is {folder}/loop.txt"),
         ("x" * 5000, "cannot read {}: file name too long"),
         ("x/" * 2500, "cannot read {}: file name too long"),
     ],
@@ -239,7 +245,10 @@ def test_a_place_that_holds_no_text_is_refused_in_one_sentence(
     attempt: Attempt, places: Path, place: str, sentence: str
 ) -> None:
     outcome = attempt(places / place)
-    assert (outcome.code, outcome.sentence) == (3, sentence.format(printable(str(places / place), 1_000)))
+    assert (outcome.code, outcome.sentence) == (
+        3,
+        sentence.format(printable(str(places / place), 1_000), folder=places),
+    )
 
 
 @pytest.mark.parametrize(
@@ -347,7 +356,7 @@ def test_a_file_that_changes_while_it_is_read_never_trains_as_something_else(
     opening: int,
     moment: str,
 ) -> None:
-    file, openings, plain_blocks = put(tmp_path / "odd.txt", TEXT), 0, reading._blocks
+    file, openings, plain_blocks = put(tmp_path / "odd.txt", TEXT), 0, reading.blocks_of
 
     def changing_blocks(path: Path) -> Iterator[bytes]:
         nonlocal openings
@@ -361,7 +370,7 @@ def test_a_file_that_changes_while_it_is_read_never_trains_as_something_else(
             yield block
 
     with monkeypatch.context() as patch:
-        patch.setattr(reading, "_blocks", changing_blocks)
+        patch.setattr(reading, "blocks_of", changing_blocks)
         outcome = attempt(file, option)
     assert openings >= opening
     if outcome.code == 0:
@@ -389,7 +398,7 @@ def test_a_file_that_changes_while_it_is_read_never_trains_as_something_else(
 def test_a_file_that_grows_faster_than_it_is_read_is_left(
     attempt: Attempt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opening: int
 ) -> None:
-    file, openings, plain_blocks = put(tmp_path / "odd.txt", TEXT), 0, reading._blocks
+    file, openings, plain_blocks = put(tmp_path / "odd.txt", TEXT), 0, reading.blocks_of
 
     def growing_blocks(path: Path) -> Iterator[bytes]:
         nonlocal openings
@@ -400,7 +409,7 @@ def test_a_file_that_grows_faster_than_it_is_read_is_left(
                 append(TEXT)(file)
             yield block
 
-    monkeypatch.setattr(reading, "_blocks", growing_blocks)
+    monkeypatch.setattr(reading, "blocks_of", growing_blocks)
     outcome = attempt(file)
     assert outcome.sentence == f"the corpus {file} changed while it was read: start again when nothing writes to it"
 

@@ -180,13 +180,13 @@ def test_a_split_is_a_name_percentages_fractions_or_sizes(text: str, expected: A
     ("text", "expected"),
     [
         ("letters", {"letters": True}),
-        ("none", {}),
+        ("none", {"newline": "keep"}),
         ("{newline: lf, lowercase: true}", {"newline": "lf", "lowercase": True}),
     ],
 )
 def test_cleaning_has_short_names(text: str, expected: dict[str, Any]) -> None:
     clean = read(f"corpus: {{clean: {text}}}").corpus.clean
-    assert clean.model_dump() == {"newline": "keep", "unicode": "none", "lowercase": False, "letters": False} | expected
+    assert clean.model_dump() == {"newline": "lf", "unicode": "none", "lowercase": False, "letters": False} | expected
 
 
 def test_a_period_in_epochs_is_counted_in_steps() -> None:
@@ -208,3 +208,23 @@ def test_settings_need_no_torch() -> None:
     assert (finished.exit_code, finished.stderr) == (0, "")
     assert finished.stdout.startswith("corpus:\n")
     assert finished.stdout.endswith("quickstart: good\n")
+
+
+OLDER = "clean: {newline: keep, unicode: none, lowercase: false, letters: false}"
+
+
+@pytest.mark.parametrize(
+    ("text", "between", "newline"),
+    [
+        ("path: [a.txt, b.txt]", "newline", "lf"),
+        ("path: [a.txt, b.txt], clean: none", "newline", "keep"),
+        (f"path: [a.txt, b.txt], {OLDER}", "nothing", "keep"),
+        (f"path: [a.txt, b.txt], {OLDER.replace('keep', 'lf')}", "nothing", "lf"),
+        (f"path: [a.txt, b.txt], between_files: newline, {OLDER}", "newline", "keep"),
+    ],
+)
+def test_a_run_of_an_older_charlm_keeps_its_line_ends_and_its_files_joined(
+    text: str, between: str, newline: str
+) -> None:
+    corpus = read(f"corpus: {{{text}}}").corpus
+    assert (corpus.between_files, corpus.clean.newline) == (between, newline)

@@ -410,3 +410,19 @@ def test_the_shipped_comparison_of_cells_is_what_it_says():
     assert shapes == {(cell, layers) for cell in ("rnn", "gru", "lstm") for layers in (1, 2)}
     sizes = [sum(shape.numel() for shape in parameter_shapes(trial.settings.model, 62).values()) for trial in found]
     assert max(sizes) / min(sizes) < 1.01
+
+
+@pytest.mark.parametrize(
+    ("overrides", "names"),
+    [
+        ([], ["seed0-07bf80b6", "seed1-762bd159"]),
+        (["corpus.clean=none"], ["seed0-07bf80b6", "seed1-762bd159"]),
+        (["corpus.clean=letters"], ["seed0-521de209", "seed1-56409787"]),
+        (["corpus.clean.newline=lf"], ["seed0-0564e229", "seed1-84ff621b"]),
+        (["corpus.path=[/a/a.txt, /a/b.txt]"], ["seed0-943128e0", "seed1-50a2afaa"]),
+    ],
+)
+def test_trials_keep_the_names_that_they_had_before_defaults_changed(overrides: list[str], names: list[str]) -> None:
+    plan = plan_seeds(load_settings(overrides=overrides), 2)
+    assert [trial.name for trial in make_trials(plan, 0, ())] == names
+    assert plan.name == f"seeds-{names[0].removeprefix('seed0-')}"

@@ -67,8 +67,9 @@ def test_letters_equals_the_published_line_by_line_cleaning(text: str, places: l
 
 
 @given(text=TEXTS, places=PLACES)
-def test_nothing_is_changed_by_default(text: str, places: list[int]) -> None:
-    assert cleaned(cut(text, places), Clean()) == text
+def test_only_line_ends_are_changed_by_default_and_nothing_by_none(text: str, places: list[int]) -> None:
+    assert cleaned(cut(text, places), Clean()) == text.replace("\r\n", "\n").replace("\r", "\n")
+    assert cleaned(cut(text, places), Clean.model_validate("none")) == text
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,7 @@ def test_nothing_is_changed_by_default(text: str, places: list[int]) -> None:
         (Clean(newline="lf"), ["a\r", "", "\n"], "a\n"),
         (Clean(newline="lf"), ["a\r", "\r\n"], "a\n\n"),
         (Clean(newline="keep"), ["a\r", "\nb\r"], "a\r\nb\r"),
+        (Clean(), ["a\r", "\nb\rc"], "a\nb\nc"),
         (Clean(unicode="nfc"), ["cafe", "\u0301 e", "\u0301"], "café é"),
         (Clean(unicode="none"), ["cafe", "\u0301"], "cafe\u0301"),
         (Clean(lowercase=True), ["ΟΔΥΣΣΕΥ", "Σ ΣΑ", "Σ"], "οδυσσευς σας"),

@@ -20,7 +20,8 @@ from charlm.settings.corpus import CorpusSettings
 from charlm.settings.loading import load_run_settings
 from charlm.settings.schema import Settings
 from charlm.text import files
-from charlm.text.files import hash_files, keep_standard_input, locate_corpus, read_files
+from charlm.text.decoding import Decoding, read_files
+from charlm.text.files import hash_files, keep_standard_input, locate_corpus
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,12 @@ def located(*entries: str | Path) -> tuple[Path, ...]:
 
 def read(*files: Path, encoding: str = "utf-8") -> str:
     """Return the characters of some files."""
-    return "".join(read_files(files, encoding))
+    return "".join(read_files(files, Decoding(encoding)))
+
+
+def likely(encoding: str, line: str) -> str:
+    """Return what is said of a text in another encoding than that asked for."""
+    return f"it is likely {encoding}, which reads as 「{line}」 (--set corpus.encoding={encoding})"
 
 
 def problem(kind: type[CharlmError], call: Callable[[], object]) -> str:
@@ -83,7 +89,10 @@ def test_a_folder_without_text_files_says_so(tmp_path: Path) -> None:
     put(tmp_path / "deep" / "a.txt", "a")
     put(tmp_path / "a.md", "a")
     sentence = problem(TextError, lambda: located(tmp_path))
-    assert sentence == f"the folder {tmp_path} has no .txt files (folders inside it are not searched)"
+    assert sentence == (
+        f"the folder {tmp_path} has no .txt files, it has 1 .md, 1 folder: name the files themselves, such as "
+        f"charlm train {tmp_path}/*.md"
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,18 +174,18 @@ def test_where_blocks_are_cut_changes_nothing(text: str, block: int, tmp_path_fa
 @pytest.mark.parametrize(
     ("content", "encoding", "where"),
     [
-        (b"a\n\xe9b\n", "utf-8", "byte 0xe9 at offset 2, line 2; it decodes as gb18030, shift_jis, cp1252, latin-1"),
-        ("é\n字\n".encode() + b"x\xff", "utf-8", "byte 0xff at offset 8, line 3; it decodes as cp1252, latin-1"),
+        (b"a\n\xe9b\n", "utf-8", "byte 0xe9 at offset 2, line 2; " + likely("cp1252", "éb")),
+        ("é\n字\n".encode() + b"x\xff", "utf-8", "byte 0xff at offset 8, line 3"),
         (
             b"ab\n\n\xe5\xad",
             "utf-8",
-            "byte 0xe5 at offset 4, line 3; it decodes as gb18030, shift_jis, cp1252, latin-1",
+            "byte 0xe5 at offset 4, line 3; the file ends within a character: it was cut off",
         ),
-        ("aé".encode("utf-16"), "utf-8", "byte 0xff at offset 0, line 1; it decodes as utf-16"),
+        ("aé".encode("utf-16"), "utf-8", "byte 0xff at offset 0, line 1; " + likely("utf-16", "aé")),
         (
             b"\xc3\xa9",
             "ascii",
-            "byte 0xc3 at offset 0, line 1; it decodes as utf-8, gb18030, shift_jis, cp1252, latin-1",
+            "byte 0xc3 at offset 0, line 1; " + likely("utf-8", "é"),
         ),
     ],
 )
@@ -186,28 +195,33 @@ def test_a_bad_byte_is_named_with_offset_and_line_and_fitting_encodings(
     monkeypatch.setattr(files, "CHUNK_BYTES", block)
     file = put(tmp_path / "a.txt", content)
     sentence = problem(TextError, lambda: read(file, encoding=encoding))
-    assert sentence == f"{file} is not {encoding}: {where} (--set corpus.encoding=...)"
+    assert sentence == f"{file} is not {encoding}: {where}"
 
 
 def test_a_bad_byte_far_into_a_file_is_counted_from_its_start(tmp_path: Path) -> None:
     line = "αβγ line\n".encode()
     content = line * 200_000 + b"\x80" + line
     file = put(tmp_path / "long.txt", content)
-    assert f"byte 0x80 at offset {len(line) * 200_000:,}, line 200,001;" in problem(TextError, lambda: read(file))
+    assert (
+        f"byte 0x80 at offset {len(line) * 200_000:,}, line 200,001; the rest reads as utf-8: the file is damaged there"
+        in problem(TextError, lambda: read(file))
+    )
 
 
 def test_utf_16_without_its_mark_is_refused(tmp_path: Path) -> None:
     file = put(tmp_path / "a.txt", "hé")
     sentence = problem(TextError, lambda: read(file, encoding="utf-16"))
-    assert sentence.startswith(f"{file} is not utf-16: UTF-16 stream does not start with BOM; it decodes as utf-8, ")
+    assert sentence.startswith(
+        f"{file} is not utf-16: UTF-16 stream does not start with BOM; it is likely utf-8, which "
+    )
 
 
 @pytest.mark.parametrize("block", [1, 1 << 20])
 def test_a_binary_file_says_so(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "CHUNK_BYTES", block)
-    file = put(tmp_path / "a.bin", b"ELF\x01\x00\x02")
+    file = put(tmp_path / "a.bin", b"EXE\x01\x00\x02")
     assert problem(TextError, lambda: read(file)) == (
-        f"{file} holds zero bytes: it is a binary file or another encoding than utf-8"
+        f"{file} holds zero bytes: it is a binary file or of another encoding than utf-8"
     )
 
 

@@ -1,0 +1,207 @@
+"""From bytes to characters, by one rule for corpora, for texts that are scored, and for prefixes from a file or a pipe.
+
+Bytes are decoded strictly, a byte order mark at a file's start is removed, and what does not decode is named with
+file, byte and line. Line ends stay as they are: `charlm.text.cleaning` reads them as a model's settings say.
+"""
+
+from __future__ import annotations
+
+import codecs
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from charlm.errors import TextError
+from charlm.text.encodings import Finding, is_cut_utf8, is_damaged_utf8, likely_encodings, other_kind
+from charlm.text.files import blocks_of, file_blocks, shown_path
+
+MAX_PREFIX_BYTES = 10_000_000
+# So much of a file shows what it is, and so much of a line before its undecodable byte.
+START_BYTES, LINE_BYTES = 1 << 13, 1 << 12
+BYTE_ORDER_MARK = "\N{BYTE ORDER MARK}"
+
+
+@dataclass
+class Joints:
+    """Counts, while files are read, those that a line end was put after."""
+
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How bytes become characters.
+
+    Args:
+        encoding: decoded strictly.
+        is_chosen: whether the text is a corpus, whose encoding a setting chooses; that of other texts is the model's.
+        joints: given where the last line of a file that lacks its line end is ended before the next file begins.
+        reopen: what reads a file's bytes again, to say what is wrong with them.
+    """
+
+    encoding: str = "utf-8"
+    is_chosen: bool = True
+    joints: Joints | None = None
+    reopen: Callable[[Path], Iterator[bytes]] = lambda file: blocks_of(file)
+
+
+def read_files(files: Iterable[Path], decoding: Decoding = Decoding()) -> Iterator[str]:
+    """Stream the characters of some files, line ends as they are.
+
+    Args:
+        files: the files, in order.
+        decoding: how.
+    Raises:
+        TextError: for an unreadable file, for one that is no text, and for a byte that does not decode.
+    """
+    return decode_blocks(file_blocks(files), decoding)
+
+
+def decode_blocks(blocks: Iterable[tuple[Path, bytes]], decoding: Decoding) -> Iterator[str]:
+    """Stream the characters of blocks such as those of `file_blocks`; see `read_files`."""
+    decoder = _decoder(decoding.encoding)
+    offset, is_start, last = 0, True, ""
+    for file, block in blocks:
+        if offset == 0 and (kind := other_kind(block[:START_BYTES], str(file))):
+            raise TextError(f"{shown_path(file)} {kind}")
+        held = len(decoder.getstate()[0])
+        text = _decode(decoder, block, file=file, decoding=decoding, offset=offset - held)
+        if text and is_start:
+            text, is_start = text.removeprefix(BYTE_ORDER_MARK), False
+            if text and last and last not in "\n\r" and decoding.joints is not None:
+                text = "\n" + text
+                decoding.joints.number += 1
+        last = text[-1:] or last
+        yield text
+        offset += len(block)
+        if not block:
+            decoder.reset()
+            offset, is_start = 0, True
+
+
+def read_prefix(file: str, encoding: str = "utf-8") -> str:
+    """Return the text of a prefix file, without the one line end at its close that editors and `echo` put there.
+
+    Args:
+        file: its name, or - for standard input.
+        encoding: of the model's corpus.
+    Raises:
+        TextError: for a file that cannot be read or decoded, that is longer than MAX_PREFIX_BYTES, or without a name.
+    """
+    if not file:
+        raise TextError("the name of the prefix file is empty: is a shell variable unset?")
+    is_piped = file == "-"
+    name = Path("standard input") if is_piped else Path(file)
+    called = "standard input" if is_piped else f"the prefix file {shown_path(file)}"
+    try:
+        if is_piped:
+            content = sys.stdin.buffer.read(MAX_PREFIX_BYTES + 1)
+        else:
+            with name.open("rb") as stream:
+                content = stream.read(MAX_PREFIX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise TextError(f"cannot read {called}: {reason.lower()}") from error
+    if len(content) > MAX_PREFIX_BYTES:
+        raise TextError(f"{called} is longer than {MAX_PREFIX_BYTES:,} bytes")
+    decoding = Decoding(encoding, is_chosen=False, reopen=lambda _: iter([content]))
+    return without_last_line_end("".join(decode_blocks([(name, content), (name, b"")], decoding)))
+
+
+def without_last_line_end(text: str) -> str:
+    """Return a text without the one line end at its close, LF, CRLF or CR; nothing else is taken away."""
+    if text.endswith("\r\n"):
+        return text[:-2]
+    return text[:-1] if text.endswith(("\n", "\r")) else text
+
+
+def _decoder(encoding: str) -> codecs.IncrementalDecoder:
+    try:
+        # Unlike codecs.lookup this refuses codecs that do not decode bytes to text, such as base64.
+        "".encode(encoding)
+    except (LookupError, ValueError) as error:
+        raise TextError(f"corpus.encoding {encoding!r} is not a text encoding Python knows") from error
+    return codecs.getincrementaldecoder(encoding)()
+
+
+def _decode(decoder: codecs.IncrementalDecoder, block: bytes, *, file: Path, decoding: Decoding, offset: int) -> str:
+    encoding = decoding.encoding
+    try:
+        text = decoder.decode(block, final=not block)
+    except UnicodeDecodeError as error:
+        raise TextError(_bad_byte(file, decoding, offset + error.start)) from error
+    except UnicodeError as error:
+        # Some codecs name no byte: UTF-16 without a byte order mark, for one.
+        hint = _suggestion(file, decoding, 0)
+        raise TextError(f"{shown_path(file)} is not {encoding}: {error}{hint}") from error
+    if "\0" in text:
+        hint = _suggestion(file, decoding, 0) or f" than {encoding}"
+        raise TextError(f"{shown_path(file)} holds zero bytes: it is a binary file or of another encoding{hint}")
+    return text
+
+
+def _bad_byte(file: Path, decoding: Decoding, position: int) -> str:
+    line, seen, value = 1, 0, b""
+    for block in decoding.reopen(file):
+        if seen + len(block) > position:
+            line += block[: position - seen].count(b"\n")
+            value = block[position - seen : position - seen + 1]
+            break
+        line += block.count(b"\n")
+        seen += len(block)
+    return (
+        f"{shown_path(file)} is not {decoding.encoding}: byte 0x{value.hex()} at offset {position:,}, line {line:,}"
+        f"{_suggestion(file, decoding, position)}"
+    )
+
+
+def _suggestion(file: Path, decoding: Decoding, position: int) -> str:
+    """Say in which encoding a file likely is, how the line of a position reads in it, and what to type."""
+    start, before, after = _about(file, decoding, position)
+    line_start = before.rfind(b"\n") + 1
+    line, place = before[line_start:] + after, len(before) - line_start
+    if codecs.lookup(decoding.encoding).name == "utf-8":
+        if is_cut_utf8(after):
+            return "; the file ends within a character: it was cut off"
+        if is_damaged_utf8(before + after):
+            return "; the rest reads as utf-8: the file is damaged there, or joined from texts in two encodings"
+    found = likely_encodings(start, line, place, besides=decoding.encoding)
+    found = [finding for finding in found if _decodes(file, finding.encoding, decoding)]
+    if not found:
+        return ""
+    shown = " or ".join(f"{finding.encoding}, which reads as 「{finding.line}」" for finding in found)
+    return f"; it is likely {shown} ({_remedy(decoding, found[0])})"
+
+
+def _remedy(decoding: Decoding, finding: Finding) -> str:
+    if decoding.is_chosen:
+        return f"--set corpus.encoding={finding.encoding}"
+    return f"the model reads {decoding.encoding}: iconv -f {finding.encoding} -t {decoding.encoding} converts it"
+
+
+def _about(file: Path, decoding: Decoding, position: int) -> tuple[bytes, bytes, bytes]:
+    """Return a file's first bytes, those before a position, and those from it on."""
+    start, before, after, seen = b"", b"", b"", 0
+    for block in decoding.reopen(file):
+        start = (start + block)[:START_BYTES]
+        split = max(0, position - seen)
+        before = (before + block[:split])[-LINE_BYTES:]
+        after = (after + block[split:])[:START_BYTES]
+        seen += len(block)
+        if len(after) == START_BYTES and len(start) == START_BYTES:
+            break
+    return start, before, after
+
+
+def _decodes(file: Path, encoding: str, decoding: Decoding) -> bool:
+    """Say whether a whole file decodes."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        for block in decoding.reopen(file):
+            if "\0" in decoder.decode(block):
+                return False
+        decoder.decode(b"", True)
+    except UnicodeError:
+        return False
+    return True

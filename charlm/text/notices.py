@@ -1,0 +1,113 @@
+"""What a person should know of a text before a model learns it: sentences in one list, shown in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+C1_CONTROLS = [chr(code) for code in range(0x80, 0xA0)]
+NUM_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A sentence about a text that was read.
+
+    Args:
+        sentence: what was done or found, and what to do where something should be.
+        is_warning: whether it is likely not what was meant.
+    """
+
+    sentence: str
+    is_warning: bool = False
+
+
+@dataclass
+class LineEnds:
+    """Counts the line ends of a text other than LF while it is read; a CRLF is no CR."""
+
+    crlf: int = 0
+    cr: int = 0
+
+    def counted(self, chunks: Iterable[str]) -> Iterator[str]:
+        """Yield the chunks of a text, counting as they pass."""
+        last = ""
+        for chunk in chunks:
+            crlf = chunk.count("\r\n") + (last == "\r" and chunk[:1] == "\n")
+            self.crlf += crlf
+            self.cr += chunk.count("\r") - chunk.count("\r\n") - (last == "\r" and chunk[:1] == "\n")
+            last = chunk[-1:] or last
+            yield chunk
+
+
+def line_end_notices(line_ends: LineEnds, *, is_cut: bool) -> Iterator[Notice]:
+    """Yield what was made of line ends.
+
+    Args:
+        line_ends: that were read as LF.
+        is_cut: whether only the text's beginning is used, so that their number is not that of the text.
+    """
+    found = [(line_ends.crlf, "CRLF"), (line_ends.cr, "CR")]
+    parts = [f"{name if is_cut else f'{number:,} {name}'}" for number, name in found if number]
+    if parts:
+        ends = "line end was" if not is_cut and line_ends.crlf + line_ends.cr == 1 else "line ends were"
+        yield Notice(f"{' and '.join(parts)} {ends} read as LF")
+
+
+def joint_notices(number: int, num_files: int) -> Iterator[Notice]:
+    """Yield how many of the files had their last line ended before the next one."""
+    if number:
+        files = "1 file ends" if number == 1 else f"{number:,} of {num_files:,} files end"
+        yield Notice(
+            f"{files} without a line end, and one was put before the next file "
+            "(--set corpus.between_files=nothing joins them as they are)"
+        )
+
+
+def character_notices(counts: Mapping[str, int], encoding: str) -> Iterator[Notice]:
+    """Yield what characters that hardly belong in a text usually mean.
+
+    Args:
+        counts: of each character.
+        encoding: that the text was read in.
+    """
+    if lost := counts.get("\N{REPLACEMENT CHARACTER}", 0):
+        yield Notice(
+            f"the text has {times(lost, 'replacement character')} (U+FFFD): an earlier program could not read what "
+            "stood there; take the original text, in its own encoding, if there is one",
+            is_warning=True,
+        )
+    if controls := sum(counts.get(control, 0) for control in C1_CONTROLS):
+        yield Notice(
+            f"the text has {times(controls, 'C1 control character')} (U+0080 to U+009F), which no text is written "
+            f"with: it is likely of another encoding than {encoding}"
+            + (
+                " (--set corpus.encoding=cp1252, for one)"
+                if is_latin(encoding)
+                else ", or was once read in a wrong one"
+            ),
+            is_warning=True,
+        )
+    if marks := counts.get("\N{BYTE ORDER MARK}", 0):
+        yield Notice(
+            f"the text has {times(marks, 'byte order mark')} (U+FEFF) inside, likely from files that were joined: the "
+            "model learns it as a character; name the files one by one, and each loses its own",
+            is_warning=True,
+        )
+
+
+def is_latin(encoding: str) -> bool:
+    """Say whether an encoding is latin-1, which decodes whatever it is given."""
+    return "".encode(encoding) == b"" and bytes(range(0x80, 0xA0)).decode(encoding, "ignore") == "".join(C1_CONTROLS)
+
+
+def times(number: int, noun: str) -> str:
+    """Return a count with its noun: `1 file`, `1,500 files`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def name_few(names: Sequence[str]) -> str:
+    """Name all of a few, the first of many with the number of the others: `a.txt, b.txt, c.txt and 1,497 more`."""
+    if len(names) <= NUM_NAMED + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:NUM_NAMED])} and {len(names) - NUM_NAMED:,} more"
