@@ -9,6 +9,8 @@ from charlm.generation.filters import CALM, Filters
 from charlm.generation.infill import fill_gap
 from charlm.generation.sampling import sample_texts
 from charlm.library.models import Model, opened
+from charlm.library.openings import opening
+from charlm.library.stops import possible_stops
 from charlm.runs.run import Run
 
 
@@ -28,7 +30,8 @@ def generate(
 
     Args:
         model: from `open_run`, or a run, whose best checkpoint is taken.
-        prefix: what the texts begin with, at least one character that the model knows.
+        prefix: what the texts begin with, at least one character that the model knows. Without prefix and suffix they
+            begin as the corpus' lines do (end as they do, of a backward model); see `opening`.
         suffix: what they end with; with a prefix too, the gap between them is filled.
         length: characters written, at most; exactly so many in a gap.
         num_samples: how many texts.
@@ -38,13 +41,20 @@ def generate(
         passes: Gibbs passes over a gap.
     Raises:
         ConfigError: for what the model cannot do.
-        TextError: for characters it has never seen.
+        TextError: for characters it has never seen, and for stops of which no text can hold any.
     """
     model = opened(model)
     vocabulary = model.checkpoint.vocabulary
     write = partial(sample_texts, length=length, num_samples=num_samples, seed=seed, filters=filters)
     fill = partial(fill_gap, length=length, num_samples=num_samples, seed=seed, filters=filters)
-    if prefix is not None and suffix is not None:
+    if prefix is None and suffix is None:
+        start, is_backward = opening(model), model.direction == "backward"
+        ends = (None, start.text) if is_backward else (start.text, None)
+        settings = {"length": length, "num_samples": num_samples, "seed": seed}
+        texts = generate(model, ends[0], suffix=ends[1], filters=filters, stops=stops, **settings)
+        hidden = len(start.text) - len(start.shown)
+        yield from (text[: len(text) - hidden] if is_backward else text[hidden:] for text in texts)
+    elif prefix is not None and suffix is not None:
         network = model.gap_filler()
         before, prefix_ids = model.encode(prefix, "prefix")
         after, suffix_ids = model.encode(suffix, "suffix")
@@ -53,9 +63,9 @@ def generate(
     elif suffix is not None:
         network = model.backward_writer()
         after, ids = model.encode(suffix, "suffix")
-        texts = write(network, vocabulary, ids[::-1], stops=[stop[::-1] for stop in stops])
+        texts = write(network, vocabulary, ids[::-1], stops=[stop[::-1] for stop in possible_stops(model, stops)])
         yield from (text[::-1] + after for text in texts)
     else:
         network = model.writer()
         before, ids = model.encode(prefix or "", "prefix")
-        yield from (before + text for text in write(network, vocabulary, ids, stops=stops))
+        yield from (before + text for text in write(network, vocabulary, ids, stops=possible_stops(model, stops)))
