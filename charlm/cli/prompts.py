@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
 import sys
 from collections.abc import Sequence
@@ -10,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import typer
+
 from charlm.cli.quoting import shell_line
 from charlm.errors import ConfigError, TextError, printable
 from charlm.text.escapes import unescape
 
 MAX_PROMPT_BYTES = 10_000_000
 MAX_SHOWN_NAME = 1_000
+PATIENCE_SECONDS = 2.0
 STANDARD_INPUT = "standard input"
 
 
@@ -85,7 +89,7 @@ def _one_argument(words: Sequence[str]) -> str | None:
     if words and words[0] != "-" and _is_file(words[0]):
         name = shell_line(words)
         raise ConfigError(
-            f"{name} is a file: read it with --prefix-file {name}, or write on from its name with --prefix {name}"
+            f"{name} is a file: --prefix-file {name} reads it, --prefix {name} takes the name itself for the prefix"
         )
     return words[0] if words else None
 
@@ -107,7 +111,16 @@ def _piped_text() -> str | None:
         return _file_text("-") or None
     if stat.S_ISCHR(mode) or stat.S_ISDIR(mode):
         return None
+    _tell_of_waiting()
     return _file_text("-") or None
+
+
+def _tell_of_waiting() -> None:
+    """Say that standard input is waited for where it gives nothing: whoever left it open would see no reason."""
+    if os.name == "posix" and not select.select([sys.stdin], [], [], PATIENCE_SECONDS)[0]:
+        typer.echo(
+            "charlm: waiting for a prefix on standard input; with a prefix or < /dev/null it is not read", err=True
+        )
 
 
 def _file_text(file: str) -> str:

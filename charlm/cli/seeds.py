@@ -22,7 +22,7 @@ def read_seed(text: str) -> int:
     """
     if text == "random":
         seed = secrets.randbelow(DRAWN_BELOW)
-        typer.echo(f"charlm: drew the random seed {seed}; --seed {seed} does the same again", err=True)
+        typer.echo(f"charlm: the random seed is {seed}; --seed {seed} writes the same again", err=True)
         return seed
     try:
         seed = int(text)

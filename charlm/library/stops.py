@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
-from charlm.errors import CharlmWarning, TextError
+from charlm.errors import CharlmWarning, TextError, printable
 from charlm.library.models import Model
 from charlm.text.cleaning import clean_prefix
 from charlm.text.escapes import hint_of_escapes
@@ -59,8 +59,8 @@ def _is_known(stop: str, vocabulary: Vocabulary) -> bool:
 
 def _reason(stop: str, cleaned: str, vocabulary: Vocabulary) -> str:
     unknown = dict.fromkeys(each for each in cleaned if each not in vocabulary.characters)
-    named = (
-        "line ends" if set(unknown) <= {"\n", "\r"} else ", ".join(f"{each!r} (U+{ord(each):04X})" for each in unknown)
-    )
+    named = ", ".join(f"{printable(each)} (U+{ord(each):04X})" for each in unknown)
+    if {"\n", "\r"}.issuperset(unknown):
+        named = "line ends"
     remedy = hint_of_escapes(stop, vocabulary) or known_instead(cleaned, vocabulary)
-    return f"no text can end before the stop {stop!r}: this model does not know {named}{remedy}"
+    return f"no text can end before the stop '{printable(stop)}': this model does not know {named}{remedy}"

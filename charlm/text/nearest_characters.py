@@ -50,7 +50,7 @@ def known_instead(text: str, vocabulary: Vocabulary) -> str:
     unknown = [character for character in dict.fromkeys(text) if character not in vocabulary.characters]
     near = ((nearest_known(character, vocabulary), character) for character in unknown)
     named = [f"{instead!r} for {character!r}" for instead, character in near if instead is not None]
-    return f"; it knows {', '.join(named[:NUM_NAMED])}" if named else ""
+    return f"; the nearest that it knows: {', '.join(named[:NUM_NAMED])}" if named else ""
 
 
 def remedy_of_unknown(typed: str, cleaned: str, vocabulary: Vocabulary) -> str:
@@ -62,7 +62,7 @@ def remedy_of_unknown(typed: str, cleaned: str, vocabulary: Vocabulary) -> str:
         vocabulary: of the model.
     """
     near = hint_of_escapes(typed, vocabulary) or known_instead(cleaned, vocabulary)
-    return near or "; --unknown skip leaves them out on the command line"
+    return near or "; to leave such characters out, add --unknown skip on the command line"
 
 
 def _candidates(character: str) -> Iterator[str]:
