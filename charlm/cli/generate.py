@@ -122,26 +122,26 @@ def generate_command(
     """
     choice, number = read_checkpoint_choice(checkpoint), read_seed(seed)
     prompt = read_prompt(words or [], prefix=prefix, file=prefix_file, suffix=suffix, escapes=escapes)
-    stops = _stops(stop or [], escapes=escapes, at_newline=stop_at_newline)
+    stops = _stops(stop, escapes=escapes, at_newline=stop_at_newline)
     is_streamed = num_samples == 1 and not json_ and prompt.suffix is None
-    _check(prompt, stops, length, passes)
-    size = _length(length, is_streamed=is_streamed)
+    size = _checked_length(prompt, stops, length, passes, is_streamed=is_streamed)
     from charlm.generation.filters import Filters
     from charlm.library import generate, open_run
 
     filters = Filters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device).with_unknown(unknown)
     start = _opening(model) if prompt.is_absent else None
-    if is_streamed and not (start and model.direction == "backward"):
+    if is_streamed and not (start and start.is_backward):
         _stream(model, prompt, start, filters=filters, seed=number, length=size, stops=stops)
         return
-    size = _length(length, is_streamed=False)
     write = partial(generate, passes=DEFAULT_PASSES if passes is None else passes, num_samples=num_samples)
-    texts = write(model, prompt.prefix, suffix=prompt.suffix, filters=filters, seed=number, length=size, stops=stops)
-    _print_whole(texts, _facts(model, prompt, start, number), as_json=json_)
+    write = partial(write, length=_length(length, is_streamed=False), filters=filters, seed=number, stops=stops)
+    facts = _facts(model, prompt, start, number)
+    _print_whole(write(model, prompt.prefix, suffix=prompt.suffix), facts, as_json=json_)
 
 
-def _stops(typed: list[str], *, escapes: bool, at_newline: bool) -> list[str]:
+def _stops(given: list[str] | None, *, escapes: bool, at_newline: bool) -> list[str]:
+    typed = given or []
     if "" in typed:
         raise ConfigError("--stop is empty: give the text to end before")
     return [*(unescape(stop, "--stop") if escapes else stop for stop in typed), *(["\n"] if at_newline else [])]
@@ -151,24 +151,27 @@ def _opening(model: Model) -> Opening:
     """Return how texts begin that nobody gave a prompt for, and say so."""
     from charlm.library.openings import opening
 
-    start, is_backward = opening(model), model.direction == "backward"
+    start = opening(model)
     if start.is_line_end:
-        how = "ends where a line of the corpus ends" if is_backward else "begins as a line of the corpus does"
+        how = "ends where a line of the corpus ends" if start.is_backward else "begins as a line of the corpus does"
     else:
-        how = f"{'ends' if is_backward else 'begins'} with {start.text!r}, recorded from the corpus"
-    words = 'charlm generate --suffix "TEXT"' if is_backward else 'charlm generate "TEXT"'
+        how = f"{'ends' if start.is_backward else 'begins'} with {start.text!r}, recorded from the corpus"
+    words = 'charlm generate --suffix "TEXT"' if start.is_backward else 'charlm generate "TEXT"'
     typer.echo(f"charlm: no prompt was given, so each text {how}; to choose it: {words}", err=True)
     return start
 
 
-def _check(prompt: Prompt, stops: list[str], length: int | None, passes: int | None) -> None:
-    """Refuse options that do not go together."""
+def _checked_length(
+    prompt: Prompt, stops: list[str], length: int | None, passes: int | None, *, is_streamed: bool
+) -> int:
+    """Return how many characters are written; refuse options that do not go together."""
     if prompt.is_gap and length is None:
         raise ConfigError("--length N says how many characters lie between --prefix and --suffix")
     if prompt.is_gap and stops:
         raise ConfigError("--stop has no meaning between --prefix and --suffix: the gap has --length characters")
     if passes is not None and not prompt.is_gap:
         raise ConfigError("--passes belongs to a gap: give --prefix and --suffix")
+    return _length(length, is_streamed=is_streamed)
 
 
 def _length(given: int | None, *, is_streamed: bool) -> int:
@@ -186,7 +189,7 @@ def _facts(model: Model, prompt: Prompt, start: Opening | None, seed: int) -> Ma
     """Return what a JSON line tells of a text beside the text."""
     facts = {**model.subject.as_record(), "seed": seed, "prefix": prompt.prefix, "suffix": prompt.suffix}
     if start is not None:
-        facts["suffix" if model.direction == "backward" else "prefix"] = start.shown
+        facts["suffix" if start.is_backward else "prefix"] = start.shown
         facts["opening"] = "line end" if start.is_line_end else "sample prefix"
     return facts
 

@@ -15,12 +15,24 @@ class Opening:
     """What a model reads before it writes without a prompt.
 
     Args:
-        text: read first; by a backward model, the text's end. The model knows all of it.
+        text: read first; the model knows all of it.
         is_line_end: whether it is a line end, which is no part of the text; else it is the beginning of a line.
+        is_backward: whether the model reads backwards, and this is how texts end.
     """
 
     text: str
     is_line_end: bool
+    is_backward: bool
+
+    @property
+    def prefix(self) -> str | None:
+        """What is written on from."""
+        return None if self.is_backward else self.text
+
+    @property
+    def suffix(self) -> str | None:
+        """What is written towards, by a backward model."""
+        return self.text if self.is_backward else None
 
     @property
     def shown(self) -> str:
@@ -37,13 +49,13 @@ def opening(model: Model) -> Opening:
     Raises:
         ConfigError: where the run folder tells of none.
     """
-    known = model.checkpoint.vocabulary.characters
+    known, is_backward = model.checkpoint.vocabulary.characters, model.direction == "backward"
     for line_end in ("\n", "\r"):
         if line_end in known:
-            return Opening(line_end, is_line_end=True)
+            return Opening(line_end, is_line_end=True, is_backward=is_backward)
     for text in _recorded(model):
         if text and set(known).issuperset(text):
-            return Opening(text, is_line_end=False)
+            return Opening(text, is_line_end=False, is_backward=is_backward)
     raise ConfigError(
         f"the model of run {model.run.name} knows no line ends and its run has no sample prefix to begin with: give a "
         "text to write on from"

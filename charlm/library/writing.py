@@ -30,8 +30,7 @@ def generate(
 
     Args:
         model: from `open_run`, or a run, whose best checkpoint is taken.
-        prefix: what the texts begin with, at least one character that the model knows. Without prefix and suffix they
-            begin as the corpus' lines do (end as they do, of a backward model); see `opening`.
+        prefix: what the texts begin with; without prefix and suffix, what `opening` tells.
         suffix: what they end with; with a prefix too, the gap between them is filled.
         length: characters written, at most; exactly so many in a gap.
         num_samples: how many texts.
@@ -47,14 +46,9 @@ def generate(
     vocabulary = model.checkpoint.vocabulary
     write = partial(sample_texts, length=length, num_samples=num_samples, seed=seed, filters=filters)
     fill = partial(fill_gap, length=length, num_samples=num_samples, seed=seed, filters=filters)
-    if prefix is None and suffix is None:
-        start, is_backward = opening(model), model.direction == "backward"
-        ends = (None, start.text) if is_backward else (start.text, None)
-        settings = {"length": length, "num_samples": num_samples, "seed": seed}
-        texts = generate(model, ends[0], suffix=ends[1], filters=filters, stops=stops, **settings)
-        hidden = len(start.text) - len(start.shown)
-        yield from (text[: len(text) - hidden] if is_backward else text[hidden:] for text in texts)
-    elif prefix is not None and suffix is not None:
+    if start := opening(model) if prefix is None and suffix is None else None:
+        prefix, suffix = start.prefix, start.suffix
+    if prefix is not None and suffix is not None:
         network = model.gap_filler()
         before, prefix_ids = model.encode(prefix, "prefix")
         after, suffix_ids = model.encode(suffix, "suffix")
@@ -64,8 +58,9 @@ def generate(
         network = model.backward_writer()
         after, ids = model.encode(suffix, "suffix")
         texts = write(network, vocabulary, ids[::-1], stops=[stop[::-1] for stop in possible_stops(model, stops)])
-        yield from (text[::-1] + after for text in texts)
+        yield from (text[::-1] + (start.shown if start else after) for text in texts)
     else:
         network = model.writer()
         before, ids = model.encode(prefix or "", "prefix")
-        yield from (before + text for text in write(network, vocabulary, ids, stops=possible_stops(model, stops)))
+        texts = write(network, vocabulary, ids, stops=possible_stops(model, stops))
+        yield from ((start.shown if start else before) + text for text in texts)

@@ -3,9 +3,12 @@ r"""Escapes that stand for characters which are hard to type: \n, \r, \t, \\, \x
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from charlm.errors import ConfigError, printable
-from charlm.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from charlm.text.vocabulary import Vocabulary
 
 SIMPLE = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 SPELLED = {character: f"\\{name}" for name, character in SIMPLE.items()}
