@@ -24,6 +24,15 @@ RunsDirOption = Annotated[
 CheckpointOption = Annotated[str, typer.Option("--checkpoint", help="best, last, or a step.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+UnknownOption = Annotated[
+    Literal["error", "skip", "replace"] | None,
+    typer.Option(
+        "--unknown",
+        help="What becomes of characters the model does not know: error, skip or replace.",
+        metavar="POLICY",
+        show_default="the run's",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting, such as model.hidden_size=128; may be repeated.", metavar="KEY=VALUE"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,54 +14,98 @@ from charlm.cli.arguments import (
     JsonOption,
     RunOption,
     RunsDirOption,
+    UnknownOption,
     read_checkpoint_choice,
 )
-from charlm.errors import ConfigError, TextError, printable
+from charlm.cli.prompts import Prompt, read_prompt
+from charlm.cli.seeds import read_seed
+from charlm.errors import ConfigError
+from charlm.text.escapes import unescape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from charlm.generation.filters import Filters
     from charlm.library.models import Model
+    from charlm.library.openings import Opening
 
 DEFAULT_LENGTH = 200
 DEFAULT_PASSES = 20
 MAX_LENGTH = 1_000_000_000
 # A text that is not streamed is held in memory, with those that are drawn beside it.
 MAX_WHOLE_LENGTH = 1_000_000
-MAX_SHOWN_NAME = 1_000
-MAX_PREFIX_BYTES = 10_000_000
+PrefixArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PREFIX",
+        help="The text to write on from, - for standard input; without any, texts begin as the corpus' lines do.",
+        show_default=False,
+    ),
+]
+PrefixOption = Annotated[str | None, typer.Option(help="The same, as an option.", metavar="TEXT")]
 PrefixFileOption = Annotated[
-    str | None, typer.Option(help="Read the prefix from a file, - for standard input.", metavar="FILE")
+    str | None, typer.Option(help="Read it from a file, - for standard input.", metavar="FILE")
+]
+SuffixOption = Annotated[
+    str | None, typer.Option(help="The text to write towards; with a prefix, a gap to fill.", metavar="TEXT")
+]
+EscapesOption = Annotated[
+    bool,
+    typer.Option(
+        "--escapes", help="Read \\n, \\t, \\\\, \\xNN and \\uNNNN in prefix, suffix and stops, as $'...' in bash does."
+    ),
 ]
 LengthOption = Annotated[
     int | None,
     typer.Option(
-        min=0, max=MAX_LENGTH, help="Characters written, at most; exactly so many in a gap.", show_default="200"
+        min=0,
+        max=MAX_LENGTH,
+        help="Characters written, at most; exactly so many in a gap.",
+        show_default="200",
+        metavar="N",
     ),
 ]
-PassesOption = Annotated[
-    int | None, typer.Option("--passes", min=0, max=1_000_000, help="Gibbs passes over a gap.", show_default="20")
+NumSamplesOption = Annotated[
+    int, typer.Option("--num-samples", "-n", min=1, max=1_000_000, help="How many texts.", metavar="N")
 ]
-MinPOption = Annotated[float | None, typer.Option(help="Draw from those at least P times as likely as the likeliest.")]
+TemperatureOption = Annotated[
+    float, typer.Option("--temperature", "-t", help="0 takes the likeliest character each time.", metavar="T")
+]
+StopOption = Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.", metavar="TEXT")]
+StopAtNewlineOption = Annotated[bool, typer.Option("--stop-at-newline", help="End at the end of a line.")]
+SeedOption = Annotated[str, typer.Option(help="Random seed for sampling; random draws one and names it.", metavar="N")]
+PassesOption = Annotated[
+    int | None,
+    typer.Option("--passes", min=0, max=1_000_000, help="Gibbs passes over a gap.", show_default="20", metavar="N"),
+]
+TopKOption = Annotated[int | None, typer.Option(help="Draw from the K likeliest characters.", metavar="K")]
+TopPOption = Annotated[
+    float | None, typer.Option(help="Draw from the likeliest that make up probability P.", metavar="P")
+]
+MinPOption = Annotated[
+    float | None, typer.Option(help="Draw from those at least P times as likely as the likeliest.", metavar="P")
+]
 
 
 def generate_command(
-    prefix: Annotated[str | None, typer.Option(help="The text to write on from.")] = None,
-    prefix_file: PrefixFileOption = None,
-    run: RunOption = None,
-    checkpoint: CheckpointOption = "best",
-    suffix: Annotated[str | None, typer.Option(help="The text to write towards; with a prefix, a gap to fill.")] = None,
+    words: PrefixArgument = None,
+    num_samples: NumSamplesOption = 1,
+    temperature: TemperatureOption = 0.8,
     length: LengthOption = None,
-    passes: PassesOption = None,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest character each time.")] = 0.8,
-    top_k: Annotated[int | None, typer.Option(help="Draw from the K likeliest characters.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest that make up probability P.")] = None,
+    run: RunOption = None,
+    prefix: PrefixOption = None,
+    prefix_file: PrefixFileOption = None,
+    suffix: SuffixOption = None,
+    stop_at_newline: StopAtNewlineOption = False,
+    stop: StopOption = None,
+    escapes: EscapesOption = False,
+    seed: SeedOption = "0",
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
     min_p: MinPOption = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the draws.")] = 0,
-    num_samples: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many texts.")] = 1,
-    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")] = None,
-    stop_at_newline: Annotated[bool, typer.Option("--stop-at-newline", help="End at the end of a line.")] = False,
+    passes: PassesOption = None,
+    unknown: UnknownOption = None,
+    checkpoint: CheckpointOption = "best",
     json_: JsonOption = False,
     device: DeviceOption = "auto",
     runs_dir: RunsDirOption = None,
@@ -71,44 +114,65 @@ def generate_command(
 
     Examples:
 
-        charlm generate --prefix "The "
+        charlm generate "The "
 
-        charlm generate --prefix "Nora" --num-samples 5 --stop-at-newline --temperature 0.6
+        charlm generate "Nora" -n 5 -t 0.6 --stop-at-newline
 
-        charlm generate --prefix "He opened the " --suffix " and went in." --length 12   (bidirectional models)
+        charlm generate "He opened the " --suffix " and went in." --length 12   (bidirectional models)
     """
-    choice = read_checkpoint_choice(checkpoint)
-    text = _prefix(prefix, prefix_file, suffix)
-    stops = [*(stop or []), *(["\n"] if stop_at_newline else [])]
-    is_streamed = num_samples == 1 and not json_ and suffix is None
-    _check(text, suffix, stops, length, passes)
-    written = _length(length, is_streamed=is_streamed)
+    choice, number = read_checkpoint_choice(checkpoint), read_seed(seed)
+    prompt = read_prompt(words or [], prefix=prefix, file=prefix_file, suffix=suffix, escapes=escapes)
+    stops = _stops(stop, escapes=escapes, at_newline=stop_at_newline)
+    is_streamed = num_samples == 1 and not json_ and prompt.suffix is None
+    size = _checked_length(prompt, stops, length, passes, is_streamed=is_streamed)
     from charlm.generation.filters import Filters
     from charlm.library import open_run
     from charlm.library.writing import write_texts
 
     filters = Filters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
-    model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device)
-    if is_streamed:
-        _stream(model, text or "", filters=filters, seed=seed, length=written, stops=stops)
+    model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device).with_unknown(unknown)
+    start = _opening(model) if prompt.is_absent else None
+    if is_streamed and not (start and start.is_backward):
+        _stream(model, prompt, filters=filters, seed=number, length=size, stops=stops)
         return
     write = partial(write_texts, passes=DEFAULT_PASSES if passes is None else passes, num_samples=num_samples)
-    texts = write(model, text, suffix=suffix, filters=filters, seed=seed, length=written, stops=stops)
-    facts = {**model.subject.as_record(), "seed": seed, "prefix": text, "suffix": suffix}
-    _print_whole(texts, facts, as_json=json_)
+    write = partial(write, length=_length(length, is_streamed=False), filters=filters, seed=number, stops=stops)
+    facts = _facts(model, prompt, start, number)
+    _print_whole(write(model, prompt.prefix, suffix=prompt.suffix), facts, as_json=json_)
 
 
-def _check(prefix: str | None, suffix: str | None, stops: list[str], length: int | None, passes: int | None) -> None:
-    """Refuse options that do not go together."""
-    is_gap = prefix is not None and suffix is not None
-    if "" in stops:
+def _stops(given: list[str] | None, *, escapes: bool, at_newline: bool) -> list[str]:
+    typed = given or []
+    if "" in typed:
         raise ConfigError("--stop is empty: give the text to end before")
-    if is_gap and length is None:
+    return [*(unescape(stop, "--stop") if escapes else stop for stop in typed), *(["\n"] if at_newline else [])]
+
+
+def _opening(model: Model) -> Opening:
+    """Return how texts begin that nobody gave a prompt for, and say so."""
+    from charlm.library.openings import opening
+
+    start = opening(model)
+    if start.is_line_end:
+        how = "ends where a line of the corpus ends" if start.is_backward else "begins as a line of the corpus does"
+    else:
+        how = f"{'ends' if start.is_backward else 'begins'} with {start.text!r}, recorded from the corpus"
+    words = 'charlm generate --suffix "TEXT"' if start.is_backward else 'charlm generate "TEXT"'
+    typer.echo(f"charlm: no prompt was given, so each text {how}; to choose it: {words}", err=True)
+    return start
+
+
+def _checked_length(
+    prompt: Prompt, stops: list[str], length: int | None, passes: int | None, *, is_streamed: bool
+) -> int:
+    """Return how many characters are written; refuse options that do not go together."""
+    if prompt.is_gap and length is None:
         raise ConfigError("--length N says how many characters lie between --prefix and --suffix")
-    if is_gap and stops:
+    if prompt.is_gap and stops:
         raise ConfigError("--stop has no meaning between --prefix and --suffix: the gap has --length characters")
-    if passes is not None and not is_gap:
+    if passes is not None and not prompt.is_gap:
         raise ConfigError("--passes belongs to a gap: give --prefix and --suffix")
+    return _length(length, is_streamed=is_streamed)
 
 
 def _length(given: int | None, *, is_streamed: bool) -> int:
@@ -122,47 +186,31 @@ def _length(given: int | None, *, is_streamed: bool) -> int:
     return length
 
 
-def _prefix(prefix: str | None, file: str | None, suffix: str | None) -> str | None:
-    if prefix is not None and file is not None:
-        raise ConfigError("give either --prefix or --prefix-file")
-    if prefix is None and file is None and suffix is None:
-        raise ConfigError('give --prefix TEXT, --prefix-file FILE or --suffix TEXT, such as --prefix "The "')
-    if file is None:
-        return prefix
-    name = printable(file, MAX_SHOWN_NAME)
-    try:
-        return _content(file).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TextError(f"the prefix file {name} is not UTF-8: byte at offset {error.start:,}") from error
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise TextError(f"cannot read the prefix file {name}: {reason.lower()}") from error
+def _facts(model: Model, prompt: Prompt, start: Opening | None, seed: int) -> Mapping[str, object]:
+    """Return what a JSON line tells of a text beside the text."""
+    facts = {**model.subject.as_record(), "seed": seed, "prefix": prompt.prefix, "suffix": prompt.suffix}
+    if start is not None:
+        facts["suffix" if start.is_backward else "prefix"] = start.shown
+        facts["opening"] = "line end" if start.is_line_end else "sample prefix"
+    return facts
 
 
-def _content(file: str) -> bytes:
-    """Read a prefix's bytes; a pipe or a device may be without end."""
-    if file == "-":
-        content = sys.stdin.buffer.read(MAX_PREFIX_BYTES + 1)
-    else:
-        with Path(file).open("rb") as stream:
-            content = stream.read(MAX_PREFIX_BYTES + 1)
-    if len(content) > MAX_PREFIX_BYTES:
-        raise TextError(f"the prefix file {printable(file, MAX_SHOWN_NAME)} is longer than {MAX_PREFIX_BYTES:,} bytes")
-    return content
-
-
-def _stream(model: Model, prefix: str, *, filters: Filters, seed: int, length: int, stops: list[str]) -> None:
+def _stream(
+    model: Model,
+    prompt: Prompt,
+    *,
+    filters: Filters,
+    seed: int,
+    length: int,
+    stops: list[str],
+) -> None:
     """Write one sample to standard output as it is drawn."""
     from charlm.console.terminal import shown_safely
-    from charlm.generation.sampling import sample_text
+    from charlm.library import stream
 
-    network = model.writer()
-    cleaned, ids = model.encode(prefix, "prefix")
     is_watched = sys.stdout.isatty()
-    sys.stdout.write(shown_safely(cleaned))
-    vocabulary = model.checkpoint.vocabulary
-    for character in sample_text(network, vocabulary, ids, seed=seed, length=length, filters=filters, stops=stops):
-        sys.stdout.write(shown_safely(character))
+    for piece in stream(model, prompt.prefix, filters=filters, seed=seed, length=length, stops=stops):
+        sys.stdout.write(shown_safely(piece))
         if is_watched:
             sys.stdout.flush()
     sys.stdout.write("\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from charlm.cli.flags import (
     StepsOption,
     read_seed,
 )
+from charlm.cli.quoting import prompt_words, shell_line
 from charlm.cli.signals import Signals
 from charlm.errors import ConfigError, StoppedError, printable
 
@@ -183,7 +183,7 @@ def _close(end: End, *, runs_dir_given: bool, as_json: bool) -> None:
     record = end.record
     if isinstance(record, Interruption):
         folder = ["--runs-dir", str(end.run.parent)] if runs_dir_given else []
-        command = shlex.join([*_program(), "train", "--resume", "--run", end.run.name, *folder])
+        command = shell_line([*_program(), "train", "--resume", "--run", end.run.name, *folder])
         raise StoppedError(
             f"stopped at step {record.steps:,} and saved in {end.run}; go on with: {command}", record.stopped_by
         )
@@ -197,7 +197,8 @@ def _next_command(end: End, direction: str | None, *, runs_dir_given: bool) -> s
     """Return a command that writes with the run's model."""
     option = "--suffix" if direction == "backward" else "--prefix"
     run = str(end.run) if runs_dir_given else end.run.name
-    return shlex.join([*_program(), "generate", "--run", run, option, end.prefix or "The "])
+    prompt = [] if end.prefix is None else prompt_words(option, end.prefix)
+    return shell_line([*_program(), "generate", "--run", run, *prompt])
 
 
 def _program() -> list[str]:

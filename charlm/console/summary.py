@@ -27,7 +27,8 @@ def show_summary(summary: Summary, next_command: str, path: Path) -> None:
     for name, value in rows:
         table.add_row(name, Text(value, style="bold" if "perplexity" in value else ""))
     console.print(Panel(table, title="done", title_align="left", expand=False))
-    console.print(Text.assemble("next: ", (next_command, "bold")))
+    # Wrapped, the command would be pasted with line ends in it.
+    console.print(Text.assemble("next: ", (next_command, "bold")), soft_wrap=True)
 
 
 def summary_rows(summary: Summary) -> list[tuple[str, str]]:

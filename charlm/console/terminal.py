@@ -7,12 +7,16 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, TextIO
+from unicodedata import category
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
 from charlm.runs.json_records import json_line
+
+# Bidirectional embeddings, overrides and isolates, and the deprecated format characters.
+TURNING = frozenset(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x2070)]))
 
 
 class PlainConsole(Console):
@@ -69,21 +73,35 @@ def console_for(stream: TextIO) -> Console:
 
 
 def print_json(record: Mapping[str, object]) -> None:
-    """Print one JSON object on a line of standard output."""
-    sys.stdout.write(json_line(record) + "\n")
+    """Print one JSON object on a line of standard output; a terminal gets the escapes that JSON has."""
+    line = json_line(record)
+    sys.stdout.write((_escaped(line, "\\u00{:02x}") if sys.stdout.isatty() else line) + "\n")
 
 
 def shown_safely(text: str, stream: IO[str] | None = None) -> str:
-    """Return text with control characters escaped where a terminal would obey them; newline and tab stay."""
-    if not (stream or sys.stdout).isatty():
-        return text
-    return "".join(character if _is_harmless(character) else _escaped(character) for character in text)
+    """Return text as it is, or on a terminal with escapes for what the terminal would obey: see `is_harmless`."""
+    return escaped(text) if (stream or sys.stdout).isatty() else text
 
 
-def _is_harmless(character: str) -> bool:
-    code = ord(character)
-    return character in "\n\t" or not (code < 0x20 or 0x7F <= code < 0xA0)
+def escaped(text: str) -> str:
+    """Return text with an escape in place of each character that is not harmless on a terminal."""
+    return _escaped(text, "\\x{:02x}")
 
 
-def _escaped(character: str) -> str:
-    return f"\\x{ord(character):02x}"
+def is_harmless(character: str) -> bool:
+    """Say whether a terminal only shows a character.
+
+    It would obey control characters other than newline and tab; separators of lines and paragraphs, and what turns the
+    direction of all that follows, make a line show something else than it says. Joiners and direction marks stay, which
+    scripts need.
+    """
+    return character in "\n\t" or not (category(character) in ("Cc", "Cs", "Zl", "Zp") or character in TURNING)
+
+
+def _escaped(text: str, short: str) -> str:
+    """Escape by a format for code points below 256; the others have one for all."""
+    codes = ((character, ord(character)) for character in text)
+    return "".join(
+        character if is_harmless(character) else short.format(code) if code < 0x100 else f"\\u{code:04x}"
+        for character, code in codes
+    )

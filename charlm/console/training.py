@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Table
 from rich.text import Text
 
-from charlm.console.terminal import console_for, is_live
+from charlm.console.terminal import console_for, escaped, is_live
 from charlm.evaluation.figure import Figures
 from charlm.networks.leaky import WARNING
 from charlm.training.events import Divergence, End, Evaluation, Samples, Start, Step, TrainingEvent, Unsaved
@@ -213,6 +213,5 @@ def other_readouts(figures: Figures) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return text on one line: line ends as a small sign, other control characters escaped."""
-    shown = text.replace("\n", "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}")
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in shown)
+    """Return text on one line: line ends as a small sign, what a terminal would obey escaped."""
+    return escaped(text.replace("\n", "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}").replace("\t", "\\t"))

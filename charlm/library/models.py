@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -20,8 +20,10 @@ from charlm.networks.leaky import WARNING
 from charlm.runs.checkpoints import Checkpoint, Choice, load_checkpoint, restore_model
 from charlm.runs.records import EvaluationLine, Summary
 from charlm.runs.run import Run, find_run, runs_folder
+from charlm.settings.corpus import UnknownPolicy
 from charlm.settings.model import Direction
 from charlm.text.cleaning import clean_prefix
+from charlm.text.nearest_characters import remedy_of_unknown
 from charlm.text.vocabulary import Ids
 from charlm.training.resolution import choose_device
 
@@ -130,10 +132,22 @@ class Model:
         """
         corpus = self.checkpoint.settings.corpus
         cleaned = clean_prefix(text, corpus.clean)
-        ids = self.checkpoint.vocabulary.encode(cleaned, unknown=corpus.unknown, what=f"the {what}")
+        vocabulary = self.checkpoint.vocabulary
+        try:
+            ids = vocabulary.encode(cleaned, unknown=corpus.unknown, what=f"the {what}")
+        except TextError as error:
+            raise TextError(f"{error}{remedy_of_unknown(text, cleaned, vocabulary)}") from None
         if len(ids) == 0:
-            raise TextError(f"the {what} is empty: a model writes on from at least one character it knows")
+            is_known = "is empty" if not cleaned else "has no character that this model knows"
+            raise TextError(f"the {what} {is_known}: a model writes on from at least one character it knows")
         return cleaned, ids
+
+    def with_unknown(self, policy: UnknownPolicy | None) -> Model:
+        """Return the model with another policy for unknown characters; None keeps that of its run."""
+        if policy is None:
+            return self
+        settings = self.checkpoint.settings.replaced({"corpus.unknown": policy})
+        return replace(self, checkpoint=replace(self.checkpoint, settings=settings))
 
     def writer(self) -> CausalNetwork:
         """Return what writes on from a prefix.

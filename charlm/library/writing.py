@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from charlm.errors import ConfigError
@@ -11,6 +12,8 @@ from charlm.generation.filters import CALM, Filters
 from charlm.generation.infill import fill_gap
 from charlm.generation.sampling import sample_text, sample_texts
 from charlm.library.models import Model, opened
+from charlm.library.openings import opening
+from charlm.library.stops import possible_stops
 from charlm.runs.run import Run
 
 
@@ -34,7 +37,7 @@ def generate(
 
     Args:
         model: from `open_run`, or a run or its name, whose best checkpoint is taken.
-        prefix: what the texts begin with, at least one character that the model knows.
+        prefix: what the texts begin with; without prefix and suffix they begin as the lines of the corpus do.
         suffix: what they end with; with a prefix too, the gap between them is filled.
         length: characters written, at most; exactly so many in a gap.
         num_samples: how many texts.
@@ -50,7 +53,7 @@ def generate(
         The texts, prefix and suffix included.
     Raises:
         ConfigError: for what the model cannot do, and for a value out of range.
-        TextError: for characters the model does not know.
+        TextError: for characters the model does not know, and for stops of which no text can hold any.
         RunError: for a run or checkpoint that is missing or damaged.
 
     Example:
@@ -65,7 +68,7 @@ def generate(
 
 def stream(
     model: Model | Run | str | Path,
-    prefix: str,
+    prefix: str | None = None,
     *,
     length: int = 200,
     seed: int = 0,
@@ -82,7 +85,7 @@ def stream(
 
     Args:
         model: from `open_run`, or a run or its name, whose best checkpoint is taken. A backward model cannot do it.
-        prefix: what the text begins with, at least one character that the model knows.
+        prefix: what the text begins with; without one it begins as the lines of the corpus do.
         length: characters written after it, at most.
         seed: of the draws.
         temperature: as for `generate`, as are top_k, top_p, min_p and filters.
@@ -102,11 +105,11 @@ def stream(
         4 1 1 1 1 1
     """
     model, chosen = opened(model), _filters(filters, temperature, top_k, top_p, min_p)
+    start = opening(model) if prefix is None else None
     network = model.writer()
-    cleaned, ids = model.encode(prefix, "prefix")
-    vocabulary = model.checkpoint.vocabulary
-    written = sample_text(network, vocabulary, ids, seed=seed, length=length, filters=chosen, stops=stops)
-    return _after(cleaned, written)
+    cleaned, ids = model.encode(start.text if start else prefix or "", "prefix")
+    write = partial(sample_text, network, model.checkpoint.vocabulary, ids, seed=seed, length=length, filters=chosen)
+    return chain([start.shown if start else cleaned], write(stops=possible_stops(model, stops)))
 
 
 def write_texts(
@@ -125,6 +128,8 @@ def write_texts(
     vocabulary = model.checkpoint.vocabulary
     write = partial(sample_texts, length=length, num_samples=num_samples, seed=seed, filters=filters)
     fill = partial(fill_gap, length=length, num_samples=num_samples, seed=seed, filters=filters)
+    if start := opening(model) if prefix is None and suffix is None else None:
+        prefix, suffix = start.prefix, start.suffix
     if prefix is not None and suffix is not None:
         network = model.gap_filler()
         before, prefix_ids = model.encode(prefix, "prefix")
@@ -134,12 +139,13 @@ def write_texts(
     elif suffix is not None:
         network = model.backward_writer()
         after, ids = model.encode(suffix, "suffix")
-        texts = write(network, vocabulary, ids[::-1], stops=[stop[::-1] for stop in stops])
-        yield from (text[::-1] + after for text in texts)
+        texts = write(network, vocabulary, ids[::-1], stops=[stop[::-1] for stop in possible_stops(model, stops)])
+        yield from (text[::-1] + (start.shown if start else after) for text in texts)
     else:
         network = model.writer()
         before, ids = model.encode(prefix or "", "prefix")
-        yield from (before + text for text in write(network, vocabulary, ids, stops=stops))
+        texts = write(network, vocabulary, ids, stops=possible_stops(model, stops))
+        yield from ((start.shown if start else before) + text for text in texts)
 
 
 def _filters(
@@ -160,8 +166,3 @@ def _filters(
     if singly != (None, None, None, None):
         raise ConfigError("give either filters, or temperature, top_k, top_p and min_p")
     return filters
-
-
-def _after(prefix: str, written: Iterator[str]) -> Iterator[str]:
-    yield prefix
-    yield from written

@@ -334,7 +334,7 @@ def test_a_checkpoint_or_device_that_is_not_there_is_refused(
         (["--prefix-file={tmp}"], 3, "cannot read the prefix file {tmp}: is a directory"),
         (["--prefix-file={tmp}/latin"], 3, "is not UTF-8: byte at offset 3"),
         (["--prefix-file=-"], 3, "the prefix is empty"),
-        ([], 2, "--prefix"),
+        (["--prefix-file="], 2, "--prefix-file is empty"),
         (["--prefix=a", "--prefix-file=-"], 2, "either --prefix"),
         (["--prefix=a", "--stop="], 2, "--stop is empty"),
         (["--prefix=a", "--temperature=-1"], 2, "temperature must be 0 or more, got -1.0"),

@@ -376,7 +376,7 @@ def test_what_needs_no_torch_never_imports_it() -> None:
         ["corpus", "info", "lyrics"],
         ["train", "--set=model.cell=transformer"],
         ["train", "--config=absent.yaml"],
-        ["generate"],
+        ["generate", "--prefix-file="],
     ]
     commands = [*without, ["info", "--machine"]]
     done = run_code(script, json.dumps(commands), is_cold=True)

@@ -1,0 +1,153 @@
+"""What a text is written on from: an argument, an option, a file, standard input, or nothing."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import typer
+
+from charlm.cli.quoting import shell_line
+from charlm.errors import ConfigError, TextError, printable
+from charlm.text.escapes import unescape
+
+MAX_PROMPT_BYTES = 10_000_000
+MAX_SHOWN_NAME = 1_000
+PATIENCE_SECONDS = 2.0
+STANDARD_INPUT = "standard input"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a text begins and ends with; None for what nobody gave."""
+
+    prefix: str | None
+    suffix: str | None
+
+    @property
+    def is_gap(self) -> bool:
+        """Whether what is written lies between the two."""
+        return self.prefix is not None and self.suffix is not None
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether nobody gave either."""
+        return self.prefix is None and self.suffix is None
+
+
+def read_prompt(
+    words: Sequence[str], *, prefix: str | None, file: str | None, suffix: str | None, escapes: bool
+) -> Prompt:
+    """Return the prompt, read from wherever it was given.
+
+    Standard input is read for `-`, and where neither argument nor option gives a prompt; there an empty one is none.
+
+    Args:
+        words: the arguments of the command.
+        prefix: of --prefix.
+        file: of --prefix-file.
+        suffix: of --suffix.
+        escapes: whether escapes stand for characters.
+    Raises:
+        ConfigError: for a prompt that is given twice, and for a wrong escape.
+        TextError: for a file that cannot be read.
+    """
+    word = _one_argument(words)
+    names = [
+        name
+        for name, given in (("an argument", word), ("--prefix", prefix), ("--prefix-file", file))
+        if given is not None
+    ]
+    if len(names) > 1:
+        raise ConfigError(f"give either {names[0]} or {names[1]}: there is one prefix")
+    text = prefix if word is None else word
+    if word == "-" or file is not None:
+        text = _file_text("-" if file is None else file)
+    elif not names and suffix is None:
+        text = _piped_text()
+    if escapes:
+        text = text and unescape(text, "the prefix")
+        suffix = suffix and unescape(suffix, "--suffix")
+    return Prompt(text, suffix)
+
+
+def _one_argument(words: Sequence[str]) -> str | None:
+    """Return the argument, if there is one.
+
+    Raises:
+        ConfigError: for several, and for the name of a file, which is more likely meant to be read.
+    """
+    if len(words) > 1:
+        quoted = shell_line([" ".join(words)])
+        raise ConfigError(f"the prefix is one argument: put it in quotes, as in charlm generate {quoted}")
+    if words and words[0] != "-" and _is_file(words[0]):
+        name = shell_line(words)
+        raise ConfigError(
+            f"{name} is a file: --prefix-file {name} reads it, --prefix {name} takes the name itself for the prefix"
+        )
+    return words[0] if words else None
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):  # too long for a name, or NUL in it
+        return False
+
+
+def _piped_text() -> str | None:
+    """Return what a pipe or a file gives as standard input; None where it is a terminal, a device, closed or empty."""
+    if sys.stdin is None or sys.stdin.closed:  # pyright: ignore[reportUnnecessaryComparison]
+        return None
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError):  # a stream without a descriptor
+        return _file_text("-") or None
+    if stat.S_ISCHR(mode) or stat.S_ISDIR(mode):
+        return None
+    _tell_of_waiting()
+    return _file_text("-") or None
+
+
+def _tell_of_waiting() -> None:
+    """Say that standard input is waited for where it gives nothing: whoever left it open would see no reason."""
+    if os.name == "posix" and not select.select([sys.stdin], [], [], PATIENCE_SECONDS)[0]:
+        typer.echo(
+            "charlm: waiting for a prefix on standard input; with a prefix or < /dev/null it is not read", err=True
+        )
+
+
+def _file_text(file: str) -> str:
+    if not file:
+        raise ConfigError("--prefix-file is empty: name a file, or - for standard input")
+    name = STANDARD_INPUT if file == "-" else f"the prefix file {printable(file, MAX_SHOWN_NAME)}"
+    try:
+        return _content(file, name).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TextError(f"{name} is not UTF-8: byte at offset {error.start:,}") from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise TextError(f"cannot read {name}: {reason.lower()}") from error
+
+
+def _content(file: str, name: str) -> bytes:
+    """Read a prefix's bytes; a pipe or a device may be without end."""
+    if file != "-":
+        with Path(file).open("rb") as stream:
+            return _bounded(stream, name)
+    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]
+        raise TextError("cannot read standard input: it is closed")
+    return _bounded(sys.stdin.buffer, name)
+
+
+def _bounded(stream: BinaryIO, name: str) -> bytes:
+    content = stream.read(MAX_PROMPT_BYTES + 1)
+    if len(content) > MAX_PROMPT_BYTES:
+        raise TextError(f"{name} is longer than {MAX_PROMPT_BYTES:,} bytes")
+    return content

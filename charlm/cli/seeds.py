@@ -1,0 +1,33 @@
+"""`--seed N` and `--seed random`."""
+
+from __future__ import annotations
+
+import secrets
+
+import typer
+
+from charlm.cli.arguments import shown
+from charlm.errors import ConfigError
+
+MAX_SEED = 2**63 - 1
+# Short enough to be typed again.
+DRAWN_BELOW = 10**9
+
+
+def read_seed(text: str) -> int:
+    """Return a random seed as a number; for `random`, draw one and name it on standard error.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    if text == "random":
+        seed = secrets.randbelow(DRAWN_BELOW)
+        typer.echo(f"charlm: the random seed is {seed}; --seed {seed} writes the same again", err=True)
+        return seed
+    try:
+        seed = int(text)
+    except ValueError:
+        seed = -1
+    if not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"--seed must be random or a whole number from 0 to {MAX_SEED}, got {shown(text)}")
+    return seed
