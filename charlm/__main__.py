@@ -1,10 +1,12 @@
 """`charlm`, and `python -m charlm`."""
 
 from charlm.cli.signals import Signals
+from charlm.cli.streams import hold_descriptors
 
 
 def main() -> None:
     """Run the command line; signals are listened to before anything slow is imported."""
+    hold_descriptors()
     signals = Signals()
     signals.listen()
     try:

@@ -1,10 +1,22 @@
 """Everything a user can cause, each kind with its exit code.
 
-0 is success and 1 a bug of ours; 130 and 143 are an interrupted and a terminated run, 141 a closed pipe.
+0 is success and 1 a bug of ours; 129, 130 and 143 are a run ended by a lost terminal, an interrupt and a request to
+terminate, 141 is a closed pipe.
 """
 
+from __future__ import annotations
+
+import errno
+
+try:
+    import resource
+except ImportError:  # Windows has no such limits.
+    resource = None
+
+# Of a place that takes no more bytes: a disk, a quota, the longest file there may be.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What ends a run from outside, with its exit code.
-STOP_CODES = {"interrupt": 130, "terminate": 143}
+STOP_CODES = {"interrupt": 130, "terminate": 143, "hangup": 129}
 
 
 def printable(text: str, limit: int = 60) -> str:
@@ -17,6 +29,17 @@ def printable(text: str, limit: int = 60) -> str:
         text = f"{text[: 2 * limit // 3]}...{text[len(text) - limit // 3 :]}"
     escaped = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
     return "".join(escaped) or "''"
+
+
+def reason_of(error: OSError) -> str:
+    """Return why the operating system refused something, in its own words; of a limit of the shell, which it is."""
+    reason = (error.strerror or str(error)).lower()
+    if error.errno != errno.EFBIG or resource is None:
+        return reason
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit == resource.RLIM_INFINITY:
+        return f"{reason} for its file system"
+    return f"{reason}: the shell lets a file have {limit:,} bytes (ulimit -f)"
 
 
 class CharlmError(Exception):
@@ -72,7 +95,7 @@ class StoppedError(CharlmError):
 
     Args:
         message: what was saved, and where.
-        word: interrupt or terminate.
+        word: interrupt, terminate or hangup.
     """
 
     def __init__(self, message: str, word: str) -> None:

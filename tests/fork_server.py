@@ -86,6 +86,8 @@ def become(order: dict[str, Any], streams: Sequence[int]) -> None:
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
     os.closerange(3, max(streams) + 64)
+    for number in order["closed"]:
+        os.close(number)
     os.environ.clear()
     os.environ.update(order["environment"])
     os.chdir(order["folder"])
@@ -95,7 +97,7 @@ def become(order: dict[str, Any], streams: Sequence[int]) -> None:
 
 def forget_handlers() -> None:
     """Handle signals as an interpreter does that has just started."""
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -103,6 +105,10 @@ def forget_handlers() -> None:
 def open_streams(*, is_buffered: bool) -> None:
     """Give Python the standard streams that the descriptors are now, opened as it does at its start."""
     for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if not is_open(number):
+            setattr(sys, name, None)
+            setattr(sys, f"__{name}__", None)
+            continue
         raw = io.FileIO(number, mode, closefd=False)
         buffer = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
         errors = "backslashreplace" if name == "stderr" else "strict"
@@ -113,6 +119,15 @@ def open_streams(*, is_buffered: bool) -> None:
         stream.mode = mode  # pyright: ignore[reportAttributeAccessIssue]
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+
+
+def is_open(number: int) -> bool:
+    """Say whether a descriptor is there."""
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
 
 
 def fork_passing(program: bytes, arguments: Sequence[bytes], kept: Sequence[int]) -> int:

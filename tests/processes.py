@@ -24,6 +24,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 SERVER = Path(__file__).with_name("fork_server.py")
 # Only what hangs takes so long.
 TIMEOUT = 300.0
+# A standard stream that the shell has closed: `>&-`.
+CLOSED = -100
 MAX_LISTED = 60
 MAX_SHOWN_CHARS = 10_000
 
@@ -141,7 +143,7 @@ class Forked:
 
     Args:
         order: its module or code, and its arguments.
-        streams: its stdin, stdout and stderr: a descriptor, PIPE, DEVNULL or, for stderr, STDOUT.
+        streams: its stdin, stdout and stderr: a descriptor, PIPE, DEVNULL, CLOSED or, for stderr, STDOUT.
         environment: of this process where none is given.
         folder: that it works in; of this process where none is given.
     """
@@ -169,15 +171,17 @@ class Forked:
                 reading, writing = os.pipe()
                 ours[name], end = (writing, reading) if name == "stdin" else (reading, writing)
                 opened.append(end)
-            elif asked == subprocess.DEVNULL:
+            elif asked in (subprocess.DEVNULL, CLOSED):
                 opened.append(end := os.open(os.devnull, os.O_RDWR))
             else:
                 end = theirs[1] if asked == subprocess.STDOUT else asked
             theirs.append(end)
         folder = os.fspath(cwd) if cwd is not None else str(Path.cwd())
         environment = dict(os.environ if env is None else env)
+        closed = [number for number, asked in enumerate((stdin, stdout, stderr)) if asked == CLOSED]
+        order = order | {"environment": environment, "folder": folder, "closed": closed}
         try:
-            self.pid, self._listening = FORKS.fork(order | {"environment": environment, "folder": folder}, theirs)
+            self.pid, self._listening = FORKS.fork(order, theirs)
         finally:
             for descriptor in opened:
                 os.close(descriptor)

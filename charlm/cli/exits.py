@@ -13,12 +13,23 @@ from typing import Any, ParamSpec, TextIO
 
 import typer
 
-from charlm.errors import CharlmError, CharlmWarning, printable
+from charlm.cli.streams import lost_messages
+from charlm.errors import (
+    FULL,
+    CharlmError,
+    CharlmWarning,
+    DivergedError,
+    FailedTrialsError,
+    StoppedError,
+    printable,
+    reason_of,
+)
 
 CLOSED_PIPE = 141
 FAILED_OUTPUT = 6
 INTERRUPTED = 130
 MAX_LINE = 2_000
+OUTCOMES = (DivergedError, FailedTrialsError, StoppedError)
 Arguments = ParamSpec("Arguments")
 
 
@@ -35,7 +46,7 @@ def clean_exit(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
                 # One without a file's name is of the output.
                 if error.filename is None:
                     raise
-                _say(f"cannot use {error.filename}: {(error.strerror or str(error)).lower()}")
+                _say(f"cannot use {error.filename}: {reason_of(error)}")
                 raise typer.Exit(FAILED_OUTPUT) from error
             except KeyboardInterrupt as error:
                 typer.echo("charlm: interrupted", err=True)
@@ -51,13 +62,19 @@ def clean_errors() -> Generator[None]:
         yield
     except CharlmError as error:
         _say(str(error))
-        raise typer.Exit(error.exit_code) from error
+        raise typer.Exit(FAILED_OUTPUT if _is_untold(error) else error.exit_code) from error
 
 
 def _say(sentences: str) -> None:
     """Print sentences on standard error, one a line; no terminal obeys a name or a text within them."""
     for line in sentences.split("\n"):
         typer.echo(f"charlm: {printable(line, MAX_LINE)}", err=True)
+
+
+def _is_untold(error: CharlmError) -> bool:
+    """Say whether a full disk has kept an error's sentence back; what became of a run is told by its code alone."""
+    lost = lost_messages()
+    return lost is not None and lost.errno in FULL and not isinstance(error, OUTCOMES)
 
 
 @contextmanager
@@ -76,18 +93,22 @@ def _plain_warnings() -> Generator[None]:
 
 @contextmanager
 def clean_output() -> Generator[None]:
-    """Turn a closed pipe or a full disk behind standard output or standard error into its exit code."""
+    """Turn a closed pipe, a full disk or a lost terminal behind standard output into a sentence and its exit code."""
     try:
-        yield
+        try:
+            yield
+        finally:
+            # Help and the version are still on their way.
+            sys.stdout.flush()
     except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+        if error.filename is not None:
             raise
-        if error.errno == errno.ENOSPC:
-            with suppress(OSError):
-                print(f"charlm: cannot write the output: {os.strerror(errno.ENOSPC).lower()}", file=sys.stderr)
         _discard(sys.stdout)
-        _discard(sys.stderr)
-        raise SystemExit(CLOSED_PIPE if error.errno == errno.EPIPE else FAILED_OUTPUT) from error
+        if error.errno == errno.EPIPE:
+            raise SystemExit(CLOSED_PIPE) from error
+        with suppress(OSError):
+            print(f"charlm: cannot write the output: {reason_of(error)}", file=sys.stderr)
+        raise SystemExit(FAILED_OUTPUT) from error
     except SystemExit as error:
         # Typer itself ends with 1 where help meets a closed pipe.
         if isinstance(error.__context__, BrokenPipeError):

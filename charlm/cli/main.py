@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from typing import Annotated
 
 import typer
@@ -19,6 +17,7 @@ from charlm.cli.generate import generate_command
 from charlm.cli.info import info
 from charlm.cli.score import score_command
 from charlm.cli.signals import Signals
+from charlm.cli.streams import open_streams
 from charlm.cli.sweep import sweep
 from charlm.cli.train import train
 from charlm.cli.usage import dress
@@ -81,11 +80,7 @@ def run(signals: Signals) -> None:
     Args:
         signals: what the signals that ask a process to end do; `charlm train` makes requests of them.
     """
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                encoding="utf-8", errors="surrogateescape" if stream is sys.stdin else "backslashreplace"
-            )
+    open_streams()
     # Commands see to their own output; help and the version are written by Typer.
     with clean_output():
         app(obj=signals)

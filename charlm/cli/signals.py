@@ -1,4 +1,4 @@
-"""What SIGINT, SIGTERM and SIGUSR1 do: an order while nothing is at stake, a request once a run trains, then an order.
+"""What signals that ask for the end do: an order while nothing is at stake, a request once a run trains, then an order.
 
 Imports nothing that takes time, so that it stands before anything slow is imported.
 """
@@ -18,7 +18,10 @@ WORDS = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate"}
 if hasattr(signal, "SIGUSR1"):
     # Batch schedulers send it before the time is up.
     WORDS[signal.SIGUSR1] = "terminate"
-SENTENCES = {"interrupt": "interrupted", "terminate": "terminated"}
+if hasattr(signal, "SIGHUP"):
+    # The terminal was closed, or the connection to it was lost.
+    WORDS[signal.SIGHUP] = "hangup"
+SENTENCES = {"interrupt": "interrupted", "terminate": "terminated", "hangup": "hung up"}
 CLEAR_LINE = "\x1b[2K"
 SHOW_CURSOR = "\x1b[?25h"
 
@@ -31,9 +34,13 @@ class Signals:
         self._waits = False
 
     def listen(self) -> None:
-        """Take the signals from now on: the process ends at once, with one line and its exit code."""
-        for number in WORDS:
-            signal.signal(number, self._receive)
+        """Take the signals from now on: the process ends at once, with one line and its exit code.
+
+        A hangup that whoever started the process has it ignore, as nohup does, stays ignored.
+        """
+        for number, word in WORDS.items():
+            if word != "hangup" or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._receive)
 
     def ignore(self) -> None:
         """Let no signal change how a process ends that is through: Python would give it back its deadly meaning."""
@@ -41,7 +48,7 @@ class Signals:
             signal.signal(number, signal.SIG_IGN)
 
     def requested(self) -> str | None:
-        """Return interrupt or terminate once a signal has come, else None.
+        """Return interrupt, terminate or hangup once a signal has come, else None.
 
         From the first time it is asked, a signal is a request that waits for the next time; a second one is an order.
         """

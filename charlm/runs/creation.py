@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from contextlib import suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -64,8 +63,9 @@ def create_run(
     try:
         ownership = take_ownership(run.path)
     except StorageError:
-        with suppress(OSError):
-            run.path.rmdir()
+        if not goes_on:
+            # It is this process' own, and holds no more than an empty lock.
+            shutil.rmtree(run.path, ignore_errors=True)
         raise
     if run.exists:
         # Another process was quicker, and is through with it.

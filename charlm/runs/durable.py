@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from charlm import __version__
-from charlm.errors import StorageError
+from charlm.errors import FULL, StorageError, reason_of
 from charlm.runs.formats import FORMAT, FileEntry, Manifest
 from charlm.runs.json_records import json_file
 
@@ -29,7 +29,6 @@ DRAFT_NAME = re.compile(
 )
 # A folder on its way out, while another takes its name; until that has happened it is whole and found.
 ASIDE = ".old"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -174,10 +173,21 @@ def sync_folder(folder: Path) -> None:
 
 def storage_error(path: Path, error: OSError, action: str = "write", *, num_bytes: int | None = None) -> StorageError:
     """Turn an operating system's error into a sentence; of a full disk it tells the bytes needed and free."""
-    sentence = f"cannot {action} {path}: {(error.strerror or str(error)).lower()}"
-    if error.errno in FULL and num_bytes is not None:
-        sentence += f": {num_bytes:,} bytes are needed and {_free_bytes(path):,} are free"
+    sentence = f"cannot {action} {path}: {reason_of(error)}"
+    if link := _dangling_link(path):
+        sentence = f"cannot {action} {path}: {link} is a link to {link.readlink()}, and there is nothing"
+    elif error.errno in FULL and num_bytes is not None:
+        sentence += f": {num_bytes:,} bytes are needed"
+        if error.errno != errno.EFBIG:
+            sentence += f" and {_free_bytes(path):,} are free"
     return StorageError(sentence)
+
+
+def _dangling_link(path: Path) -> Path | None:
+    """Return what of a path is a link that leads nowhere."""
+    with suppress(OSError):
+        return next((each for each in (path, *path.parents) if each.is_symlink() and not each.exists()), None)
+    return None
 
 
 def sha256(content: bytes) -> str:

@@ -166,7 +166,7 @@ class Interruption(Record):
     """What `charlm train` knows of a run that was stopped from outside, and is to be gone on with.
 
     Args:
-        stopped_by: interrupt or terminate.
+        stopped_by: interrupt, terminate or hangup.
         steps: taken.
     """
 

@@ -119,7 +119,7 @@ class SweepEnd:
 
     Args:
         folder: of the sweep.
-        stopped_by: None for its end; else minutes, interrupt or terminate: started again, it goes on.
+        stopped_by: None for its end; else minutes, interrupt, terminate or hangup: started again, it goes on.
         results: the table, the best configuration, what failed.
     """
 

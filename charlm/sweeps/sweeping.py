@@ -49,8 +49,8 @@ def sweep_reports(
         jobs: worker processes; None has one for each core.
         scheduler: the address of a Dask scheduler, whose workers share the runs folder; None runs them here.
         overrides: texts `section.key=value`, laid over the file's base.
-        should_stop: asked twice a second; a word, interrupt or terminate, has every running trial save and ends the
-            sweep, to be started again.
+        should_stop: asked twice a second; a word, interrupt, terminate or hangup, has every running trial save and
+            ends the sweep, to be started again.
     Raises:
         CharlmError: for a bad file before anything has started; what fails in a trial is told in its outcome.
 

@@ -33,6 +33,9 @@ from charlm.sweeps.tasks import Outcome, Task, run_task
 
 # A trial whose worker dies so often without a new checkpoint would cost one after the other for ever.
 MAX_LOSSES = 5
+# A terminal or a scheduler sends these to all processes of a job; the sweep has its trials saved. SIGTERM is what the
+# pool itself ends a process with.
+SHARED_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -95,7 +98,7 @@ class Workers:
         Raises:
             StorageError: where the scheduler of a cluster is gone.
         """
-        with _without_interrupts():
+        with _without_signals():
             if self._executor is None:
                 self._executor = self._start()
             try:
@@ -241,8 +244,9 @@ def num_cores() -> int:
 
 
 def _warm_up() -> None:
-    """Make a fresh process a worker: it leaves interrupts to the sweep, dies with it, and has torch in memory."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Make a fresh process a worker: it leaves signals to the sweep, dies with it, and has torch in memory."""
+    for number in SHARED_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_die_with, args=(parent,), name="charlm parent", daemon=True).start()
@@ -265,12 +269,12 @@ def _broken() -> Future[Outcome]:
 
 
 @contextmanager
-def _without_interrupts() -> Generator[None]:
-    """Hold an interrupt back while processes are started, which would die of it before they can ignore it."""
+def _without_signals() -> Generator[None]:
+    """Hold signals back while processes are started, which would die of them before they can ignore them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SHARED_SIGNALS)
     try:
         yield
     finally:

@@ -188,7 +188,7 @@ class End:
 
     Args:
         run: its folder.
-        stopped_by: epochs, max_steps, minutes, early_stopping, or interrupt and terminate (saved, not evaluated).
+        stopped_by: epochs, max_steps, minutes, early_stopping; or interrupt, terminate, hangup (saved, not evaluated).
         record: the closing summary, the last line of metrics.jsonl and what `--json` prints; a run stopped from
             outside has none.
         prefix: one that the model can write on from; None where the settings give none.

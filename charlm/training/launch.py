@@ -49,8 +49,8 @@ def train_reports(
         resume: start the run if it is absent, go on with it if it is unfinished or its budget has grown; of one that is
             done, only the closing figures come.
         overrides: texts `section.key=value`, or layers, laid over the settings that None takes.
-        should_stop: asked before the run is created, after each step and within long readings; a word, interrupt or
-            terminate, saves a checkpoint and ends the run.
+        should_stop: asked before the run is created, after each step and within long readings; a word, interrupt,
+            terminate or hangup, saves a checkpoint and ends the run.
     Raises:
         CharlmError: each kind with a sentence and an exit code of its own.
 

@@ -1,4 +1,4 @@
-"""What SIGINT, SIGTERM and SIGUSR1 do to a process: before there is a run, during one, and the second time."""
+"""What SIGINT, SIGTERM, SIGUSR1 and SIGHUP do to a process: before there is a run, during one, and the second time."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ SIGNALS = [
     (signal.SIGINT, 130, "interrupted"),
     (signal.SIGTERM, 143, "terminated"),
     (signal.SIGUSR1, 143, "terminated"),
+    (signal.SIGHUP, 129, "hung up"),
 ]
 ENDLESS = ("--set=train.max_steps=10000000", "--set=train.eval_every=20")
 
@@ -36,7 +37,7 @@ def name_of(value: object) -> str | None:
 
 def wait_for_handlers(process: Process) -> None:
     """Wait until a process listens to signals; what comes before that is the interpreter's."""
-    last = signal.SIGUSR1
+    last = signal.SIGHUP
     while process.poll() is None:
         found = re.search(r"^SigCgt:\s*([0-9a-f]+)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
         if found and int(found[1], 16) >> (last - 1) & 1:
@@ -103,6 +104,18 @@ def test_a_signal_ends_other_commands_at_once(
     assert (returncode, stderr) == (code, f"charlm: {word}\n")
 
 
+def test_a_hangup_that_is_ignored_from_the_start_stays_ignored() -> None:
+    done = script(
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)",
+        "(signals := Signals()).listen()",
+        "signal.raise_signal(signal.SIGHUP)",
+        "print(signals.requested())",
+        "signal.raise_signal(signal.SIGHUP)",
+        "print(signals.requested())",
+    )
+    assert done == (0, "None\nNone\n", "")
+
+
 # A request, and an order.
 
 
@@ -118,7 +131,7 @@ def test_the_first_signal_is_a_request_and_the_second_an_order(number: signal.Si
         f"signal.raise_signal({int(number)})",
         "print('never')",
     )
-    asked = "interrupt" if code == 130 else "terminate"
+    asked = {130: "interrupt", 143: "terminate", 129: "hangup"}[code]
     said = f"charlm: {word} at once; what was saved stays\n"
     assert done == (code, f"None\n{asked} {asked}\nwritten before", said)
 
@@ -133,7 +146,7 @@ def test_a_signal_no_longer_changes_how_a_process_ends_that_is_through() -> None
     # This class is among the last that Python takes down.
     done = script(
         "class Late:",
-        "    def __del__(self, kill=os.kill, pid=os.getpid()): [kill(pid, number) for number in (2, 15, 10)]",
+        "    def __del__(self, kill=os.kill, pid=os.getpid()): [kill(pid, number) for number in (2, 15, 10, 1)]",
         "sys.late = Late()",
         "sys.argv = ['charlm', '--version']",
         "from charlm.__main__ import main",
@@ -170,6 +183,25 @@ def test_a_signal_ends_training_with_a_checkpoint_that_loads_and_the_command_to_
     assert (done.exit_code, done.stderr) == (0, "")
     assert f'"steps": {last.step + 3}' in done.stdout
     assert f'"step": {last.step}'.encode() in (run.path / "resumes.jsonl").read_bytes()
+
+
+def test_a_closed_terminal_saves_though_nobody_can_be_told(
+    tmp_path: Path, charlm_process: Start, tiny_options: list[str], charlm_command: Charlm
+) -> None:
+    master, slave = pty.openpty()
+    options = (*tiny_options, *ENDLESS, f"--runs-dir={tmp_path}", "--run=run")
+    process = charlm_process("train", *options, stdout=slave, stderr=slave)
+    os.close(slave)
+    run = Run(tmp_path / "run")
+    while len(run.checkpoint_paths()) < 2:
+        os.read(master, 65536)
+    os.close(master)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=60) == 129
+    last = load_checkpoint(run, "last").step
+    assert charlm_command("verify", run.path).exit_code == 0
+    enough = (f"--set=train.max_steps={last + 3}", "--quiet")
+    assert charlm_command("train", "--resume", "--run=run", f"--runs-dir={tmp_path}", *enough).exit_code == 0
 
 
 @pytest.mark.parametrize("has_second", [False, True], ids=["one signal", "two signals"])

@@ -17,8 +17,8 @@ from processes import Process, finish, run_command, start
 
 from charlm.runs.run import Run
 
-CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
-WORDS = {130: "interrupted", 143: "terminated"}
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGHUP: 129}
+WORDS = {130: "interrupted", 143: "terminated", 129: "hung up"}
 # An evaluation and a sample table each take about as long as the steps between them, the closing readings longer.
 STEPS, EVAL_EVERY, SAMPLE_EVERY = 96, 16, 12
 OPTIONS = (
@@ -35,7 +35,7 @@ STOPPED = re.compile(r"charlm: stopped at step ([\d,]+) and saved in (\S+); go o
 
 def wait_for_handlers(process: Process) -> None:
     """Wait until a process listens to signals; what comes before that is the interpreter's."""
-    last = signal.SIGUSR1
+    last = signal.SIGHUP
     while process.poll() is None:
         found = re.search(r"^SigCgt:\s*([0-9a-f]+)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
         if found and int(found[1], 16) >> (last - 1) & 1:

@@ -519,7 +519,12 @@ def test_a_worker_that_dies_takes_no_other_with_it_and_is_replaced(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGKILL, -9)],
+    [
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        (signal.SIGHUP, 129),
+        (signal.SIGKILL, -9),
+    ],
 )
 def test_a_sweep_that_ends_by_a_signal_leaves_no_process_and_goes_on(
     tmp_path: Path,
@@ -537,8 +542,8 @@ def test_a_sweep_that_ends_by_a_signal_leaves_no_process_and_goes_on(
         time.sleep(0.02)
     workers = workers_of(process.pid)
     assert len(workers) == 1
-    # A terminal interrupts all of its processes.
-    for pid in workers if number == signal.SIGINT else []:
+    # A terminal sends these to all of its processes.
+    for pid in workers if number in (signal.SIGINT, signal.SIGHUP) else []:
         os.kill(pid, number)
     process.send_signal(number)
     exit_code, _, said = finish(process)
