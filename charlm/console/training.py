@@ -73,6 +73,11 @@ class TrainingView:
             self.warning = f"  ({WARNING})"
         for line in start_lines(report):
             self.console.print(line)
+        for notice in report.notices:
+            if notice.is_warning:
+                self._warn(notice.sentence)
+            else:
+                self.console.print(Text(f"note: {one_line(notice.sentence)}", style="dim"))
         if report.note:
             self._warn(report.note)
         total = 1.0 if report.planned_steps is None else float(report.planned_steps)

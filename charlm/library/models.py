@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from charlm.errors import ConfigError, TextError
+from charlm.errors import CharlmWarning, ConfigError, TextError
 from charlm.evaluation.subject import Subject
 from charlm.generation.sampling import CausalNetwork, writing_half
 from charlm.networks.bidirectional import BidirectionalLM
@@ -16,6 +17,7 @@ from charlm.runs.checkpoints import Checkpoint, Choice, load_checkpoint, restore
 from charlm.runs.run import Run, find_run, runs_folder
 from charlm.settings.model import Direction
 from charlm.text.cleaning import clean_prefix
+from charlm.text.forms import match_form
 from charlm.text.vocabulary import Ids
 from charlm.training.resolution import choose_device
 
@@ -51,13 +53,29 @@ class Model:
             what: its name in messages.
         Raises:
             TextError: for characters the model has never seen, and for an empty text.
+        Warns:
+            CharlmWarning: for a text whose accents are brought to the Unicode form of the corpus.
         """
         corpus = self.checkpoint.settings.corpus
-        cleaned = clean_prefix(text, corpus.clean)
+        cleaned = self.cleaned(text, f"the {what}")
         ids = self.checkpoint.vocabulary.encode(cleaned, unknown=corpus.unknown, what=f"the {what}")
         if len(ids) == 0:
             raise TextError(f"the {what} is empty: a model writes on from at least one character it knows")
         return cleaned, ids
+
+    def cleaned(self, text: str, what: str) -> str:
+        """Return a prefix, a suffix or a stop as the corpus was read: its line ends, cleaning and Unicode form.
+
+        Args:
+            text: as it was typed.
+            what: its name in messages.
+        Warns:
+            CharlmWarning: for a text whose accents are brought to the Unicode form of the corpus.
+        """
+        matched = match_form(clean_prefix(text, self.checkpoint.settings.corpus.clean), self.checkpoint.vocabulary)
+        if told := matched.told(what):
+            warnings.warn(told, CharlmWarning, stacklevel=3)
+        return matched.text
 
     def writer(self) -> CausalNetwork:
         """Return what writes on from a prefix.

@@ -42,6 +42,7 @@ def generate(
     """
     model = opened(model)
     vocabulary = model.checkpoint.vocabulary
+    stops = [model.cleaned(stop, f"the stop {stop!r}") for stop in stops]
     write = partial(sample_texts, length=length, num_samples=num_samples, seed=seed, filters=filters)
     fill = partial(fill_gap, length=length, num_samples=num_samples, seed=seed, filters=filters)
     if prefix is not None and suffix is not None:

@@ -42,7 +42,9 @@ def run_training(
     resolved, minutes = experiment.resolved, experiment.settings.train.minutes
     resumed_at = position.progress.step if writer.run.checkpoint_paths() else None
     milestones = Milestones(experiment, writer, position, should_stop)
-    yield Start(writer.run.path, experiment.facts, resolved.planned_steps, minutes, resumed_at, note)
+    yield Start(
+        writer.run.path, experiment.facts, resolved.planned_steps, minutes, resumed_at, note, experiment.notices
+    )
     yield from _train(experiment, milestones, Recovery(experiment, writer), milestones.begin(position))
 
 
