@@ -72,8 +72,13 @@ class TrainingView:
             self.warning = f"  ({WARNING})"
         for line in start_lines(report):
             self.console.print(line)
-        for sentence in (*([report.note] if report.note else []), *report.warnings):
-            self._warn(sentence)
+        for notice in report.notices:
+            if notice.is_warning:
+                self._warn(notice.sentence)
+            else:
+                self.console.print(Text(f"note: {one_line(notice.sentence)}", style="dim"))
+        if report.note:
+            self._warn(report.note)
         total = 1.0 if report.planned_steps is None else float(report.planned_steps)
         self.progress.add_task("training", total=total, figures="")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from charlm.errors import ConfigError, TextError
+from charlm.errors import CharlmWarning, ConfigError, TextError
 from charlm.evaluation.characters import ScoredCharacter
 from charlm.evaluation.figure import Figures
 from charlm.evaluation.subject import Subject
@@ -23,6 +24,7 @@ from charlm.runs.run import Run, find_run, runs_folder
 from charlm.settings.corpus import UnknownPolicy
 from charlm.settings.model import Direction
 from charlm.text.cleaning import clean_prefix
+from charlm.text.forms import match_form
 from charlm.text.nearest_characters import remedy_of_unknown
 from charlm.text.vocabulary import Ids
 from charlm.training.resolution import choose_device
@@ -129,9 +131,11 @@ class Model:
             what: its name in messages.
         Raises:
             TextError: for characters the model has never seen, and for an empty text.
+        Warns:
+            CharlmWarning: for a text whose accents are brought to the Unicode form of the corpus.
         """
         corpus = self.checkpoint.settings.corpus
-        cleaned = clean_prefix(text, corpus.clean)
+        cleaned = self.cleaned(text, f"the {what}")
         vocabulary = self.checkpoint.vocabulary
         try:
             ids = vocabulary.encode(cleaned, unknown=corpus.unknown, what=f"the {what}")
@@ -148,6 +152,20 @@ class Model:
             return self
         settings = self.checkpoint.settings.replaced({"corpus.unknown": policy})
         return replace(self, checkpoint=replace(self.checkpoint, settings=settings))
+
+    def cleaned(self, text: str, what: str) -> str:
+        """Return a prefix, a suffix or a stop as the corpus was read: its line ends, cleaning and Unicode form.
+
+        Args:
+            text: as it was typed.
+            what: its name in messages.
+        Warns:
+            CharlmWarning: for a text whose accents are brought to the Unicode form of the corpus.
+        """
+        matched = match_form(clean_prefix(text, self.checkpoint.settings.corpus.clean), self.checkpoint.vocabulary)
+        if told := matched.told(what):
+            warnings.warn(told, CharlmWarning, stacklevel=3)
+        return matched.text
 
     def writer(self) -> CausalNetwork:
         """Return what writes on from a prefix.

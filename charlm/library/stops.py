@@ -9,6 +9,7 @@ from charlm.errors import CharlmWarning, TextError, printable
 from charlm.library.models import Model
 from charlm.text.cleaning import clean_prefix
 from charlm.text.escapes import hint_of_escapes
+from charlm.text.forms import match_form
 from charlm.text.nearest_characters import known_instead
 from charlm.text.vocabulary import Vocabulary
 
@@ -41,7 +42,7 @@ def _cleaned(stop: str, model: Model) -> str:
     clean = model.checkpoint.settings.corpus.clean
     # `letters` would make a space of a full stop, and the text would end at every space.
     kept = clean.model_copy(update={"letters": False, "lowercase": clean.lowercase or clean.letters})
-    return clean_prefix(stop, kept)
+    return match_form(clean_prefix(stop, kept), model.checkpoint.vocabulary).text
 
 
 def _with_line_ends(stop: str, vocabulary: Vocabulary) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from charlm.runs.json_records import Count, Flag, Inline, Line, Number, Record, Sha256, Text, Told
+from charlm.text.notices import name_few
 
 MAX_FACTS = 40
 MAX_FACT = 2_000
@@ -108,5 +109,5 @@ class Environment(Record):
 
     @property
     def corpus_name(self) -> str:
-        """The corpus' name, or those of its files."""
-        return self.corpus if isinstance(self.corpus, str) else ", ".join(self.corpus)
+        """The corpus' name, or those of its files: of many, the first and the number of the others."""
+        return self.corpus if isinstance(self.corpus, str) else name_few(self.corpus)

@@ -128,6 +128,8 @@ def corpus_conflicts(corpus: CorpusSettings) -> Iterator[Conflict]:
         yield "corpus.path", "and corpus.name exclude each other: keep one"
     if corpus.path == ():
         yield "corpus.path", "is an empty list: name a text file, or leave it out"
+    if "" in (corpus.path or ()):
+        yield "corpus.path", "has an empty name: is a shell variable unset?"
     if corpus.split == "standard" and corpus.path is not None:
         yield "corpus.split", "standard needs corpus.name: only known corpora have a standard split"
     if isinstance(corpus.split, tuple):

@@ -152,7 +152,8 @@ def _with_absolute_paths(values: dict[str, JsonValue], base: Path) -> dict[str, 
 
 
 def _absolute(entry: str, base: Path) -> str:
-    if entry == "-":
+    # Of an empty name no path is made: it would be the folder that stands around.
+    if entry in ("-", ""):
         return entry
     # Unlike Path.expanduser this leaves a file called ~draft.txt alone. A name with a zero byte is nobody's home:
     # whoever opens it says so.

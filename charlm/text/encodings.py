@@ -235,9 +235,11 @@ def _nats_per_byte(text: str, language: Language, content: bytes) -> float:
 
 
 def _is_mixed(one: str, other: str) -> bool:
-    """Say whether a word goes on in another alphabet than Latin, as misread ones do."""
+    """Say whether a word goes on in another alphabet than Latin, or in capitals, as misread ones do."""
     if one.isascii() == other.isascii():
         return False
+    if one.islower() and other.isupper():
+        return True
     plain, foreign = (one, other) if one.isascii() else (other, one)
     return plain.isalpha() and "\u0370" <= foreign < "\u0f00"
 

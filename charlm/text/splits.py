@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from charlm.errors import ConfigError, TextError
-from charlm.settings.corpus import CorpusSettings
+from charlm.settings.corpus import CorpusSettings, SamplingSettings
 from charlm.settings.model import Direction
 from charlm.text.corpus import Corpus
 from charlm.text.encoding import hash_ids
 from charlm.text.known import standard_split
 from charlm.text.reading_order import turned
 from charlm.text.vocabulary import Ids
+from charlm.text.windows import fitting_options
 
 PERCENT = {"default": (90, 5, 5), "nanogpt": (90, 10, 0), "torch-rnn": (80, 10, 10), "none": (100, 0, 0)}
 
@@ -54,9 +55,13 @@ class Split:
         return Split(self.train.in_reading_order(direction), val, test)
 
 
-def split_corpus(corpus: Corpus, settings: CorpusSettings) -> Split:
+def split_corpus(corpus: Corpus, settings: CorpusSettings, sampling: SamplingSettings | None = None) -> Split:
     """Cut a corpus into its parts.
 
+    Args:
+        corpus: that is cut.
+        settings: that say how.
+        sampling: given where the parts are trained on: of a text that is too short, the message says what fits.
     Raises:
         TextError: where sizes exceed the text or a part is left with fewer than two characters.
     """
@@ -69,11 +74,21 @@ def split_corpus(corpus: Corpus, settings: CorpusSettings) -> Split:
         if size == 1 or (size == 0 and name == "training"):
             raise TextError(
                 f"the {name} part has {size} of the corpus' {len(corpus.ids):,} characters, too few to predict one"
+                f"{_remedy(len(corpus.ids), sampling)}"
             )
         parts.append(Part(ids, hash_ids(ids, corpus.vocabulary)) if size else None)
     train, val, test = parts
     assert train is not None
     return Split(train, val, test)
+
+
+def _remedy(num_chars: int, sampling: SamplingSettings | None) -> str:
+    """Say what to do with a text that is too short for its parts."""
+    if sampling is None or num_chars < 2:
+        return ": give more text"
+    short = num_chars <= sampling.batch_size * sampling.seq_len
+    options = f" {fitting_options(num_chars, sampling)}" if short else " fits"
+    return f": give more text, or train on all of it: --set corpus.split=none{options}"
 
 
 def split_sizes(num_chars: int, settings: CorpusSettings) -> tuple[int, int, int]:

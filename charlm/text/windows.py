@@ -51,10 +51,22 @@ def num_windows(num_chars: int, sampling: SamplingSettings, lookahead: int = 0) 
         beyond = f" and {lookahead:,} characters of model.lookahead" if lookahead else ""
         raise TextError(
             f"the training part has {num_chars:,} characters, and one window of batch_size {batch_size} x seq_len "
-            f"{seq_len}{beyond} needs {needed:,}: lower sampling.batch_size or sampling.seq_len"
-            + (" or model.lookahead" if lookahead else "")
+            f"{seq_len}{beyond} needs {needed:,}: {fitting_options(num_chars, sampling, lookahead) or 'give more text'}"
         )
     return count
+
+
+def fitting_options(num_chars: int, sampling: SamplingSettings, lookahead: int = 0) -> str:
+    """Return options that cut a short text into several windows, near those asked for; empty for one without any.
+
+    Example: `--set sampling.batch_size=4 --set sampling.seq_len=16 fits`.
+    """
+    num_targets = num_chars - 1 - lookahead
+    if num_targets < 1:
+        return ""
+    seq_len = min(sampling.seq_len, max(1, num_targets // 8))
+    batch_size = min(sampling.batch_size, max(1, num_targets // (4 * seq_len)))
+    return f"--set sampling.batch_size={batch_size} --set sampling.seq_len={seq_len} fits"
 
 
 def num_dropped(num_chars: int, sampling: SamplingSettings, lookahead: int = 0) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from charlm.evaluation.figure import Figures
 from charlm.runs.facts import Environment
 from charlm.runs.records import EvaluationLine, Interruption, Sample, SampleTable, Summary
+from charlm.text.notices import Notice
 from charlm.training.rates import rates_of
 
 
@@ -22,7 +23,8 @@ class Start:
         minutes: the budget in minutes, if there is one.
         resumed_at: the step that the run goes on from; None for a new run.
         note: what a person should know of going on here, such as another version of torch; None for nothing.
-        warnings: sentences on what this text makes useless, such as a choice by six characters of validation.
+        notices: what a person should know of the text: what was left out, how it was read, what is odd about it, what
+            it makes useless, such as a choice by six characters of validation.
     """
 
     run: Path
@@ -31,7 +33,7 @@ class Start:
     minutes: float | None
     resumed_at: int | None = None
     note: str | None = None
-    warnings: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)

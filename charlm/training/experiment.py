@@ -7,12 +7,17 @@ from dataclasses import dataclass
 import torch
 
 from charlm import __version__
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, TextError
 from charlm.networks.building import Network, build_model
+from charlm.runs.choice import choice_warnings
 from charlm.runs.facts import Environment, Fingerprint
 from charlm.settings.schema import Settings
 from charlm.text.cleaning import clean_prefix
 from charlm.text.corpus import load_corpus
+from charlm.text.forms import match_form
+from charlm.text.known import KNOWN_CORPORA
+from charlm.text.notices import Notice
+from charlm.text.parts import part_notices
 from charlm.text.reading_order import turned
 from charlm.text.splits import Part, Split, split_corpus
 from charlm.text.vocabulary import Ids, Vocabulary
@@ -37,6 +42,7 @@ class Experiment:
         average: of these parameters, where the settings ask for one.
         prefixes: of the sample table, each with its ids.
         facts: what is recorded in environment.json.
+        notices: what a person should know of the text.
     """
 
     resolved: Resolved
@@ -47,6 +53,7 @@ class Experiment:
     average: WeightAverage | None
     prefixes: tuple[tuple[str, Ids], ...]
     facts: Environment
+    notices: tuple[Notice, ...] = ()
 
     @property
     def settings(self) -> Settings:
@@ -89,8 +96,14 @@ def prepare(asked: Settings) -> Experiment:
     """
     machine = this_machine(asked)
     corpus = load_corpus(asked.corpus, asked.vocabulary)
-    split = split_corpus(corpus, asked.corpus).in_reading_order(asked.model.direction)
-    resolved = resolve(asked, corpus, split, machine)
+    try:
+        parts = split_corpus(corpus, asked.corpus, asked.sampling)
+        split = parts.in_reading_order(asked.model.direction)
+        resolved = resolve(asked, corpus, split, machine)
+    except TextError as error:
+        # A text may be too short for what was left out of it.
+        read = "; ".join(notice.sentence for notice in corpus.notices)
+        raise TextError(f"{error} ({read})" if read else str(error)) from error
     settings, device = resolved.settings, resolved.device
     prefixes = _encode_prefixes(settings, corpus.vocabulary, split)
     assert settings.train.threads is not None
@@ -98,6 +111,7 @@ def prepare(asked: Settings) -> Experiment:
     network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed, device=device.type)
     network = network.to(device)
     average = settings.optimizer.average
+    facts = run_environment(corpus, split, network, settings, device)
     return Experiment(
         resolved=resolved,
         vocabulary=corpus.vocabulary,
@@ -106,14 +120,19 @@ def prepare(asked: Settings) -> Experiment:
         optimizer=build_optimizer(network.parameters(), settings.optimizer),
         average=None if average.method == "none" else WeightAverage(network, average),
         prefixes=prefixes,
-        facts=run_environment(corpus, split, network, settings, device),
+        facts=facts,
+        notices=(
+            *corpus.notices,
+            *part_notices(parts, corpus.vocabulary, is_known=asked.corpus.name in KNOWN_CORPORA),
+            *(Notice(sentence, is_warning=True) for sentence in choice_warnings(settings, facts.split)),
+        ),
     )
 
 
 def _encode_prefixes(settings: Settings, vocabulary: Vocabulary, split: Split) -> tuple[tuple[str, Ids], ...]:
     given = settings.sample.prefixes
     texts = _default_prefixes(settings, vocabulary, split) if given is None else given
-    cleaned = [clean_prefix(text, settings.corpus.clean) for text in texts]
+    cleaned = [match_form(clean_prefix(text, settings.corpus.clean), vocabulary).text for text in texts]
     prefixes = tuple(
         (text, vocabulary.encode(text, unknown=settings.corpus.unknown, what=f"the sample prefix {text!r}"))
         for text in cleaned

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from charlm.runs.choice import choice_warnings
 from charlm.runs.writer import RunWriter
 from charlm.training.batches import read_batches
 from charlm.training.divergence import NotANumber, Recovery, worst_text
@@ -43,8 +42,9 @@ def run_training(
     resolved, minutes = experiment.resolved, experiment.settings.train.minutes
     resumed_at = position.progress.step if writer.run.checkpoint_paths() else None
     milestones = Milestones(experiment, writer, position, should_stop)
-    warnings = tuple(choice_warnings(experiment.settings, experiment.facts.split))
-    yield Start(writer.run.path, experiment.facts, resolved.planned_steps, minutes, resumed_at, note, warnings)
+    yield Start(
+        writer.run.path, experiment.facts, resolved.planned_steps, minutes, resumed_at, note, experiment.notices
+    )
     yield from _train(experiment, milestones, Recovery(experiment, writer), milestones.begin(position))
 
 

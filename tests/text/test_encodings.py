@@ -62,7 +62,7 @@ def test_the_line_that_does_not_decode_is_shown(tmp_path: Path) -> None:
 
 def test_a_long_line_is_shown_about_its_first_odd_byte(tmp_path: Path) -> None:
     sentence = refusal(tmp_path / "a.txt", ("x " * 90_000 + "un café noir" + " y" * 90_000).encode("cp1252"))
-    assert "which reads as 「x x un café noir y y y y y y y y y y y y y」" in sentence
+    assert "it is likely cp1252, which reads as 「x x x un café noir y y y y y y y y y y y」 (" in sentence
 
 
 @pytest.mark.parametrize("content", [bytes(range(1, 256)), b"\x01\x02\x00\x90\x81" * 99])

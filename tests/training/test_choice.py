@@ -49,7 +49,11 @@ def test_a_choice_is_made_by_what_an_evaluation_predicts(val: int | None, max_ch
 def test_nothing_is_chosen_by_a_handful_of_characters(tiny_settings: MakeSettings, tmp_path: Path) -> None:
     reports = list(train_reports(tiny_settings(*SHORT), name="few", runs_dir=tmp_path))
     run = Run(tmp_path / "few")
-    assert reports[0].warnings == (WARNING,) if isinstance(reports[0], Start) else pytest.fail("no start")
+    assert (
+        [each.sentence for each in reports[0].notices] == [WARNING]
+        if isinstance(reports[0], Start)
+        else pytest.fail("no start")
+    )
     assert not any(report.is_best for report in reports if isinstance(report, Evaluation))
     assert set(figures(run)) == {None}
     assert load_checkpoint(run, "best").step == 9
@@ -62,7 +66,7 @@ def test_enough_of_them_choose(tiny_settings: MakeSettings, tmp_path: Path) -> N
     settings = tiny_settings("corpus.split=[2700,51,249]", *SHORT[1:])
     (start, *reports) = train_reports(settings, name="enough", runs_dir=tmp_path)
     assert isinstance(start, Start)
-    assert start.warnings == ()
+    assert start.notices == ()
     assert any(report.is_best for report in reports if isinstance(report, Evaluation))
     run = Run(tmp_path / "enough")
     assert any(figure is not None for figure in figures(run))
