@@ -129,7 +129,7 @@ def generate_command(
     from charlm.library import open_run
     from charlm.library.writing import write_texts
 
-    filters = Filters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+    filters = Filters(temperature, top_k, top_p, min_p)
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device).with_unknown(unknown)
     start = _opening(model) if prompt.is_absent else None
     if is_streamed and not (start and start.is_backward):
@@ -137,8 +137,7 @@ def generate_command(
         return
     write = partial(write_texts, passes=DEFAULT_PASSES if passes is None else passes, num_samples=num_samples)
     write = partial(write, length=_length(length, is_streamed=False), filters=filters, seed=number, stops=stops)
-    facts = _facts(model, prompt, start, number)
-    _print_whole(write(model, prompt.prefix, suffix=prompt.suffix), facts, as_json=json_)
+    _print_whole(write(model, prompt.prefix, suffix=prompt.suffix), _facts(model, prompt, start, number), as_json=json_)
 
 
 def _stops(given: list[str] | None, *, escapes: bool, at_newline: bool) -> list[str]:

@@ -49,11 +49,9 @@ def test_a_choice_is_made_by_what_an_evaluation_predicts(val: int | None, max_ch
 def test_nothing_is_chosen_by_a_handful_of_characters(tiny_settings: MakeSettings, tmp_path: Path) -> None:
     reports = list(train_reports(tiny_settings(*SHORT), name="few", runs_dir=tmp_path))
     run = Run(tmp_path / "few")
-    assert (
-        [each.sentence for each in reports[0].notices] == [WARNING]
-        if isinstance(reports[0], Start)
-        else pytest.fail("no start")
-    )
+    start = reports[0]
+    assert isinstance(start, Start)
+    assert [each.sentence for each in start.notices] == [WARNING]
     assert not any(report.is_best for report in reports if isinstance(report, Evaluation))
     assert set(figures(run)) == {None}
     assert load_checkpoint(run, "best").step == 9
