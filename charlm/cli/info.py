@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from charlm.cli.arguments import JsonOption, RunsDirOption
-from charlm.errors import CharlmError
+from charlm.errors import CharlmError, printable
 
 if TYPE_CHECKING:
     from charlm.runs.overview import Overview
     from charlm.runs.run import Run
+
+
+MAX_NAME = 200
+MAX_SENTENCE = 2_000
 
 
 def info(
@@ -31,6 +35,7 @@ def info(
     """
     from charlm.console.runs import show_machine, show_run, show_runs
     from charlm.console.terminal import print_json
+    from charlm.reports.diagnosis import diagnose_run
     from charlm.runs.run import find_run, list_runs, runs_folder
 
     folder = runs_folder(runs_dir)
@@ -40,22 +45,31 @@ def info(
         facts = machine_facts()
         print_json(facts) if json_ else show_machine(facts)
     elif run is None:
-        overviews = list(_overviews(list_runs(folder)))
-        print_json({"runs": overviews}) if json_ else show_runs(overviews, folder)
+        overviews, damaged = _overviews(list_runs(folder))
+        if json_:
+            print_json({"runs": overviews, "damaged": damaged})
+        else:
+            show_runs(overviews, folder, damaged=list(damaged))
     else:
         found = find_run(run, folder=folder)
         overview = found.overview()
-        settings = found.settings()
+        settings, diagnosis = found.settings(), diagnose_run(found)
         if json_:
-            print_json({**overview, "settings": settings.model_dump(mode="json"), "environment": found.environment()})
+            facts = {"settings": settings.model_dump(mode="json"), "environment": found.environment()}
+            print_json({**overview, "diagnosis": diagnosis, **facts})
         else:
-            show_run(found, overview)
+            show_run(found, overview, diagnosis)
 
 
-def _overviews(runs: Iterable[Run]) -> Iterator[Overview]:
-    """Yield what the table shows; a damaged run is named on standard error and does not hide the others."""
+def _overviews(runs: Iterable[Run]) -> tuple[list[Overview], dict[str, str]]:
+    """Return what the table shows, and why each damaged run cannot be read, which standard error tells too."""
+    overviews: list[Overview] = []
+    damaged: dict[str, str] = {}
     for run in runs:
         try:
-            yield run.overview()
+            overviews.append(run.overview())
         except CharlmError as error:
-            typer.echo(f"charlm: the run {run.name} is left out: {error}", err=True)
+            name = printable(run.name, MAX_NAME)
+            damaged[name] = "; ".join(str(error).splitlines())
+            typer.echo(f"charlm: the run {name} is damaged: {printable(damaged[name], MAX_SENTENCE)}", err=True)
+    return overviews, damaged

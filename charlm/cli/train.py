@@ -178,7 +178,9 @@ def _settings(config: list[str], layers: list[SettingsLayer], overrides: list[st
 def _close(end: End, *, runs_dir_given: bool, as_json: bool) -> None:
     from charlm.console.summary import show_summary
     from charlm.console.terminal import print_json
+    from charlm.reports.diagnosis import diagnose_run
     from charlm.runs.records import Interruption
+    from charlm.runs.run import Run
 
     record = end.record
     if isinstance(record, Interruption):
@@ -190,7 +192,8 @@ def _close(end: End, *, runs_dir_given: bool, as_json: bool) -> None:
     if as_json:
         print_json(record)
     else:
-        show_summary(record, _next_command(end, record.direction, runs_dir_given=runs_dir_given), end.run)
+        next_command = _next_command(end, record.direction, runs_dir_given=runs_dir_given)
+        show_summary(record, next_command, end.run, diagnosis=diagnose_run(Run(end.run)))
 
 
 def _next_command(end: End, direction: str | None, *, runs_dir_given: bool) -> str:

@@ -20,7 +20,7 @@ from charlm.evaluation.novelty import Novelty
 from charlm.evaluation.subject import Subject
 
 MAX_STRETCH = 300
-NO_BETTER = "a table of 5-grams predicts this text as well or better: train longer, or a larger model"
+NO_BETTER = "a table of 5-grams predicts this text as well or better"
 
 
 def interval_text(interval: Sequence[float]) -> str:

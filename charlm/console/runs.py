@@ -11,6 +11,7 @@ from rich.text import Text
 from charlm.console.columns import NOTHING, column_table, fitting, print_whole
 from charlm.console.terminal import console_for, is_live
 from charlm.errors import printable
+from charlm.reports.diagnosis import Diagnosis
 from charlm.runs.facts import Machine
 from charlm.runs.overview import Overview
 from charlm.runs.run import Run
@@ -24,11 +25,13 @@ COLUMNS = {
     "model": "model",
     "num_parameters": "parameters",
     "steps": "steps",
-    "train_perplexity": "train ppl",
-    "best_val_bpc": "val bpc",
+    "best_val_bpc": "best val bpc",
     "best_val_backward_bpc": "backward",
     "best_val_cloze_bpc": "cloze",
+    "val_bpc": "final val bpc",
     "test_bpc": "test bpc",
+    "train_bpc": "train bpc",
+    "train_perplexity": "train ppl",
     "chars_per_second": "chars/s",
 }
 TEXTS = ("run", "state", "corpus", "model")
@@ -36,31 +39,45 @@ TEXTS = ("run", "state", "corpus", "model")
 SPECIAL = ("backward", "cloze")
 # What stays where a terminal is too narrow for all, most needed first.
 BY_NEED = (
-    *("run", "val bpc", *SPECIAL, "test bpc", "model", "train ppl"),
-    *("steps", "state", "corpus", "parameters", "chars/s"),
+    *("run", "best val bpc", *SPECIAL, "train ppl", "test bpc", "state", "model"),
+    *("steps", "final val bpc", "corpus", "train bpc", "parameters", "chars/s"),
 )
 MAX_PATH = 500
 MAX_DAMAGE = 1_000
 
 
-def show_runs(overviews: Sequence[Overview], folder: Path) -> None:
-    """Print one row for each run: as many columns as the terminal has room for, all of them elsewhere."""
+def show_runs(overviews: Sequence[Overview], folder: Path, *, damaged: Sequence[str] = ()) -> None:
+    """Print one row for each run: as many columns as the terminal has room for, all of them elsewhere.
+
+    Args:
+        overviews: of the runs.
+        folder: where they lie.
+        damaged: names of runs that cannot be read: they have a row that says so.
+    """
     console = console_for(sys.stdout)
-    if not overviews:
+    if not overviews and not damaged:
         console.print(f"no runs in {printable(str(folder), 1_000)}: `charlm train` makes one")
         return
-    columns = _columns(overviews)
+    columns = _columns(overviews, damaged)
     kept = fitting(columns, BY_NEED, console.width) if is_live(sys.stdout) else columns
     print_whole(console, column_table(kept, texts=TEXTS))
     for overview in overviews:
         if overview.warning:
             console.print(f"{overview.name}: {overview.warning}")
+    if partial := [each.name for each in overviews if _lengths(each)]:
+        names = ", ".join(partial)
+        console.print(f"best val bpc is of the beginning of the validation part, final val bpc of all: {names}")
 
 
-def show_run(run: Run, overview: Overview) -> None:
-    """Print one run's figures and its settings."""
+def show_run(run: Run, overview: Overview, diagnosis: Diagnosis | None = None) -> None:
+    """Print one run's figures, what is the matter with it, and its settings."""
     console = console_for(sys.stdout)
     rows = {title: cells[0] for title, cells in _columns([overview]).items()}
+    if lengths := _lengths(overview):
+        rows["best val bpc"] += f" (of the first {lengths[0]:,} predicted characters)"
+        rows["final val bpc"] += f" (of all {lengths[1]:,})" if overview.val_bpc is not None else ""
+    if diagnosis:
+        rows["diagnosis"] = diagnosis.sentence
     if overview.warning:
         rows["warning"] = overview.warning
     rows["path"] = str(run.path)
@@ -88,9 +105,18 @@ def show_machine(machine: Machine) -> None:
             console.print(f"{name:<16}{', '.join(value) or 'none' if name == 'gpus' else value}")
 
 
-def _columns(overviews: Sequence[Overview]) -> dict[str, list[str]]:
+def _lengths(overview: Overview) -> tuple[int, int] | None:
+    """Return how many characters the best and the final validation figure are of, where these are not the same."""
+    best, final = overview.best_val_chars, overview.val_chars
+    return None if best is None or final is None or best == final else (best, final)
+
+
+def _columns(overviews: Sequence[Overview], damaged: Sequence[str] = ()) -> dict[str, list[str]]:
     """Return the cells of each column below its title."""
     columns = {title: [_cell_text(key, each[key]) for each in overviews] for key, title in COLUMNS.items()}
+    for name in damaged:
+        for title, cells in columns.items():
+            cells.append({"run": name, "state": "damaged"}.get(title, NOTHING))
     return {title: cells for title, cells in columns.items() if title not in SPECIAL or set(cells) != {NOTHING}}
 
 

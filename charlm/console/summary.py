@@ -11,14 +11,23 @@ from rich.text import Text
 
 from charlm.console.evaluation import NO_BETTER, baselines_text, interval_text
 from charlm.console.terminal import console_for, is_live
+from charlm.reports.diagnosis import Diagnosis
 from charlm.runs.choice import MIN_CHOICE_CHARS
 from charlm.runs.records import Rates, Summary
 
 
-def show_summary(summary: Summary, next_command: str, path: Path) -> None:
-    """Print the closing summary on standard output: a table on a terminal, plain lines elsewhere."""
+def show_summary(summary: Summary, next_command: str, path: Path, *, diagnosis: Diagnosis | None = None) -> None:
+    """Print the closing summary on standard output: a table on a terminal, plain lines elsewhere.
+
+    Args:
+        summary: of the run.
+        next_command: to copy.
+        path: of its folder.
+        diagnosis: what is the matter with it.
+    """
     console = console_for(sys.stdout)
-    rows = [*summary_rows(summary), ("run", str(path))]
+    told = [("diagnosis", diagnosis.sentence)] if diagnosis else []
+    rows = [*summary_rows(summary), *told, ("run", str(path))]
     if not is_live(sys.stdout):
         for name, value in [*rows, ("next", next_command)]:
             console.print(f"{name}: {value}")

@@ -22,7 +22,7 @@ from charlm.runs.run import Run
 from charlm.settings.loading import dotted_values
 from charlm.settings.schema import Settings
 
-State = Literal["finished", "running", "unfinished"]
+State = Literal["finished", "running", "unfinished", "diverged"]
 
 # The lowest of the evaluations during training; what the end read whole, with that evaluation's weights; and the last
 # whole epoch's own batches, while the weights moved.
@@ -90,7 +90,8 @@ class RunResult:
         name: of the run; its path where another run that is looked at has the same name.
         seed: train.seed.
         settings: resolved, by dotted key; a period in epochs is one value, `{"epochs": n}`.
-        state: finished is one that has ended by itself, and that nobody goes on with just now.
+        state: finished is one that has ended by itself, and that nobody goes on with just now; diverged is one whose
+            loss was no longer finite.
         steps: taken so far.
         figures: those it has, by their names in FIGURES; the cloze figures are of bidirectional models, whose other
             figures are those of their forward half.
@@ -153,7 +154,7 @@ def read_result(run: Run, *, name: str) -> RunResult:
         name=name,
         seed=settings.train.seed,
         settings=_values(settings),
-        state="running" if is_running else "finished" if end else "unfinished",
+        state="running" if is_running else "finished" if end else "diverged" if history.divergence else "unfinished",
         steps=end.steps if end else history.latest.step if history.latest else 0,
         figures=dict(_figures(history, val_sha256, test_sha256, train_sha256)),
         num_parameters=environment.num_parameters,

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from charlm.runs.json_records import Json, from_json_or_none
-from charlm.runs.records import EvaluationLine, Rates, SampleTable, Summary
+from charlm.runs.records import Diverged, EvaluationLine, Rates, SampleTable, Summary
 from charlm.runs.untrusted import check_depth, open_regular
 
 # A table of the longest samples there can be; of a longer line nothing is kept.
@@ -19,10 +19,17 @@ MAX_LINE_BYTES = 1 << 25
 
 @dataclass(frozen=True)
 class History:
-    """What metrics.jsonl tells: the evaluations in their order, and the closing summary of a run that has ended."""
+    """What metrics.jsonl tells.
+
+    Args:
+        evaluations: in their order.
+        summary: of a run that has ended.
+        divergence: of a run that could not go on.
+    """
 
     evaluations: tuple[EvaluationLine, ...]
     summary: Summary | None
+    divergence: Diverged | None = None
 
     @property
     def latest(self) -> EvaluationLine | None:
@@ -44,7 +51,7 @@ class History:
 
 
 def read_history(path: Path) -> History:
-    """Read a metrics.jsonl until its summary, or a line that is neither that nor an evaluation.
+    """Read a metrics.jsonl until its last line, a summary or a divergence, or one that is no evaluation either.
 
     Raises:
         RunError: for what is no regular file.
@@ -53,7 +60,8 @@ def read_history(path: Path) -> History:
     for _, line in read_lines(path):
         evaluation = from_json_or_none(EvaluationLine, line)
         if evaluation is None:
-            return History(tuple(evaluations), from_json_or_none(Summary, line))
+            end, divergence = from_json_or_none(Summary, line), from_json_or_none(Diverged, line)
+            return History(tuple(evaluations), end, divergence)
         evaluations.append(evaluation)
     return History(tuple(evaluations), None)
 

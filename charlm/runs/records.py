@@ -162,6 +162,22 @@ class Summary(Record):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Diverged(Record):
+    """The last line of metrics.jsonl of a run that ended because a loss or weight was not a number.
+
+    Args:
+        step: that could not be taken.
+        learning_rate: that it used.
+        gradient_norm: before clipping; None where that was no number, which JSON does not have.
+    """
+
+    kind: Literal["diverged"]
+    step: Count
+    learning_rate: Number
+    gradient_norm: Number | None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Interruption(Record):
     """What `charlm train` knows of a run that was stopped from outside, and is to be gone on with.
 

@@ -23,7 +23,7 @@ from charlm.runs.durable import (
 from charlm.runs.history import read_lines
 from charlm.runs.json_records import from_json_or_none, json_line
 from charlm.runs.ownership import Ownership
-from charlm.runs.records import EvaluationLine, Resume, SampleTable, Summary
+from charlm.runs.records import Diverged, EvaluationLine, Resume, SampleTable, Summary
 from charlm.runs.run import CONFIG, METRICS, RESUMES, SAMPLES, Run
 from charlm.settings.loading import dump_settings
 from charlm.settings.schema import Settings
@@ -50,7 +50,7 @@ class RunWriter:
         """Give the folder free."""
         self._ownership.release()
 
-    def record_metrics(self, record: EvaluationLine | Summary) -> None:
+    def record_metrics(self, record: EvaluationLine | Summary | Diverged) -> None:
         """Add a line to metrics.jsonl, at the latest with the next checkpoint."""
         self._pending[METRICS].append(json_line(record))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from charlm.errors import DivergedError
+from charlm.errors import DivergedError, StorageError
 from charlm.networks.inputs import as_tensor
 from charlm.networks.recurrent import State, detach_state
 from charlm.runs.checkpoints import load_checkpoint, step_of
+from charlm.runs.records import Diverged
 from charlm.runs.writer import RunWriter
 from charlm.text.windows import Window
 from charlm.training.events import Divergence
@@ -49,6 +51,11 @@ class NotANumber:
             f"gradient norm {self.gradient_norm:g}: {where}"
         )
 
+    def as_record(self) -> Diverged:
+        """Return what metrics.jsonl holds of it, where the run ends by it."""
+        norm = self.gradient_norm if math.isfinite(self.gradient_norm) else None
+        return Diverged(kind="diverged", step=self.step, learning_rate=self.learning_rate, gradient_norm=norm)
+
 
 def after_the_fact(progress: Progress) -> NotANumber:
     """Return what the last step did, where its loss was a number and the weights that it made are none."""
@@ -70,7 +77,7 @@ class Recovery:
         """Return where the run goes on.
 
         Raises:
-            DivergedError: where the settings ask for no more.
+            DivergedError: where the settings ask for no more; the run's records tell it.
         """
         train, progress = self.experiment.settings.train, position.progress
         is_in_time = found.text is not None and progress.num_skipped_in_a_row < MAX_SKIPS_IN_A_ROW
@@ -84,6 +91,11 @@ class Recovery:
         paths = self.writer.run.checkpoint_paths()
         kept = f"the last good checkpoint is {paths[-1]}" if paths else "there is no checkpoint yet"
         advice = "lower optimizer.learning_rate or optimizer.clip_norm"
+        self.writer.record_metrics(found.as_record())
+        try:
+            self.writer.flush()
+        except StorageError as error:
+            kept += f"; the run does not tell that it has diverged: {error}"
         raise DivergedError(f"{found.sentence}; {advice}; {kept}")
 
     def _skip(self, position: Position) -> Position:

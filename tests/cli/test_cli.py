@@ -77,8 +77,8 @@ def test_only_the_summary_goes_to_standard_output(
     names = [line.partition(":")[0] for line in result.stdout.splitlines()]
     parts = ("validation", "validation, exactly", "validation, beside it", "validation, warning")
     assert names[:5] == ["training", *parts]
-    assert names[5:] == [*(name.replace("validation", "test") for name in parts), *names[-4:]]
-    assert names[-4:] == ["trained", "best checkpoint", "run", "next"]
+    assert names[5:] == [*(name.replace("validation", "test") for name in parts), *names[-5:]]
+    assert names[-5:] == ["trained", "best checkpoint", "diagnosis", "run", "next"]
     assert f"run: {tmp_path / 'run'}\n" in result.stdout
     assert f"next: charlm generate --run {tmp_path / 'run'} --prefix 'the '\n" in result.stdout
     assert "3,000 characters" in result.stderr
@@ -600,7 +600,7 @@ def test_eval_prints_the_figure_in_all_its_units(trained: Run, charlm_command: C
         f"characters          149 predicted, {figure.nats:,.1f} nats in all",
         f"SHA-256 of the text {sha256(text.encode()).hexdigest()}",
         f"beside it           {', '.join(f'{name} {bits:.3f}' for name, bits in beside.items())} bits per character",
-        "warning             a table of 5-grams predicts this text as well or better: train longer, or a larger model",
+        "warning             a table of 5-grams predicts this text as well or better",
     ]
 
 
@@ -648,7 +648,10 @@ def test_info_lists_runs_one_a_line(trained: Run, charlm_command: Charlm, tmp_pa
     lines = charlm_command("info", where).stdout.splitlines()
     assert lines[0].split()[:3] == ["run", "state", "corpus"]
     assert lines[1].split()[:2] == ["trained", "max_steps"]
-    assert json.loads(charlm_command("info", where, "--json").stdout) == {"runs": [trained.overview()]}
+    assert json.loads(charlm_command("info", where, "--json").stdout) == {
+        "runs": [trained.overview()],
+        "damaged": {},
+    }
     empty = charlm_command("info", f"--runs-dir={tmp_path / 'absent'}")
     assert (empty.exit_code, empty.stdout) == (0, f"no runs in {tmp_path / 'absent'}: `charlm train` makes one\n")
 
@@ -658,6 +661,7 @@ def test_info_tells_a_runs_figures_and_its_settings(trained: Run, charlm_command
     assert "step-00000040, step-00000060" in shown
     assert (trained.path / "config.yaml").read_text(encoding="utf-8") in shown
     record = json.loads(charlm_command("info", trained.path, "--json").stdout)
+    assert f"diagnosis     {record['diagnosis']['sentence']}\n" in shown
     assert record["settings"] == trained.settings().model_dump(mode="json")
     assert record["environment"] == trained.environment()
     assert {key: record[key] for key in trained.overview()} == trained.overview()

@@ -187,7 +187,14 @@ def test_a_damaged_run_does_not_hide_the_others_from_the_table(runs, charlm_comm
     (tmp_path / "runs" / "forward" / "environment.json").unlink()
     result = charlm_command("info", "--runs-dir", tmp_path / "runs")
     assert result.exit_code == 0
-    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == ["backward", "bidirectional"]
-    left_out = result.stderr.splitlines()
-    assert len(left_out) == 2
-    assert all("is left out" in line for line in left_out)
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == [
+        *("backward", "bidirectional", "forward", "leaky"),
+    ]
+    rows = {line.split()[0]: line.split()[1] for line in result.stdout.splitlines()[1:]}
+    assert (rows["forward"], rows["leaky"]) == ("damaged", "damaged")
+    told = result.stderr.splitlines()
+    assert [" is damaged: " in line for line in told] == [True, True]
+    record = json.loads(charlm_command("info", "--json", "--runs-dir", tmp_path / "runs").stdout)
+    assert [run["name"] for run in record["runs"]] == ["backward", "bidirectional"]
+    assert sorted(record["damaged"]) == ["forward", "leaky"]
+    assert charlm_command("info", "leaky", "--runs-dir", tmp_path / "runs").exit_code in (2, 4)

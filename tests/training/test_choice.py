@@ -114,12 +114,7 @@ def test_an_older_run_keeps_its_choice_and_is_told_what_that_is_worth(
     assert charlm_command(*arguments, "--checkpoint=last").stderr == ""
     # It goes on choosing as it did.
     with pytest.warns(CharlmWarning, match="was chosen by 19 predicted characters"):
-        train(
-            load_settings(run.path / "config.yaml", overrides=["train.max_steps=15"]),
-            name="old",
-            runs_dir=tmp_path,
-            resume=True,
-        )
+        train(name="old", runs_dir=tmp_path, resume=True, overrides=["train.max_steps=15"])
     assert any(figure is not None for figure in figures(run))
 
 
