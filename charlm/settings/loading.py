@@ -28,7 +28,7 @@ def load_settings(
     Raises:
         ConfigError: every problem at once, each with its place, the value and what is allowed.
     """
-    later = [*layers, *(each if isinstance(each, SettingsLayer) else override_layer(each) for each in overrides)]
+    later = [*layers, *(override_layer(text) for text in overrides)]
     earlier = [file_layer(file) for file in files]
     if not files and not any(_names_corpus(layer) for layer in later):
         earlier = [shipped_layer(QUICKSTART)]
