@@ -223,7 +223,7 @@ charlm info my_run                      | 4 | there is no run my_run in runs; di
 charlm eval --run myrun                 | 4 | did you mean my-run?
 charlm eval --run my-run --checkpoint lst    | 2 | must be best, last or a step's number, got 'lst'; did you mean last?
 charlm eval --run my-run --checkpoint latest | 2 | did you mean last?
-charlm eval --run my-run --device gpu   | 2 | the device must be auto, cpu, mps, cuda or cuda:N, got 'gpu'; did you mean cuda?
+charlm eval --run my-run --device gpu        | 2 | mps, cuda or cuda:N, got 'gpu'; did you mean cuda?
 charlm bench --cell lstn                | 2 | --cell must be rnn, gru or lstm, got 'lstn'; did you mean lstm?
 charlm generate --run xyzzy --prefix x  | 4 | there is no run xyzzy in runs; the newest there: my-run
 charlm compare my-rum my-run            | 4 | did you mean my-run?
