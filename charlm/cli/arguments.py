@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from charlm.errors import ConfigError
+from charlm.settings.nearest import did_you_mean, nearest_choice
 
 # No count here has more, and Python refuses to read an integer of thousands.
 MAX_DIGITS = 18
@@ -53,7 +54,8 @@ def read_checkpoint_choice(text: str) -> Literal["best", "last"] | int:
         return text
     if text.isdecimal() and len(text) <= MAX_DIGITS:
         return int(text)
-    raise ConfigError(f"--checkpoint must be best, last or a step's number, got {shown(text)}")
+    near = did_you_mean(nearest_choice(text, ("best", "last")))
+    raise ConfigError(f"--checkpoint must be best, last or a step's number, got {shown(text)}{near}")
 
 
 def shown(text: str) -> str:

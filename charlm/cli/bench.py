@@ -9,6 +9,7 @@ import typer
 
 from charlm.cli.arguments import JsonOption
 from charlm.errors import ConfigError
+from charlm.settings.nearest import did_you_mean, nearest_choice
 
 if TYPE_CHECKING:
     import torch
@@ -86,7 +87,8 @@ def _chosen(option: str, values: list[str] | None, choices: tuple[Choice, ...]) 
     """Return what was chosen, each once and in the order of the choices."""
     for value in values or []:
         if value not in choices:
-            raise ConfigError(f"{option} must be {', '.join(choices[:-1])} or {choices[-1]}, got {value!r}")
+            near = did_you_mean(nearest_choice(value, choices))
+            raise ConfigError(f"{option} must be {', '.join(choices[:-1])} or {choices[-1]}, got {value!r}{near}")
     return tuple(choice for choice in choices if choice in (values or []))
 
 

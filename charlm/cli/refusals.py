@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # What Typer's own refusals have in common has no public name there; it is the base of one that has.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 # Parameters that are texts, not the names of something: an empty one is their command's business.
-TEXTS = ("prefix", "suffix", "stop", "text")
+TEXTS = ("words", "prefix", "suffix", "stop", "text", "next", "next_")
 NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 # A seed's bound is no number for people.
 MAX_TOLD = 10**15

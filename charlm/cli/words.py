@@ -8,6 +8,7 @@ from pathlib import Path
 
 from charlm.cli.flags import FLAGS
 from charlm.settings.diagnosis import known_keys, nearest_key
+from charlm.settings.layers import shipped_names
 from charlm.settings.nearest import meaning_of, nearest_name, plain
 
 # Words that simply work, though no help shows them.
@@ -150,10 +151,20 @@ def missing_option(word: str, path: str, others: Mapping[str, Collection[str]]) 
 
 def meant_argument(word: str, options: Collection[str]) -> str | None:
     """Return the option whose value an argument was meant to be, and the argument; None where nobody knows."""
+    from charlm.runs.run import Run, runs_folder
+
     if "--set" in options and (meant := meant_setting(word)):
         return meant
-    if Path(word).is_file():
-        return next((f"{option} {word}" for option in ("--corpus", "--file") if option in options), None)
+    path = Path(word)
+    if path.suffix in (".yaml", ".yml") or word in shipped_names():
+        takers: tuple[str, ...] = ("--config",)
+    elif Run(path).exists or Run(runs_folder() / path).exists:
+        takers = ("--run",)
+    else:
+        takers = ("--corpus", "--file") if path.is_file() else ()
+    taker = next((option for option in takers if option in options), None)
+    if taker:
+        return f"{taker} {shlex.quote(word)}"
     return f"--{word}" if f"--{word}" in options else None
 
 

@@ -14,6 +14,7 @@ from charlm.errors import printable
 from charlm.settings.nearest import did_you_mean, nearest_choice, nearest_dotted
 from charlm.settings.schema import Settings
 from charlm.settings.strict_yaml import KeyPath, Place
+from charlm.settings.values import DEVICE_NAMES
 
 MAX_PROBLEMS = 20
 # A longer key is no misspelling of one of ours.
@@ -24,7 +25,6 @@ COMPARISONS = {
     "less_than": "less than {lt}",
     "less_than_equal": "at most {le}",
 }
-DEVICE_NAMES = ("auto", "cpu", "mps", "cuda")
 KINDS = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",

@@ -94,8 +94,10 @@ def shipped_layer(name: str) -> SettingsLayer:
     return text_layer(text, f"configs/{name}.yaml")
 
 
-def override_layer(text: str) -> SettingsLayer:
-    """Read one `section.key=value`; the value goes through the YAML parser."""
+def override_layer(text: str | SettingsLayer) -> SettingsLayer:
+    """Read one `section.key=value`; the value goes through the YAML parser. A layer stays as it is."""
+    if isinstance(text, SettingsLayer):
+        return text
     key, equals, value = text.partition("=")
     path = tuple(key.strip().split("."))
     source = f"--set {printable(text)}"

@@ -85,7 +85,15 @@ _MEANINGS = {
     "objective.metric": "metric monitor goal",
 }
 # What people call a choice.
-_CHOICES = {"gpu": "cuda", "metal": "mps", "vanilla": "rnn", "elman": "rnn", "simplernn": "rnn", "bilstm": "lstm"}
+_CHOICES = {
+    "gpu": "cuda",
+    "metal": "mps",
+    "vanilla": "rnn",
+    "elman": "rnn",
+    "simplernn": "rnn",
+    "bilstm": "lstm",
+    "latest": "last",
+}
 MEANINGS = {word: key for key, words in _MEANINGS.items() for word in words.split()}
 
 

@@ -23,6 +23,7 @@ from pydantic_core import PydanticCustomError
 
 SplitName = Literal["default", "nanogpt", "torch-rnn", "none", "standard"]
 
+DEVICE_NAMES = ("auto", "cpu", "mps", "cuda")
 DEVICES = r"^(auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?)$"
 
 # What can name a run, and a sweep with runs in it.

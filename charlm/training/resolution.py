@@ -10,8 +10,9 @@ import torch
 
 from charlm.errors import ConfigError
 from charlm.networks.implementations import Chosen, choose_implementation
+from charlm.settings.nearest import did_you_mean, nearest_choice
 from charlm.settings.schema import Settings
-from charlm.settings.values import DEVICES
+from charlm.settings.values import DEVICE_NAMES, DEVICES
 from charlm.text.corpus import Corpus
 from charlm.text.splits import Split
 from charlm.text.windows import num_windows
@@ -131,7 +132,8 @@ def choose_device(name: str) -> torch.device:
         ConfigError: for a device this machine does not have.
     """
     if not re.fullmatch(DEVICES, name):
-        raise ConfigError(f"the device must be auto, cpu, mps, cuda or cuda:N, got {name!r}")
+        near = did_you_mean(nearest_choice(name, DEVICE_NAMES))
+        raise ConfigError(f"the device must be {', '.join(DEVICE_NAMES)} or cuda:N, got {name!r}{near}")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)

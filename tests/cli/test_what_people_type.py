@@ -132,6 +132,11 @@ charlm eval --data mine.txt             | 2 | did you mean --corpus?
 charlm eval --lr 3                      | 2 | did you mean --learning-rate?
 charlm eval mine.txt                    | 2 | takes no argument 'mine.txt'; did you mean --corpus mine.txt?
 charlm eval --name my-run               | 2 | did you mean --run?
+charlm eval my-run                      | 2 | takes no argument 'my-run'; did you mean --run my-run?
+charlm eval dynamic                     | 2 | did you mean --dynamic?
+charlm config show tiny.yaml            | 2 | did you mean --config tiny.yaml?
+charlm config show quickstart           | 2 | did you mean --config quickstart?
+charlm corpus list x                    | 2 | takes no argument 'x'; charlm corpus list --help shows its options
 charlm score --dataset mine.txt         | 2 | did you mean --file?
 charlm compare --output curves.svg      | 2 | did you mean --plot?
 charlm sweep --workers 2 cells          | 2 | did you mean --jobs?
@@ -216,6 +221,10 @@ charlm corpus get shakespeare           | 3 | did you mean tinyshakespeare?
 charlm train --set corpus.name=storys   | 3 | did you mean stories?
 charlm info my_run                      | 4 | there is no run my_run in runs; did you mean my-run?
 charlm eval --run myrun                 | 4 | did you mean my-run?
+charlm eval --run my-run --checkpoint lst    | 2 | must be best, last or a step's number, got 'lst'; did you mean last?
+charlm eval --run my-run --checkpoint latest | 2 | did you mean last?
+charlm eval --run my-run --device gpu        | 2 | mps, cuda or cuda:N, got 'gpu'; did you mean cuda?
+charlm bench --cell lstn                | 2 | --cell must be rnn, gru or lstm, got 'lstn'; did you mean lstm?
 charlm generate --run xyzzy --prefix x  | 4 | there is no run xyzzy in runs; the newest there: my-run
 charlm compare my-rum my-run            | 4 | did you mean my-run?
 charlm verify my-ru                     | 4 | did you mean my-run?
