@@ -43,7 +43,11 @@ def run_training(
     resumed_at = position.progress.step if writer.run.checkpoint_paths() else None
     milestones = Milestones(experiment, writer, position, should_stop)
     yield Start(writer.run.path, experiment.facts, resolved.planned_steps, minutes, resumed_at, note)
-    yield from _train(experiment, milestones, Recovery(experiment, writer), milestones.begin(position))
+    try:
+        yield from _train(experiment, milestones, Recovery(experiment, writer), milestones.begin(position))
+    finally:
+        # The folder may be another than the one it began with.
+        writer.close()
 
 
 def _train(
