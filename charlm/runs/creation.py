@@ -42,7 +42,13 @@ def check_new_name(name: str, folder: Path) -> None:
 
 
 def create_run(
-    settings: Settings, environment: Environment, *, folder: Path, name: str | None = None, goes_on: bool = False
+    settings: Settings,
+    environment: Environment,
+    *,
+    folder: Path,
+    name: str | None = None,
+    stem: str | None = None,
+    goes_on: bool = False,
 ) -> tuple[Run, Ownership]:
     """Create a run folder with its configuration and environment, and own it.
 
@@ -50,7 +56,8 @@ def create_run(
         settings: resolved.
         environment: what stands in environment.json.
         folder: where runs lie.
-        name: of the run; None takes the time and the model, and a number where that is taken.
+        name: of the run; None takes the stem, and a number where that is taken.
+        stem: None takes the time and the model.
         goes_on: whether a folder may be there that a killed process has begun and not finished.
     Raises:
         ConfigError: for a bad or existing name.
@@ -59,7 +66,9 @@ def create_run(
     """
     if name is not None:
         check_run_name(name)
-    run = Run(_made_folder(folder, settings, name, goes_on=goes_on))
+    model = settings.model
+    stem = name or stem or f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{model.cell}-{model.hidden_size}"
+    run = Run(_made_folder(folder, stem, is_exact=name is not None, goes_on=goes_on))
     try:
         ownership = take_ownership(run.path)
     except StorageError:
@@ -93,10 +102,8 @@ def create_run(
     return run, ownership
 
 
-def _made_folder(folder: Path, settings: Settings, name: str | None, *, goes_on: bool) -> Path:
+def _made_folder(folder: Path, stem: str, *, is_exact: bool, goes_on: bool) -> Path:
     """Make a new folder for a run; fifty processes that do it at once get fifty."""
-    model = settings.model
-    stem = name or f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{model.cell}-{model.hidden_size}"
     try:
         if folder.exists() and not folder.is_dir():
             raise storage_error(folder, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
@@ -109,7 +116,7 @@ def _made_folder(folder: Path, settings: Settings, name: str | None, *, goes_on:
             try:
                 path.mkdir()
             except FileExistsError as error:
-                if name is not None:
+                if is_exact:
                     if goes_on and _is_begun_run(path):
                         return path
                     raise _exists(path) from error

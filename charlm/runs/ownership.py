@@ -16,14 +16,15 @@ import re
 import secrets
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from charlm.errors import RunError, RunInUseError
+from charlm.errors import RunError, RunInUseError, StorageError
 from charlm.runs.durable import storage_error
-from charlm.runs.json_records import Count, Record, Text, Told, from_json, json_line
+from charlm.runs.json_records import from_json, json_line
+from charlm.runs.owners import Owner, is_dead, machine, process_table
 from charlm.runs.untrusted import open_regular, parse_json
 
 try:
@@ -36,37 +37,12 @@ VOID_AFTER_SECONDS = 60.0
 LOCK_NAME = ".lock"
 LEASE_NAME = re.compile(r"\.lease-([0-9]{6,})")
 MAX_LEASE_BYTES = 4096
-MAX_PID = 1 << 31
 # What a file system says that does not lock.
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Owner(Record):
-    """What a lease tells of its owner; a lease that cannot be read tells nothing.
-
-    Args:
-        host: the machine's name.
-        machine: what tells it, since it was started, from all others.
-        processes: what tells this container from others on the machine.
-        pid: of the process.
-        since: local time, with its offset.
-        mark: what tells this ownership from every other.
-    """
-
-    host: Told[Text] = None
-    machine: Told[Text] = None
-    processes: Told[Text] = None
-    pid: Told[Count] = None
-    since: Told[Text] = None
-    mark: Told[Text] = None
-
-    @property
-    def sentence(self) -> str:
-        """Who it is, in a message."""
-        if self.pid is None:
-            return "another process"
-        return f"process {self.pid} on {self.host}, since {self.since}"
+class FolderGoneError(StorageError):
+    """Report a folder that was deleted while its owner wrote it."""
 
 
 class Ownership:
@@ -85,27 +61,48 @@ class Ownership:
         return self._owner.mark
 
     def check(self) -> None:
-        """Make sure that this process still owns the folder; called before each write.
+        """Make sure that this process still owns the folder; called before each write. A moved one is followed.
 
         Raises:
+            FolderGoneError: where it has been deleted.
             RunInUseError: where another process has taken it over.
             StorageError: where that cannot be told.
         """
+        leases: list[Path] | None = None
         try:
             leases = _leases(self.folder)
-            if leases[-1:] != [self._lease] or not self._is_mine():
-                by = f" by {_owner(leases[-1]).sentence}" if leases else ""
-                raise RunInUseError(
-                    f"the run {self.folder} has been taken over{by} while this process did not answer: nothing more "
-                    "is written there"
-                )
+            is_owner = leases[-1:] == [self._lease] and self._is_mine()
         except FileNotFoundError:
-            return  # A vanished folder has no other owner; the write itself will say what is wrong.
+            is_owner = False
         except OSError as error:
             raise storage_error(self.folder, error, "read") from error
-        if time.time() - self._renewed_at > RENEWED_EVERY_SECONDS:
-            # The machine slept, or this process was stopped; nobody has taken the folder meanwhile.
-            self._renew_once()
+        if is_owner:
+            if time.time() - self._renewed_at > RENEWED_EVERY_SECONDS:
+                # The machine slept, or this process was stopped; nobody has taken the folder meanwhile.
+                self._renew_once()
+        elif (found := self._moved_to()) is not None:
+            self.folder, self._lease = found, found / self._lease.name
+            self.check()
+        elif self._lock is not None and os.fstat(self._lock).st_nlink == 0:
+            raise FolderGoneError(f"the folder {self.folder} was deleted while this process wrote it")
+        elif leases is not None:
+            by = f" by {_owner(leases[-1]).sentence}" if leases else ", or its lease was removed,"
+            raise RunInUseError(
+                f"the run {self.folder} has been taken over{by} while this process did not answer: nothing more "
+                "is written there"
+            )
+        # Else its disk has vanished, which makes nobody its owner: the write itself will say what is wrong.
+
+    def _moved_to(self) -> Path | None:
+        """Return where the folder lies now if that is another place; its lock, which is open, tells."""
+        if self._lock is None:
+            return None
+        with suppress(OSError):
+            for place in _places_of(self._lock, self.folder):
+                is_here = os.path.samestat((place / LOCK_NAME).lstat(), os.fstat(self._lock))
+                if is_here and not (self.folder.exists() and place.samefile(self.folder)):
+                    return self.folder.with_name(place.name) if _are_siblings(place, self.folder) else place
+        return None
 
     def release(self) -> None:
         """Give the folder free; once more does nothing."""
@@ -145,9 +142,9 @@ def take_ownership(folder: Path) -> Ownership:
         StorageError: where the folder cannot be written.
     """
     try:
-        lock = _lock(folder)
+        lock, is_locked = _lock(folder)
         try:
-            return _take_lease(folder, lock)
+            return _take_lease(folder, lock, is_locked=is_locked)
         except BaseException:
             if lock is not None:
                 os.close(lock)
@@ -165,36 +162,36 @@ def owner_of(folder: Path) -> Owner | None:
     except OSError:
         return None
     owner = _owner(leases[-1])
-    return None if _is_dead(owner) else owner
+    return None if is_dead(owner) else owner
 
 
-def _lock(folder: Path) -> int | None:
-    """Return the lock's descriptor, or None where the file system has no locks."""
+def _lock(folder: Path) -> tuple[int | None, bool]:
+    """Return the lock's descriptor, None on a system without, and whether the file system has locked it."""
     descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     if fcntl is None:
         os.close(descriptor)
-        return None
+        return None, False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        os.close(descriptor)
         if error.errno in NO_LOCKS:
-            return None
+            return descriptor, False
+        os.close(descriptor)
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             leases = _leases(folder)
             raise _in_use(folder, _owner(leases[-1]) if leases else Owner()) from error
         raise
-    return descriptor
+    return descriptor, True
 
 
-def _take_lease(folder: Path, lock: int | None) -> Ownership:
+def _take_lease(folder: Path, lock: int | None, *, is_locked: bool) -> Ownership:
     leases = _leases(folder)
     if leases and (left := VOID_AFTER_SECONDS - _age_seconds(leases[-1])) >= 0:
         owner = _owner(leases[-1])
         # With the lock in hand, a lease of this machine is a dead process' own, and so is one it had no time to sign.
-        is_left_over = owner.machine in (None, _machine()) if lock is not None else _is_dead(owner)
+        is_left_over = owner.machine in (None, machine()) if is_locked else is_dead(owner)
         if not is_left_over:
-            raise _in_use(folder, owner, f"; if that one is gone, its lease ends in {max(1, round(left))} s")
+            raise _in_use(folder, owner, f"; if that one is gone, its lease {_ending(leases[-1], left)}")
     lease = folder / f".lease-{_generation(leases[-1]) + 1 if leases else 1:06d}"
     owner = _myself()
     try:
@@ -232,16 +229,43 @@ def _owner(lease: Path) -> Owner:
 
 
 def _age_seconds(lease: Path) -> float:
-    """Return how long ago a lease was renewed; none that is gone is young."""
+    """Return how long ago a lease was renewed; none that is gone is young.
+
+    One from the future, as a clock that was set back leaves it, is dated anew: its owner renews it, or it ends.
+    """
     # By the clock that stamps the folder's files, where it can be asked: machines' own clocks may differ.
     now, clock = time.time(), lease.with_name(LOCK_NAME)
     with suppress(OSError):
         os.utime(clock, follow_symlinks=False)
         now = clock.lstat().st_mtime
     try:
-        return now - lease.lstat().st_mtime
+        age = now - lease.lstat().st_mtime
+        if age < -VOID_AFTER_SECONDS:
+            with suppress(PermissionError):
+                os.utime(lease, follow_symlinks=False)
+                age = 0.0
     except FileNotFoundError:
         return math.inf
+    return age
+
+
+def _ending(lease: Path, left: float) -> str:
+    """Say when a lease ends, and what to do about one whose date says never."""
+    if left > 2 * VOID_AFTER_SECONDS:
+        return f"never ends, as its date is in the future: remove {lease}"
+    return f"ends in {max(1, round(left))} s"
+
+
+def _places_of(lock: int, folder: Path) -> Iterator[Path]:
+    """Yield where the folder of an open lock may lie: where the system says, else beside where it was."""
+    try:
+        yield Path(f"/proc/self/fd/{lock}").readlink().parent
+    except OSError:
+        yield from (path for path in folder.absolute().parent.iterdir() if (path / LOCK_NAME).exists())
+
+
+def _are_siblings(one: Path, other: Path) -> bool:
+    return other.parent.exists() and one.parent.samefile(other.parent)
 
 
 def _in_use(folder: Path, owner: Owner, more: str = "") -> RunInUseError:
@@ -256,41 +280,9 @@ def _content(owner: Owner) -> bytes:
 def _myself() -> Owner:
     return Owner(
         host=platform.node(),
-        machine=_machine(),
-        processes=_process_table(),
+        machine=machine(),
+        processes=process_table(),
         pid=os.getpid(),
         since=datetime.now().astimezone().isoformat(timespec="seconds"),
         mark=secrets.token_hex(8),
     )
-
-
-def _machine() -> str:
-    """Return what tells this machine, since it was started, from all others: processes elsewhere cannot be asked."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return platform.node()
-
-
-def _process_table() -> str:
-    """Return what tells this container from others on the machine, each of which counts its processes from 1."""
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""
-
-
-def _is_dead(owner: Owner) -> bool:
-    """Say whether an owner is known to be gone: only the processes that this one can see can be asked."""
-    if (owner.machine, owner.processes) != (_machine(), _process_table()):
-        return False
-    if owner.pid is None or not 0 < owner.pid < MAX_PID:
-        return True
-    try:
-        os.kill(owner.pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        # It is another user's.
-        return False
-    return False

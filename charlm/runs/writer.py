@@ -6,11 +6,14 @@ the next checkpoint, so that a checkpoint never stands without the records that 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from charlm.errors import CharlmWarning
 from charlm.runs.checkpoints import Checkpoint, best_first, step_of, write_checkpoint
+from charlm.runs.creation import create_run
 from charlm.runs.durable import (
     append_lines,
     cut_file,
@@ -20,15 +23,19 @@ from charlm.runs.durable import (
     sweep_drafts,
     sync_file,
 )
+from charlm.runs.facts import Environment
 from charlm.runs.history import read_lines
 from charlm.runs.json_records import from_json_or_none, json_line
-from charlm.runs.ownership import Ownership
+from charlm.runs.ownership import FolderGoneError, Ownership
 from charlm.runs.records import Diverged, EvaluationLine, Resume, SampleTable, Summary
 from charlm.runs.run import CONFIG, METRICS, RESUMES, SAMPLES, Run
 from charlm.settings.loading import dump_settings
 from charlm.settings.schema import Settings
 from charlm.settings.training import CheckpointSettings
 
+# The end of the name of what is saved from a deleted folder, and how much of the former name stands before it.
+RESCUED = "-rescued"
+MAX_STEM = 80
 # What stands in each file of lines, until a closing summary.
 KINDS: Mapping[str, type[EvaluationLine | SampleTable]] = {METRICS: EvaluationLine, SAMPLES: SampleTable}
 
@@ -50,6 +57,32 @@ class RunWriter:
         """Give the folder free."""
         self._ownership.release()
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the run's folder is still there, here or wherever it was moved to."""
+        try:
+            self._check()
+        except FolderGoneError:
+            return False
+        return True
+
+    def begin_anew(self, settings: Settings, environment: Environment) -> None:
+        """Make a new folder beside the place of one that was deleted, for all that is written from now on.
+
+        Args:
+            settings: of the run, resolved.
+            environment: what stands in environment.json.
+        Raises:
+            StorageError: where there is no room for it.
+        """
+        former = self.run.path
+        stem = f"{former.name[:MAX_STEM]}{RESCUED}"
+        run, ownership = create_run(settings, environment, folder=former.parent, stem=stem)
+        self._ownership.release()
+        self.run, self._ownership = run, ownership
+        gone = f"the folder {former} was deleted while its run was trained"
+        warnings.warn(f"{gone}: it goes on in {run.path}, with all that it has learned", CharlmWarning, stacklevel=2)
+
     def record_metrics(self, record: EvaluationLine | Summary | Diverged) -> None:
         """Add a line to metrics.jsonl, at the latest with the next checkpoint."""
         self._pending[METRICS].append(json_line(record))
@@ -60,7 +93,7 @@ class RunWriter:
 
     def record_resume(self, resume: Resume) -> None:
         """Append a line to resumes.jsonl at once."""
-        self._ownership.check()
+        self._check()
         append_lines(self.run.path / RESUMES, [json_line(resume)])
 
     def flush(self) -> None:
@@ -70,7 +103,7 @@ class RunWriter:
             StorageError: where the disk does not take them; they wait on.
             RunInUseError: where another process has taken the folder over.
         """
-        self._ownership.check()
+        self._check()
         for name, lines in self._pending.items():
             if lines:
                 append_lines(self.run.path / name, lines)
@@ -104,14 +137,14 @@ class RunWriter:
             StorageError: where one cannot be removed.
             RunInUseError: where another process has taken the folder over.
         """
-        self._ownership.check()
+        self._check()
         for path in self.run.checkpoint_paths()[::-1]:
             if step_of(path) > step:
                 remove_folder(path)
 
     def change_settings(self, settings: Settings) -> None:
         """Write another configuration in the place of the run's."""
-        self._ownership.check()
+        self._check()
         replace_file(self.run.path / CONFIG, dump_settings(settings).encode("utf-8"))
 
     def cut_records(self, until: int) -> None:
@@ -120,7 +153,7 @@ class RunWriter:
         Raises:
             StorageError: where a file cannot be cut.
         """
-        self._ownership.check()
+        self._check()
         for name, lines in self._pending.items():
             lines.clear()
             path, kept = self.run.path / name, 0
@@ -131,6 +164,15 @@ class RunWriter:
                 kept = end
             if path.exists() and path.stat().st_size > kept:
                 cut_file(path, kept)
+
+    def _check(self) -> None:
+        """Make sure that the folder is still this process' own; go where it has gone."""
+        self._ownership.check()
+        former, found = self.run.path, self._ownership.folder
+        if found != former:
+            self.run = Run(found)
+            moved = f"the folder {former} was moved to {found} while its run was trained"
+            warnings.warn(f"{moved}: it goes on there", CharlmWarning, stacklevel=2)
 
     def _sweep(self) -> None:
         try:

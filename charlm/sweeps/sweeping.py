@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from charlm.errors import ConfigError, StoppedError
+from charlm.errors import ConfigError, StoppedError, StorageError
 from charlm.runs.creation import check_run_name
 from charlm.runs.durable import storage_error
 from charlm.runs.ownership import Ownership
@@ -174,8 +174,13 @@ class _Sweep:
 
     def _check_folder(self) -> None:
         """Make sure that the folder is there and this sweep's own: else its trials end as they begin, for ever."""
+        self.ownership.check()
+        if self.ownership.folder != self.folder:
+            raise StorageError(
+                f"the folder {self.folder} was moved to {self.ownership.folder} while its sweep ran: what ran is saved "
+                "there; move it back, and the same command goes on"
+            )
         try:
             self.folder.stat()
         except OSError as error:
             raise storage_error(self.folder, error, "read") from error
-        self.ownership.check()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from charlm.evaluation.assessment import assess_text
 from charlm.evaluation.baselines import fit_baselines
 from charlm.networks.leaky import WARNING
-from charlm.runs.checkpoints import load_checkpoint
+from charlm.runs.checkpoints import Checkpoint
 from charlm.runs.records import Rates, Summary
 from charlm.runs.run import Run
 from charlm.text.splits import Part
@@ -20,6 +20,7 @@ from charlm.training.recording import leave_if
 def close_run(
     experiment: Experiment,
     run: Run,
+    best: Checkpoint,
     progress: Progress,
     stopped_by: str,
     *,
@@ -30,6 +31,7 @@ def close_run(
     """Measure the best checkpoint and return the closing summary; the network has its weights afterwards.
 
     Args:
+        best: checkpoint of the run.
         stopped_by: what ended the run.
         is_chosen: whether validation has chosen the best checkpoint; else the last one is measured.
         seconds: asked at the end: how long the run has taken.
@@ -37,7 +39,6 @@ def close_run(
     Raises:
         StopRequestedError: where it answers.
     """
-    best = load_checkpoint(run, "best")
     experiment.network.load_state_dict(dict(best.model))
     val, test = _measure_parts(experiment, leave_if(should_stop))
     facts, whole = experiment.facts, progress.whole

@@ -45,7 +45,11 @@ def run_training(
     yield Start(
         writer.run.path, experiment.facts, resolved.planned_steps, minutes, resumed_at, note, experiment.notices
     )
-    yield from _train(experiment, milestones, Recovery(experiment, writer), milestones.begin(position))
+    try:
+        yield from _train(experiment, milestones, Recovery(experiment, writer), milestones.begin(position))
+    finally:
+        # The folder may be another than the one it began with.
+        writer.close()
 
 
 def _train(

@@ -158,9 +158,11 @@ class Milestones:
             self.saver.save(position)
         if progress.step % self.sample_every != 0:
             yield self._write_samples(progress, is_closing=True)
+        best = self.saver.load_best(position)
         summary = close_run(
             self.experiment,
             self.writer.run,
+            best,
             progress,
             stopped_by,
             is_chosen=self.chooses,
@@ -168,7 +170,7 @@ class Milestones:
             should_stop=self.should_stop,
         )
         self.writer.record_metrics(summary)
-        self.writer.flush()
+        self.saver.finish(best)
         yield End(self.writer.run.path, stopped_by, summary, self.experiment.first_prefix)
         return None
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
-from charlm.errors import StorageError
+from charlm.errors import RunError, StorageError
+from charlm.runs.checkpoints import Checkpoint, load_checkpoint
 from charlm.runs.writer import RunWriter
 from charlm.training.events import Unsaved
 from charlm.training.experiment import Experiment
@@ -36,8 +39,8 @@ class Saver:
         return time.monotonic() - self.began
 
     def is_saved(self, position: Position) -> bool:
-        """Say whether this position was the last one saved."""
-        return self._saved == _key(position)
+        """Say whether this position was the last one saved, in a folder that is still there."""
+        return self._saved == _key(position) and self.writer.is_there
 
     def is_due(self, position: Position) -> bool:
         """Say whether it is time to save a position between evaluations, or to try again."""
@@ -48,14 +51,11 @@ class Saver:
         """Save a position.
 
         Raises:
-            StorageError: where the disk does not take it; what was saved before stays.
+            StorageError: where the disk does not take it; what was saved before stays. In the place of a folder that
+                was deleted another is made.
         """
         self._tried_at, self._failed = time.monotonic(), True
-        self.writer.save(
-            to_checkpoint(self.experiment, replace(position, seconds=self.seconds)),
-            keep_every=self.experiment.resolved.keep_every,
-            eval_every=self.experiment.resolved.eval_every,
-        )
+        self._write(to_checkpoint(self.experiment, replace(position, seconds=self.seconds)))
         self._saved, self._failed = _key(position), False
 
     def try_to_save(self, position: Position) -> list[Unsaved]:
@@ -65,6 +65,46 @@ class Saver:
         except StorageError as error:
             return [Unsaved(position.progress.step, str(error))]
         return []
+
+    def load_best(self, position: Position) -> Checkpoint:
+        """Load the best checkpoint of a run whose last position has been saved; once more, if its folder was deleted.
+
+        Raises:
+            RunError: where there is no whole one.
+            StorageError: where the disk does not take it.
+        """
+        if not self.is_saved(position):
+            self.save(position)
+        return load_checkpoint(self.writer.run, "best")
+
+    def finish(self, best: Checkpoint) -> None:
+        """Write the lines that wait, once all is saved; with them the best checkpoint, if the folder was deleted since.
+
+        Raises:
+            StorageError: where the disk does not take them.
+        """
+        if self.writer.is_there:
+            self.writer.flush()
+        else:
+            self._write(best)
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        resolved = self.experiment.resolved
+        write = partial(self.writer.save, checkpoint, keep_every=resolved.keep_every, eval_every=resolved.eval_every)
+        place = self._place()
+        try:
+            write()
+        except (RunError, StorageError):
+            # It may have been moved or deleted in the middle.
+            if self._place() == place:
+                raise
+            write()
+
+    def _place(self) -> Path:
+        """Return where the run's folder is, or another that is made for one that was deleted."""
+        if not self.writer.is_there:
+            self.writer.begin_anew(self.experiment.settings, self.experiment.facts)
+        return self.writer.run.path
 
 
 def _key(position: Position) -> tuple[int, int]:

@@ -248,22 +248,6 @@ def test_training_goes_on_with_a_warning_and_ends_with_6_where_space_never_comes
     assert charlm_command("train", "--resume", *where, "--quiet").exit_code == 0
 
 
-def test_a_run_folder_that_vanishes_is_made_nowhere_again_and_ends_with_6(
-    tmp_path: Path, tiny_settings: Callable[..., Any]
-) -> None:
-    runs = tmp_path / "runs"
-    reports = train_reports(tiny_settings(*SETTINGS), name="run", runs_dir=runs)
-    while not (isinstance(report := next(reports), Step) and report.step == 5):
-        pass
-    shutil.rmtree(runs / "run")
-    seen: list[TrainingEvent] = []
-    with pytest.raises(StorageError, match=rf"cannot write {runs}/run/\S+: no such file or directory") as caught:
-        seen.extend(reports)
-    assert caught.value.exit_code == 6
-    assert sum(isinstance(report, Unsaved) for report in seen) >= 3
-    assert list(tmp_path.rglob("*")) == [runs]
-
-
 @pytest.mark.parametrize("before", [b"", b'{"step": 1}\n'], ids=["new", "longer"])
 def test_lines_are_appended_whole_or_not_at_all(tmp_path: Path, disk: Callable[..., Disk], before: bytes) -> None:
     lines, limited = ['{"step": 2}', '{"step": "é"}'], disk("", "ENOSPC")

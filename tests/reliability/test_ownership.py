@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,17 +21,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import finish, start_code, wait_until_stopped
+from processes import finish, run_command, start_code, wait_until_stopped
 from typer.testing import Result
 
-from charlm.errors import ConfigError, RunError, RunInUseError, StorageError
-from charlm.library import train_reports
+import charlm
+from charlm.errors import CharlmWarning, ConfigError, RunError, RunInUseError, StorageError
+from charlm.library import train, train_reports
 from charlm.runs import creation, ownership
+from charlm.runs.checkpoints import step_of
 from charlm.runs.creation import create_run
-from charlm.runs.ownership import Ownership, owner_of, take_ownership
+from charlm.runs.ownership import FolderGoneError, Ownership, owner_of, take_ownership
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
-from charlm.training.events import Evaluation, Step
+from charlm.training import milestones
+from charlm.training.events import End, Evaluation, Samples, Step, TrainingEvent
+from charlm.training.verification import verify_run
 
 Charlm = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]
@@ -265,7 +270,7 @@ def test_an_owner_that_was_stopped_renews_before_it_writes_where_nobody_took_ove
     assert time.time() - lease.stat().st_mtime < 10
 
 
-@pytest.mark.parametrize("then", ["is still there", "has gone", "has gone and a third is there", "made it anew"])
+@pytest.mark.parametrize("then", ["is still there", "has gone", "has gone and a third is there"])
 @pytest.mark.usefixtures("without_locks")
 def test_an_owner_that_was_taken_over_notices_it_whatever_became_of_the_other(
     tmp_path: Path, owned: list[Ownership], then: str
@@ -273,11 +278,7 @@ def test_an_owner_that_was_taken_over_notices_it_whatever_became_of_the_other(
     folder = tmp_path / "run"
     folder.mkdir()
     owned.append(take_ownership(folder))
-    if then == "made it anew":
-        folder.rename(tmp_path / "away")
-        folder.mkdir()
-    else:
-        os.utime(folder / ".lease-000001", (1, 1))
+    os.utime(folder / ".lease-000001", (1, 1))
     owned.append(take_ownership(folder))
     if then.startswith("has gone"):
         owned[-1].release()
@@ -291,12 +292,70 @@ def test_an_owner_that_was_taken_over_notices_it_whatever_became_of_the_other(
         owned[-1].check()
 
 
-def test_a_vanished_folder_has_no_other_owner(tmp_path: Path, owned: list[Ownership]) -> None:
+@pytest.mark.parametrize("has_locks", [True, False])
+@pytest.mark.parametrize("has_other", [True, False])
+@pytest.mark.parametrize("to", ["away", "deep/er/run", "../elsewhere"])
+def test_a_folder_that_was_moved_is_followed_whoever_takes_its_place(
+    tmp_path: Path, request: pytest.FixtureRequest, owned: list[Ownership], to: str, has_other: bool, has_locks: bool
+) -> None:
+    if not has_locks:
+        request.getfixturevalue("without_locks")
+    (folder := tmp_path / "runs" / "run").mkdir(parents=True)
+    found = (folder.parent / to).resolve()
+    found.parent.mkdir(parents=True, exist_ok=True)
+    owned.append(take_ownership(folder))
+    folder.rename(found)
+    if has_other:
+        folder.mkdir()
+        owned.append(take_ownership(folder))
+    for owner in owned:
+        owner.check()
+    assert owned[0].folder == found
+    assert folder.exists() is has_other
+    owned[0].release()
+    assert [path.name for path in found.iterdir()] == [".lock"]
+    if has_other:
+        owned[1].check()
+
+
+def test_a_folder_that_was_moved_is_found_beside_its_place_where_the_system_does_not_tell(
+    tmp_path: Path, owned: list[Ownership], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "readlink", refuse_to_tell)
     (folder := tmp_path / "run").mkdir()
+    (tmp_path / "another").mkdir()
+    owned.append(take_ownership(tmp_path / "another"))
     owned.append(take_ownership(folder))
     folder.rename(tmp_path / "away")
-    owned[0].check()
-    assert not folder.exists()
+    owned[1].check()
+    assert owned[1].folder == tmp_path / "away"
+
+
+def refuse_to_tell(path: Path) -> Path:
+    """Be a system without /proc."""
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+
+@pytest.mark.parametrize("then", ["nothing", "another run", "an empty folder", "what the deletion left"])
+def test_a_folder_that_was_deleted_is_called_so_whoever_takes_its_place(
+    tmp_path: Path, owned: list[Ownership], then: str
+) -> None:
+    (folder := tmp_path / "run").mkdir()
+    owned.append(take_ownership(folder))
+    if then == "what the deletion left":
+        for path in folder.iterdir():
+            path.unlink()
+    else:
+        shutil.rmtree(folder)
+    if then in ("another run", "an empty folder"):
+        folder.mkdir()
+    if then == "another run":
+        owned.append(take_ownership(folder))
+    with pytest.raises(FolderGoneError, match=f"^the folder {folder} was deleted while this process wrote it$"):
+        owned[0].check()
+    owned[0].release()
+    if then == "another run":
+        owned[1].check()
 
 
 def test_a_folder_that_cannot_be_looked_into_is_a_storage_error(
@@ -391,6 +450,154 @@ def test_asking_who_owns_a_folder_is_cheap(tmp_path: Path, owned: list[Ownership
         owned[0].check()
     endurance.tell("ownership check", f"{(time.perf_counter() - began) * 1000:.0f} microseconds")
     assert 0 < events["call"] + events["c_call"] < 500
+
+
+# A lease from the future.
+
+
+@pytest.mark.usefixtures("without_locks")
+def test_a_lease_from_the_future_is_dated_anew_and_ends(tmp_path: Path, owned: list[Ownership]) -> None:
+    lease = add_lease(tmp_path, age=-287_058_335)
+    with pytest.raises(RunInUseError, match=r"process 7 on elsewhere.*; if that one is gone, its lease ends in 60 s$"):
+        take_ownership(tmp_path)
+    assert abs(lease.stat().st_mtime - time.time()) < 30
+    os.utime(lease, (time.time() - 61,) * 2)
+    assert owner_of(tmp_path) is None
+    owned.append(take_ownership(tmp_path))
+
+
+def test_one_who_only_asks_bounds_a_lease_from_the_future_too(tmp_path: Path) -> None:
+    lease = add_lease(tmp_path, age=-1e6)
+    assert owner_of(tmp_path) is not None
+    assert lease.stat().st_mtime < time.time() + 30
+
+
+def test_a_lease_from_the_future_that_may_not_be_dated_anew_tells_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = add_lease(tmp_path, age=-1e6)
+    dated = os.utime
+
+    def refuse(path: Path, *rest: Any, **options: Any) -> None:
+        if path == lease:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        dated(path, *rest, **options)
+
+    monkeypatch.setattr(os, "utime", refuse)
+    way_out = f"; if that one is gone, its lease never ends, as its date is in the future: remove {lease}"
+    with pytest.raises(RunInUseError) as caught:
+        take_ownership(tmp_path)
+    assert str(caught.value).endswith(way_out)
+
+
+# A run whose folder is moved or deleted while it trains.
+
+
+def at_step(reports: Iterator[TrainingEvent], step: int, kind: type[TrainingEvent] = Step) -> None:
+    """Go on until a step."""
+    while not (isinstance(report := next(reports), kind) and report.step == step):
+        pass
+
+
+MOMENTS = [(Step, 3), (Evaluation, 6), (Step, 12), (Evaluation, 12), (Samples, 12)]
+
+
+@pytest.mark.parametrize(("kind", "step"), MOMENTS)
+@pytest.mark.parametrize("to", ["away/run", "../elsewhere/run"])
+def test_a_run_that_is_moved_while_it_trains_goes_on_where_it_is_and_equals_the_undisturbed_one(
+    tmp_path: Path, tiny_settings: Callable[..., Settings], laboratory: Any, kind: Any, step: int, to: str
+) -> None:
+    runs, settings = tmp_path / "runs", tiny_settings("checkpoint.keep_every=1")
+    whole = train(settings, name="run", runs_dir=tmp_path / "whole")
+    reports = train_reports(settings, name="run", runs_dir=runs)
+    at_step(reports, step, kind)
+    found = (runs / to).resolve()
+    found.parent.mkdir(exist_ok=True)
+    (runs / "run").rename(found)
+    with pytest.warns(
+        CharlmWarning, match=f"^the folder {runs / 'run'} was moved to {found} while its run was trained"
+    ):
+        *_, end = reports
+    assert isinstance(end, End)
+    assert end.run == found
+    assert not (runs / "run").exists()
+    assert owner_of(found) is None
+    assert laboratory.trace(Run(found)).difference(laboratory.trace(whole)) is None
+
+
+@pytest.mark.parametrize(("kind", "step"), MOMENTS)
+@pytest.mark.parametrize("has_parent", [True, False])
+def test_a_run_that_is_deleted_while_it_trains_is_saved_beside_its_place(
+    tmp_path: Path, tiny_settings: Callable[..., Settings], kind: Any, step: int, has_parent: bool
+) -> None:
+    runs, settings = tmp_path / "runs", tiny_settings("checkpoint.minutes=1e-9")
+    reports = train_reports(settings, name="run", runs_dir=runs)
+    at_step(reports, step, kind)
+    shutil.rmtree(runs / "run" if has_parent else runs)
+    with pytest.warns(
+        CharlmWarning, match=f"^the folder {runs / 'run'} was deleted while its run was trained: it goes on"
+    ):
+        *_, end = reports
+    assert isinstance(end, End)
+    saved = Run(runs / "run-rescued")
+    assert end.run == saved.path
+    assert [path.name for path in runs.iterdir()] == ["run-rescued"]
+    assert saved.summary() == end.record
+    assert owner_of(saved.path) is None
+    assert all(verdict.damage is None for verdict in verify_run(saved))
+    assert len(next(iter(charlm.generate(saved, "the ", length=3)))) == 7
+    more = tiny_settings("checkpoint.minutes=1e-9", "train.max_steps=14")
+    *_, longer = train_reports(more, name="run-rescued", runs_dir=runs, resume=True)
+    assert isinstance(longer, End)
+    assert longer.record["steps"] == 14
+
+
+def test_a_run_that_is_deleted_while_its_best_checkpoint_is_measured_keeps_that_one(
+    tmp_path: Path, tiny_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = milestones.close_run
+
+    def delete_meanwhile(*arguments: Any, **options: Any) -> Any:
+        shutil.rmtree(tmp_path / "run")
+        return measured(*arguments, **options)
+
+    monkeypatch.setattr(milestones, "close_run", delete_meanwhile)
+    with pytest.warns(CharlmWarning, match="was deleted"):
+        *_, end = train_reports(tiny_settings(), name="run", runs_dir=tmp_path)
+    saved = Run(tmp_path / "run-rescued")
+    assert isinstance(end, End)
+    assert saved.summary() == end.record
+    assert [step_of(path) for path in saved.checkpoint_paths()] == [end.record["best_step"]]
+
+
+def test_a_run_that_is_deleted_and_can_be_saved_nowhere_ends_with_6(
+    tmp_path: Path, tiny_settings: Callable[..., Settings]
+) -> None:
+    runs = tmp_path / "runs"
+    reports = train_reports(tiny_settings("checkpoint.minutes=1e-9"), name="run", runs_dir=runs)
+    at_step(reports, 5)
+    shutil.rmtree(runs)
+    runs.write_text("a file in its place")
+    with pytest.raises(StorageError, match=r"not a directory$"):
+        list(reports)
+    assert runs.read_text() == "a file in its place"
+
+
+def test_a_stopped_run_whose_folder_was_moved_tells_the_command_that_goes_on(
+    tmp_path: Path, charlm_process: Process, tiny_options: list[str]
+) -> None:
+    process = charlm_process("train", *tiny_options, *ENDLESS, f"--runs-dir={tmp_path}", "--run=run")
+    wait_until_it_trains(process, Run(tmp_path / "run"))
+    (tmp_path / "run").rename(tmp_path / "renamed")
+    process.send_signal(signal.SIGTERM)
+    code, _, said = finish(process)
+    assert code == 143
+    moved, stopped = said.splitlines()
+    assert moved == f"charlm: the folder {tmp_path / 'run'} was moved to {tmp_path / 'renamed'} while its run was " + (
+        "trained: it goes on there"
+    )
+    assert f"saved in {tmp_path / 'renamed'}; go on with: " in stopped
+    assert run_command(stopped.partition("; go on with: ")[2], "--set=train.max_steps=1").exit_code == 0
 
 
 # Creation.
