@@ -24,6 +24,14 @@ RunsDirOption = Annotated[
 CheckpointOption = Annotated[str, typer.Option("--checkpoint", help="best, last, or a step.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+UnknownOption = Annotated[
+    Literal["error", "skip", "replace"] | None,
+    typer.Option(
+        "--unknown",
+        help="What becomes of characters the model does not know.",
+        show_default="the run's corpus.unknown",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting, such as model.hidden_size=128; may be repeated.", metavar="KEY=VALUE"),
@@ -50,3 +58,11 @@ def read_checkpoint_choice(text: str) -> Literal["best", "last"] | int:
 def shown(text: str) -> str:
     """Return what was given, quoted as Python would, for a message: cut where it is long."""
     return repr(text) if len(text) <= MAX_SHOWN else repr(text[:MAX_SHOWN]) + "..."
+
+
+def is_there(name: str) -> bool:
+    """Say whether a file or a folder has a name."""
+    try:
+        return bool(name.strip()) and Path(name).exists()
+    except (OSError, ValueError):  # too long for a name, or a zero byte in it
+        return False

@@ -28,7 +28,9 @@ def is_live(stream: TextIO) -> bool:
 
 def console_for(stream: TextIO) -> Console:
     """Return a console that draws on a stream: colours on a terminal unless NO_COLOR, plain text elsewhere."""
-    return PlainConsole(file=stream, force_terminal=is_live(stream), highlight=False, soft_wrap=not is_live(stream))
+    return PlainConsole(
+        file=stream, force_terminal=is_live(stream), highlight=False, emoji=False, soft_wrap=not is_live(stream)
+    )
 
 
 def print_json(record: Mapping[str, object]) -> None:

@@ -43,6 +43,13 @@ class Model:
         """What is said of the model beside its figures."""
         return Subject(self.run.name, self.checkpoint.step, self.warning)
 
+    @property
+    def unknown_remedy(self) -> str:
+        """What can be done about a measured text with characters that the model does not know; ends a sentence."""
+        if self.checkpoint.vocabulary.has_unknown:
+            return "; --unknown replace reads them as the model's unknown symbol, --unknown skip leaves them out"
+        return "; --unknown skip leaves such characters out"
+
     def encode(self, text: str, what: str) -> tuple[str, Ids]:
         """Return a text, cleaned as the corpus was, and its ids.
 
@@ -52,9 +59,9 @@ class Model:
         Raises:
             TextError: for characters the model has never seen, and for an empty text.
         """
-        corpus = self.checkpoint.settings.corpus
+        corpus, vocabulary = self.checkpoint.settings.corpus, self.checkpoint.vocabulary
         cleaned = clean_prefix(text, corpus.clean)
-        ids = self.checkpoint.vocabulary.encode(cleaned, unknown=corpus.unknown, what=f"the {what}")
+        ids = vocabulary.encode(cleaned, unknown=vocabulary.policy(corpus.unknown), what=f"the {what}")
         if len(ids) == 0:
             raise TextError(f"the {what} is empty: a model writes on from at least one character it knows")
         return cleaned, ids
