@@ -23,6 +23,7 @@ __all__ = [
     "evaluate_dynamically",
     "generate",
     "load_settings",
+    "next_characters",
     "novelty",
     "open_run",
     "plot_curves",

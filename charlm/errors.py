@@ -105,3 +105,7 @@ class StoppedError(CharlmError):
 
 class CharlmWarning(UserWarning):
     """Tell the user in one sentence what was done differently than asked for."""
+
+
+class UnknownCharactersWarning(CharlmWarning):
+    """Tell which characters of a text the model does not know, and what became of them."""

@@ -61,3 +61,11 @@ def read_checkpoint_choice(text: str) -> Literal["best", "last"] | int:
 def shown(text: str) -> str:
     """Return what was given, quoted as Python would, for a message: cut where it is long."""
     return repr(text) if len(text) <= MAX_SHOWN else repr(text[:MAX_SHOWN]) + "..."
+
+
+def is_there(name: str) -> bool:
+    """Say whether a file or a folder has a name."""
+    try:
+        return bool(name.strip()) and Path(name).exists()
+    except (OSError, ValueError):  # too long for a name, or a zero byte in it
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -12,6 +13,8 @@ from charlm.cli.arguments import (
     JsonOption,
     RunOption,
     RunsDirOption,
+    UnknownOption,
+    is_there,
     read_checkpoint_choice,
 )
 from charlm.cli.eval_dynamic import DecayOption, DynamicEvaluation, DynamicOption, RateOption, SegmentOption
@@ -26,31 +29,38 @@ from charlm.cli.eval_novelty import (
     TemperatureOption,
 )
 from charlm.cli.measures import Request, Where, choose_measure
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from charlm.library.models import Model
 
+FilesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="Text files, - for standard input.", metavar="FILE", show_default="the run's test part"),
+]
 CorpusOption = Annotated[
     list[str] | None,
-    typer.Option(help="Text files instead of a part of the run's own corpus.", metavar="FILE"),
+    typer.Option("--corpus", help="The same as FILE; may be repeated.", metavar="FILE"),
 ]
+PARTS = ("train", "val", "test")
 SplitOption = Annotated[
     Literal["train", "val", "test"] | None,
-    typer.Option(help="A part of the run's own corpus.", show_default="test"),
+    typer.Option("--split", help="A part of the run's own corpus.", show_default="test"),
 ]
-BaselinesOption = Annotated[
-    bool, typer.Option(help="Measure n-grams and compressors that know the training part beside the model.")
-]
+BaselinesOption = Annotated[bool, typer.Option(help="Measure n-grams and compressors beside the model.")]
 
 
 def eval_command(
+    files: FilesArgument = None,
     run: RunOption = None,
-    corpus: CorpusOption = None,
     split: SplitOption = None,
+    corpus: CorpusOption = None,
+    unknown: UnknownOption = None,
+    json_: JsonOption = False,
     baselines: BaselinesOption = True,
-    gaps: GapsOption = None,
-    passes: PassesOption = None,
+    checkpoint: CheckpointOption = "best",
+    device: DeviceOption = "auto",
+    runs_dir: RunsDirOption = None,
     dynamic: DynamicOption = False,
     learning_rate: RateOption = None,
     decay: DecayOption = None,
@@ -61,18 +71,14 @@ def eval_command(
     prefix: PrefixOption = None,
     temperature: TemperatureOption = None,
     seed: SeedOption = None,
-    checkpoint: CheckpointOption = "best",
-    json_: JsonOption = False,
-    device: DeviceOption = "auto",
-    runs_dir: RunsDirOption = None,
+    gaps: GapsOption = None,
+    passes: PassesOption = None,
 ) -> None:
-    """Measure a run's perplexity over a whole text.
+    """Measure a run's perplexity over a whole text: the test part of its own corpus, another part, or files.
 
     Examples:
 
-        charlm eval --split val
-
-        charlm eval --corpus other.txt --json
+        charlm eval other.txt --json
 
         charlm eval --dynamic --learning-rate 5e-4 --decay 1e-2
 
@@ -80,19 +86,36 @@ def eval_command(
 
         charlm eval --gaps 5/25   (bidirectional models)
     """
-    if corpus and split:
-        raise ConfigError("give either --corpus or --split")
+    texts = [*(files or []), *(corpus or [])]
+    _check_texts(texts, split, runs_dir, option="--corpus" if corpus else "FILE")
     choice = read_checkpoint_choice(checkpoint)
     measure = choose_measure(
         GapFilling(gaps, passes),
         DynamicEvaluation(dynamic, learning_rate, decay, segment_chars),
         SampleNovelty(novelty, ngrams, length, prefix, temperature, seed),
     )
-    request = Request(Where(split=split or "test", files=corpus or []), has_baselines=baselines, as_json=json_)
+    where = Where(split=split or "test", files=texts, unknown=unknown)
+    request = Request(where, has_baselines=baselines, as_json=json_)
     from charlm.library import open_run
 
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device)
     measure.show(model, request) if measure else _show_figures(model, request)
+
+
+def _check_texts(texts: list[str], split: str | None, runs_dir: Path | None, *, option: str) -> None:
+    """Refuse files beside a part of the run's corpus, and what is no file and was meant for another option."""
+    if texts and split:
+        raise ConfigError(f"give either {option} or --split")
+    if "" in texts:
+        raise ConfigError(f"{option} is empty: name a text file, or leave it out for the run's test part")
+    from charlm.runs.run import runs_folder
+
+    for text in texts:
+        if text in PARTS and not is_there(text):
+            raise ConfigError(f"there is no file {text}: --split {text} measures that part of the run's own corpus")
+        if text != "-" and not is_there(text) and is_there(str(runs_folder(runs_dir) / text)):
+            name = printable(text)
+            raise ConfigError(f"there is no file {name}: --run {name} measures the run of that name")
 
 
 def _show_figures(model: Model, request: Request) -> None:
@@ -103,6 +126,7 @@ def _show_figures(model: Model, request: Request) -> None:
     measured = request.assess(model)
     if request.as_json:
         nats = {"nats": measured.figures.main.nats}
-        print_json(request.heading(model) | nats | measured.as_record() | model.subject.warning_record())
+        beside = measured.unknown.as_record() | model.subject.warning_record()
+        print_json(request.heading(model) | nats | measured.as_record() | beside)
     else:
         show_figures(model.subject, request.text, measured)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from charlm.cli.measures import Request
+from charlm.errors import UnknownCharactersWarning
 
 if TYPE_CHECKING:
     from charlm.library.models import Model
@@ -18,22 +20,34 @@ DynamicOption = Annotated[
     bool,
     typer.Option(
         "--dynamic",
-        help="Measure the model as it goes on learning from what it has predicted too, beside the figure without.",
+        help="Also measure the model as it learns from what it has read.",
         rich_help_panel=PANEL,
     ),
 ]
 RateOption = Annotated[
     float | None,
-    typer.Option(help="Of each step.", show_default="tuned on validation", rich_help_panel=PANEL),
+    typer.Option(
+        help="Learning rate of each step.", metavar="X", show_default="tuned on validation", rich_help_panel=PANEL
+    ),
 ]
 DecayOption = Annotated[
     float | None,
-    typer.Option(help="Back to the trained weights.", show_default="tuned on validation", rich_help_panel=PANEL),
+    typer.Option(
+        help="Decay back to the trained weights.",
+        metavar="X",
+        show_default="tuned on validation",
+        rich_help_panel=PANEL,
+    ),
 ]
 SegmentOption = Annotated[
     int | None,
     typer.Option(
-        min=1, max=MAX_SEGMENT, help="Characters predicted between steps.", show_default="20", rich_help_panel=PANEL
+        min=1,
+        max=MAX_SEGMENT,
+        help="Characters read between two steps.",
+        metavar="N",
+        show_default="20",
+        rich_help_panel=PANEL,
     ),
 ]
 
@@ -66,10 +80,13 @@ class DynamicEvaluation:
                 segment_chars=self.segment_chars or DEFAULT_SEGMENT_CHARS,
                 report=report,
             )
-        measured = request.assess(model)
+        with warnings.catch_warnings():
+            # The first reading has told of unknown characters.
+            warnings.simplefilter("ignore", UnknownCharactersWarning)
+            measured = request.assess(model)
         main = measured.figures.main
         if request.as_json:
-            static = {"nats": main.nats, **measured.as_record()}
+            static = {"nats": main.nats, **measured.as_record(), **measured.unknown.as_record()}
             figures = {"static": static, "dynamic": learned.as_record(), "saving": learned.saving(main)}
             print_json(request.heading(model) | figures)
         else:

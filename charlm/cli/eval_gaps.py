@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,18 +14,25 @@ from charlm.errors import ConfigError
 if TYPE_CHECKING:
     from charlm.library.models import Model
 
-PANEL = "Gap filling"
+PANEL = "Gap filling (bidirectional models)"
 GapsOption = Annotated[
     str | None,
     typer.Option(
-        help="Score the filling of gaps instead: 5/25 is 5 characters out of every 25.",
+        help="Measure how well gaps are filled, such as 5/25: 5 characters out of every 25.",
         metavar="G/N",
         rich_help_panel=PANEL,
     ),
 ]
 PassesOption = Annotated[
     int | None,
-    typer.Option(min=1, max=1_000_000, help="Gibbs passes for each gap.", show_default="20", rich_help_panel=PANEL),
+    typer.Option(
+        min=1,
+        max=1_000_000,
+        help="Gibbs passes for each gap.",
+        metavar="N",
+        show_default="20",
+        rich_help_panel=PANEL,
+    ),
 ]
 
 
@@ -48,11 +55,11 @@ class GapFilling:
         from charlm.library import score_gaps
 
         gap, every = self._sizes()
-        sizes = {"gap": gap, "every": every, "passes": self.passes or DEFAULT_PASSES}
+        passes = self.passes or DEFAULT_PASSES
         with evaluation_progress() as report:
-            score = score_gaps(model, **sizes, **request.where, report=report)
+            score = score_gaps(model, gap=gap, every=every, passes=passes, **request.where, report=report)
         if request.as_json:
-            print_json(request.heading(model) | asdict(score) | {"saving": score.saving})
+            print_json(request.heading(model) | score.as_record())
         else:
             show_gaps(model.subject, request.text, score)
 

@@ -20,31 +20,48 @@ NoveltyOption = Annotated[
     bool,
     typer.Option(
         "--novelty",
-        help="Write a sample, and say how much of it stands in the training part, beside the held-out text.",
+        help="Measure how much of a sample is copied from the training part.",
         rich_help_panel=PANEL,
     ),
 ]
 NgramsOption = Annotated[
     str | None,
-    typer.Option(
-        help="Lengths that are compared.", metavar="N,...", show_default="4,8,12,16,20,30,50", rich_help_panel=PANEL
-    ),
+    typer.Option(help="Lengths that are compared.", metavar="N,...", show_default="4,8,...,50", rich_help_panel=PANEL),
 ]
 LengthOption = Annotated[
     int | None,
-    typer.Option(min=1, max=MAX_SAMPLE_LENGTH, help="Characters of it.", show_default="10000", rich_help_panel=PANEL),
+    typer.Option(
+        min=1,
+        max=MAX_SAMPLE_LENGTH,
+        help="Characters in the sample.",
+        metavar="N",
+        show_default="10000",
+        rich_help_panel=PANEL,
+    ),
 ]
 PrefixOption = Annotated[
     str | None,
     typer.Option(
-        help="The text to write on from.", show_default="the held-out text's first 100", rich_help_panel=PANEL
+        help="Text the sample begins after.",
+        metavar="TEXT",
+        show_default="from the text",
+        rich_help_panel=PANEL,
     ),
 ]
 TemperatureOption = Annotated[
-    float | None, typer.Option(help="Of the draws.", show_default="1.0", rich_help_panel=PANEL)
+    float | None,
+    typer.Option(help="Temperature of the sampling.", metavar="X", show_default="1.0", rich_help_panel=PANEL),
 ]
 SeedOption = Annotated[
-    int | None, typer.Option(min=0, max=2**63 - 1, help="Of the draws.", show_default="0", rich_help_panel=PANEL)
+    int | None,
+    typer.Option(
+        min=0,
+        max=2**63 - 1,
+        help="Random seed for sampling.",
+        metavar="N",
+        show_default="0",
+        rich_help_panel=PANEL,
+    ),
 ]
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from charlm.evaluation.assessment import Assessment
     from charlm.library.models import Model
+    from charlm.settings.corpus import UnknownPolicy
 
     class Measure(DataclassInstance, Protocol):
         """What can be asked for instead of the plain figure."""
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
 
 
 class Where(TypedDict):
-    """Which text is measured: a part of the run's own corpus, or files if there are any."""
+    """Which text is measured: a part of the run's own corpus, or files if there are any; and how these are read."""
 
     split: str
     files: Sequence[str]
+    unknown: UnknownPolicy | None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,102 +14,194 @@ from charlm.cli.arguments import (
     JsonOption,
     RunOption,
     RunsDirOption,
+    UnknownOption,
+    is_there,
     read_checkpoint_choice,
+    shown,
 )
-from charlm.errors import ConfigError
+from charlm.cli.standard_input import has_input
+from charlm.errors import CharlmWarning, ConfigError, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from charlm.library.models import Model
+    from charlm.settings.corpus import UnknownPolicy
 
-    from charlm.evaluation.characters import ScoredCharacter
-    from charlm.evaluation.lines import ScoredLine
-    from charlm.evaluation.subject import Subject
-
-TextArgument = Annotated[str | None, typer.Argument(help="The text; - reads standard input.")]
+DEFAULT_TOP = 10
+MAX_TOP = 1_114_113
+MAX_SHOWN_NAME = 1_000
+NO_TEXT = "give either a text or --file FILE, - for standard input"
+FILE_NAME = re.compile(r"\S+\.(txt|text|log|md|csv|tsv|json|jsonl|py|xml|html)", re.IGNORECASE)
+TextArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="The text; - or nothing reads standard input.", metavar="TEXT", show_default=False),
+]
+TextOption = Annotated[
+    str | None, typer.Option("--text", help="The same as TEXT, also where a file is called so.", metavar="TEXT")
+]
 FileOption = Annotated[
     list[str] | None,
-    typer.Option(help="Read the text from a file, - for standard input; may be repeated.", metavar="FILE"),
+    typer.Option("--file", help="Read the text from a file; may be repeated.", metavar="FILE"),
 ]
-PerLineOption = Annotated[bool, typer.Option("--per-line", help="Tell of each line, in order.")]
+PerLineOption = Annotated[bool, typer.Option("--per-line", help="Print one row per line, in order.")]
 OddOption = Annotated[
     int | None,
-    typer.Option(min=1, max=1_000_000, help="Tell of the N oddest lines: most bits per character first."),
+    typer.Option(
+        "--odd",
+        min=1,
+        max=1_000_000,
+        help="Print the N oddest lines: with unknown characters first, then by bits per character.",
+        metavar="N",
+    ),
 ]
 AloneOption = Annotated[
     bool | None,
     typer.Option(
         "--alone/--in-context",
-        help="Judge each line by itself, between two newlines, or as it stands in the text.",
-        show_default="alone with --odd, in context with --per-line",
+        help="Judge each line by itself, or as it stands in the text.",
+        show_default="alone with --odd",
     ),
+]
+NextOption = Annotated[bool, typer.Option("--next", help="Print the characters that the model expects after the text.")]
+TopOption = Annotated[
+    int | None,
+    typer.Option("--top", min=1, max=MAX_TOP, help="How many, with --next.", metavar="N", show_default="10"),
 ]
 
 
 def score_command(
-    text: TextArgument = None,
+    texts: TextArgument = None,
     file: FileOption = None,
     per_line: PerLineOption = False,
     odd: OddOption = None,
-    alone: AloneOption = None,
+    next_: NextOption = False,
+    top: TopOption = None,
     run: RunOption = None,
-    checkpoint: CheckpointOption = "best",
+    unknown: UnknownOption = None,
     json_: JsonOption = False,
+    alone: AloneOption = None,
+    text: TextOption = None,
+    checkpoint: CheckpointOption = "best",
     device: DeviceOption = "auto",
     runs_dir: RunsDirOption = None,
 ) -> None:
     """Show how much each character of a text surprises a run's model, or each line.
 
-    The character that reading begins with, the first or a backward model's last, has no figure: null in JSON.
-
     Examples:
 
         charlm score "The fox went home."
 
-        charlm score --file poems.txt --json
-
         charlm score --file poems.txt --odd 3   (which lines do not belong?)
+
+        charlm score --next "The fox w"   (which character comes next?)
+
+    The character that reading begins with, the first or a backward model's last, has no result: null in JSON. Nor has
+    a skipped one that the model does not know. A backward model expects what comes before a text.
     """
-    files = _files(text, file or [])
-    has_lines = _has_lines(per_line, odd, alone)
+    _check(per_line=per_line, odd=odd, alone=alone, is_next=next_, top=top)
     choice = read_checkpoint_choice(checkpoint)
-    from charlm.console.evaluation import evaluation_progress
-    from charlm.console.surprise import show_characters, show_lines
-    from charlm.library import open_run, score, score_lines
+    given, files = _given(texts or [], text, file or [])
+    from charlm.library import open_run
 
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device)
-    text, subject, has_cloze = None if files else text, model.subject, model.direction == "bidirectional"
-    if has_lines:
-        with evaluation_progress() as report:
-            lines = score_lines(model, text, files=files, odd=odd, alone=alone, report=report)
-        show = _print_json if json_ else show_lines
-        show(subject, lines, has_cloze=has_cloze)
+    if next_:
+        _show_next(model, given, files, top or DEFAULT_TOP, unknown, as_json=json_)
+    elif per_line or odd is not None:
+        _show_lines(model, given, files, odd, alone, unknown, as_json=json_)
     else:
-        characters = score(model, text, files=files)
-        show = _print_json if json_ else show_characters
-        show(subject, characters, has_cloze=has_cloze)
+        _show_characters(model, given, files, unknown, as_json=json_)
 
 
-def _files(text: str | None, files: list[str]) -> list[str]:
-    """Return the files to read; none where the text is given."""
-    if (text is None) == (not files):
-        raise ConfigError("give either a text or --file FILE, - for standard input")
-    # Of a text of one character there would be nothing to tell.
-    return ["-"] if text == "-" else files
+def _show_characters(
+    model: Model, text: str | None, files: list[str], unknown: UnknownPolicy | None, *, as_json: bool
+) -> None:
+    from charlm.console.surprise import Shape, print_records, show_characters
+    from charlm.library.scoring import read_scored_text, score
+
+    read = read_scored_text(model, text, files=files, unknown=unknown)
+    shape = Shape(has_cloze=model.direction == "bidirectional", num_unknown=len(read.unknown))
+    show = print_records if as_json else show_characters
+    show(model.subject, score(model, read), shape)
 
 
-def _has_lines(per_line: bool, odd: int | None, alone: bool | None) -> bool:
-    """Say whether lines are asked for; refuse options that do not go together."""
+def _show_lines(
+    model: Model,
+    text: str | None,
+    files: list[str],
+    odd: int | None,
+    alone: bool | None,
+    unknown: UnknownPolicy | None,
+    *,
+    as_json: bool,
+) -> None:
+    from charlm.console.evaluation import evaluation_progress
+    from charlm.console.surprise import Shape, print_records, show_lines
+    from charlm.library.scoring import read_scored_lines, score_lines
+
+    read = read_scored_lines(model, text, files=files, unknown=unknown, odd=odd)
+    shape = Shape(
+        has_cloze=model.direction == "bidirectional",
+        num_unknown=len(read.unknown),
+        files=tuple(start.name for start in read.files),
+    )
+    with evaluation_progress() as report:
+        lines = score_lines(model, read, odd=odd, alone=alone, report=report)
+    show = print_records if as_json else show_lines
+    show(model.subject, lines, shape)
+
+
+def _show_next(
+    model: Model, text: str | None, files: list[str], top: int, unknown: UnknownPolicy | None, *, as_json: bool
+) -> None:
+    from charlm.console.next_character import show_next
+    from charlm.console.terminal import print_json
+    from charlm.library import next_characters
+
+    expected = next_characters(model, text, files=files, top=top, unknown=unknown)
+    if not as_json:
+        show_next(model.subject, expected, direction=model.direction, vocab_size=len(model.checkpoint.vocabulary))
+        return
+    for each in expected:
+        print_json(each.as_record())
+
+
+def _check(*, per_line: bool, odd: int | None, alone: bool | None, is_next: bool, top: int | None) -> None:
+    """Refuse options that do not go together."""
     if per_line and odd is not None:
         raise ConfigError("give either --per-line or --odd")
-    has_lines = per_line or odd is not None
-    if alone is not None and not has_lines:
+    if is_next and (per_line or odd is not None or alone is not None):
+        raise ConfigError("--next is about one character and not about lines: leave --per-line, --odd and --alone out")
+    if top is not None and not is_next:
+        raise ConfigError("--top belongs to --next, the characters that may come next; --odd N is about lines")
+    if alone is not None and not (per_line or odd is not None):
         raise ConfigError("--alone and --in-context are about lines: give --per-line or --odd N")
-    return has_lines
 
 
-def _print_json(subject: Subject, scored: Iterable[ScoredCharacter | ScoredLine], *, has_cloze: bool) -> None:
-    """Print an object for each: cloze figures of bidirectional models alone, a leaky model's warning with each."""
-    from charlm.console.terminal import print_json
+def _given(texts: list[str], text: str | None, files: list[str]) -> tuple[str | None, list[str]]:
+    """Return the text that is scored, or the files.
 
-    for each in scored:
-        print_json(each.as_record(has_cloze=has_cloze) | subject.warning_record())
+    Raises:
+        ConfigError: for both and for neither, for an argument that names a file, and for several arguments.
+    """
+    if "" in files:
+        raise ConfigError("--file is empty: name a file, or - for standard input")
+    named = [each for each in texts if each != "-" and is_there(each)]
+    if named:
+        name = printable(named[0], MAX_SHOWN_NAME)
+        options = " ".join(f"--file {printable(each, MAX_SHOWN_NAME)}" for each in [*files, *named][:3])
+        more = " ..." if len(files) + len(named) > 3 else ""
+        raise ConfigError(f"{name} is a file: {options}{more} scores what stands in it, --text the name itself")
+    if len(texts) > 1:
+        raise ConfigError(f"the text must be one argument: quote it, charlm score {shown(' '.join(texts))}")
+    if sum((bool(texts), text is not None, bool(files))) > 1:
+        raise ConfigError(NO_TEXT)
+    if files or text is not None:
+        return text, files
+    if not texts and not has_input():
+        raise ConfigError(NO_TEXT)
+    if texts in ([], ["-"]):
+        return None, ["-"]
+    if FILE_NAME.fullmatch(texts[0]):
+        warnings.warn(
+            f"{shown(texts[0])} is scored as a text: there is no file of that name", CharlmWarning, stacklevel=2
+        )
+    return texts[0], []

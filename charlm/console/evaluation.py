@@ -18,6 +18,7 @@ from charlm.evaluation.gaps import GapScore
 from charlm.evaluation.intervals import in_bits
 from charlm.evaluation.novelty import Novelty
 from charlm.evaluation.subject import Subject
+from charlm.text.unknown import UnknownCount
 
 MAX_STRETCH = 300
 NO_BETTER = "a table of 5-grams predicts this text as well or better"
@@ -59,6 +60,7 @@ def show_figures(subject: Subject, text: str, measured: Assessment) -> None:
     if figures.backward and figures.cloze:
         cloze = f"{figures.cloze.bits_per_char:.3f} bits per character, each from both its sides; no perplexity"
         rows += [("backward", _figure_text(figures.backward)), ("cloze", cloze)]
+    rows += _unknown(measured.unknown)
     if measured.baselines:
         rows.append(("beside it", baselines_text(measured.baselines)))
     if measured.beats_ngrams is False:
@@ -72,6 +74,7 @@ def show_gaps(subject: Subject, text: str, score: GapScore) -> None:
         ("gaps", f"{score.num_gaps:,} of {score.gap} characters in every {score.every}"),
         ("forward only", f"{score.forward_bits:.3f} bits for each gap character"),
         ("both sides", f"{score.both_bits:.3f} bits for each gap character, {100 * score.saving:.1f} % fewer"),
+        *_unknown(score.unknown),
     ]
     _show_rows(subject, text, rows)
 
@@ -86,6 +89,7 @@ def show_dynamic(subject: Subject, text: str, measured: Assessment, learned: Dyn
         ("characters", f"{static.num_predicted:,} predicted, {static.nats:,.1f} and {dynamic.nats:,.1f} nats in all"),
         *((f"95 %, {name}", interval_text(interval)) for name, interval in intervals.items() if interval),
         ("SHA-256 of the text", measured.sha256),
+        *_unknown(measured.unknown),
         (
             "learning",
             f"rate {adaptation.learning_rate:g}, decay {adaptation.decay:g}, after every {adaptation.segment_chars} "
@@ -111,13 +115,13 @@ def show_novelty(subject: Subject, text: str, found: Novelty, *, temperature: fl
         ("longest copied", f"{sample.longest:,} characters; of the held-out text, {held_out.longest:,}"),
         ("it reads", printable(found.longest, MAX_STRETCH)),
     ]
-    _show_rows(subject, text, [*rows, *_warning(subject)])
+    _show_rows(subject, text, [*rows, *_unknown(found.unknown), *_warning(subject)])
     header = ("n", "of the sample's n-grams", "of the held-out text's")
     shares = ((f"{n:,}", _share_text(share), _share_text(held_out.shares[n])) for n, share in sample.shares.items())
-    _show_table("share that stands in the training part", [header, *shares])
+    show_table("share that stands in the training part", [header, *shares])
 
 
-def _show_table(title: str, rows: Sequence[Sequence[str]]) -> None:
+def show_table(title: str, rows: Sequence[Sequence[str]]) -> None:
     """Print rows, the first of which is their header: a table on a terminal, fields between tabs elsewhere."""
     console = console_for(sys.stdout)
     console.print(f"\n{title}", style="bold" if is_live(sys.stdout) else None)
@@ -143,6 +147,10 @@ def _saving_text(saving: float) -> str:
 
 def _share_text(share: float | None) -> str:
     return "none so long" if share is None else f"{100 * share:.2f} %"
+
+
+def _unknown(count: UnknownCount) -> list[tuple[str, str]]:
+    return [("unknown", count.sentence)] if count.sentence else []
 
 
 def _warning(subject: Subject) -> list[tuple[str, str]]:

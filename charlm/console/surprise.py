@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from dataclasses import dataclass
+from itertools import chain, groupby
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from charlm.console.terminal import console_for
+from charlm.console.terminal import console_for, print_json
 from charlm.errors import printable
 from charlm.evaluation.characters import ScoredCharacter
 from charlm.evaluation.lines import ScoredLine
@@ -27,45 +28,103 @@ BANDS = (
     (8.0, "color(231) on color(124)"),
 )
 NOT_PREDICTED = "dim italic"
+UNKNOWN = "bold reverse"
 LINE_END = "↵"
 CARRIER = "◌"
 # The columns of lines on a terminal, with their widths; the text follows.
 WIDTHS = {"line": 6, "bits_per_char": 14, "bits": 11, "chars": 8, "cloze_bits": 11}
 TITLES = {"bits_per_char": "bits per char", "cloze_bits": "cloze bits"}
 GAP = 2
+MAX_NAME = 40
+# What comes from anybody: escaped wherever it is shown.
+TEXTS = ("text", "unknown", "file")
 
 
-def show_characters(subject: Subject, characters: Iterable[ScoredCharacter], *, has_cloze: bool = False) -> None:
+@dataclass(frozen=True)
+class Shape:
+    """Which columns and fields there are beside those of every score.
+
+    Args:
+        has_cloze: whether the model is bidirectional.
+        num_unknown: characters of the text that the model does not know.
+        files: those that lines were read from.
+    """
+
+    has_cloze: bool = False
+    num_unknown: int = 0
+    files: tuple[str, ...] = ()
+
+    def record(self, scored: ScoredCharacter | ScoredLine, *, has_files: bool) -> dict[str, object]:
+        """Return the fields of one character or line that this shape has."""
+        has_cloze, has_unknown = self.has_cloze, self.num_unknown > 0
+        if isinstance(scored, ScoredCharacter):
+            return scored.as_record(has_cloze=has_cloze, has_unknown=has_unknown)
+        return scored.as_record(has_cloze=has_cloze, has_unknown=has_unknown, has_files=has_files)
+
+
+PLAIN = Shape()
+
+
+def print_records(subject: Subject, scored: Iterable[ScoredCharacter | ScoredLine], shape: Shape = PLAIN) -> None:
+    """Print a JSON object for each, with the number of unknown characters in all and a leaky model's warning."""
+    beside = ({"unknown_chars": shape.num_unknown} if shape.num_unknown else {}) | subject.warning_record()
+    for each in scored:
+        print_json(shape.record(each, has_files=bool(shape.files)) | beside)
+
+
+def show_characters(subject: Subject, characters: Iterable[ScoredCharacter], shape: Shape = PLAIN) -> None:
     """Print a text, each character coloured by its surprise; without colours, a row for each."""
     console = console_for(sys.stdout)
     if not _has_colours(console):
-        _print_rows(subject, characters, has_cloze=has_cloze)
+        _print_rows(subject, characters, shape)
         return
     _show_heading(console, subject)
-    console.print(_legend())
+    console.print(_legend(has_unknown=shape.num_unknown > 0))
     for row in _wrapped(characters, console.width):
         console.print(row, soft_wrap=True)
 
 
-def show_lines(subject: Subject, lines: Iterable[ScoredLine], *, has_cloze: bool = False) -> None:
-    """Print a row for each line: its surprise, then its text, on a terminal as much of it as there is room for."""
+def show_lines(subject: Subject, lines: Iterable[ScoredLine], shape: Shape = PLAIN) -> None:
+    """Print a row for each line: its surprise, then its text, on a terminal as much of it as there is room for.
+
+    A line with characters that the model does not know is shown whole.
+    """
     console = console_for(sys.stdout)
     if not _has_colours(console):
-        _print_rows(subject, lines, has_cloze=has_cloze)
+        _print_rows(subject, lines, shape)
         return
     _show_heading(console, subject)
-    columns = [key for key in WIDTHS if has_cloze or key != "cloze_bits"]
-    titles = "".join(TITLES.get(key, key).rjust(WIDTHS[key]) for key in columns)
+    widths = {key: width for key, width in WIDTHS.items() if shape.has_cloze or key != "cloze_bits"}
+    if has_files := len(shape.files) > 1:
+        longest = max(cell_len(printable(name, MAX_NAME)) for name in shape.files)
+        widths["line"] += max(0, longest + 1 - GAP)
+    titles = "".join(TITLES.get(key, key).rjust(width) for key, width in widths.items())
     console.print(Text(titles, style="bold"), soft_wrap=True)
     for line in lines:
         record, row = line.as_record(), Text()
-        for key in columns:
+        if has_files and line.file is not None:
+            record["line"] = f"{printable(line.file, MAX_NAME)}:{line.line}"
+        for key, width in widths.items():
             value = _plain(key, record[key])
-            row.append(" " * (WIDTHS[key] - len(value)))
+            row.append(" " * (width - cell_len(value)))
             row.append(value, style=_style(line.bits_per_char) if key == "bits_per_char" else "")
-        text = Text(printable(line.text, 4 * console.width) if line.text else "")
-        text.truncate(max(1, console.width - len(row) - GAP), overflow="ellipsis")
-        console.print(row.append(" " * GAP).append(text), soft_wrap=True)
+        row.append(" " * GAP)
+        console.print(row.append(_line_text(line, console.width - cell_len(row.plain))), soft_wrap=True)
+
+
+def _line_text(line: ScoredLine, width: int) -> Text:
+    """Return a line's text, cut to so many cells; where it has unknown characters whole, and these are marked."""
+    if not line.unknown:
+        text = Text(printable(line.text, 4 * width + 100) if line.text else "")
+        text.truncate(max(1, width), overflow="ellipsis")
+        return text
+    unknown = set(line.unknown)
+    text = Text()
+    for is_unknown, characters in groupby(line.text, lambda each: each in unknown):
+        piece = "".join(characters)
+        shown = "".join(map(visible, piece)) if is_unknown else printable(piece, len(piece))
+        text.append(shown, style=UNKNOWN if is_unknown else "")
+    return text
 
 
 def visible(character: str) -> str:
@@ -91,12 +150,13 @@ def _show_heading(console: Console, subject: Subject) -> None:
         console.print(Text(f"warning: {subject.warning}", style="bold"), soft_wrap=True)
 
 
-def _legend() -> Text:
+def _legend(*, has_unknown: bool) -> Text:
     """Return which colours stand for how many bits."""
     legend = Text("bits: ")
     for (low, style), (high, _) in zip(BANDS, (*BANDS[1:], (0.0, "")), strict=True):
         legend.append(f" {low:.0f} to {high:.0f} " if high else f" {low:.0f} and more ", style=style)
-    return legend.append("  ").append("nothing to predict it from", style=NOT_PREDICTED)
+    legend.append("  ").append("nothing to predict it from", style=NOT_PREDICTED)
+    return legend.append("  ").append("not known to the model", style=UNKNOWN) if has_unknown else legend
 
 
 def _style(bits: float | None) -> str:
@@ -112,7 +172,7 @@ def _wrapped(characters: Iterable[ScoredCharacter], width: int) -> Iterator[Text
         if num_cells and num_cells + size > width:
             yield row
             row, num_cells = Text(), 0
-        row.append(shown, style=_style(each.bits))
+        row.append(shown, style=UNKNOWN if each.unknown else _style(each.bits))
         num_cells += size
         if each.character == "\n":
             yield row
@@ -122,9 +182,10 @@ def _wrapped(characters: Iterable[ScoredCharacter], width: int) -> Iterator[Text
         yield row
 
 
-def _print_rows(subject: Subject, scored: Iterable[ScoredCharacter | ScoredLine], *, has_cloze: bool) -> None:
+def _print_rows(subject: Subject, scored: Iterable[ScoredCharacter | ScoredLine], shape: Shape) -> None:
     """Print the names of the columns, then a row for each; characters are quoted and escaped as in Python."""
-    records = (each.as_record(has_cloze=has_cloze) | subject.warning_record() for each in scored)
+    has_files = len(shape.files) > 1
+    records = (shape.record(each, has_files=has_files) | subject.warning_record() for each in scored)
     for first in records:
         print("\t".join(first))
         for record in chain([first], records):
@@ -132,11 +193,11 @@ def _print_rows(subject: Subject, scored: Iterable[ScoredCharacter | ScoredLine]
 
 
 def _plain(key: str, value: object) -> str:
-    if value is None:
+    if value is None or (key == "unknown" and not value):
         return "-"
     if key in ("character", "likeliest"):
         return repr(value)
     if isinstance(value, float):
         return f"{value:.4g}" if key.endswith("probability") else f"{value:.3f}"
     text = str(value)
-    return printable(text, len(text)) if key == "text" and text else text
+    return printable(text, len(text)) if key in TEXTS and text else text

@@ -12,6 +12,7 @@ from charlm.evaluation.intervals import BlockSums, in_bits
 from charlm.evaluation.reading import measure_text
 from charlm.networks.building import Network
 from charlm.text.splits import Part
+from charlm.text.unknown import ALL_KNOWN, UnknownCount
 from charlm.text.vocabulary import Vocabulary
 
 HARDEST = "5-gram"
@@ -27,6 +28,7 @@ class Assessment:
         num_bytes: of the predicted characters in the corpus' encoding.
         interval: between which nats a character 95 % of resampled texts lie; None for a short text.
         baselines: bits per character of the same characters, by what made them; empty where none were asked for.
+        unknown: how many characters the model does not know: skipped ones are not among those predicted.
     """
 
     figures: Figures
@@ -34,6 +36,7 @@ class Assessment:
     num_bytes: int
     interval: tuple[float, float] | None
     baselines: Mapping[str, float]
+    unknown: UnknownCount = ALL_KNOWN
 
     @property
     def bits_per_byte(self) -> float:
@@ -81,4 +84,4 @@ def assess_text(
     others = baselines.measure(part.ids) if baselines else {}
     rates = {name: figure.bits_per_char for name, figure in others.items()}
     num_bytes = len(encoded(part.ids[1:], vocabulary, encoding))
-    return Assessment(figures, part.sha256, num_bytes, blocks.interval(), rates)
+    return Assessment(figures, part.sha256, num_bytes, blocks.interval(), rates, part.unknown)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,7 @@ from charlm.networks.building import Network
 from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
 from charlm.settings.model import Direction
+from charlm.text.encoding import EncodedText
 from charlm.text.vocabulary import Ids, Vocabulary
 
 BITS_PER_NAT = 1 / math.log(2)
@@ -32,18 +35,20 @@ class ScoredCharacter:
     """What a model makes of one character of a text.
 
     The character that reading begins with, the first of the text, the last for a backward model, has nothing to be
-    predicted from: all its figures are None.
+    predicted from: all its figures are None. So are those of a character that was skipped.
 
     Args:
         position: in the text as the model reads it, cleaned, from 0.
-        character: the unknown symbol is shown as U+FFFD.
+        character: as it stands in the text, known to the model or not.
         probability: given all characters before it; in a backward model, all after it.
         bits: its surprise, -log2 of the probability.
         rank: among the symbols of the vocabulary, 1 for the likeliest.
-        likeliest: the symbol that was expected most.
+        likeliest: the symbol that was expected most; the unknown symbol is shown as U+FFFD.
         likeliest_probability: that symbol's.
         cloze_probability: of a bidirectional model, given all other characters, before it and after it; None elsewhere.
         cloze_bits: -log2 of that. They add up to a pseudo-likelihood: there is no perplexity of them.
+        unknown: of a character that the model has no symbol for, what became of it: it was skipped, or replaced by the
+            unknown symbol, whose figures these are; None for all others.
     """
 
     position: int
@@ -55,10 +60,12 @@ class ScoredCharacter:
     likeliest_probability: float | None = None
     cloze_probability: float | None = None
     cloze_bits: float | None = None
+    unknown: Literal["skipped", "replaced"] | None = None
 
-    def as_record(self, *, has_cloze: bool = True) -> dict[str, object]:
-        """Return the fields as JSON values, those of the cloze if asked for."""
-        return {name: value for name, value in vars(self).items() if has_cloze or not name.startswith("cloze")}
+    def as_record(self, *, has_cloze: bool = True, has_unknown: bool = False) -> dict[str, object]:
+        """Return the fields as JSON values, those of the cloze and of unknown characters if asked for."""
+        asked = {"cloze_probability": has_cloze, "cloze_bits": has_cloze, "unknown": has_unknown}
+        return {name: value for name, value in vars(self).items() if asked.get(name, True)}
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,29 @@ def score_characters(
         position = window.start + len(window.nats)
         yield from _with_figures(ids[window.start : position], window, vocabulary)
     yield from _without_figures(ids[position:], position, vocabulary)
+
+
+def with_unknown(characters: Iterator[ScoredCharacter], text: EncodedText) -> Iterator[ScoredCharacter]:
+    """Put the characters that a model has no symbol for back into their places in its scored text.
+
+    Args:
+        characters: each id of the text scored, in order.
+        text: what the ids were read from.
+    """
+    if not len(text.unknown):
+        yield from characters
+        return
+    position = 0
+    for place, code in zip(text.positions, text.unknown, strict=True):
+        for each in islice(characters, int(place) - position):
+            yield replace(each, position=position)
+            position += 1
+        if text.policy == "skip":
+            yield ScoredCharacter(position, chr(code), unknown="skipped")
+        else:
+            yield replace(next(characters), character=chr(code), unknown="replaced")
+        position += 1
+    yield from (replace(each, position=place) for place, each in enumerate(characters, position))
 
 
 def score_windows(network: Network, ids: Ids, *, direction: Direction, chunk_chars: int) -> Iterator[ScoredWindow]:

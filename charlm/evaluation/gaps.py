@@ -30,6 +30,7 @@ from charlm.networks.gibbs import Surroundings, sweep_gap
 from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
 from charlm.networks.recurrent import State
+from charlm.text.unknown import ALL_KNOWN, UnknownCount
 from charlm.text.vocabulary import Ids
 
 GAPS_AT_ONCE = 64
@@ -50,6 +51,7 @@ class GapScore:
         num_gaps: gaps scored.
         gap: characters in each.
         every: characters in a block, gap included.
+        unknown: how many characters of the text the model does not know.
     """
 
     forward_bits: float
@@ -57,11 +59,17 @@ class GapScore:
     num_gaps: int
     gap: int
     every: int
+    unknown: UnknownCount = ALL_KNOWN
 
     @property
     def saving(self) -> float:
         """The share of bits that the right side saves."""
         return 1 - self.both_bits / self.forward_bits
+
+    def as_record(self) -> dict[str, object]:
+        """Return JSON values."""
+        figures = {name: value for name, value in vars(self).items() if name != "unknown"}
+        return {**figures, "saving": self.saving, **self.unknown.as_record()}
 
 
 def measure_gaps(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -15,6 +16,7 @@ from charlm.evaluation.characters import BITS_PER_NAT, ScoredCharacter, column, 
 from charlm.evaluation.reading import CHUNK_CHARS
 from charlm.networks.building import Network
 from charlm.settings.model import Direction
+from charlm.text.encoding import EncodedText
 from charlm.text.vocabulary import Ids, Vocabulary
 
 
@@ -23,11 +25,13 @@ class ScoredLine:
     """What a model makes of one line of a text.
 
     Args:
-        line: its number, from 1.
-        text: without its newline.
+        line: its number, from 1; of several files, in its own.
+        text: without its newline, all its characters as they stand in it, known to the model or not.
         chars: characters predicted, the newline among them; without the one that reading begins with.
         bits: of these characters, in all.
         cloze_bits: the same of their `cloze_bits`; None for models that read one way.
+        unknown: those of its characters that the model has no symbol for, in their order.
+        file: the file that it begins in; None for a text that is in none.
     """
 
     line: int
@@ -35,39 +39,55 @@ class ScoredLine:
     chars: int
     bits: float
     cloze_bits: float | None = None
+    unknown: str = ""
+    file: str | None = None
 
     @property
     def bits_per_char(self) -> float | None:
         """Bits of a predicted character; None where none is."""
         return self.bits / self.chars if self.chars else None
 
-    def as_record(self, *, has_cloze: bool = True) -> dict[str, object]:
-        """Return the fields and the rate as JSON values, the text last; the cloze's if asked for."""
-        cloze = {"cloze_bits": self.cloze_bits} if has_cloze else {}
-        return {
+    @property
+    def unknown_share(self) -> float:
+        """How many of its characters the model has no symbol for, from 0 to 1."""
+        return len(self.unknown) / len(self.text) if self.unknown else 0.0
+
+    def as_record(
+        self, *, has_cloze: bool = True, has_unknown: bool = False, has_files: bool = False
+    ) -> dict[str, object]:
+        """Return the fields and the rate as JSON values; the cloze's, unknown characters and the file if asked for."""
+        record: dict[str, object] = {
             "line": self.line,
             "bits_per_char": self.bits_per_char,
             "bits": self.bits,
             "chars": self.chars,
-            **cloze,
-            "text": self.text,
         }
+        if has_cloze:
+            record["cloze_bits"] = self.cloze_bits
+        record["text"] = self.text
+        if has_unknown:
+            record["unknown"] = self.unknown
+        if has_files:
+            record["file"] = self.file
+        return record
 
 
 def join_lines(characters: Iterable[ScoredCharacter]) -> Iterator[ScoredLine]:
     """Add a text's characters up line by line: each line as it stands in the text, after all that comes before it."""
-    number, text, chars, bits, cloze_bits = 1, "", 0, 0.0, None
+    number, text, chars, bits, cloze_bits, unknown = 1, "", 0, 0.0, None, ""
     for each in characters:
         text += each.character
+        if each.unknown:
+            unknown += each.character
         if each.bits is not None:
             chars, bits = chars + 1, bits + each.bits
         if each.cloze_bits is not None:
             cloze_bits = each.cloze_bits + (cloze_bits or 0.0)
         if each.character == "\n":
-            yield ScoredLine(number, text[:-1], chars, bits, cloze_bits)
-            number, text, chars, bits, cloze_bits = number + 1, "", 0, 0.0, None
+            yield ScoredLine(number, text[:-1], chars, bits, cloze_bits, unknown)
+            number, text, chars, bits, cloze_bits, unknown = number + 1, "", 0, 0.0, None, ""
     if text:
-        yield ScoredLine(number, text, chars, bits, cloze_bits)
+        yield ScoredLine(number, text, chars, bits, cloze_bits, unknown)
 
 
 def score_lines_alone(
@@ -118,13 +138,44 @@ def score_lines_alone(
     )
 
 
-def most_surprising(lines: Iterable[ScoredLine], count: int) -> list[ScoredLine]:
-    """Return the lines with the most bits per character, most first, the earlier of equals first."""
+def lines_with_unknown(lines: Iterable[ScoredLine], text: EncodedText) -> Iterator[ScoredLine]:
+    """Give lines that were scored without unknown characters, or with a symbol for them, the text that they have.
 
-    def place(line: ScoredLine) -> tuple[float, int]:
-        return (math.inf if line.bits_per_char is None else -line.bits_per_char, line.line)
+    Args:
+        lines: all lines of the text, in order.
+        text: that was scored.
+    """
+    start = 0
+    for line in lines:
+        end = int(text.line_ends[line.line - 1]) if line.line <= len(text.line_ends) else len(text.marked)
+        first, last = np.searchsorted(text.positions, [start, end])
+        unknown = "".join(map(chr, text.unknown[first:last]))
+        yield replace(line, text=text.characters(start, end), unknown=unknown) if unknown else line
+        start = end + 1
+
+
+def most_surprising(lines: Iterable[ScoredLine], count: int) -> list[ScoredLine]:
+    """Return the lines that belong least, the earlier of equals first.
+
+    Those with characters that the model does not know come first, the largest share of them before all others: nothing
+    that the model has learned comes near these. The rest follow by their bits per character, most first.
+    """
+
+    def place(line: ScoredLine) -> tuple[float, float, int]:
+        return -line.unknown_share, math.inf if line.bits_per_char is None else -line.bits_per_char, line.line
 
     return heapq.nsmallest(count, lines, key=place)
+
+
+def lines_in_files(lines: Iterable[ScoredLine], text: EncodedText) -> Iterator[ScoredLine]:
+    """Give lines, counted through the whole text, the files that they begin in and their numbers in these."""
+    before = [text.lines_before(file.position) for file in text.files]
+    # A file whose first line goes on with the last one of the file before has only the next line to itself.
+    is_cut = [file.position > 0 and file.position - 1 not in text.line_ends for file in text.files]
+    firsts = [number + 1 + cut for number, cut in zip(before, is_cut, strict=True)]
+    for line in lines:
+        which = bisect_right(firsts, line.line) - 1
+        yield replace(line, line=line.line - before[which], file=text.files[which].name) if firsts else line
 
 
 def _line_places(ids: Ids, newline: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

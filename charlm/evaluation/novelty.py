@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from charlm.text.unknown import ALL_KNOWN, UnknownCount
 from charlm.text.vocabulary import Ids
 
 Numbers = npt.NDArray[np.int64]
@@ -52,6 +53,7 @@ class Novelty:
         held_out: what of the held-out text is: what is normal for this kind of text.
         longest: the sample's longest stretch that is.
         held_out_longest: the held-out text's.
+        unknown: how many characters of the held-out text the model does not know.
     """
 
     prefix: str
@@ -60,6 +62,7 @@ class Novelty:
     held_out: Copying
     longest: str
     held_out_longest: str
+    unknown: UnknownCount = ALL_KNOWN
 
     def as_record(self) -> dict[str, object]:
         """Return JSON values; shares are null where a text has fewer characters than the n-gram."""
@@ -71,6 +74,7 @@ class Novelty:
             "ngrams": [{"n": n, "sample": share, "held_out": other} for (n, share), other in shares],
             "longest": {"chars": self.sample.longest, "text": self.longest},
             "held_out_longest": {"chars": self.held_out.longest, "text": self.held_out_longest},
+            **self.unknown.as_record(),
         }
 
 

@@ -7,7 +7,7 @@ from charlm.library.adapting import evaluate_dynamically
 from charlm.library.copying import novelty
 from charlm.library.measuring import assess, evaluate, score_gaps
 from charlm.library.models import Model, open_run
-from charlm.library.scoring import score, score_lines
+from charlm.library.scoring import next_characters, score, score_lines
 from charlm.library.training import sweep, train
 from charlm.library.writing import generate, stream
 from charlm.reports.comparison import compare

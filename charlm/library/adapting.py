@@ -17,6 +17,7 @@ from charlm.library.measured_texts import choose_predictable_text, read_known_pa
 from charlm.library.models import Model, opened
 from charlm.networks.language_model import CharLM
 from charlm.runs.run import Run
+from charlm.settings.corpus import UnknownPolicy
 from charlm.text.splits import Split
 from charlm.text.vocabulary import Ids
 
@@ -26,6 +27,7 @@ def evaluate_dynamically(
     *,
     split: str = "test",
     files: Sequence[str | Path] = (),
+    unknown: UnknownPolicy | None = None,
     learning_rate: float | None = None,
     decay: float | None = None,
     segment_chars: int = dynamic.DEFAULT_SEGMENT_CHARS,
@@ -38,7 +40,8 @@ def evaluate_dynamically(
     Args:
         model: from `open_run`, or a run or its name, whose best checkpoint is taken.
         split: train, val or test; not used when files are given.
-        files: texts read one after the other, with the run's encoding, cleaning and unknown policy.
+        files: texts read one after the other, with the run's encoding and cleaning.
+        unknown: what becomes of their characters that the model does not know; see `score`.
         learning_rate: of each segment's step; None takes the best of a few on the beginning of the validation part.
         decay: back towards the trained weights; None likewise.
         segment_chars: characters scored, and then learned from, at once.
@@ -56,25 +59,24 @@ def evaluate_dynamically(
         (True, 0.01)
     """
     model = opened(model)
-    network = _causal_half(model)
-    adaptation = Adaptation(learning_rate or 0.0, decay or 0.0, segment_chars)
+    network, blocks = _causal_half(model), BlockSums()
     parts = read_known_parts(model, "dynamic evaluation")
-    ids = choose_predictable_text(model, split, files, parts=parts).ids
+    ids = choose_predictable_text(model, split, files, unknown=unknown, parts=parts).ids
     trials = _trial_text(model, parts) if learning_rate is None or decay is None else None
     tuned_chars = 0 if trials is None else len(trials) - 1
     train = parts.train.ids[: dynamic.STATISTICS_CHARS]
-    num_trials = dynamic.num_trials(learning_rate, decay)
-    phases = _phases(report, [len(train) - 1, num_trials * tuned_chars, len(ids) - 1])
+    num_tried = dynamic.num_trials(learning_rate, decay) * tuned_chars
+    phases = _phases(report, [len(train) - 1, num_tried, len(ids) - 1])
     roots = dynamic.measure_gradients(network, train, segment_chars=segment_chars, report=phases[0])
+    adaptation = Adaptation(learning_rate or 0.0, decay or 0.0, segment_chars)
     if trials is not None:
         rates = {"learning_rate": learning_rate, "decay": decay}
         adaptation = dynamic.tune_adaptation(
             network, trials, roots, **rates, segment_chars=segment_chars, report=phases[1]
         )
-    blocks = BlockSums()
     figure = dynamic.measure_dynamically(network, ids, roots, adaptation, report=phases[2], observe=blocks.add)
-    is_val = parts.val is not None and np.array_equal(ids, parts.val.ids)
-    return DynamicFigure(figure, blocks.interval(), adaptation, tuned_chars, is_val and tuned_chars > 0)
+    is_on_itself = tuned_chars > 0 and parts.val is not None and np.array_equal(ids, parts.val.ids)
+    return DynamicFigure(figure, blocks.interval(), adaptation, tuned_chars, is_on_itself)
 
 
 def _causal_half(model: Model) -> CharLM:

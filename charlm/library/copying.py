@@ -12,6 +12,7 @@ from charlm.generation.sampling import sample_text, writing_half
 from charlm.library.measured_texts import choose_predictable_text, of_total, read_known_parts
 from charlm.library.models import Model, opened
 from charlm.runs.run import Run
+from charlm.settings.corpus import UnknownPolicy
 from charlm.text.reading_order import turned
 from charlm.text.vocabulary import Ids
 
@@ -27,6 +28,7 @@ def novelty(
     *,
     split: str = "test",
     files: Sequence[str | Path] = (),
+    unknown: UnknownPolicy | None = None,
     ngrams: Sequence[int] = DEFAULT_NGRAMS,
     length: int = DEFAULT_LENGTH,
     prefix: str | None = None,
@@ -43,6 +45,7 @@ def novelty(
             half writes.
         split: val or test, the held-out text; not used when files are given.
         files: a held-out text instead.
+        unknown: what becomes of their characters that the model does not know; see `score`.
         ngrams: each n.
         length: characters written, 1 to 1,000,000; the held-out text is cut to as many.
         prefix: what the sample is written on from; None takes the first 100 characters of the held-out text, of which
@@ -64,20 +67,18 @@ def novelty(
     sizes = _checked(ngrams, length, split, files)
     model = opened(model)
     before = None if prefix is None else _given_prefix(model, prefix)
-    filters = Filters(temperature=temperature)
     parts = read_known_parts(model, "novelty")
-    held_out = choose_predictable_text(model, split, files, parts=parts).ids
-    if before is None:
-        cut = min(PREFIX_CHARS, len(held_out) - 1)
-        before, held_out = held_out[:cut], held_out[cut:]
-    sample = _written(model, before, seed=seed, length=length, filters=filters, report=of_total(report, length))
+    part = choose_predictable_text(model, split, files, unknown=unknown, parts=parts)
+    cut = min(PREFIX_CHARS, len(part.ids) - 1) if prefix is None else 0
+    before, held_out = part.ids[:cut] if before is None else before, part.ids[cut:]
+    sample = _written(model, before, seed=seed, length=length, temperature=temperature, report=report)
     train, reading = parts.train.ids, of_total(report, 2 * len(parts.train.ids))
     of_sample = measure_copying(sample, train, sizes, report=reading)
     of_held_out = measure_copying(held_out[:length], train, sizes, report=lambda done: reading(len(train) + done))
     texts = (before, sample, _stretch(sample, of_sample), _stretch(held_out, of_held_out))
     decode = model.checkpoint.vocabulary.decode
     shown, text, longest, held_out_longest = (decode(turned(ids, model.direction)) for ids in texts)
-    return Novelty(shown, text, of_sample, of_held_out, longest, held_out_longest)
+    return Novelty(shown, text, of_sample, of_held_out, longest, held_out_longest, part.unknown)
 
 
 def _checked(ngrams: Sequence[int], length: int, split: str, files: Sequence[str | Path]) -> list[int]:
@@ -101,14 +102,21 @@ def _given_prefix(model: Model, prefix: str) -> Ids:
 
 
 def _written(
-    model: Model, prefix: Ids, *, seed: int, length: int, filters: Filters, report: Callable[[int], None]
+    model: Model,
+    prefix: Ids,
+    *,
+    seed: int,
+    length: int,
+    temperature: float,
+    report: Callable[[int, int], None] | None,
 ) -> Ids:
     """Return a sample's ids, without the prefix."""
     network, vocabulary = writing_half(model.network), model.checkpoint.vocabulary
+    filters, told = Filters(temperature=temperature), of_total(report, length)
     characters: list[str] = []
     for character in sample_text(network, vocabulary, prefix, seed=seed, length=length, filters=filters):
         characters.append(character)
-        report(len(characters))
+        told(len(characters))
     return vocabulary.encode("".join(characters))
 
 

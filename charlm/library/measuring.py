@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from charlm.errors import CharlmError, CharlmWarning
@@ -15,6 +16,7 @@ from charlm.evaluation.reading import measure_text
 from charlm.library.measured_texts import choose_predictable_text, choose_text, of_total, read_parts
 from charlm.library.models import Model, opened
 from charlm.runs.run import Run
+from charlm.settings.corpus import UnknownPolicy
 from charlm.text.splits import Part
 
 
@@ -25,6 +27,7 @@ def score_gaps(
     every: int = 25,
     split: str = "test",
     files: Sequence[str | Path] = (),
+    unknown: UnknownPolicy | None = None,
     passes: int = DEFAULT_PASSES,
     seed: int = 0,
     report: Callable[[int, int], None] | None = None,
@@ -37,6 +40,7 @@ def score_gaps(
         every: characters from the start of one gap to the next.
         split: train, val or test; not used when files are given.
         files: texts read one after the other.
+        unknown: what becomes of their characters that the model does not know; see `score`.
         passes: Gibbs passes that are averaged.
         seed: of the draws.
         report: called with the gaps done and their number.
@@ -50,8 +54,9 @@ def score_gaps(
         (3, True, True)
     """
     model = opened(model)
-    network, text = model.gap_filler(), choose_text(model, split, files)
-    return measure_gaps(network, text.ids, gap=gap, every=every, passes=passes, seed=seed, report=report)
+    network, text = model.gap_filler(), choose_text(model, split, files, unknown=unknown)
+    score = measure_gaps(network, text.ids, gap=gap, every=every, passes=passes, seed=seed, report=report)
+    return replace(score, unknown=text.unknown)
 
 
 def evaluate(
@@ -59,6 +64,7 @@ def evaluate(
     *,
     split: str = "test",
     files: Sequence[str | Path] = (),
+    unknown: UnknownPolicy | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Figures:
     """Measure a model over a whole part of its corpus, or over other files.
@@ -66,7 +72,8 @@ def evaluate(
     Args:
         model: from `open_run`, or a run or its name, whose best checkpoint is taken.
         split: train, val or test; not used when files are given.
-        files: texts read one after the other, with the run's encoding, cleaning and unknown policy.
+        files: texts read one after the other, with the run's encoding and cleaning.
+        unknown: what becomes of their characters that the model does not know; see `score`.
         report: called with the characters done and their total.
     Raises:
         TextError: for a text shorter than two characters or with unknown characters, or a changed corpus.
@@ -78,7 +85,7 @@ def evaluate(
         (True, 149)
     """
     model = opened(model)
-    ids = choose_predictable_text(model, split, files).ids
+    ids = choose_predictable_text(model, split, files, unknown=unknown).ids
     return measure_text(model.network, ids, report=of_total(report, len(ids) - 1))
 
 
@@ -87,6 +94,7 @@ def assess(
     *,
     split: str = "test",
     files: Sequence[str | Path] = (),
+    unknown: UnknownPolicy | None = None,
     baselines: bool = True,
     report: Callable[[int, int], None] | None = None,
 ) -> Assessment:
@@ -95,7 +103,8 @@ def assess(
     Args:
         model: from `open_run`, or a run or its name, whose best checkpoint is taken.
         split: train, val or test; not used when files are given.
-        files: texts read one after the other, with the run's encoding, cleaning and unknown policy.
+        files: texts read one after the other, with the run's encoding and cleaning.
+        unknown: what becomes of their characters that the model does not know; see `score`.
         baselines: whether to fit them on the run's training part, which has none itself: they would know each of its
             characters. Where files are given and that part cannot be had, a `CharlmWarning` says why there are none.
         report: called with the characters done and their total.
@@ -111,7 +120,7 @@ def assess(
     model = opened(model)
     vocabulary, encoding = model.checkpoint.vocabulary, model.checkpoint.settings.corpus.encoding
     parts = None if files else read_parts(model)
-    text = choose_predictable_text(model, split, files, parts=parts)
+    text = choose_predictable_text(model, split, files, unknown=unknown, parts=parts)
     known = None
     if baselines and (files or split != "train"):
         known = parts.train if parts else _known_part(model)

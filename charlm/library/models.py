@@ -53,6 +53,7 @@ class Model:
     Args:
         run: that it is of.
         checkpoint: its settings, vocabulary, weights and step.
+        unknown: what becomes of a prompt's unknown characters; None leaves it to the run.
         network: the torch module; `model.network(ids)` of ids (T, B) returns logits (T, B, V) and the state after them.
 
     Example:
@@ -72,6 +73,7 @@ class Model:
     run: Run
     checkpoint: Checkpoint
     network: Network
+    unknown: UnknownPolicy | None = None
 
     def __repr__(self) -> str:
         """Name the run, the step and the network in one line."""
@@ -123,6 +125,13 @@ class Model:
         """What is said of the model beside its figures."""
         return Subject(self.run.name, self.checkpoint.step, self.warning)
 
+    @property
+    def unknown_remedy(self) -> str:
+        """What can be done about a measured text with characters that the model does not know; ends a sentence."""
+        if self.checkpoint.vocabulary.has_unknown:
+            return "; --unknown replace reads them as the model's unknown symbol, --unknown skip leaves them out"
+        return "; --unknown skip leaves such characters out"
+
     def encode(self, text: str, what: str) -> tuple[str, Ids]:
         """Return a text, cleaned as the corpus was, and its ids.
 
@@ -134,24 +143,20 @@ class Model:
         Warns:
             CharlmWarning: for a text whose accents are brought to the Unicode form of the corpus.
         """
-        corpus = self.checkpoint.settings.corpus
-        cleaned = self.cleaned(text, f"the {what}")
-        vocabulary = self.checkpoint.vocabulary
+        vocabulary, clean = self.checkpoint.vocabulary, self.cleaned(text, f"the {what}")
+        policy = self.unknown or vocabulary.policy(self.checkpoint.settings.corpus.unknown)
         try:
-            ids = vocabulary.encode(cleaned, unknown=corpus.unknown, what=f"the {what}")
+            ids = vocabulary.encode(clean, unknown=policy, what=f"the {what}")
         except TextError as error:
-            raise TextError(f"{error}{remedy_of_unknown(text, cleaned, vocabulary)}") from None
+            raise TextError(f"{error}{remedy_of_unknown(text, clean, vocabulary)}") from None
         if len(ids) == 0:
-            is_known = "is empty" if not cleaned else "has no character that this model knows"
+            is_known = "is empty" if not clean else "has no character that this model knows"
             raise TextError(f"the {what} {is_known}: a model writes on from at least one character it knows")
-        return cleaned, ids
+        return clean, ids
 
     def with_unknown(self, policy: UnknownPolicy | None) -> Model:
         """Return the model with another policy for unknown characters; None keeps that of its run."""
-        if policy is None:
-            return self
-        settings = self.checkpoint.settings.replaced({"corpus.unknown": policy})
-        return replace(self, checkpoint=replace(self.checkpoint, settings=settings))
+        return replace(self, unknown=policy)
 
     def cleaned(self, text: str, what: str) -> str:
         """Return a prefix, a suffix or a stop as the corpus was read: its line ends, cleaning and Unicode form.

@@ -1,23 +1,41 @@
-"""How much each character of a text surprises a model, and each line."""
+"""How much each character of a text surprises a model, and each line, and what it expects next."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from charlm.errors import ConfigError, TextError
-from charlm.evaluation.characters import ScoredCharacter, score_characters
-from charlm.evaluation.lines import ScoredLine, join_lines, most_surprising, score_lines_alone
+import numpy as np
+
+from charlm.errors import ConfigError, TextError, UnknownCharactersWarning
+from charlm.evaluation.characters import ScoredCharacter, score_characters, with_unknown
+from charlm.evaluation.lines import (
+    ScoredLine,
+    join_lines,
+    lines_in_files,
+    lines_with_unknown,
+    most_surprising,
+    score_lines_alone,
+)
+from charlm.evaluation.next_character import NextCharacter, rank_next
+from charlm.generation.sampling import writing_half
 from charlm.library.models import Model, opened
+from charlm.networks.language_model import CharLM
 from charlm.runs.run import Run
 from charlm.runs.texts import encode_files
+from charlm.settings.corpus import UnknownPolicy
 from charlm.text.cleaning import clean_text
-from charlm.text.encoding import encode_text
-from charlm.text.vocabulary import Ids
+from charlm.text.encoding import EncodedText, Source, encode_text
+from charlm.text.reading_order import turned
 
 
 def score(
-    model: Model | Run | str | Path, text: str | None = None, *, files: Sequence[str | Path] = ()
+    model: Model | Run | str | Path,
+    text: str | EncodedText | None = None,
+    *,
+    files: Sequence[str | Path] = (),
+    unknown: UnknownPolicy | None = None,
 ) -> Iterator[ScoredCharacter]:
     """Return each character of a text with its probability, its surprise in bits, its rank and the likeliest instead.
 
@@ -26,11 +44,14 @@ def score(
     Args:
         model: from `open_run`, or a run or its name, whose best checkpoint is taken. Beside a leaky model's
             figures its `warning` must stand.
-        text: cleaned and encoded as files are: with the run's cleaning and unknown policy.
+        text: cleaned and encoded as files are, with the run's cleaning; or one from `read_scored_text`.
         files: read one after the other, instead of a text.
+        unknown: what becomes of characters that the model does not know: error, skip or replace. Skipped ones are
+            returned too, without figures. None takes the run's `corpus.unknown`, and the unknown symbol of a model
+            that has one instead of an error. What was skipped or replaced is told in a `CharlmWarning`.
     Raises:
         ConfigError: for both a text and files, and for neither.
-        TextError: for an empty text and for unknown characters.
+        TextError: for a text without a character that the model knows, and for unknown characters.
         DivergedError: while reading, where a probability is no number.
 
     Example:
@@ -39,17 +60,19 @@ def score(
         ('t', None, [])
     """
     model = opened(model)
-    ids = _encode(model, text, files)
-    return score_characters(model.network, ids, model.checkpoint.vocabulary, direction=model.direction)
+    read = read_scored_text(model, text, files=files, unknown=unknown)
+    characters = score_characters(model.network, read.ids, read.vocabulary, direction=model.direction)
+    return with_unknown(characters, read)
 
 
 def score_lines(
     model: Model | Run | str | Path,
-    text: str | None = None,
+    text: str | EncodedText | None = None,
     *,
     files: Sequence[str | Path] = (),
     odd: int | None = None,
     alone: bool | None = None,
+    unknown: UnknownPolicy | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Iterator[ScoredLine]:
     """Return each line of a text with its bits, in order, or the odd ones out.
@@ -60,14 +83,17 @@ def score_lines(
 
     Args:
         model: from `open_run`, or a run or its name, whose best checkpoint is taken.
-        text: cleaned and encoded as files are.
+        text: cleaned and encoded as files are; or one from `read_scored_text`.
         files: read one after the other, instead of a text.
-        odd: only so many lines, those of the most bits per character, most first.
+        odd: only so many lines: those with characters that the model does not know, then those of the most bits per
+            character.
         alone: whether each line is judged alone; None judges odd ones alone, and others in context.
+        unknown: as for `score`; but where odd lines are looked for, an unknown character is a finding and no error
+            unless this says so.
         report: called with the lines done and their number, where they are judged alone.
     Raises:
         ConfigError: for a model without a newline, for both a text and files, and for neither.
-        TextError: for an empty text and for unknown characters.
+        TextError: for a text without a character that the model knows, and for unknown characters.
         DivergedError: while reading, where a probability is no number.
 
     Example:
@@ -76,27 +102,128 @@ def score_lines(
         [True, True]
     """
     model = opened(model)
-    network, vocabulary, direction = model.network, model.checkpoint.vocabulary, model.direction
-    if "\n" not in vocabulary.characters:
-        raise ConfigError(f"the model of run {model.run.name} knows no newline: it cannot tell lines apart")
-    ids = _encode(model, text, files)
+    read = read_scored_lines(model, text, files=files, unknown=unknown, odd=odd)
     if alone or (alone is None and odd is not None):
-        lines = score_lines_alone(network, ids, vocabulary, direction=direction, report=report)
+        lines = _lines_alone(model, read, report)
     else:
-        lines = join_lines(score_characters(network, ids, vocabulary, direction=direction))
-    return lines if odd is None else iter(most_surprising(lines, odd))
+        lines = join_lines(score(model, read))
+    return lines_in_files(lines if odd is None else most_surprising(lines, odd), read)
 
 
-def _encode(model: Model, text: str | None, files: Sequence[str | Path]) -> Ids:
-    """Return the ids of a text, or of files."""
+def next_characters(
+    model: Model | Run | str | Path,
+    text: str | None = None,
+    *,
+    files: Sequence[str | Path] = (),
+    top: int = 10,
+    unknown: UnknownPolicy | None = None,
+) -> list[NextCharacter]:
+    """Return the characters that a model expects after a text, likeliest first.
+
+    A backward model says what it expects before the text; of a bidirectional model its forward half is asked.
+
+    Args:
+        model: from `open_run`, or a run or its name, whose best checkpoint is taken.
+        text: at least one character that the model knows; cleaned as a prefix is.
+        files: read one after the other, instead of a text; a last newline is an editor's and left out.
+        top: how many, at most all that the model knows. The probabilities of all add up to 1.
+        unknown: as for `score`.
+    Raises:
+        ConfigError: for a leaky model, which needs to read a character to predict it, and for a `top` below 1.
+        TextError: for a text without a character that the model knows, and for unknown characters.
+        DivergedError: where a probability is no number.
+
+    Example:
+        >>> likeliest, *others = charlm.next_characters("my-run", "the ", top=3)
+        >>> len(others), likeliest.probability >= others[0].probability
+        (2, True)
+    """
+    if top < 1:
+        raise ConfigError(f"top must be at least 1, got {top}")
+    model = opened(model)
+    network = writing_half(model.network)
+    if not isinstance(network, CharLM):
+        raise ConfigError(
+            f"the model of run {model.run.name} is leaky: it reads each character before it predicts it, and expects "
+            "nothing of one that is still to come"
+        )
+    read = read_scored_text(model, text, files=files, unknown=unknown, is_prefix=True)
+    ids = read.ids
+    if files and len(ids) > 1 and read.vocabulary.decode(ids[-1:]) == "\n":
+        ids = ids[:-1]
+    return rank_next(network, turned(ids, model.direction), read.vocabulary, top=top)
+
+
+def read_scored_lines(
+    model: Model,
+    text: str | EncodedText | None = None,
+    *,
+    files: Sequence[str | Path] = (),
+    unknown: UnknownPolicy | None = None,
+    odd: int | None = None,
+) -> EncodedText:
+    """Return a text whose lines are to be scored, encoded; see `score_lines` and `read_scored_text`.
+
+    Raises:
+        ConfigError: for a model without a newline, too.
+    """
+    if "\n" not in model.checkpoint.vocabulary.characters:
+        raise ConfigError(f"the model of run {model.run.name} knows no newline: it cannot tell lines apart")
+    policy = model.checkpoint.vocabulary.policy(model.checkpoint.settings.corpus.unknown)
+    if odd is not None and unknown is None and policy == "error":
+        # Such a line is what is looked for.
+        unknown = "skip"
+    return read_scored_text(model, text, files=files, unknown=unknown)
+
+
+def read_scored_text(
+    model: Model,
+    text: str | EncodedText | None = None,
+    *,
+    files: Sequence[str | Path] = (),
+    unknown: UnknownPolicy | None = None,
+    is_prefix: bool = False,
+) -> EncodedText:
+    """Return a text that is to be scored, encoded; a `CharlmWarning` tells of unknown characters in it.
+
+    Args:
+        model: from `open_run`.
+        text: as it is written; one that is encoded already is returned as it is.
+        files: instead of a text.
+        unknown: as for `score`.
+        is_prefix: whether the text may end within a line.
+    Raises:
+        ConfigError: for both a text and files, and for neither.
+        TextError: for a text without a character that the model knows, and for unknown characters.
+    """
     if (text is None) == (not files):
         raise ConfigError("give either a text or files to score")
-    corpus = model.checkpoint.settings.corpus
+    if isinstance(text, EncodedText):
+        return text
+    checkpoint = model.checkpoint
+    policy = unknown or checkpoint.vocabulary.policy(checkpoint.settings.corpus.unknown)
+    remedy = model.unknown_remedy
     if text is None:
-        ids = encode_files(model.checkpoint, files)
+        read = encode_files(checkpoint, files, unknown=policy, remedy=remedy)
     else:
-        cleaned = clean_text(iter([text]), corpus.clean)
-        ids = encode_text(cleaned, model.checkpoint.vocabulary, unknown=corpus.unknown)
-    if len(ids) == 0:
-        raise TextError("the text is empty: there is nothing to score")
-    return ids
+        clean = checkpoint.settings.corpus.clean
+        chunks = [model.cleaned(text, "the text")] if is_prefix else clean_text(iter([text]), clean)
+        read = encode_text([Source(None, chunks)], checkpoint.vocabulary, unknown=policy, remedy=remedy)
+    if len(read.ids) == 0:
+        raise TextError(
+            "the text has no character that the model knows: there is nothing to score"
+            if len(read.marked)
+            else "the text is empty: there is nothing to score"
+        )
+    if read.notice:
+        warnings.warn(read.notice, UnknownCharactersWarning, stacklevel=3)
+    return read
+
+
+def _lines_alone(model: Model, text: EncodedText, report: Callable[[int, int], None] | None) -> Iterator[ScoredLine]:
+    ids, newline = text.ids, text.vocabulary.encode("\n")
+    if len(text.unknown) and text.marked[-1] != newline[0]:
+        # So that a last line of skipped characters alone is one as well; the others' bits do not depend on it.
+        ids = np.append(ids, newline)
+    lines = score_lines_alone(model.network, ids, text.vocabulary, direction=model.direction, report=report)
+    return lines_with_unknown(lines, text) if len(text.unknown) else lines

@@ -2,30 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from charlm.errors import TextError
 from charlm.runs.checkpoints import Checkpoint
 from charlm.runs.run import Run
+from charlm.settings.corpus import UnknownPolicy
 from charlm.text.corpus import load_corpus, read_cleaned
-from charlm.text.encoding import encode_text
+from charlm.text.encoding import EncodedText, Source, encode_text
 from charlm.text.files import hash_files, locate_corpus
 from charlm.text.splits import Split, split_corpus
-from charlm.text.vocabulary import Ids
+
+STANDARD_INPUT = "standard input"
 
 
-def encode_files(checkpoint: Checkpoint, files: Sequence[str | Path]) -> Ids:
-    """Return the ids of files, one after the other, with the encoding, cleaning and unknown policy of a checkpoint.
+def encode_files(
+    checkpoint: Checkpoint, files: Sequence[str | Path], *, unknown: UnknownPolicy, remedy: str = ""
+) -> EncodedText:
+    """Encode files, one after the other, with the encoding and cleaning of a checkpoint.
 
+    Args:
+        checkpoint: the model's.
+        files: text files; a folder means its .txt files, - standard input.
+        unknown: what becomes of characters that the model does not know.
+        remedy: ends the sentence of an error about these.
     Raises:
         TextError: for a file that cannot be read, and for unknown characters.
     """
-    corpus = checkpoint.settings.corpus.model_copy(
-        update={"name": None, "path": tuple(str(file) for file in files), "max_chars": None}
-    )
-    chunks = read_cleaned(locate_corpus(corpus), corpus)
-    return encode_text(chunks, checkpoint.vocabulary, unknown=corpus.unknown)
+    corpus = checkpoint.settings.corpus.model_copy(update={"name": None, "max_chars": None})
+    located: list[tuple[str, Path]] = []
+    for entry in map(str, files):
+        found = locate_corpus(corpus.model_copy(update={"path": (entry,)}))
+        located += [(STANDARD_INPUT if entry == "-" else str(path), path) for path in found]
+    if corpus.clean.letters:
+        # A run of other characters may reach from one file into the next; of lines there are none anyway.
+        sources = [Source(None, read_cleaned([path for _, path in located], corpus))]
+    else:
+        *before, last = ((name, read_cleaned([path], corpus)) for name, path in located)
+        is_ended = corpus.between_files == "newline"
+        sources = [Source(name, _ended(chunks) if is_ended else chunks) for name, chunks in before]
+        sources.append(Source(*last))
+    return encode_text(sources, checkpoint.vocabulary, unknown=unknown, remedy=remedy)
+
+
+def _ended(chunks: Iterable[str]) -> Iterator[str]:
+    """Yield a file's characters, and a line end where it has none at its own end: the next file begins a line."""
+    last = ""
+    for chunk in chunks:
+        last = chunk or last
+        yield chunk
+    if last and not last.endswith("\n"):
+        yield "\n"
 
 
 def read_split(run: Run, checkpoint: Checkpoint) -> Split:

@@ -80,7 +80,9 @@ class CorpusSettings(Section):
         "80/10/10, none trains on all, standard is a known corpus's own protocol",
     )
     unknown: UnknownPolicy = Field(
-        default="error", description="what becomes of unknown characters in prefixes and evaluated texts"
+        default="error",
+        description="what becomes of unknown characters in prefixes and evaluated texts; error reads them as the "
+        "unknown symbol where vocabulary.min_count or max_size made one",
     )
 
     @model_validator(mode="wrap")

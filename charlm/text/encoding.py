@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
+from charlm.errors import TextError, printable
 from charlm.settings.corpus import UnknownPolicy
-from charlm.text.vocabulary import NUM_CODE_POINTS, Ids, Vocabulary, code_points, latin_bytes
+from charlm.text.unknown import UnknownCount, listed, unknown_sentence
+from charlm.text.vocabulary import NOT_REPLACEABLE, NUM_CODE_POINTS, Ids, Vocabulary, code_points, latin_bytes
+
+MAX_NAME = 1_000
 
 
 def count_characters(chunks: Iterable[str]) -> dict[str, int]:
@@ -22,13 +30,155 @@ def count_characters(chunks: Iterable[str]) -> dict[str, int]:
     return {chr(code): int(totals[code]) for code in np.flatnonzero(totals)}
 
 
+@dataclass(frozen=True)
+class Source:
+    """A file that a text is read from, or a text that is in none.
+
+    Args:
+        name: what the file is called in messages; None for a text that is in no file.
+        chunks: its characters, cleaned.
+    """
+
+    name: str | None
+    chunks: Iterable[str]
+
+
+@dataclass(frozen=True)
+class FileStart:
+    """Where a file begins in a text that was read from several: its first character's position, from 0."""
+
+    name: str
+    position: int
+
+
+@dataclass(frozen=True)
+class EncodedText:
+    """A text in ids that still knows which characters its model has no symbol for, and where they stand.
+
+    Args:
+        marked: the id of each character, (N,), and `len(vocabulary.characters)` for each unknown one.
+        unknown: the code points of the unknown ones, (U,), in order.
+        vocabulary: the model's.
+        policy: what becomes of unknown ones: skip, or replace by the unknown symbol.
+        files: those that the text was read from, in order; none for a text that is in no file.
+    """
+
+    marked: Ids
+    unknown: npt.NDArray[np.uint32]
+    vocabulary: Vocabulary
+    policy: Literal["skip", "replace"]
+    files: tuple[FileStart, ...] = ()
+
+    @cached_property
+    def ids(self) -> Ids:
+        """What the model reads: (N,), fewer where unknown characters are skipped."""
+        is_whole = self.policy == "replace" or not len(self.unknown)
+        kept = self.marked if is_whole else self.marked[self.marked < len(self.vocabulary.characters)]
+        return kept.astype(self.vocabulary.dtype, copy=False)
+
+    @cached_property
+    def positions(self) -> npt.NDArray[np.int64]:
+        """Where the unknown characters stand, (U,), from 0."""
+        return np.flatnonzero(self.marked == len(self.vocabulary.characters))
+
+    @property
+    def count(self) -> UnknownCount:
+        """How many characters were skipped or replaced."""
+        number = len(self.unknown)
+        return UnknownCount(skipped=number) if self.policy == "skip" else UnknownCount(replaced=number)
+
+    @property
+    def notice(self) -> str | None:
+        """What is told of the unknown characters: how many, which, and where; None where there are none."""
+        return f"{self.count.sentence}: {listed(self.places)}" if len(self.unknown) else None
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Where each unknown character first stands, in words, by the character; a file is named where it changes."""
+        codes, first = np.unique(self.unknown, return_index=True)
+        order = np.argsort(first)
+        places: dict[str, str] = {}
+        named: FileStart | None = None
+        for code, position in zip(codes[order].tolist(), self.positions[first[order]].tolist(), strict=True):
+            file = self._file_at(position)
+            places[chr(code)] = self._place(position, file, is_named=file == named)
+            named = file
+        return places
+
+    def characters(self, start: int, stop: int) -> str:
+        """Return a piece of the text, the unknown characters as they stand in it."""
+        first, last = np.searchsorted(self.positions, [start, stop])
+        piece = self.vocabulary.decode(self.marked[start:stop])
+        if first == last:
+            return piece
+        whole = code_points(piece).copy()
+        whole[self.positions[first:last] - start] = self.unknown[first:last]
+        return whole.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+
+    @cached_property
+    def line_ends(self) -> npt.NDArray[np.int64]:
+        """Where the newlines stand, in order."""
+        newline = self.vocabulary.characters.find("\n")
+        if newline < 0:
+            return self.positions[self.unknown == ord("\n")]
+        return np.flatnonzero(self.marked == newline)
+
+    def lines_before(self, position: int) -> int:
+        """Return how many lines end before a position."""
+        return int(np.searchsorted(self.line_ends, position))
+
+    def _file_at(self, position: int) -> FileStart | None:
+        started = [file for file in self.files if file.position <= position]
+        return started[-1] if started else None
+
+    def _place(self, position: int, file: FileStart | None, *, is_named: bool) -> str:
+        line = self.lines_before(position) + 1
+        if file is None:
+            return f"at position {position:,}" + (f" (line {line:,})" if line > 1 else "")
+        name = "" if is_named else f"{printable(file.name, MAX_NAME)}, "
+        line -= self.lines_before(file.position)
+        return f"at position {position - file.position:,} ({name}line {line:,})"
+
+
 def encode_text(
-    chunks: Iterable[str], vocabulary: Vocabulary, *, unknown: UnknownPolicy, what: str = "the text"
-) -> Ids:
-    """Encode a text given in chunks, in memory; see `Vocabulary.encode`."""
-    return np.concatenate(
-        [np.empty(0, vocabulary.dtype), *encoded_chunks(chunks, vocabulary, unknown=unknown, what=what)]
-    )
+    sources: Iterable[Source],
+    vocabulary: Vocabulary,
+    *,
+    unknown: UnknownPolicy,
+    what: str = "the text",
+    remedy: str = "",
+) -> EncodedText:
+    """Encode a text, file by file and chunk by chunk, in memory.
+
+    Args:
+        sources: the files, or the text itself, in order; nothing is put between them.
+        vocabulary: the model's.
+        unknown: error, skip, or replace (by the unknown symbol, which the model must have).
+        what: the name of the text in error messages.
+        remedy: what a user can do about unknown characters; ends their error's sentence.
+    Raises:
+        TextError: naming each unknown character once, with its code point, its file and its line.
+    """
+    pieces: list[Ids] = []
+    strangers: list[npt.NDArray[np.uint32]] = []
+    files: list[FileStart] = []
+    length = 0
+    for source in sources:
+        if source.name is not None:
+            files.append(FileStart(source.name, length))
+        for chunk in source.chunks:
+            pieces.append(marked := vocabulary.mark(chunk))
+            if (missing := marked == len(vocabulary.characters)).any():
+                strangers.append(code_points(chunk)[missing])
+            length += len(chunk)
+    marked = np.concatenate([np.empty(0, np.min_scalar_type(len(vocabulary.characters))), *pieces])
+    codes = np.concatenate([np.empty(0, np.uint32), *strangers])
+    policy = "replace" if unknown == "replace" else "skip"
+    text = EncodedText(marked, codes, vocabulary, policy, tuple(files))
+    if len(codes) and (unknown == "error" or (unknown == "replace" and not vocabulary.has_unknown)):
+        sentence = unknown_sentence(what, text.places, has_unknown=vocabulary.has_unknown)
+        raise TextError(sentence + (NOT_REPLACEABLE if unknown == "replace" else "") + remedy)
+    return text
 
 
 def encoded_chunks(

@@ -12,6 +12,7 @@ from charlm.text.corpus import Corpus
 from charlm.text.encoding import hash_ids
 from charlm.text.known import standard_split
 from charlm.text.reading_order import turned
+from charlm.text.unknown import ALL_KNOWN, UnknownCount
 from charlm.text.vocabulary import Ids
 from charlm.text.windows import fitting_options
 
@@ -20,10 +21,11 @@ PERCENT = {"default": (90, 5, 5), "nanogpt": (90, 10, 0), "torch-rnn": (80, 10, 
 
 @dataclass(frozen=True)
 class Part:
-    """One contiguous part: its ids and the SHA-256 of its text."""
+    """One contiguous part: its ids, the SHA-256 of its text, and how many of its characters the model does not know."""
 
     ids: Ids
     sha256: str
+    unknown: UnknownCount = ALL_KNOWN
 
     def in_reading_order(self, direction: Direction) -> Part:
         """Return the part as a model of that direction reads it; the hash stays."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +12,12 @@ import numpy.typing as npt
 
 from charlm.errors import TextError
 from charlm.settings.corpus import UnknownPolicy
+from charlm.text.unknown import unknown_sentence
 
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 NUM_CODE_POINTS = 0x110000
-NUM_SHOWN = 10
+NOT_REPLACEABLE = "; they cannot be replaced: the model was trained without an unknown symbol"
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Vocabulary:
         fits = len(self.characters) < 1 << 8
         return self._table[: 1 << 8].astype(np.uint8).tobytes() if fits else None
 
-    def _lookup(self, text: str) -> Ids:
-        """Return the id of each character, len(self.characters) where it is unknown."""
+    def mark(self, text: str) -> Ids:
+        """Return the id of each character, (len(text),), and `len(characters)` for each unknown one."""
         if self._byte_table is not None and (raw := latin_bytes(text)) is not None:
             return np.frombuffer(raw.translate(self._byte_table), dtype=np.uint8)
         return self._table.take(code_points(text))
@@ -71,18 +71,27 @@ class Vocabulary:
             what: the name of the text in error messages.
             offset: position of the text's first character in messages.
         Raises:
-            TextError: naming each unknown character, its code point and its position.
+            TextError: naming each unknown character once, with its code point and its first position.
         """
-        ids = self._lookup(text)
+        ids = self.mark(text)
         missing = ids >= len(self.characters)
         if (unknown == "replace" and self.has_unknown) or not missing.any():
             return ids.astype(self.dtype, copy=False)
         if unknown == "skip":
             return ids[~missing].astype(self.dtype, copy=False)
-        sentence = _unknown_sentence(text, missing, what, offset)
-        if unknown == "replace":
-            sentence += "; they cannot be replaced: the model was trained without an unknown symbol"
-        raise TextError(sentence)
+        places: dict[str, str] = {}
+        for position in np.flatnonzero(missing):
+            places.setdefault(text[position], f"at position {position + offset:,}")
+        sentence = unknown_sentence(what, places, has_unknown=self.has_unknown)
+        raise TextError(sentence + (NOT_REPLACEABLE if unknown == "replace" else ""))
+
+    def policy(self, setting: UnknownPolicy) -> UnknownPolicy:
+        """Return what becomes of unknown characters where a run's `corpus.unknown` is all that was said about it.
+
+        A model with an unknown symbol was trained on such characters: it reads its own training text, and others
+        likewise, rather than refusing them.
+        """
+        return "replace" if setting == "error" and self.has_unknown else setting
 
     def decode(self, ids: Sequence[int] | Ids) -> str:
         """Return the text of some ids; the unknown symbol is shown as U+FFFD."""
@@ -115,19 +124,3 @@ def build_vocabulary(counts: Mapping[str, int], *, min_count: int = 1, max_size:
     if max_size is not None and len(kept) + (len(kept) < len(counts)) > max_size:
         kept = sorted(kept, key=lambda character: (-counts[character], character))[: max_size - 1]
     return Vocabulary("".join(sorted(kept)), has_unknown=len(kept) < len(counts))
-
-
-def _unknown_sentence(text: str, missing: npt.NDArray[np.bool_], what: str, offset: int) -> str:
-    """Say which characters are unknown: each once, with code point and first position."""
-    first_at: dict[str, int] = {}
-    for position in np.flatnonzero(missing):
-        first_at.setdefault(text[position], int(position) + offset)
-    shown = [_named(character, at) for character, at in list(first_at.items())[:NUM_SHOWN]]
-    more = f" and {len(first_at) - NUM_SHOWN:,} more" if len(first_at) > NUM_SHOWN else ""
-    number = "1 character" if len(first_at) == 1 else f"{len(first_at):,} characters"
-    return f"{what} has {number} this model has never seen: {', '.join(shown)}{more}"
-
-
-def _named(character: str, position: int) -> str:
-    visible = character if character.isprintable() else unicodedata.name(character, "a control character")
-    return f"{visible!r} (U+{ord(character):04X}) at position {position:,}"

@@ -133,9 +133,9 @@ def _encode_prefixes(settings: Settings, vocabulary: Vocabulary, split: Split) -
     given = settings.sample.prefixes
     texts = _default_prefixes(settings, vocabulary, split) if given is None else given
     cleaned = [match_form(clean_prefix(text, settings.corpus.clean), vocabulary).text for text in texts]
+    unknown = vocabulary.policy(settings.corpus.unknown)
     prefixes = tuple(
-        (text, vocabulary.encode(text, unknown=settings.corpus.unknown, what=f"the sample prefix {text!r}"))
-        for text in cleaned
+        (text, vocabulary.encode(text, unknown=unknown, what=f"the sample prefix {text!r}")) for text in cleaned
     )
     if not all(len(ids) for _, ids in prefixes):
         raise ConfigError("sample.prefixes has an empty prefix: a model writes on from at least one character it knows")

@@ -15,6 +15,7 @@ import sys
 import termios
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,7 +33,7 @@ from typer.testing import Result
 
 import charlm
 from charlm.console.surprise import BANDS, show_characters, show_lines, visible
-from charlm.errors import ConfigError, DivergedError, TextError
+from charlm.errors import CharlmWarning, ConfigError, DivergedError, TextError
 from charlm.evaluation.characters import ScoredCharacter, score_characters
 from charlm.evaluation.lines import ScoredLine, join_lines, most_surprising, score_lines_alone
 from charlm.evaluation.reading import measure_text
@@ -450,16 +451,29 @@ def test_unknown_characters_are_skipped_or_replaced_where_the_run_says_so(
     tmp_path: Path, tiny_settings: Callable[..., Settings], corpus_text: str
 ) -> None:
     skipping = charlm.train(tiny_settings("corpus.unknown=skip", "train.max_steps=2"), name="skip", runs_dir=tmp_path)
-    assert list(charlm.score(skipping, "the €c漢at")) == list(charlm.score(skipping, "the cat"))
-    with pytest.raises(TextError, match="the text is empty"):
+    with pytest.warns(CharlmWarning, match="2 characters the model does not know were skipped: '€'"):
+        found = list(charlm.score(skipping, "the €c漢at"))
+    known = [replace(each, position=0) for each in found if each.unknown is None]
+    assert known == [replace(each, position=0) for each in charlm.score(skipping, "the cat")]
+    assert [each.position for each in found] == list(range(9))
+    # What is skipped stays in its place, without figures.
+    assert [found[4], found[6]] == [
+        ScoredCharacter(4, "€", unknown="skipped"),
+        ScoredCharacter(6, "漢", unknown="skipped"),
+    ]
+    with pytest.raises(TextError, match="the text has no character that the model knows"):
         charlm.score(skipping, "€漢")
     (tmp_path / "corpus.txt").write_text(corpus_text + "Q\n", encoding="utf-8")
     options = ("corpus.unknown=replace", "vocabulary.min_count=2", f"corpus.path='{tmp_path / 'corpus.txt'}'")
     replacing = charlm.train(tiny_settings(*options, "train.max_steps=2"), name="replace", runs_dir=tmp_path)
-    found = list(charlm.score(replacing, "the €at"))
-    assert "".join(each.character for each in found) == "the \N{REPLACEMENT CHARACTER}at"
+    with pytest.warns(CharlmWarning, match="1 character the model does not know was read as its unknown symbol"):
+        found = list(charlm.score(replacing, "the €at"))
+    assert found[4].unknown == "replaced"
+    assert "".join(each.character for each in found) == "the €at"
     assert all(each.bits is not None for each in found[1:])
-    assert list(charlm.score(replacing, "the Qat")) == found
+    with pytest.warns(CharlmWarning, match="'Q'"):
+        others = list(charlm.score(replacing, "the Qat"))
+    assert [replace(each, character="") for each in others] == [replace(each, character="") for each in found]
 
 
 @pytest.mark.parametrize(

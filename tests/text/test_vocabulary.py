@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from charlm.errors import TextError
 from charlm.settings.corpus import UnknownPolicy
-from charlm.text.encoding import count_characters, encode_text, encoded_chunks, hash_ids
+from charlm.text.encoding import Source, count_characters, encode_text, encoded_chunks, hash_ids
 from charlm.text.vocabulary import Vocabulary, build_vocabulary
 
 relaxed = hypothesis_settings(deadline=None)
@@ -51,7 +51,7 @@ def test_symbols_are_the_distinct_characters_in_code_point_order(text: str) -> N
 @relaxed
 def test_encoding_in_chunks_then_decoding_gives_the_text_back(text: str, places: list[int]) -> None:
     vocabulary = build_vocabulary(Counter(text))
-    ids = encode_text(cut(text, places), vocabulary, unknown="error")
+    ids = encode_text([Source(None, cut(text, places))], vocabulary, unknown="error").ids
     assert ids.tolist() == [vocabulary.characters.index(character) for character in text]
     assert ids.dtype == vocabulary.dtype
     assert vocabulary.decode(ids) == vocabulary.decode(ids.tolist()) == text
@@ -190,7 +190,7 @@ def test_positions_count_from_the_start_of_the_text_whatever_the_chunks(places: 
 @pytest.mark.parametrize("vocabulary", [LATIN, CHINESE, Vocabulary(first_characters(300))])
 def test_an_empty_text_has_no_ids(vocabulary: Vocabulary) -> None:
     assert vocabulary.encode("").tolist() == []
-    assert encode_text([], vocabulary, unknown="error").dtype == vocabulary.dtype
+    assert encode_text([], vocabulary, unknown="error").ids.dtype == vocabulary.dtype
     assert vocabulary.decode([]) == ""
 
 
