@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -13,6 +11,8 @@ from typing import Any
 
 import pytest
 import torch
+from pairs import covering
+from processes import run_code
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 from torch.testing import assert_close
@@ -109,21 +109,32 @@ def assert_same_bits(found: dict[str, Tensor], expected: dict[str, Tensor]) -> N
 # Equality.
 
 
-def sizes_of(hidden_size: int) -> Iterator[tuple[int, int, int, bool]]:
+BATCHES, LENGTHS = (1, 3, 32), (1, 2, 35)
+NARROW = (BATCHES, LENGTHS, (1, 2, 3), (True, False))
+
+
+def all_sizes(hidden_size: int) -> Iterator[tuple[int, int, int, bool]]:
     """Yield windows (B, T), depths, and whether inputs are one-hot; for wide layers these two take turns."""
-    for b, B in enumerate((1, 3, 32)):
-        for t, T in enumerate((1, 2, 35)):
-            if hidden_size < 100:
-                yield from ((B, T, num_layers, is_one_hot) for num_layers in (1, 2, 3) for is_one_hot in (True, False))
-            else:
-                yield B, T, 1 + (b + t) % 3, (b + 2 * t) % 2 == 0
+    if hidden_size < 100:
+        yield from product(*NARROW)
+        return
+    for (b, B), (t, T) in product(enumerate(BATCHES), enumerate(LENGTHS)):
+        yield B, T, 1 + (b + t) % 3, (b + 2 * t) % 2 == 0
+
+
+def some_sizes(hidden_size: int, turn: int) -> list[tuple[int, int, int, bool]]:
+    """Return those that have every pair of values together; of wide layers each B and T once, other pairs each turn."""
+    sizes = list(all_sizes(hidden_size))
+    return sorted(covering(*NARROW)) if hidden_size < 100 else [sizes[3 * b + (b + turn) % 3] for b in range(3)]
 
 
 @on_each_set
+@pytest.mark.parametrize("sizes", ["some", pytest.param("all", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("hidden_size", [1, 7, 16, 100, 256])
 @pytest.mark.parametrize("name", CELLS)
-def test_outputs_states_and_gradients_equal_our_cells_in_float64(name: str, hidden_size: int) -> None:
-    for B, T, num_layers, is_one_hot in sizes_of(hidden_size):
+def test_outputs_states_and_gradients_equal_our_cells_in_float64(name: str, hidden_size: int, sizes: str) -> None:
+    turn = list(CELLS).index(name) + (hidden_size == 256)
+    for B, T, num_layers, is_one_hot in all_sizes(hidden_size) if sizes == "all" else some_sizes(hidden_size, turn):
         stack = build_stack(name, hidden_size, num_layers, is_one_hot=is_one_hot, seed=hidden_size)
         inputs, state = draw_inputs(stack, T, B)
         found = with_gradients(stack, inputs, state)
@@ -510,40 +521,41 @@ def test_not_a_number_stays_one_and_in_its_row(name: str) -> None:
 
 
 PROCESS = """
-import hashlib, json, os, sys
+import hashlib, json, os
 from pathlib import Path
 import torch
 from charlm.kernels import library
-found = library.openmp_runtimes
-if sys.argv[1] != "as it is":
-    library.openmp_runtimes = lambda: [Path(name) for name in json.loads(sys.argv[1])]
 from charlm.networks.building import build_model
 from charlm.settings.model import ModelSettings
 torch.set_num_threads(2)
+found = library.openmp_runtimes
 network = build_model(ModelSettings(cell="lstm", hidden_size=64, num_layers=2, implementation="native"), 20, seed=0)
 ids = torch.randint(20, (9, 32), generator=torch.Generator().manual_seed(0))
-before = len(os.listdir("/proc/self/task"))
-logits, _ = network(ids, network.initial_state(32))
-after = len(os.listdir("/proc/self/task"))
-logits.sum().backward()
-tensors = [logits.detach(), *(parameter.grad for parameter in network.parameters())]
-digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
-print(json.dumps({
-    "runtimes": [path.name for path in found()],
-    "has_threads": library.load_kernels().has_threads,
-    "new_threads": after - before,
-    "bits": digest,
-}))
+# A thread that is there stays: alone comes first.
+for runtimes in ([], [Path("/lib/libgomp.so.1"), Path("/lib/libiomp5.so")], None):
+    library.openmp_runtimes = found if runtimes is None else lambda: runtimes
+    library.load_kernels.cache_clear()
+    before = len(os.listdir("/proc/self/task"))
+    logits, _ = network(ids, network.initial_state(32))
+    after = len(os.listdir("/proc/self/task"))
+    tensors = [logits.detach(), *torch.autograd.grad(logits.sum(), list(network.parameters()))]
+    digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
+    print(json.dumps({
+        "runtimes": [path.name for path in found()],
+        "has_threads": library.load_kernels().has_threads,
+        "new_threads": after - before,
+        "bits": digest,
+    }))
 """
 
 
 @has_kernels
 def test_the_kernels_share_the_one_openmp_runtime_and_without_just_one_run_alone_with_the_same_bits() -> None:
-    cases = ("as it is", "[]", json.dumps(["/lib/libgomp.so.1", "/lib/libiomp5.so"]))
-    processes = [
-        subprocess.Popen([sys.executable, "-c", PROCESS, case], stdout=subprocess.PIPE, text=True) for case in cases
-    ]
-    shared, *alone = (json.loads(process.communicate()[0]) for process in processes)
+    # Started cold: a fork would have the threads, or the runtimes, of what it is forked from.
+    ended = run_code(PROCESS, is_cold=True)
+    assert ended.exit_code == 0, ended.stderr
+    *alone, shared = map(json.loads, ended.stdout.splitlines())
+    assert len(alone) == 2
     assert len(shared["runtimes"]) == 1, "a second OpenMP runtime has been mapped"
     if shared["runtimes"][0].startswith("libgomp"):
         assert shared["has_threads"]

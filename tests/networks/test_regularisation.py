@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pairs import by_pairs
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 from torch.testing import assert_close
@@ -124,10 +125,10 @@ def run_with_gradients(network: Network, *, beyond: int) -> dict[str, Tensor]:
 # Each implementation.
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("twin", TWINS)
-@pytest.mark.parametrize("name", CELLS)
-@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize(
+    ("feature", "name", "twin", "direction"),
+    by_pairs(tuple(FEATURES), tuple(CELLS), ("torch", "native"), tuple(DIRECTIONS)),
+)
 def test_each_implementation_trains_and_evaluates_as_the_reference(
     feature: str, name: str, twin: str, direction: str
 ) -> None:

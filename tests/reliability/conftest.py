@@ -19,9 +19,10 @@ from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.training.events import End, Start, Step, TrainingEvent
 
-# Seven windows an epoch, evaluations and samples on periods of their own, and every checkpoint kept.
+# Seven short windows an epoch, evaluations and samples on periods of their own, and every checkpoint kept.
+SEVEN_WINDOWS = ("corpus.max_chars=1100", "sampling.seq_len=32")
 SMALL = (
-    "sampling.seq_len=96",
+    *SEVEN_WINDOWS,
     "train.max_steps=16",
     "train.eval_every=4",
     "sample.every=3",
@@ -166,6 +167,7 @@ class Laboratory:
         """Say in what the run with these cuts differs from the uncut one."""
         return trace(self.cut(cuts, *overrides)).difference(trace(self.whole(*overrides)))
 
+    seven_windows = SEVEN_WINDOWS
     session = staticmethod(session)
     trace = staticmethod(trace)
     without_clocks = staticmethod(_without_clocks)

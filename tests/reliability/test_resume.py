@@ -183,7 +183,7 @@ EVERYWHERE = ("eval.baselines=false", "train.max_steps=5", "train.eval_every=2",
 
 def test_a_request_to_stop_may_come_at_any_time_it_is_asked_for(laboratory: Any) -> None:
     whole = laboratory.trace(laboratory.whole(*EVERYWHERE))
-    settings = laboratory.make("sampling.seq_len=96", "checkpoint.keep_every=1", *EVERYWHERE)
+    settings = laboratory.make(*laboratory.seven_windows, "checkpoint.keep_every=1", *EVERYWHERE)
     ended = Counter[str]()
     for number in count(1):
         folder, calls = laboratory.folder(), count(1)
@@ -214,7 +214,7 @@ def test_a_request_to_stop_may_come_at_any_time_it_is_asked_for(laboratory: Any)
 
 def test_a_run_may_be_killed_after_any_report(laboratory: Any) -> None:
     whole = laboratory.trace(laboratory.whole(*EVERYWHERE))
-    settings = laboratory.make("sampling.seq_len=96", "checkpoint.keep_every=1", *EVERYWHERE)
+    settings = laboratory.make(*laboratory.seven_windows, "checkpoint.keep_every=1", *EVERYWHERE)
     kinds: list[type] = []
     for number in count(1):
         folder = laboratory.folder()
@@ -234,7 +234,7 @@ def test_a_run_may_be_killed_after_any_report(laboratory: Any) -> None:
 def test_a_run_may_be_killed_before_its_first_checkpoint(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, settings = (
         laboratory.folder(),
-        laboratory.make("sampling.seq_len=96", "checkpoint.keep_every=1", *EVERYWHERE),
+        laboratory.make(*laboratory.seven_windows, "checkpoint.keep_every=1", *EVERYWHERE),
     )
 
     def die(*_: Any, **__: Any) -> None:
@@ -318,13 +318,13 @@ def test_a_run_of_a_larger_budget_is_the_one_that_had_it_from_the_start(
     laboratory: Any, first: tuple[str, ...], then: tuple[str, ...]
 ) -> None:
     folder = laboratory.folder()
-    settings = laboratory.make("sampling.seq_len=96", "train.eval_every=4", "sample.every=3", *first)
+    settings = laboratory.make(*laboratory.seven_windows, "train.eval_every=4", "sample.every=3", *first)
     end = laboratory.session(folder, settings)[-1]
     again = laboratory.session(folder, None, overrides=then)
     assert again[0].resumed_at == end.record["steps"] < again[-1].record["steps"]
     whole = laboratory.folder()
     laboratory.session(
-        whole, laboratory.make("sampling.seq_len=96", "train.eval_every=4", "sample.every=3", *first, *then)
+        whole, laboratory.make(*laboratory.seven_windows, "train.eval_every=4", "sample.every=3", *first, *then)
     )
     found, expected = laboratory.trace(Run(folder / "run")), laboratory.trace(Run(whole / "run"))
     # The first end's checkpoint may stand in the place of another: those that both keep are compared.
@@ -368,7 +368,7 @@ def test_of_a_run_that_is_done_only_the_closing_figures_come_and_nothing_is_writ
 ) -> None:
     folder = laboratory.folder()
     # Evaluated at each step: the last checkpoint may have been saved before the time was up.
-    made = laboratory.make("sampling.seq_len=96", "train.max_steps=null", "train.eval_every=1", settings)
+    made = laboratory.make(*laboratory.seven_windows, "train.max_steps=null", "train.eval_every=1", settings)
     end = laboratory.session(folder, made)[-1]
     before = digest(folder)
     assert laboratory.session(folder, None, overrides=then) == [end]
@@ -406,7 +406,9 @@ def test_a_done_run_that_lost_its_last_line_is_closed_again(laboratory: Any) -> 
 @pytest.mark.parametrize("then", ["train.eval_every=3", "eval.max_chars=40", "sample.every=1", "checkpoint.minutes=1"])
 def test_a_changed_period_changes_no_weight(laboratory: Any, then: str) -> None:
     folder = laboratory.folder()
-    settings = laboratory.make("sampling.seq_len=96", "train.max_steps=16", "model.num_layers=2", "model.dropout=0.3")
+    settings = laboratory.make(
+        *laboratory.seven_windows, "train.max_steps=16", "model.num_layers=2", "model.dropout=0.3"
+    )
     laboratory.session(folder, settings, cut=laboratory.cuts(Random(0), 7)[0])
     laboratory.session(folder, None, overrides=[then])
     whole = laboratory.whole("model.num_layers=2", "model.dropout=0.3")
