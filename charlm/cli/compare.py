@@ -42,6 +42,7 @@ def compare(
     Runs that differ only by their seed are one row: the mean and the standard deviation (n - 1) of each figure.
 
     The final validation figure is the best checkpoint's over the whole part; a run that goes on has its best so far.
+    The training figures are the last epoch's: the results of runs without a validation part.
 
     Examples:
 

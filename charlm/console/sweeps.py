@@ -187,7 +187,9 @@ def _count_text(progress: SweepProgress) -> str:
 def _latest(run: Run, metric: str) -> str:
     """Return a running trial's last evaluation and its step; nothing before it has one."""
     with suppress(CharlmError, OSError):
-        measured = [each for each in run.history().evaluations if each.get(metric) is not None]
+        # An evaluation calls the last whole epoch `epoch`, and its recent windows by the former name `train`.
+        key = metric.replace("train_", "epoch_")
+        measured = [each for each in run.history().evaluations if each.get(key) is not None]
         if measured:
-            return f"{measured[-1][metric]:.4f} at {measured[-1].step:,}"
+            return f"{measured[-1][key]:.4f} at {measured[-1].step:,}"
     return ""

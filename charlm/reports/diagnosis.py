@@ -180,6 +180,10 @@ def _worse_than_uniform(evidence: Evidence) -> Diagnosis | None:
     # What has learned nothing stays a hair below.
     if loss is None or min([loss, *(last for _, last in curve[-1:])]) < (1 - PROGRESS) * evidence.uniform:
         return None
+    step, best = min(curve, key=lambda point: point[1], default=(0, loss))
+    if best < (1 - PROGRESS) * evidence.uniform:
+        what = f"it had come to {best:.3f} nats a character at step {step:,} and is at {loss:.3f}, worse than uniform"
+        return Diagnosis("diverged", f"diverged: {what}; {LOWER_RATE}")
     word = "worse" if loss >= evidence.uniform else "no better"
     return Diagnosis(
         "worse_than_uniform",

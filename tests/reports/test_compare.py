@@ -730,6 +730,19 @@ def test_csv_has_unrounded_values_below_their_names(
     assert None not in rows[0]
 
 
+def test_the_readme_tells_each_column_of_csv(runs: Path, charlm_command: Charlm) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    header = charlm_command("compare", "lstm-0", "--csv", f"--runs-dir={runs}").stdout.splitlines()[0].split(",")
+    ends = ("_deviation", "_nats_per_char", "_bpc", "_perplexity", "_chars")
+    for name in header:
+        # A figure's columns are told by their beginning and their end.
+        parts = [name]
+        for end in ends:
+            if parts[0].endswith(end):
+                parts = [parts[0].removesuffix(end), end, *parts[1:]]
+        assert all(f"`{part}`" in readme for part in parts), name
+
+
 def test_markdown_is_the_table_of_a_readme(runs: Path, charlm_command: Charlm) -> None:
     names = ("lstm-0", "lstm-1", "lstm-2", "gru-1", "cut")
     outcome = charlm_command("compare", *names, "--markdown", f"--runs-dir={runs}")

@@ -63,6 +63,7 @@ LONG = [2.0, 1.5, 1.3, 1.29, 1.288, 1.287, 1.287, 1.287]
             "diverged",
             ["since step 100", "training from 2.200 to 2.400"],
         ),
+        (evidence([3.8, 4.1], [3.9, 4.2]), "diverged", ["come to 3.800 nats", "step 100", "at 4.200"]),
         # Worse than uniform: nothing was learned.
         (evidence([4.2, 4.1], [4.2, 4.1]), "worse_than_uniform", ["worse than uniform", "symbols alike 4.007"]),
         (evidence([4.0, 3.999], [4.0, 3.999]), "worse_than_uniform", ["no better than uniform"]),
