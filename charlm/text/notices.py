@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 C1_CONTROLS = [chr(code) for code in range(0x80, 0xA0)]
+# What is told of where a text has it.
+ODD = (*C1_CONTROLS, "\N{REPLACEMENT CHARACTER}", "\N{BYTE ORDER MARK}")
 NUM_NAMED = 3
 
 
