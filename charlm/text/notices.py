@@ -40,6 +40,8 @@ class LineEnds:
             self.cr += chunk.count("\r") - chunk.count("\r\n") - (last == "\r" and chunk[:1] == "\n")
             last = chunk[-1:] or last
             yield chunk
+            # No chunk is held while the next one is read.
+            del chunk
 
 
 def line_end_notices(line_ends: LineEnds, *, is_cut: bool) -> Iterator[Notice]:
