@@ -65,7 +65,7 @@ def test_each_kind_of_error_has_its_exit_code() -> None:
         (b"aaaa" * 500, "has only one symbol: there is nothing to predict"),
         (
             b"ab",
-            "the training part has 1 of the corpus' 2 characters, too few to predict one: give more text, or train on all",
+            "the training part has 1 of the corpus' 2 characters, too few to predict one: give more text",
         ),
         (b"abcd" * 10, "the training part has 36 characters, and one window of batch_size 4 x seq_len 16 needs 65"),
         (b"\x7fELF\x02\x01\x01" + bytes(100), "is a program, no text"),
