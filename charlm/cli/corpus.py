@@ -59,6 +59,7 @@ def describe_corpus(
     from charlm.text.decoding import Decoding, read_files
     from charlm.text.files import hash_files
     from charlm.text.known import KNOWN_CORPORA, standard_split
+    from charlm.text.notices import character_notices
     from charlm.text.statistics import describe_text
 
     path = _located(target)
@@ -67,6 +68,8 @@ def describe_corpus(
     split = standard_split(target)
     sha256, _ = hash_files([path])
     statistics = describe_text(read_files([path], Decoding(chosen)))
+    found = () if known else character_notices(statistics.odd, chosen)
+    notices = [notice.sentence for notice in found]
     if as_json:
         facts = {
             "path": str(path),
@@ -74,10 +77,14 @@ def describe_corpus(
             "encoding": chosen,
             "split": split,
             **asdict(statistics),
+            "notices": notices,
         }
+        del facts["odd"]
         typer.echo(json.dumps(facts))
         return
     show_statistics(statistics, path=path, sha256=sha256, encoding=chosen, split=split)
+    for notice in notices:
+        typer.echo(f"warning: {notice}", err=True)
 
 
 @corpus_app.command("get")

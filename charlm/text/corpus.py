@@ -135,13 +135,8 @@ def _notices(source: _Source, counted: _Counted) -> Iterator[Notice]:
 
 
 def read_cleaned(files: Iterable[Path], corpus: CorpusSettings) -> Iterator[str]:
-    """Stream the cleaned characters of some files that a model is given, max_chars of them at most."""
-    return _cleaned(read_files(files, _decoding(corpus, Joints(), is_chosen=False)), corpus)
-
-
-def _decoding(corpus: CorpusSettings, joints: Joints, *, is_chosen: bool) -> Decoding:
-    is_joined = corpus.between_files == "newline"
-    return Decoding(corpus.encoding, is_chosen=is_chosen, joints=joints if is_joined else None)
+    """Stream the cleaned characters of files that a model is given, one after the other, max_chars of them at most."""
+    return _cleaned(read_files(files, Decoding(corpus.encoding, is_chosen=False)), corpus)
 
 
 def _cleaned(chunks: Iterator[str], corpus: CorpusSettings) -> Iterator[str]:
@@ -160,7 +155,8 @@ def _read_unchanged(source: _Source, line_ends: LineEnds, joints: Joints) -> Ite
     digest, problem = hashlib.sha256(), None
     blocks = _seen_by(digest.update, source)
     try:
-        chunks = decode_blocks(blocks, _decoding(source.settings, joints, is_chosen=True))
+        is_joined = source.settings.between_files == "newline"
+        chunks = decode_blocks(blocks, Decoding(source.settings.encoding, joints=joints if is_joined else None))
         yield from _cleaned(line_ends.counted(chunks), source.settings)
     except TextError as error:
         problem = error

@@ -20,7 +20,7 @@ from charlm.text.notices import Notice, times
 CHUNK_BYTES = 1 << 20
 MAX_NAME = 1_000
 # What is counted with an s, unlike endings.
-NOUNS = ("folder", "broken link", "hidden file", "pipe", "file without ending")
+NOUNS = ("folder", "broken link", "hidden file", "pipe", "file without an ending")
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _kind(entry: Path) -> str:
         if entry.name.startswith(".")
         else printable(entry.suffix)
         if entry.suffix
-        else "file without ending"
+        else "file without an ending"
     )
 
 

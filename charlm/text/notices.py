@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 C1_CONTROLS = [chr(code) for code in range(0x80, 0xA0)]
+# What is told of where a text has it.
+ODD = (*C1_CONTROLS, "\N{REPLACEMENT CHARACTER}", "\N{BYTE ORDER MARK}")
 NUM_NAMED = 3
 
 
@@ -38,6 +40,8 @@ class LineEnds:
             self.cr += chunk.count("\r") - chunk.count("\r\n") - (last == "\r" and chunk[:1] == "\n")
             last = chunk[-1:] or last
             yield chunk
+            # No chunk is held while the next one is read.
+            del chunk
 
 
 def line_end_notices(line_ends: LineEnds, *, is_cut: bool) -> Iterator[Notice]:

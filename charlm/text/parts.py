@@ -86,7 +86,7 @@ def _excess_bits(head: Counts, tail: Counts) -> float:
     both = head + tail
     # What is rare is counted as one: its frequencies are chance.
     rare = both < RARE
-    known, seen = (np.append(counts[~rare], counts[rare].sum()) + 0.5 for counts in (head, tail))
-    q, p = known / known.sum(), seen / seen.sum()
-    by_chance = (len(p) - 1) / (2 * math.log(2)) * (1 / known.sum() + 1 / seen.sum())
+    merged = [np.append(counts[~rare], counts[rare].sum()) + 0.5 for counts in (head, tail)]
+    q, p = (counts / counts.sum() for counts in merged)
+    by_chance = (len(p) - 1) / (2 * math.log(2)) * sum(1 / counts.sum() for counts in merged)
     return float((p * np.log2(p / q)).sum()) - by_chance

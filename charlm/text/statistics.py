@@ -5,12 +5,13 @@ from __future__ import annotations
 import bz2
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from charlm.errors import TextError
+from charlm.text.notices import ODD
 
 NUM_RAREST = 10
 CODE_BITS = 21
@@ -31,7 +32,7 @@ class LineEndings:
 
 @dataclass(frozen=True)
 class TextStatistics:
-    """Counts and entropies of a text; `num_bytes` is its size in UTF-8.
+    """Counts and entropies of a text; `num_bytes` is its size in UTF-8, `odd` counts characters that are told of.
 
     The entropies are those of the counted frequencies, not smoothed: unigram H(x_t), bigram H(x_t | x_{t-1}).
     """
@@ -44,6 +45,7 @@ class TextStatistics:
     unigram_bits_per_char: float
     bigram_bits_per_char: float
     bzip2_bits_per_char: float
+    odd: Mapping[str, int]
 
 
 def describe_text(chunks: Iterable[str]) -> TextStatistics:
@@ -94,6 +96,7 @@ def _statistics(pairs: Counter[int], num_bytes: int, num_packed: int) -> TextSta
         unigram_bits_per_char=_entropy(symbols.values(), num_chars),
         bigram_bits_per_char=_conditional_entropy(pairs, contexts),
         bzip2_bits_per_char=8 * num_packed / num_chars,
+        odd={character: symbols[ord(character)] for character in ODD if ord(character) in symbols},
     )
 
 

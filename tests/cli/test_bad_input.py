@@ -63,13 +63,16 @@ def test_each_kind_of_error_has_its_exit_code() -> None:
         (b"\xef\xbb\xbf", "is empty after cleaning"),
         (b"a", "has only one symbol: there is nothing to predict"),
         (b"aaaa" * 500, "has only one symbol: there is nothing to predict"),
-        (b"ab", "the training part has 1 of the corpus' 2 characters, too few to predict one"),
+        (
+            b"ab",
+            "the training part has 1 of the corpus' 2 characters, too few to predict one: give more text",
+        ),
         (b"abcd" * 10, "the training part has 36 characters, and one window of batch_size 4 x seq_len 16 needs 65"),
-        (b"\x7fELF\x02\x01\x01" + bytes(100), "holds zero bytes: it is a binary file or another encoding than utf-8"),
-        (b"\x89PNG\r\n\x1a\n" + b"text" * 100, "is not utf-8: byte 0x89 at offset 0, line 1"),
+        (b"\x7fELF\x02\x01\x01" + bytes(100), "is a program, no text"),
+        (b"\x89PNG\r\n\x1a\n" + b"text" * 100, "is a picture, no text"),
         (b"good\nbad \xff\n" * 50, "is not utf-8: byte 0xff at offset 9, line 2"),
-        ("café\n".encode("latin-1") * 50, "it decodes as"),
-        ("wide text".encode("utf-16"), "it decodes as utf-16"),
+        ("café\n".encode("latin-1") * 50, "it is likely cp1252, which reads as 「café」"),
+        ("wide text".encode("utf-16"), "it is likely utf-16, which reads as 「wide text」"),
     ],
 )
 @pytest.mark.parametrize("way", ["file", "stdin"])
@@ -91,8 +94,8 @@ def test_a_corpus_that_cannot_be_trained_on_is_3(
     [
         ("absent.txt", "there is no corpus file"),
         ("file.txt/inner.txt", "there is no corpus file"),
-        ("folder", "has no .txt files (folders inside it are not searched)"),
-        ("loop.txt", "there is no corpus file"),
+        ("folder", "has no .txt files, it has 1 .md, 1 f"),
+        ("loop.txt", "is a link that leads to no file"),
         ("pipe", "is a pipe or a device"),
         ("/dev/null", "is a pipe or a device"),
     ],

@@ -120,7 +120,8 @@ def strange(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.Tem
     """Return a model of a text with everything that a terminal may stumble over."""
     folder = tmp_path_factory.mktemp("strange")
     (folder / "strange.txt").write_text(STRANGE * 40, encoding="utf-8", newline="")
-    settings = tiny_settings(f"corpus.path='{folder / 'strange.txt'}'", "sample.prefixes=['漢']")
+    path = folder / "strange.txt"
+    settings = tiny_settings(f"corpus.path='{path}'", "corpus.clean=none", "sample.prefixes=['漢']")
     return charlm.open_run(charlm.train(settings, name="strange", runs_dir=folder / "runs"))
 
 

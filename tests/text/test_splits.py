@@ -119,11 +119,17 @@ def test_a_part_of_size_zero_is_none(split: Any, missing: list[str]) -> None:
     [
         ([90, 10, 1], "corpus.split asks for 101 characters and the text has 100"),
         ([10**9, 5], "corpus.split asks for 1,000,000,005 characters and the text has 100"),
-        ([99, 1], "the validation part has 1 of the corpus' 100 characters, too few to predict one"),
-        ("98/1/1", "the validation part has 1 of the corpus' 100 characters, too few to predict one"),
-        ([0.97, 0.02, 0.01], "the test part has 1 of the corpus' 100 characters, too few to predict one"),
-        ("1/99", "the training part has 1 of the corpus' 100 characters, too few to predict one"),
-        ([0.001, 0.999], "the training part has 0 of the corpus' 100 characters, too few to predict one"),
+        ([99, 1], "the validation part has 1 of the corpus' 100 characters, too few to predict one: give more text"),
+        ("98/1/1", "the validation part has 1 of the corpus' 100 characters, too few to predict one: give more text"),
+        (
+            [0.97, 0.02, 0.01],
+            "the test part has 1 of the corpus' 100 characters, too few to predict one: give more text",
+        ),
+        ("1/99", "the training part has 1 of the corpus' 100 characters, too few to predict one: give more text"),
+        (
+            [0.001, 0.999],
+            "the training part has 0 of the corpus' 100 characters, too few to predict one: give more text",
+        ),
     ],
 )
 def test_a_part_too_large_or_too_small_is_refused(split: Any, sentence: str) -> None:

@@ -156,7 +156,7 @@ def test_the_shortest_text_has_one_window_and_one_less_has_none(method: Method) 
         read(32, sampling)
     assert str(caught.value) == (
         "the training part has 32 characters, and one window of batch_size 4 x seq_len 8 needs 33: "
-        "lower sampling.batch_size or sampling.seq_len"
+        "--set sampling.batch_size=2 --set sampling.seq_len=3 fits"
     )
     assert caught.value.exit_code == 3
 
