@@ -43,6 +43,7 @@ CorpusOption = Annotated[
     typer.Option("--corpus", help="The same as FILE; may be repeated.", metavar="FILE"),
 ]
 PARTS = ("train", "val", "test")
+MEASURES = ("dynamic", "gaps", "novelty")
 SplitOption = Annotated[
     Literal["train", "val", "test"] | None,
     typer.Option("--split", help="A part of the run's own corpus.", show_default="test"),
@@ -113,6 +114,8 @@ def _check_texts(texts: list[str], split: str | None, runs_dir: Path | None, *, 
     for text in texts:
         if text in PARTS and not is_there(text):
             raise ConfigError(f"there is no file {text}: --split {text} measures that part of the run's own corpus")
+        if text in MEASURES and not is_there(text):
+            raise ConfigError(f"there is no file {text}; did you mean --{text}?")
         if text != "-" and not is_there(text) and is_there(str(runs_folder(runs_dir) / text)):
             name = printable(text)
             raise ConfigError(f"there is no file {name}: --run {name} measures the run of that name")

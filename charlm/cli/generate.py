@@ -125,9 +125,8 @@ def generate_command(
     stops = _stops(stop, escapes=escapes, at_newline=stop_at_newline)
     is_streamed = num_samples == 1 and not json_ and prompt.suffix is None
     size = _checked_length(prompt, stops, length, passes, is_streamed=is_streamed)
-    from charlm.generation.filters import Filters
     from charlm.library import open_run
-    from charlm.library.writing import write_texts
+    from charlm.library.writing import Filters, write_texts
 
     filters = Filters(temperature, top_k, top_p, min_p)
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device).with_unknown(unknown)

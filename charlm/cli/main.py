@@ -45,7 +45,7 @@ app = typer.Typer(
 app.command("train")(clean_exit(train))
 app.command("sweep")(clean_exit(sweep))
 app.command("generate", short_help="Write on from a prefix.")(clean_exit(generate_command))
-app.command("eval")(clean_exit(eval_command))
+app.command("eval", short_help="Measure a run's perplexity over a whole text.")(clean_exit(eval_command))
 app.command("score", short_help="Show which characters or lines of a text surprise a model.")(clean_exit(score_command))
 app.command("info")(clean_exit(info))
 app.command("compare", short_help="Compare runs: the settings that differ, and the results.")(clean_exit(compare))

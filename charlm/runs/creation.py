@@ -81,17 +81,7 @@ def create_run(
         ownership.release()
         raise _exists(run.path)
     try:
-        try:
-            # By its lock a folder that a power cut leaves is known as ours.
-            sync_folder(run.path.parent)
-            sync_folder(run.path)
-            run.checkpoints_folder.mkdir(exist_ok=goes_on)
-        except OSError as error:
-            raise storage_error(run.checkpoints_folder, error) from error
-        # The configuration comes last: a folder that has one is a whole run.
-        for name, content in ((ENVIRONMENT, json_file(environment)), (CONFIG, dump_settings(settings).encode("utf-8"))):
-            ownership.check()
-            replace_file(run.path / name, content)
+        _fill(run, ownership, settings, environment, goes_on=goes_on)
     except RunInUseError:
         ownership.release()
         raise
@@ -100,6 +90,21 @@ def create_run(
         ownership.release()
         raise
     return run, ownership
+
+
+def _fill(run: Run, ownership: Ownership, settings: Settings, environment: Environment, *, goes_on: bool) -> None:
+    """Write what makes a folder a run."""
+    try:
+        # By its lock a folder that a power cut leaves is known as ours.
+        sync_folder(run.path.parent)
+        sync_folder(run.path)
+        run.checkpoints_folder.mkdir(exist_ok=goes_on)
+    except OSError as error:
+        raise storage_error(run.checkpoints_folder, error) from error
+    # The configuration comes last: a folder that has one is a whole run.
+    for name, content in ((ENVIRONMENT, json_file(environment)), (CONFIG, dump_settings(settings).encode("utf-8"))):
+        ownership.check()
+        replace_file(run.path / name, content)
 
 
 def _made_folder(folder: Path, stem: str, *, is_exact: bool, goes_on: bool) -> Path:

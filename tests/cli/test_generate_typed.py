@@ -78,7 +78,7 @@ ROWS = [
     ("lf", ["the", "--prefix-file=-"], None, 2, "give either an argument or --prefix-file"),
     ("lf", [""], None, 3, "the prefix is empty"),
     ("lf", ["--prefix="], "a cat", 3, "the prefix is empty"),
-    ("lf", ["--prefix-file="], None, 2, "--prefix-file is empty: name a file"),
+    ("lf", ["--prefix-file="], None, 2, "--prefix-file is empty"),
     ("lf", ["-"], "", 3, "the prefix is empty"),
     ("lf", ["a\\qb", "--escapes"], None, 2, "begins no escape at position 1: \\q"),
     ("lf", ["the", "--stop=\\q", "--escapes"], None, 2, "--stop has a backslash that begins no escape"),

@@ -130,9 +130,8 @@ charlm generate --output f              | 2 | results go to standard output, and
 charlm generate --epochs 3              | 2 | it is an option of charlm train
 charlm eval --data mine.txt             | 2 | did you mean --corpus?
 charlm eval --lr 3                      | 2 | did you mean --learning-rate?
-charlm eval mine.txt                    | 2 | takes no argument 'mine.txt'; did you mean --corpus mine.txt?
 charlm eval --name my-run               | 2 | did you mean --run?
-charlm eval my-run                      | 2 | takes no argument 'my-run'; did you mean --run my-run?
+charlm eval my-run                      | 2 | there is no file my-run: --run my-run measures the run of that name
 charlm eval dynamic                     | 2 | did you mean --dynamic?
 charlm config show tiny.yaml            | 2 | did you mean --config tiny.yaml?
 charlm config show quickstart           | 2 | did you mean --config quickstart?
