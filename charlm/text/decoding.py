@@ -105,8 +105,21 @@ def read_prefix(file: str, encoding: str = "utf-8") -> str:
         raise TextError(f"cannot read {called}: {reason.lower()}") from error
     if len(content) > MAX_PREFIX_BYTES:
         raise TextError(f"{called} is longer than {MAX_PREFIX_BYTES:,} bytes")
+    return decode_prefix(content, str(name), encoding)
+
+
+def decode_prefix(content: bytes, name: str, encoding: str = "utf-8") -> str:
+    """Return the text of a prefix file's bytes; see `read_prefix`.
+
+    Args:
+        content: all of it.
+        name: of the file, or `standard input`, for messages.
+        encoding: of the model's corpus.
+    Raises:
+        TextError: for what does not decode, with byte and line.
+    """
     decoding = Decoding(encoding, is_chosen=False, reopen=lambda _: iter([content]))
-    return without_last_line_end("".join(decode_blocks([(name, content), (name, b"")], decoding)))
+    return without_last_line_end("".join(decode_blocks([(Path(name), content), (Path(name), b"")], decoding)))
 
 
 def without_last_line_end(text: str) -> str:

@@ -472,7 +472,8 @@ def test_control_characters_are_escaped_on_a_terminal_and_only_there(
     nasty = "\x1b[31m\x07\x9b\x7f\r"
     corpus = tmp_path / "corpus.txt"
     corpus.write_bytes(f"plain\ttext\n{nasty}".encode() * 300)
-    run = train(tiny_settings(f"corpus.path='{corpus}'", "train.max_steps=1", "sample.prefixes=[a]"), runs_dir=tmp_path)
+    options = (f"corpus.path='{corpus}'", "corpus.clean=none", "train.max_steps=1", "sample.prefixes=[a]")
+    run = train(tiny_settings(*options), runs_dir=tmp_path)
     arguments = ["generate", f"--run={run.path}", f"--prefix={nasty}\tx\n", "--length=0"]
     # A carriage return is read as the line end that it was in the corpus.
     read = nasty.replace("\r", "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import unicodedata
 from collections.abc import Callable
@@ -12,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import Result
 
-from charlm.errors import ConfigError, TextError
+from charlm.errors import CharlmWarning, ConfigError, TextError
+from charlm.library import generate, open_run, train
 from charlm.settings.corpus import CorpusSettings, SamplingSettings, VocabularySettings
 from charlm.settings.loading import load_settings
+from charlm.settings.schema import Settings
 from charlm.text import corpus as corpus_module
 from charlm.text import files
 from charlm.text.corpus import load_corpus
@@ -227,3 +230,44 @@ def test_accents_are_matched_to_the_form_of_a_corpus() -> None:
         assert matched.told("the prefix") is not None
         assert match_form(mine, Vocabulary("".join(sorted(set(mine))))).form is None
     assert match_form("xyz", Vocabulary("ab")).text == "xyz"
+
+
+def test_notices_stand_at_the_start_of_training_and_not_in_a_quiet_one(tmp_path: Path, charlm_command: Charlm) -> None:
+    file = put(tmp_path / "a.txt", WORDS.replace("\n", "\r\n") + "\ufeff")
+    options = ["--set=train.max_steps=1", "--set=model.hidden_size=4", "--set=sampling.batch_size=4",
+               "--set=sampling.seq_len=16", "--set=sample.prefixes=[one]", "--runs-dir", tmp_path / "runs"]  # fmt: skip
+    loud = charlm_command("train", "--corpus", file, *options)
+    assert "note: 60 CRLF line ends were read as LF\n" in loud.stderr
+    assert "warning: the text has 1 byte order mark (U+FEFF) inside" in loud.stderr
+    assert charlm_command("train", "--corpus", file, "--quiet", *options).stderr == ""
+
+
+def test_corpus_info_tells_odd_characters(tmp_path: Path, charlm_command: Charlm) -> None:
+    file = put(tmp_path / "a.txt", WORDS + "\ufffd")
+    assert json.loads(charlm_command("corpus", "info", file, "--json").stdout)["notices"][0].startswith(
+        "the text has 1 replacement character (U+FFFD)"
+    )
+    assert "warning: the text has 1 replacement" in charlm_command("corpus", "info", file).stderr
+
+
+def test_a_run_on_crlf_reads_prefixes_and_stops_as_its_corpus(
+    tmp_path: Path, tiny_settings: Callable[..., Settings]
+) -> None:
+    file = put(tmp_path / "a.txt", WORDS.replace("\n", "\r\n"))
+    model = open_run(train(tiny_settings(f"corpus.path='{file}'", "sample.prefixes=[one]"), runs_dir=tmp_path / "runs"))
+    assert "\r" not in model.checkpoint.vocabulary.characters
+    assert model.encode("one\r\ntwo", "prefix")[0] == "one\ntwo"
+    assert model.cleaned("\r\n", "the stop") == "\n"
+    texts = [list(generate(model, "one two", stops=[stop], length=60)) for stop in ("\r\n", "\n")]
+    assert texts[0] == texts[1]
+
+
+def test_a_prefix_in_another_unicode_form_is_matched_and_that_is_said(
+    tmp_path: Path, tiny_settings: Callable[..., Settings]
+) -> None:
+    text = unicodedata.normalize("NFD", "le café fermé\n" * 100)
+    file = put(tmp_path / "a.txt", text)
+    run = train(tiny_settings(f"corpus.path='{file}'", "sample.prefixes=['café']"), runs_dir=tmp_path / "runs")
+    with pytest.warns(CharlmWarning, match="the prefix was typed in NFC and is read in NFD, as the model's corpus is"):
+        cleaned, _ = open_run(run).encode("café", "prefix")
+    assert cleaned == "cafe\u0301"
