@@ -80,6 +80,14 @@ def create_run(
         # Another process was quicker, and is through with it.
         ownership.release()
         raise _exists(run.path)
+    _write_beginning(run, ownership, settings, environment, goes_on=goes_on)
+    return run, ownership
+
+
+def _write_beginning(
+    run: Run, ownership: Ownership, settings: Settings, environment: Environment, *, goes_on: bool
+) -> None:
+    """Write what makes a folder a run; where that fails, nothing of it stays."""
     try:
         try:
             # By its lock a folder that a power cut leaves is known as ours.
@@ -99,7 +107,6 @@ def create_run(
         shutil.rmtree(run.path, ignore_errors=True)
         ownership.release()
         raise
-    return run, ownership
 
 
 def _made_folder(folder: Path, stem: str, *, is_exact: bool, goes_on: bool) -> Path:

@@ -12,6 +12,7 @@ from charlm.settings.loading import dotted_values
 from charlm.settings.schema import Settings
 from charlm.training.experiment import Experiment
 from charlm.training.resolution import keep_resolved, this_machine
+from charlm.training.threads import most_threads
 
 # What changes no step: budgets, what is kept and printed. And what another machine may need, without a promise of bits.
 MAY_CHANGE = (
@@ -59,7 +60,9 @@ def combine_settings(stored: Settings, asked: Settings) -> Settings:
 
 
 def available_here(settings: Settings) -> Settings:
-    """Return settings that this machine can honour: a run may go on where there are no kernels."""
+    """Return settings that this machine can honour: a run may go on where there are no kernels, and on fewer cores."""
+    if (settings.train.threads or 1) > most_threads():
+        settings = settings.replaced({"train.threads": None})
     try:
         this_machine(settings)
     except ConfigError:
