@@ -17,8 +17,8 @@ except ImportError:  # Windows has no such limits.
 RLIM_INFINITY = -1
 # Torch's words where memory ran out: on the CPU, on a GPU, and those of C++.
 NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|bad_alloc|Cannot allocate memory", re.I)
-BYTES_ASKED = re.compile(r"(?:allocate|allocated?:?) ([\d.]+) ?(bytes|[KMGT]iB)", re.I)
-UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+BYTES_ASKED = re.compile(r"(?:allocate|allocated?:?) ([\d.]+) ?(bytes|[KMGTPE]iB)", re.I)
+UNITS = {"bytes": 1} | {f"{prefix}iB": 1 << 10 * power for power, prefix in enumerate("KMGTPE", 1)}
 # Of a place that takes no more bytes: a disk, a quota, the longest file there may be.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What ends a run from outside, with its exit code.

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from charlm.errors import ConfigError, RunInUseError, StorageError
-from charlm.runs.durable import DRAFT_NAME, replace_file, storage_error, sync_folder
+from charlm.runs.durable import DRAFT_NAME, dangling_link, replace_file, storage_error, sync_folder
 from charlm.runs.facts import Environment
 from charlm.runs.json_records import json_file
 from charlm.runs.ownership import LEASE_NAME, LOCK_NAME, Ownership, take_ownership
@@ -150,6 +150,8 @@ def _is_begun_run(path: Path) -> bool:
 
 
 def _exists(path: Path) -> ConfigError:
+    if dangling := dangling_link(path):
+        return ConfigError(f"{path} exists already and is never overwritten: {dangling}; choose another name")
     if not Run(path).exists and not _is_begun_run(path):
         return ConfigError(f"{path} exists already and is never overwritten, and it is no run: choose another name")
     return ConfigError(
