@@ -7,12 +7,18 @@ terminate, 141 is a closed pipe.
 from __future__ import annotations
 
 import errno
+import re
 
 try:
     import resource
 except ImportError:  # Windows has no such limits.
     resource = None
 
+RLIM_INFINITY = -1
+# Torch's words where memory ran out: on the CPU, on a GPU, and those of C++.
+NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|bad_alloc|Cannot allocate memory", re.I)
+BYTES_ASKED = re.compile(r"(?:allocate|allocated?:?) ([\d.]+) ?(bytes|[KMGTPE]iB)", re.I)
+UNITS = {"bytes": 1} | {f"{prefix}iB": 1 << 10 * power for power, prefix in enumerate("KMGTPE", 1)}
 # Of a place that takes no more bytes: a disk, a quota, the longest file there may be.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What ends a run from outside, with its exit code.
@@ -42,6 +48,35 @@ def reason_of(error: OSError) -> str:
     return f"{reason}: the shell lets a file have {limit:,} bytes (ulimit -f)"
 
 
+def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
+    """Return what to tell the user of memory that ran out, with the bytes that were asked for; None for another error.
+
+    Python and NumPy raise a MemoryError for it, torch a RuntimeError with words of its own, and libraries that do not
+    fit are an ImportError.
+    """
+    words = str(error)
+    is_loading = isinstance(error, ImportError) and "failed to map segment" in words
+    is_torchs = isinstance(error, RuntimeError) and NO_MEMORY.search(words)
+    if not (isinstance(error, MemoryError) or is_loading or is_torchs):
+        return None
+    asked = BYTES_ASKED.search(words)
+    needed = "the program itself needs more" if is_loading else "more is needed"
+    if asked is not None:
+        needed = f"{float(asked[1]) * UNITS[asked[2]]:,.0f} bytes more are needed"
+    limit = memory_limit()
+    has = "" if limit is None else f", and the shell lets this process have {limit:,} bytes (ulimit -v)"
+    return OutOfMemoryError(
+        f"there is not enough memory: {needed}{has}; raise the limit, end other programs, or take a smaller model, "
+        "batch or text"
+    )
+
+
+def memory_limit() -> int | None:
+    """Return how many bytes of addresses this process may have, None where nothing limits them."""
+    limit = RLIM_INFINITY if resource is None else resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == RLIM_INFINITY else limit
+
+
 class CharlmError(Exception):
     """Tell the user in one sentence what is wrong, where, and what to do; the base of all such errors."""
 
@@ -52,6 +87,10 @@ class ConfigError(CharlmError):
     """Report wrong usage or configuration; one problem a line."""
 
     exit_code = 2
+
+
+class OutOfMemoryError(ConfigError):
+    """Report that something needs more memory than this process can have."""
 
 
 class TextError(CharlmError):

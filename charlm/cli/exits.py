@@ -21,6 +21,7 @@ from charlm.errors import (
     DivergedError,
     FailedTrialsError,
     StoppedError,
+    out_of_memory,
     printable,
     reason_of,
 )
@@ -48,6 +49,12 @@ def clean_exit(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
                     raise
                 _say(f"cannot use {error.filename}: {reason_of(error)}")
                 raise typer.Exit(FAILED_OUTPUT) from error
+            except (MemoryError, RuntimeError, ImportError) as error:
+                told = out_of_memory(error)
+                if told is None:
+                    raise
+                _say(str(told))
+                raise typer.Exit(told.exit_code) from error
             except KeyboardInterrupt as error:
                 typer.echo("charlm: interrupted", err=True)
                 raise typer.Exit(INTERRUPTED) from error

@@ -14,6 +14,7 @@ from charlm.console.terminal import console_for, escaped, is_live
 from charlm.evaluation.figure import Figures
 from charlm.networks.leaky import WARNING
 from charlm.training.events import Divergence, End, Evaluation, Samples, Start, Step, TrainingEvent, Unsaved
+from charlm.training.threads import num_cores
 
 
 class TrainingView:
@@ -79,6 +80,8 @@ class TrainingView:
                 self.console.print(Text(f"note: {one_line(notice.sentence)}", style="dim"))
         if report.note:
             self._warn(report.note)
+        if (threads := report.facts.machine.threads or 1) > (cores := num_cores()):
+            self._warn(f"{threads} threads on {cores} core{'s' * (cores != 1)} are slower than train.threads={cores}")
         total = 1.0 if report.planned_steps is None else float(report.planned_steps)
         self.progress.add_task("training", total=total, figures="")
 

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from charlm.errors import ConfigError, RunInUseError, StorageError
-from charlm.runs.durable import DRAFT_NAME, replace_file, storage_error, sync_folder
+from charlm.runs.durable import DRAFT_NAME, dangling_link, replace_file, storage_error, sync_folder
 from charlm.runs.facts import Environment
 from charlm.runs.json_records import json_file
 from charlm.runs.ownership import LEASE_NAME, LOCK_NAME, Ownership, take_ownership
@@ -80,6 +80,14 @@ def create_run(
         # Another process was quicker, and is through with it.
         ownership.release()
         raise _exists(run.path)
+    _write_beginning(run, ownership, settings, environment, goes_on=goes_on)
+    return run, ownership
+
+
+def _write_beginning(
+    run: Run, ownership: Ownership, settings: Settings, environment: Environment, *, goes_on: bool
+) -> None:
+    """Write what makes a folder a run; where that fails, nothing of it stays."""
     try:
         _fill(run, ownership, settings, environment, goes_on=goes_on)
     except RunInUseError:
@@ -89,7 +97,6 @@ def create_run(
         shutil.rmtree(run.path, ignore_errors=True)
         ownership.release()
         raise
-    return run, ownership
 
 
 def _fill(run: Run, ownership: Ownership, settings: Settings, environment: Environment, *, goes_on: bool) -> None:
@@ -148,6 +155,8 @@ def _is_begun_run(path: Path) -> bool:
 
 
 def _exists(path: Path) -> ConfigError:
+    if dangling := dangling_link(path):
+        return ConfigError(f"{path} exists already and is never overwritten: {dangling}; choose another name")
     if not Run(path).exists and not _is_begun_run(path):
         return ConfigError(f"{path} exists already and is never overwritten, and it is no run: choose another name")
     return ConfigError(

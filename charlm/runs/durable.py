@@ -174,8 +174,8 @@ def sync_folder(folder: Path) -> None:
 def storage_error(path: Path, error: OSError, action: str = "write", *, num_bytes: int | None = None) -> StorageError:
     """Turn an operating system's error into a sentence; of a full disk it tells the bytes needed and free."""
     sentence = f"cannot {action} {path}: {reason_of(error)}"
-    if link := _dangling_link(path):
-        sentence = f"cannot {action} {path}: {link} is a link to {link.readlink()}, and there is nothing"
+    if dangling := dangling_link(path):
+        sentence = f"cannot {action} {path}: {dangling}"
     elif error.errno in FULL and num_bytes is not None:
         sentence += f": {num_bytes:,} bytes are needed"
         if error.errno != errno.EFBIG:
@@ -183,10 +183,12 @@ def storage_error(path: Path, error: OSError, action: str = "write", *, num_byte
     return StorageError(sentence)
 
 
-def _dangling_link(path: Path) -> Path | None:
-    """Return what of a path is a link that leads nowhere."""
+def dangling_link(path: Path) -> str | None:
+    """Say which part of a path is a link that leads nowhere, and where to; None where none is."""
     with suppress(OSError):
-        return next((each for each in (path, *path.parents) if each.is_symlink() and not each.exists()), None)
+        for each in (path, *path.parents):
+            if each.is_symlink() and not each.exists():
+                return f"{each} is a link to {each.readlink()}, which does not exist"
     return None
 
 

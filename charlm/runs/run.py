@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charlm.errors import RunError, printable
-from charlm.runs.durable import ASIDE
+from charlm.runs.durable import ASIDE, dangling_link
 from charlm.runs.facts import Environment
 from charlm.runs.history import History, read_history, read_samples
 from charlm.runs.json_records import from_json
@@ -130,6 +130,8 @@ def find_run(name: str | None, *, folder: Path) -> Run:
     for path in (folder / name, Path(name)):
         if (path / CONFIG).is_file():
             return Run(path)
+    if dangling := dangling_link(folder / name) or dangling_link(Path(name)):
+        raise RunError(f"there is no run {printable(name, MAX_NAME)}: {dangling}")
     names = [run.name for run in list_runs(folder)]
     newest = f"; the newest there: {', '.join(names[-5:])}" if names else ""
     missing = f"there is no run {printable(name, MAX_NAME)} in {printable(str(folder), MAX_NAME)}"
@@ -137,7 +139,13 @@ def find_run(name: str | None, *, folder: Path) -> Run:
 
 
 def list_runs(folder: Path) -> list[Run]:
-    """Return the runs of a folder, in the order of their configurations' age."""
+    """Return the runs of a folder, in the order of their configurations' age.
+
+    Raises:
+        RunError: for a folder that is a link to nothing.
+    """
+    if dangling := dangling_link(folder):
+        raise RunError(f"there are no runs: {dangling}")
     if not folder.is_dir():
         return []
     runs = [Run(path) for path in folder.iterdir() if (path / CONFIG).is_file()]

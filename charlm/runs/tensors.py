@@ -16,6 +16,7 @@ from torch import Tensor
 from charlm.errors import RunError, printable
 from charlm.networks.building import build_outline
 from charlm.runs.json_records import Count, Record, as_object, from_json_or_none
+from charlm.runs.memory import require_room
 from charlm.runs.untrusted import SMALL, Folder, open_regular, parse_json
 from charlm.settings.optimizer import OptimizerSettings
 from charlm.settings.schema import Settings
@@ -24,6 +25,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 MODEL_FILE = "model.safetensors"
 TRAINING_FILE = "training.safetensors"
 MAX_HEADER_BYTES = 1 << 20
+FLOAT_BYTES = 4
+# For whatever else is taken meanwhile, such as the first threads.
+SLACK_BYTES = 32 << 20
 # What each optimiser keeps of a parameter, in its shape, and its count of steps; with momentum a buffer beside it.
 MOMENTS = {
     "adam": {"step", "exp_avg", "exp_avg_sq"},
@@ -44,6 +48,8 @@ class TensorHeader(Record):
 
 def save_tensors(tensors: Mapping[str, Tensor]) -> bytes:
     """Return tensors as the bytes of a safetensors file."""
+    # The copies below, and safetensors' own two.
+    require_room(3 * FLOAT_BYTES * sum(tensor.numel() for tensor in tensors.values()) + SLACK_BYTES)
     # Copies: safetensors refuses tensors that share memory, as the zeros of a first state do.
     return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
 
@@ -113,7 +119,8 @@ def _read(folder: Folder, name: str, expected: Shapes) -> dict[str, Tensor]:
     found = _header_shapes(path)
     if found != expected:
         raise RunError(f"{path} does not fit its configuration: {_difference(found, expected)}")
-    num_bytes = 4 * sum(torch.Size(shape).numel() for shape in expected.values())
+    num_bytes = FLOAT_BYTES * sum(torch.Size(shape).numel() for shape in expected.values())
+    require_room(3 * num_bytes + SLACK_BYTES)
     try:
         tensors = load(folder.read(name, at_most=num_bytes + MAX_HEADER_BYTES))
     except SafetensorError as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from charlm.errors import STOP_CODES, CharlmError, DivergedError, RunInUseError, StoppedError, printable
+from charlm.errors import STOP_CODES, CharlmError, DivergedError, RunInUseError, StoppedError, out_of_memory, printable
 from charlm.runs.json_records import Count, Number, Record, Text
 from charlm.settings.schema import Settings
 
@@ -97,6 +97,8 @@ def run_task(task: Task) -> Outcome:
             return outcome("cut", error.exit_code)
         return outcome("failed", error.exit_code, printable(str(error), MAX_REASON))
     except Exception as error:  # a bug, or memory that ran out: the other trials go on
+        if told := out_of_memory(error):
+            return outcome("failed", told.exit_code, str(told))
         return outcome("failed", 1, printable(f"{type(error).__name__}: {error}", MAX_REASON))
     if record.stopped_by in STOP_CODES:
         return outcome("cut", STOP_CODES[record.stopped_by])

@@ -11,9 +11,12 @@ import torch
 from charlm.errors import ConfigError
 from charlm.networks.building import parameter_shapes
 from charlm.networks.recurrent import NUM_GATES
+from charlm.runs.memory import require_room
 from charlm.settings.schema import Settings
 
 FLOAT_BYTES = 4
+# Of each thread, of which a library's end the process where it has no room.
+STACK_BYTES = 10 << 20
 # What a container may use; the machine it runs on can have far more.
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
@@ -47,6 +50,9 @@ def require_memory(settings: Settings, vocab_size: int, *, device: torch.device 
         ConfigError: with what is needed, what there is, and which settings to lower.
     """
     size = training_size(settings, vocab_size)
+    # Saving takes copies of all that is kept, at another time than a window does.
+    threads = settings.train.threads or 1
+    require_room(FLOAT_BYTES * (size.parameters + max(size.window, 2 * size.parameters)) + STACK_BYTES * threads)
     where, available = "this machine", physical_memory()
     if device is not None and device.type == "cuda":
         where, available = f"the GPU {device}", torch.cuda.mem_get_info(device)[1]

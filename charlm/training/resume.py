@@ -18,6 +18,7 @@ from charlm.settings.schema import Settings
 from charlm.text.files import hash_files, locate_corpus
 from charlm.training.experiment import Experiment
 from charlm.training.resolution import OPEN, keep_resolved, this_machine
+from charlm.training.threads import most_threads
 
 # What changes no step: budgets, what is kept and printed. And what another machine may need, without a promise of bits.
 MAY_CHANGE = (
@@ -82,7 +83,9 @@ def is_corpus_written(asked: Settings | None, overrides: Iterable[str | Settings
 
 
 def available_here(settings: Settings) -> Settings:
-    """Return settings that this machine can honour: a run may go on where there are no kernels."""
+    """Return settings that this machine can honour: a run may go on where there are no kernels, and on fewer cores."""
+    if (settings.train.threads or 1) > most_threads():
+        settings = settings.replaced({"train.threads": None})
     try:
         this_machine(settings)
     except ConfigError:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from charlm.errors import RunError, StorageError
+from charlm.errors import OutOfMemoryError, RunError, StorageError
 from charlm.runs.checkpoints import Checkpoint, load_checkpoint
 from charlm.runs.writer import RunWriter
 from charlm.training.events import Unsaved
@@ -62,7 +62,7 @@ class Saver:
         """Save a position, or tell why that did not go; a later attempt may."""
         try:
             self.save(position)
-        except StorageError as error:
+        except (StorageError, OutOfMemoryError) as error:
             return [Unsaved(position.progress.step, str(error))]
         return []
 

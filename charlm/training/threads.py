@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from charlm.errors import ConfigError
 from charlm.networks.building import build_model
 from charlm.networks.recurrent import detach_state
 from charlm.settings.schema import Settings
@@ -20,6 +21,8 @@ from charlm.training.step import take_step
 ADVANTAGE = 0.9
 SECONDS = 0.4
 MAX_ROUNDS = 5
+# Some more threads than cores give the bits of a larger machine, slowly.
+THREADS_A_CORE = 16
 
 
 def choose_threads(settings: Settings, vocab_size: int, device: torch.device) -> int:
@@ -27,18 +30,35 @@ def choose_threads(settings: Settings, vocab_size: int, device: torch.device) ->
 
     On a CPU a few training steps are taken with fresh weights and random characters, with every power of two up to all
     cores in turn; nothing of it touches the run.
+
+    Raises:
+        ConfigError: for so many that the machine would stand still.
     """
-    if settings.train.threads is not None:
-        return settings.train.threads
+    if (asked := settings.train.threads) is not None:
+        if asked > most_threads():
+            raise ConfigError(
+                f"train.threads is {asked:,}, and the {num_cores()} cores here can run {most_threads()} at most "
+                "without standing still: lower it, or take --set train.threads=null, which measures what is fastest"
+            )
+        return asked
     counts = thread_counts() if device.type == "cpu" else [torch.get_num_threads()]
     return _fastest(settings, vocab_size, counts) if len(counts) > 1 else counts[0]
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def most_threads() -> int:
+    """Return how many threads a run may compute with here: more of them wait for each other all the time."""
+    return THREADS_A_CORE * num_cores()
 
 
 def thread_counts() -> list[int]:
     """Return what is worth trying: all cores this process may use, then each smaller power of two."""
     # torch counts the machine's cores; the process may be bound to fewer of them.
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores = min(torch.get_num_threads(), available)
+    cores = min(torch.get_num_threads(), num_cores())
     return [cores, *(2**power for power in reversed(range(cores.bit_length())) if 2**power < cores)]
 
 

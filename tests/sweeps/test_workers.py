@@ -138,6 +138,18 @@ def test_a_task_whose_sweep_ends_saves_and_is_to_be_gone_on_with(task: Task, mon
     assert run_task(task).status == "reached"
 
 
+def test_memory_that_does_not_suffice_is_a_tasks_failure_in_one_sentence(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise MemoryError("Unable to allocate 3 bytes")
+
+    monkeypatch.setattr(tasks, "_train", fail)
+    outcome = run_task(task)
+    assert (outcome.status, outcome.exit_code) == ("failed", 2)
+    assert str(outcome.reason).startswith("there is not enough memory: 3 bytes more are needed")
+
+
 def test_a_bug_in_a_task_is_its_failure(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("a\nb")

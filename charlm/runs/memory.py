@@ -1,0 +1,25 @@
+"""Room in memory, asked for before a library takes it that ends the whole process where there is none."""
+
+from __future__ import annotations
+
+from mmap import mmap
+
+from charlm.errors import memory_limit, out_of_memory
+
+
+def require_room(num_bytes: int) -> None:
+    """Make sure that a process with a limit of addresses can have so many bytes more; none is taken.
+
+    Libraries in other languages end the whole process where they get none.
+
+    Raises:
+        OutOfMemoryError: with the bytes needed.
+    """
+    if memory_limit() is None:
+        return
+    try:
+        mmap(-1, max(1, num_bytes)).close()
+    except (OSError, OverflowError) as error:
+        told = out_of_memory(MemoryError(f"cannot allocate {num_bytes} bytes"))
+        assert told is not None
+        raise told from error
