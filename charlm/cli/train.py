@@ -114,7 +114,8 @@ def train(
     signals = context.obj if isinstance(context.obj, Signals) else Signals()
     overrides = [*flags, *(set_ or [])] if is_its_own else ()
     end = _train(settings, run, runs_dir, resume=resume, overrides=overrides, signals=signals, quiet=quiet)
-    _close(end, runs_dir_given=runs_dir is not None, as_json=json_)
+    # A run that was moved meanwhile lies elsewhere.
+    _close(end, runs_dir_given=runs_dir is not None or end.run.parent != Path("runs"), as_json=json_)
 
 
 def _train_seeds(

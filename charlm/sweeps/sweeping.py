@@ -12,7 +12,7 @@ from pathlib import Path
 from charlm.errors import ConfigError, StoppedError, StorageError
 from charlm.runs.creation import check_run_name
 from charlm.runs.durable import storage_error
-from charlm.runs.ownership import Ownership
+from charlm.runs.ownership import FolderGoneError, Ownership
 from charlm.runs.run import runs_folder
 from charlm.settings.loading import check_layer
 from charlm.sweeps.agenda import Agenda
@@ -174,13 +174,16 @@ class _Sweep:
 
     def _check_folder(self) -> None:
         """Make sure that the folder is there and this sweep's own: else its trials end as they begin, for ever."""
-        self.ownership.check()
-        if self.ownership.folder != self.folder:
-            raise StorageError(
-                f"the folder {self.folder} was moved to {self.ownership.folder} while its sweep ran: what ran is saved "
-                "there; move it back, and the same command goes on"
-            )
         try:
-            self.folder.stat()
+            self.ownership.check()
+            if self.ownership.folder == self.folder:
+                self.folder.stat()
+                return
+        except FolderGoneError as error:
+            raise StorageError(f"{error}: no such file or directory any more") from error
         except OSError as error:
             raise storage_error(self.folder, error, "read") from error
+        raise StorageError(
+            f"the folder {self.folder} was moved to {self.ownership.folder} while its sweep ran: what ran is saved "
+            "there; move it back, and the same command goes on"
+        )

@@ -312,9 +312,16 @@ def test_a_sweep_has_one_owner(tmp_path: Path, sweep_file: Callable[..., Path]) 
 
 
 @pytest.mark.usefixtures("_in_threads")
-@pytest.mark.parametrize("is_taken", [True, False], ids=["taken over", "removed"])
+@pytest.mark.parametrize(
+    ("then", "error", "said"),
+    [
+        ("taken over", RunInUseError, "has been taken over"),
+        ("removed", StorageError, "was deleted while .* no such file"),
+        ("moved", StorageError, "was moved to .*/away while its sweep ran"),
+    ],
+)
 def test_a_sweep_whose_folder_is_no_longer_its_own_ends(
-    tmp_path: Path, sweep_file: Callable[..., Path], is_taken: bool
+    tmp_path: Path, sweep_file: Callable[..., Path], then: str, error: type[Exception], said: str
 ) -> None:
     ended: list[str] = []
 
@@ -324,12 +331,13 @@ def test_a_sweep_whose_folder_is_no_longer_its_own_ends(
         ended.append(report.outcome.status)
         # It would begin trials for ever: each sees at once that nobody owns the sweep.
         assert len(ended) < 100
-        if len(ended) == 2 and is_taken:
+        if len(ended) == 2 and then == "moved":
+            (tmp_path / "grid").rename(tmp_path / "away")
+        elif len(ended) == 2 and then == "taken over":
             (tmp_path / "grid" / ".lease-000009").write_text(json.dumps({"mark": "another's"}))
         elif len(ended) == 2:
             shutil.rmtree(tmp_path / "grid", ignore_errors=True)
 
-    error, said = (RunInUseError, "has been taken over") if is_taken else (StorageError, "no such file")
     with pytest.raises(error, match=said):
         charlm.sweep(sweep_file(), runs_dir=tmp_path, observe=lose_the_folder)
     assert ended == ["reached"] * 2
