@@ -44,7 +44,8 @@ PrefixArgument = Annotated[
 ]
 PrefixOption = Annotated[str | None, typer.Option(help="The same, as an option.", metavar="TEXT")]
 PrefixFileOption = Annotated[
-    str | None, typer.Option(help="Read it from a file, - for standard input.", metavar="FILE")
+    str | None,
+    typer.Option(help="Read it from a file, - for standard input; one last line end is left out.", metavar="FILE"),
 ]
 SuffixOption = Annotated[
     str | None, typer.Option(help="The text to write towards; with a prefix, a gap to fill.", metavar="TEXT")
@@ -130,7 +131,7 @@ def generate_command(
 
     filters = Filters(temperature, top_k, top_p, min_p)
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device).with_unknown(unknown)
-    start = _opening(model) if prompt.is_absent else None
+    prompt, start = _decoded(prompt, model)
     if is_streamed and not (start and start.is_backward):
         _stream(model, prompt, filters=filters, seed=number, length=size, stops=stops)
         return
@@ -144,6 +145,11 @@ def _stops(given: list[str] | None, *, escapes: bool, at_newline: bool) -> list[
     if "" in typed:
         raise ConfigError("--stop is empty: give the text to end before")
     return [*(unescape(stop, "--stop") if escapes else stop for stop in typed), *(["\n"] if at_newline else [])]
+
+
+def _decoded(prompt: Prompt, model: Model) -> tuple[Prompt, Opening | None]:
+    """Return the prompt as text, and how texts begin where there is none."""
+    return prompt.decoded(model.checkpoint.settings.corpus.encoding), _opening(model) if prompt.is_absent else None
 
 
 def _opening(model: Model) -> Opening:

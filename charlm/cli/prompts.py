@@ -7,17 +7,17 @@ import select
 import stat
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import typer
 
 from charlm.cli.quoting import shell_line
 from charlm.errors import ConfigError, TextError, printable
+from charlm.text.decoding import MAX_PREFIX_BYTES, decode_prefix
 from charlm.text.escapes import unescape
 
-MAX_PROMPT_BYTES = 10_000_000
 MAX_SHOWN_NAME = 1_000
 PATIENCE_SECONDS = 2.0
 STANDARD_INPUT = "standard input"
@@ -25,20 +25,50 @@ STANDARD_INPUT = "standard input"
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a text begins and ends with; None for what nobody gave."""
+    """What a text begins and ends with; None for what nobody gave.
+
+    Args:
+        prefix: as it was typed.
+        suffix: as it was typed.
+        content: of a file or of standard input, which has the prefix until it is decoded.
+        name: of that, in messages.
+        has_escapes: whether escapes in it stand for characters.
+    """
 
     prefix: str | None
     suffix: str | None
+    content: bytes | None = None
+    name: str = ""
+    has_escapes: bool = False
+
+    @property
+    def has_prefix(self) -> bool:
+        """Whether there is a prefix, typed or in a file."""
+        return self.prefix is not None or self.content is not None
 
     @property
     def is_gap(self) -> bool:
         """Whether what is written lies between the two."""
-        return self.prefix is not None and self.suffix is not None
+        return self.has_prefix and self.suffix is not None
 
     @property
     def is_absent(self) -> bool:
         """Whether nobody gave either."""
-        return self.prefix is None and self.suffix is None
+        return not self.has_prefix and self.suffix is None
+
+    def decoded(self, encoding: str) -> Prompt:
+        """Return the prompt with the prefix of a file as text.
+
+        Args:
+            encoding: of the model's corpus.
+        Raises:
+            TextError: for what does not decode.
+            ConfigError: for a wrong escape.
+        """
+        if self.content is None:
+            return self
+        text = decode_prefix(self.content, self.name, encoding)
+        return Prompt(unescape(text, "the prefix") if self.has_escapes else text, self.suffix)
 
 
 def read_prompt(
@@ -67,14 +97,13 @@ def read_prompt(
     if len(names) > 1:
         raise ConfigError(f"give either {names[0]} or {names[1]}: there is one prefix")
     text = prefix if word is None else word
+    suffix = unescape(suffix, "--suffix") if suffix and escapes else suffix
     if word == "-" or file is not None:
-        text = _file_text("-" if file is None else file)
-    elif not names and suffix is None:
-        text = _piped_text()
-    if escapes:
-        text = text and unescape(text, "the prefix")
-        suffix = suffix and unescape(suffix, "--suffix")
-    return Prompt(text, suffix)
+        source = "-" if file is None else file
+        return Prompt(None, suffix, _content(source), STANDARD_INPUT if source == "-" else source, escapes)
+    if not names and suffix is None:
+        return Prompt(None, None, _piped_content(), STANDARD_INPUT, escapes)
+    return Prompt(unescape(text, "the prefix") if text and escapes else text, suffix)
 
 
 def _one_argument(words: Sequence[str]) -> str | None:
@@ -101,18 +130,17 @@ def _is_file(word: str) -> bool:
         return False
 
 
-def _piped_text() -> str | None:
+def _piped_content() -> bytes | None:
     """Return what a pipe or a file gives as standard input; None where it is a terminal, a device, closed or empty."""
     if sys.stdin is None or sys.stdin.closed:  # pyright: ignore[reportUnnecessaryComparison]
         return None
-    try:
+    with suppress(OSError, ValueError):  # a stream without a descriptor, which neither waits nor is a device
         mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (OSError, ValueError):  # a stream without a descriptor
-        return _file_text("-") or None
-    if stat.S_ISCHR(mode) or stat.S_ISDIR(mode):
-        return None
-    _tell_of_waiting()
-    return _file_text("-") or None
+        if stat.S_ISCHR(mode) or stat.S_ISDIR(mode):
+            return None
+        _tell_of_waiting()
+    content = _content("-")
+    return content if content.strip(b"\r\n") else None
 
 
 def _tell_of_waiting() -> None:
@@ -123,31 +151,19 @@ def _tell_of_waiting() -> None:
         )
 
 
-def _file_text(file: str) -> str:
+def _content(file: str) -> bytes:
+    """Read a prefix's bytes; a pipe or a device may be without end."""
     if not file:
         raise ConfigError("--prefix-file is empty: name a file, or - for standard input")
     name = STANDARD_INPUT if file == "-" else f"the prefix file {printable(file, MAX_SHOWN_NAME)}"
+    if file == "-" and sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]
+        raise TextError("cannot read standard input: it is closed")
     try:
-        return _content(file, name).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TextError(f"{name} is not UTF-8: byte at offset {error.start:,}") from error
+        with nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as stream:
+            content = stream.read(MAX_PREFIX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise TextError(f"cannot read {name}: {reason.lower()}") from error
-
-
-def _content(file: str, name: str) -> bytes:
-    """Read a prefix's bytes; a pipe or a device may be without end."""
-    if file != "-":
-        with Path(file).open("rb") as stream:
-            return _bounded(stream, name)
-    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]
-        raise TextError("cannot read standard input: it is closed")
-    return _bounded(sys.stdin.buffer, name)
-
-
-def _bounded(stream: BinaryIO, name: str) -> bytes:
-    content = stream.read(MAX_PROMPT_BYTES + 1)
-    if len(content) > MAX_PROMPT_BYTES:
-        raise TextError(f"{name} is longer than {MAX_PROMPT_BYTES:,} bytes")
+    if len(content) > MAX_PREFIX_BYTES:
+        raise TextError(f"{name} is longer than {MAX_PREFIX_BYTES:,} bytes")
     return content

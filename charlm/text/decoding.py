@@ -7,7 +7,6 @@ file, byte and line. Line ends stay as they are: `charlm.text.cleaning` reads th
 from __future__ import annotations
 
 import codecs
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,36 +79,8 @@ def decode_blocks(blocks: Iterable[tuple[Path, bytes]], decoding: Decoding) -> I
             offset, is_start = 0, True
 
 
-def read_prefix(file: str, encoding: str = "utf-8") -> str:
-    """Return the text of a prefix file, without the one line end at its close that editors and `echo` put there.
-
-    Args:
-        file: its name, or - for standard input.
-        encoding: of the model's corpus.
-    Raises:
-        TextError: for a file that cannot be read or decoded, that is longer than MAX_PREFIX_BYTES, or without a name.
-    """
-    if not file:
-        raise TextError("the name of the prefix file is empty: is a shell variable unset?")
-    is_piped = file == "-"
-    name = Path("standard input") if is_piped else Path(file)
-    called = "standard input" if is_piped else f"the prefix file {shown_path(file)}"
-    try:
-        if is_piped:
-            content = sys.stdin.buffer.read(MAX_PREFIX_BYTES + 1)
-        else:
-            with name.open("rb") as stream:
-                content = stream.read(MAX_PREFIX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise TextError(f"cannot read {called}: {reason.lower()}") from error
-    if len(content) > MAX_PREFIX_BYTES:
-        raise TextError(f"{called} is longer than {MAX_PREFIX_BYTES:,} bytes")
-    return decode_prefix(content, str(name), encoding)
-
-
 def decode_prefix(content: bytes, name: str, encoding: str = "utf-8") -> str:
-    """Return the text of a prefix file's bytes; see `read_prefix`.
+    """Return the text of a prefix file's bytes, without the one line end at its close that editors and `echo` put there.
 
     Args:
         content: all of it.

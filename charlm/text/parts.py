@@ -24,15 +24,16 @@ VISIBLE_BITS = 0.3
 Counts = npt.NDArray[np.int64]
 
 
-def part_notices(split: Split, vocabulary: Vocabulary, *, is_known: bool) -> Iterator[Notice]:
+def part_notices(split: Split, vocabulary: Vocabulary, *, is_known: bool, has_choice: bool = True) -> Iterator[Notice]:
     """Yield what a person should know of a corpus' parts, in the order of the text.
 
     Args:
         split: the parts.
         vocabulary: their symbols.
+        has_choice: whether validation is long enough to choose a checkpoint; where it is not, that says more.
         is_known: whether the corpus comes with its standard split, as public ones do: those are as they are.
     """
-    if split.val is not None and len(split.val.ids) < FEW_CHARS:
+    if has_choice and split.val is not None and len(split.val.ids) < FEW_CHARS:
         yield Notice(
             f"the validation part has {times(len(split.val.ids), 'character')}, too few for results that mean much: "
             "give more text, or train on all of it with --set corpus.split=none",

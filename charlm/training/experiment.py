@@ -112,6 +112,8 @@ def prepare(asked: Settings) -> Experiment:
     network = network.to(device)
     average = settings.optimizer.average
     facts = run_environment(corpus, split, network, settings, device)
+    useless = list(choice_warnings(settings, facts.split))
+    is_known = asked.corpus.name in KNOWN_CORPORA
     return Experiment(
         resolved=resolved,
         vocabulary=corpus.vocabulary,
@@ -123,8 +125,8 @@ def prepare(asked: Settings) -> Experiment:
         facts=facts,
         notices=(
             *corpus.notices,
-            *part_notices(parts, corpus.vocabulary, is_known=asked.corpus.name in KNOWN_CORPORA),
-            *(Notice(sentence, is_warning=True) for sentence in choice_warnings(settings, facts.split)),
+            *part_notices(parts, corpus.vocabulary, is_known=is_known, has_choice=not useless),
+            *(Notice(sentence, is_warning=True) for sentence in useless),
         ),
     )
 

@@ -335,7 +335,7 @@ def test_a_checkpoint_or_device_that_is_not_there_is_refused(
         (["--prefix="], 3, "the prefix is empty"),
         (["--prefix-file={tmp}/absent"], 3, "cannot read the prefix file {tmp}/absent: no such file or directory"),
         (["--prefix-file={tmp}"], 3, "cannot read the prefix file {tmp}: is a directory"),
-        (["--prefix-file={tmp}/latin"], 3, "is not UTF-8: byte at offset 3"),
+        (["--prefix-file={tmp}/latin"], 3, "is not utf-8: byte 0xe9 at offset 3, line 1"),
         (["--prefix-file=-"], 3, "the prefix is empty"),
         (["--prefix-file="], 2, "--prefix-file is empty"),
         (["--prefix=a", "--prefix-file=-"], 2, "either --prefix"),

@@ -94,7 +94,7 @@ ROWS = [
     ("lf", ["the", "--seed=any"], None, 2, "--seed must be random or a whole number from 0"),
     ("lf", ["the", "--seed=-1"], None, 2, "--seed must be random"),
     ("backward", ["the"], None, 2, "reads backwards: give it --suffix"),
-    ("lf", [], b"\xff\xfe\xfd", 3, "standard input is not UTF-8"),
+    ("lf", [], b"\xff\xfe\xfd", 3, "standard input is not utf-8: byte 0xff"),
 ]
 
 
@@ -197,7 +197,7 @@ def test_with_a_prompt_standard_input_is_left_alone(monkeypatch, words):
     prompt = prompts.read_prompt(
         given, prefix=options.get("prefix"), file=options.get("prefix-file"), suffix=None, escapes=False
     )
-    assert prompt.prefix in ("x", "")
+    assert prompt.decoded("utf-8").prefix in ("x", "")
     assert prompts.read_prompt([], prefix=None, file=None, suffix="x", escapes=False) == prompts.Prompt(None, "x")
 
 
@@ -214,7 +214,7 @@ def test_standard_input_is_a_prompt_only_where_it_gives_one(monkeypatch, tmp_pat
     with stream as stdin:
         monkeypatch.setattr(sys, "stdin", None if kind == "closed" else stdin)
         prompt = prompts.read_prompt([], prefix=None, file=None, suffix=None, escapes=False)
-        assert prompt.prefix == ("a cat" if kind in ("pipe", "file") else None)
+        assert prompt.decoded("utf-8").prefix == ("a cat" if kind in ("pipe", "file") else None)
         if kind == "closed":
             with pytest.raises(TextError, match="standard input: it is closed"):
                 prompts.read_prompt(["-"], prefix=None, file=None, suffix=None, escapes=False)
@@ -233,14 +233,14 @@ def test_a_pipe_that_gives_nothing_yet_is_spoken_of(monkeypatch):
     monkeypatch.setattr(prompts.typer, "echo", told)
     with os.fdopen(reading, encoding="utf-8") as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        assert prompts.read_prompt([], prefix=None, file=None, suffix=None, escapes=False).prefix == "late"
+        assert prompts.read_prompt([], prefix=None, file=None, suffix=None, escapes=False).content == b"late"
     assert said == [
         ("charlm: waiting for a prefix on standard input; with a prefix or < /dev/null it is not read", True)
     ]
 
 
 def test_a_prompt_without_end_is_refused(typed, monkeypatch):
-    monkeypatch.setattr(prompts, "MAX_PROMPT_BYTES", 5)
+    monkeypatch.setattr(prompts, "MAX_PREFIX_BYTES", 5)
     result = typed("lf", text="the cat")
     assert (result.exit_code, result.stdout) == (3, "")
     assert "standard input is longer than 5 bytes" in result.stderr

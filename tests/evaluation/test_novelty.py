@@ -298,7 +298,7 @@ def test_eval_says_of_a_leaky_model_what_it_is(
         (("--length=5", "--prefix=a"), "--length, --prefix belong to --novelty"),
         (("--passes=5",), "--passes belongs to --gaps"),
         (("--novelty", "--ngrams=4,x"), "--ngrams must look like 4,8,12, numbers of characters, got '4,x'"),
-        (("--novelty", "--ngrams="), "--ngrams must look like 4,8,12"),
+        (("--novelty", "--ngrams="), "--ngrams is empty"),
         (("--novelty", "--ngrams=0"), "--ngrams must look like 4,8,12"),
         (("--novelty", "--ngrams=" + "9" * 5_000), "--ngrams must look like 4,8,12"),
         (("--novelty", "--split=train"), "held out, not with the train part"),

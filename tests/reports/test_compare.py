@@ -985,7 +985,7 @@ def test_reading_a_run_changes_nothing_in_it(runs: Path) -> None:
         (["absent"], 4, "there is no run absent in "),
         (["lstm-0", "absent", "--json"], 4, "there is no run absent in "),
         (["lstm-*"], 4, "there is no run lstm-* in "),
-        ([""], 4, "there is no run  in "),
+        ([""], 2, "RUN is empty"),
         (["lstm-0/config.yaml"], 4, "there is no run lstm-0/config.yaml in "),
         (["lstm-0", "a\0b"], 4, "there is no run a\\x00b in "),
         (["lstm-0", "\x1b[31m"], 4, "there is no run \\x1b[31m in "),

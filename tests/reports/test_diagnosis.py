@@ -12,12 +12,11 @@ import pytest
 from typer.testing import Result
 
 from charlm.errors import DivergedError
-from charlm.library import compare
+from charlm.library import compare, train
 from charlm.reports.diagnosis import Evidence, Point, diagnose, diagnose_run
 from charlm.runs.records import Diverged
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
-from charlm.training.launch import train
 
 MakeSettings = Callable[..., Settings]
 # e ** 4 symbols: drawing each alike costs 4 nats.

@@ -21,7 +21,7 @@ from charlm.settings.schema import Settings
 from charlm.text import corpus as corpus_module
 from charlm.text import files
 from charlm.text.corpus import load_corpus
-from charlm.text.decoding import read_prefix
+from charlm.text.decoding import decode_prefix
 from charlm.text.forms import match_form
 from charlm.text.notices import LineEnds, name_few
 from charlm.text.parts import part_notices
@@ -207,19 +207,16 @@ def test_an_empty_name_is_refused(override: str, charlm_command: Charlm) -> None
     ],
 )
 def test_a_prefix_file_is_read_as_the_corpus_without_its_last_line_end(
-    content: bytes, encoding: str, text: str, tmp_path: Path
+    content: bytes, encoding: str, text: str
 ) -> None:
-    assert read_prefix(str(put(tmp_path / "prefix", content)), encoding) == text
+    assert decode_prefix(content, "prefix", encoding) == text
 
 
-def test_a_prefix_file_that_does_not_decode_says_how_to_convert_it(tmp_path: Path) -> None:
-    file = put(tmp_path / "prefix", "ab\nле стоял\n".encode("cp1251"))
+def test_a_prefix_file_that_does_not_decode_says_how_to_convert_it() -> None:
     with pytest.raises(
         TextError, match=r"byte 0xeb at offset 3, line 2; it is likely cp1251, .*iconv -f cp1251 -t utf-8"
     ):
-        read_prefix(str(file))
-    with pytest.raises(TextError, match="the name of the prefix file is empty: is a shell variable unset"):
-        read_prefix("")
+        decode_prefix("ab\nле стоял\n".encode("cp1251"), "prefix")
 
 
 def test_accents_are_matched_to_the_form_of_a_corpus() -> None:

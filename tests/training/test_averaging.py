@@ -498,7 +498,7 @@ def test_the_commands_take_the_average(
     written = charlm_command(
         "generate", "--run", training.run.path, "--prefix", "the ", "--length", "20", "--seed", "5"
     )
-    assert written.stdout.rstrip("\n") == next(charlm.generate(training.run, "the ", length=20, seed=5)).rstrip("\n")
+    assert written.stdout.rstrip("\n") == charlm.generate(training.run, "the ", length=20, seed=5)[0].rstrip("\n")
     verified = charlm_command("verify", training.run.path)
     assert (verified.exit_code, verified.stderr) == (0, "")
     assert verified.stdout.count("  good  validation ") == NUM_STEPS
