@@ -111,9 +111,8 @@ def train(
     if seeds is not None:
         _train_seeds(context, settings, seeds, run, runs_dir, resume=resume, quiet=quiet, as_json=json_)
         return
-    signals = context.obj if isinstance(context.obj, Signals) else Signals()
     overrides = [*flags, *(set_ or [])] if is_its_own else ()
-    end = _train(settings, run, runs_dir, resume=resume, overrides=overrides, signals=signals, quiet=quiet)
+    end = _train(context, settings, run, runs_dir, resume=resume, overrides=overrides, quiet=quiet)
     # A run that was moved meanwhile lies elsewhere.
     _close(end, runs_dir_given=runs_dir is not None or end.run.parent != Path("runs"), as_json=json_)
 
@@ -140,13 +139,13 @@ def _train_seeds(
 
 
 def _train(
+    context: typer.Context,
     settings: Settings | None,
     name: str | None,
     runs_dir: Path | None,
     *,
     resume: bool,
     overrides: Sequence[str | SettingsLayer],
-    signals: Signals,
     quiet: bool,
 ) -> End:
     """Train one run, show it, and return its last report."""
@@ -155,6 +154,7 @@ def _train(
     from charlm.library import train_reports
     from charlm.training.events import End
 
+    signals = context.obj if isinstance(context.obj, Signals) else Signals()
     reports = train_reports(
         settings, name=name, runs_dir=runs_dir, resume=resume, overrides=overrides, should_stop=signals.requested
     )

@@ -80,7 +80,7 @@ def decode_blocks(blocks: Iterable[tuple[Path, bytes]], decoding: Decoding) -> I
 
 
 def decode_prefix(content: bytes, name: str, encoding: str = "utf-8") -> str:
-    """Return the text of a prefix file's bytes, without the one line end at its close that editors and `echo` put there.
+    """Return the text of a prefix file's bytes, without the one line end that editors and `echo` put at its close.
 
     Args:
         content: all of it.

@@ -16,7 +16,7 @@ from charlm.text.vocabulary import Ids, Vocabulary
 FEW_CHARS = 100
 # Of the training part, and of the text after it, so many characters are compared, and lines; from so many on.
 FEWEST_CHARS, FEWEST_LINES = 500, 20
-COMPARED_CHARS = 1 << 23
+COMPARED_CHARS = 1 << 19
 RARE = 20
 # Bits per character that a difference costs which is worth a warning.
 VISIBLE_BITS = 0.3
@@ -39,7 +39,7 @@ def part_notices(split: Split, vocabulary: Vocabulary, *, is_known: bool, has_ch
             "give more text, or train on all of it with --set corpus.split=none",
             is_warning=True,
         )
-    held_out = [part.ids for part in (split.val, split.test) if part is not None]
+    held_out = [part.ids[:COMPARED_CHARS] for part in (split.val, split.test) if part is not None]
     if is_known or not held_out:
         return
     if (bits := head_and_tail_bits(split.train.ids, np.concatenate(held_out), vocabulary)) > VISIBLE_BITS:

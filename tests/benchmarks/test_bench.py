@@ -372,7 +372,7 @@ def test_the_command_prints_tables(charlm_command: Charlm) -> None:
     ("options", "problem"),
     [
         (["--what=speed"], "--what must be layer, step, generation or memory, got 'speed'"),
-        (["--cell=lstm", "--cell=qrnn"], "--cell must be rnn, gru or lstm, got 'qrnn'"),
+        (["--cell=lstm", "--cell=qrnn"], "--cell must be rnn, gru or lstm, got 'qrnn'; did you mean rnn?"),
         (["--implementation=auto"], "--implementation must be native, torch or reference, got 'auto'"),
         (["--device=auto"], "--device must be cpu, cuda or cuda:N here, got 'auto': a benchmark says what it measures"),
         (["--device=cuda:99"], f"--device cuda:99: torch {torch.__version__} sees no such GPU here; use cpu"),
