@@ -116,6 +116,9 @@ def from_json_or_none(kind: type[R], value: JsonValue) -> R | None:
 
 def to_json(value: Any) -> Any:
     """Return a value as JSON has it: records as their objects, other dataclasses with all fields, tuples as lists."""
+    # Nearly all of them, and the questions below take long.
+    if value is None or isinstance(value, (str, int, float)):
+        return value
     if isinstance(value, Record):
         return value.as_json()
     if is_dataclass(value):

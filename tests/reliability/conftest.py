@@ -30,6 +30,8 @@ SMALL = (
     # They are of the text alone; one test of resuming has them.
     "eval.baselines=false",
 )
+# How much a test does: a little in the quick suite, more among the slow tests.
+LITTLE_OR_MORE = ("little", pytest.param("more", marks=pytest.mark.slow))
 CLOCKED = ("seconds", "chars_per_second", "epoch_seconds")
 
 
@@ -176,6 +178,29 @@ class Laboratory:
     def cuts(random: Random, *steps: int) -> list[Cut]:
         """Return cuts at these steps, each of either kind."""
         return [Cut(step, random.random() < 0.5) for step in steps]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much a test does that could go on for hours.
+
+    Args:
+        is_little: as in the quick suite; else as in CI.
+        is_long: at full length instead, with --endurance.
+    """
+
+    is_little: bool
+    is_long: bool
+
+    def times(self, little: int, more: int, most: int) -> int:
+        """Return how often to try, or each how manieth case to take."""
+        return little if self.is_little else most if self.is_long else more
+
+
+@pytest.fixture(scope="session", params=LITTLE_OR_MORE)
+def effort(request: pytest.FixtureRequest, endurance: Any) -> Effort:
+    """Return how much to do; a test that asks for it is there twice, once marked slow."""
+    return Effort(request.param == "little", endurance.is_long)
 
 
 @pytest.fixture(scope="session")

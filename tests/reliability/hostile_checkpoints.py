@@ -53,12 +53,14 @@ class Hostile:
         change: what turns a good run's folder into it.
         codes: the exit codes that are right for verify, generate, train --resume and info; a slash stands between two.
         says: what verify must tell of it.
+        is_large: whether commands take seconds with it.
     """
 
     name: str
     change: Change
     codes: str = CHECKPOINT
     says: str = ""
+    is_large: bool = False
 
 
 def newest(run: Path) -> Path:
@@ -372,7 +374,9 @@ def _strange_tensors() -> Iterator[Hostile]:
         yield Hostile(f"{stem}: header of 2**63", files(**{stem: struct.pack("<Q", 1 << 63) + b"{}"}), says="header")
         yield Hostile(f"{stem}: header of 1 GB", files(**{stem: struct.pack("<Q", 10**9) + b"{}"}), says="header")
         yield Hostile(f"{stem}: header of brackets", header(stem, lambda _: nested(100_000).decode()), says="nested")
-        yield Hostile(f"{stem}: header of small lists", header(stem, lambda _: f"[{'[],' * 1_390_000}[]]"), says=stem)
+        yield Hostile(
+            f"{stem}: header of small lists", header(stem, lambda _: f"[{'[],' * 1_390_000}[]]"), CHECKPOINT, stem, True
+        )
         yield Hostile(f"{stem}: empty", files(**{stem: b""}), says=stem)
         yield Hostile(f"{stem}: no tensors", header(stem, dict.clear), says=stem)
         yield Hostile(f"{stem}: extra tensor", header(stem, lambda v: v.update(more=dict(next(iter(v.values()))))))
@@ -451,12 +455,16 @@ def _strange_vocabularies() -> Iterator[Hostile]:
     for has_unknown in (1, None, "yes", []):
         yield Hostile(f"unknown {has_unknown!r}", vocabulary("ab", has_unknown=has_unknown), says="is not a vocabulary")
     small_lists = f"[{'[],' * 1_500_000}[]]"
-    yield Hostile("vocabulary of small lists", files(vocabulary=small_lists.encode()), says="is not a vocabulary")
+    yield Hostile(
+        "vocabulary of small lists", files(vocabulary=small_lists.encode()), CHECKPOINT, "is not a vocabulary", True
+    )
 
 
 def _strange_states() -> Iterator[Hostile]:
     yield Hostile("state of brackets", files(state=nested(100_000)), says="nested too deeply")
-    yield Hostile("state of small lists", files(state=f"[{'[],' * 300_000}[]]".encode()), says="state.json")
+    yield Hostile(
+        "state of small lists", files(state=f"[{'[],' * 300_000}[]]".encode()), CHECKPOINT, "state.json", True
+    )
     yield Hostile("state of 5 MB", files(state=b" " * 5_000_000 + b"{}"), says="too large")
     yield Hostile("state is a list", files(state=b"[]"), says="state")
     yield Hostile("another step", state(step=11), says="holds the checkpoint of step 11")
@@ -489,7 +497,7 @@ def _strange_states() -> Iterator[Hostile]:
         for value in values:
             yield Hostile(f"progress, {key} {value!r}", state(**{f"progress__{key}": value}), "4 0/4 4 0")
     yield Hostile("averaged 10**25", state(progress__num_averaged=10**25), "0/4 0/4 0/4 0")
-    yield Hostile("many figures", state(progress__recent_vals=[0] * 200_000), "0/4 0/4 0/4 0")
+    yield Hostile("many figures", state(progress__recent_vals=[0] * 200_000), "0/4 0/4 0/4 0", is_large=True)
     yield Hostile("progress is a list", state(progress=[]), says="progress")
     yield Hostile("progress of lists", state(progress={"step": 10, "whole": [[]]}), "4 0 4 0")
     yield Hostile("no progress", state(progress=...), says="progress")
@@ -521,7 +529,9 @@ def _strange_records() -> Iterator[Hostile]:
         yield Hostile(f"{name} of 100 GB", instead(name, sparse), told)
         yield Hostile(f"{name} of one line of 50 MB", records(name, b'{"a": "' + b"x" * 50_000_000 + b'"}\n'), told)
         yield Hostile(f"{name} of brackets", records(name, nested(100_000) + b"\n"), told)
-        yield Hostile(f"{name} of small lists", records(name, b'{"a":[' + b"[]," * 1_000_000 + b"[]]}\n"), told)
+        yield Hostile(
+            f"{name} of small lists", records(name, b'{"a":[' + b"[]," * 1_000_000 + b"[]]}\n"), told, is_large=True
+        )
         yield Hostile(f"{name} of lists", records(name, b"[]\n[1]\n"), told)
         yield Hostile(f"{name} of empty records", records(name, b"{}\n" * 5), told)
         yield Hostile(f"{name} of noise", records(name, bytes(range(256)) * 40), told)
@@ -573,13 +583,14 @@ def _drawn(seed: int) -> Iterator[Hostile]:
         yield Hostile(f"seed {seed}: {stem}", files(**{stem: spoilt}), "0/4 0/4 0/4 0")
 
 
-def open_with_each_command(good: Path, folder: Path, every: int) -> Iterator[dict[str, Any]]:
+def open_with_each_command(good: Path, folder: Path, every: int, *, has_large: bool) -> Iterator[dict[str, Any]]:
     """Yield what each command makes of each hostile run: exit code, output, seconds, and memory at its peak.
 
     Args:
         good: a run with one checkpoint, which has not ended.
         folder: to work in, empty.
         every: 1 for all of them, 4 for each fourth.
+        has_large: whether those are among them that take seconds.
     """
     import torch
     from memos import remember
@@ -601,7 +612,8 @@ def open_with_each_command(good: Path, folder: Path, every: int) -> Iterator[dic
         # Whatever is loaded with a command's first use is no hostile run's doing.
         CliRunner().invoke(app, [*command, "--runs-dir", str(folder / "warm")])
     precious = folder / "precious"
-    for number, hostile in enumerate(islice(hostile_runs(), 0, None, every)):
+    chosen = (each for each in hostile_runs() if has_large or not each.is_large)
+    for number, hostile in enumerate(islice(chosen, 0, None, every)):
         for command, arguments in commands.items():
             place = folder / f"{number} {command}"
             shutil.copytree(good, place / "run", symlinks=True)
@@ -647,6 +659,7 @@ def _too_long(*_: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, sys.argv[4])
-    for told in open_with_each_command(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])):
+    _, good, work, each_of, sizes, tests = sys.argv
+    sys.path.insert(0, tests)
+    for told in open_with_each_command(Path(good), Path(work), int(each_of), has_large=sizes == "all"):
         print(json.dumps(told), flush=True)

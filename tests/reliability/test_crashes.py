@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -238,14 +237,13 @@ def put_down(tree: Tree, folder: Path) -> None:
 
 def possible_states(run: Path, action: Callable[[], None]) -> tuple[int, list[Tree], list[Tree]]:
     """Return how many operations an action takes, the states during it, and those once it is done."""
-    during: dict[bytes, Tree] = {}
-    after: dict[bytes, Tree] = {}
+    during: dict[frozenset[Any], Tree] = {}
+    after: dict[frozenset[Any], Tree] = {}
     number = 0
 
-    def gather(into: dict[bytes, Tree]) -> None:
+    def gather(into: dict[frozenset[Any], Tree]) -> None:
         for tree in disk.states():
-            key = sha256(repr(sorted((name, content) for name, content in tree.items())).encode()).digest()
-            into.setdefault(key, tree)
+            into.setdefault(frozenset(tree.items()), tree)
 
     def count() -> None:
         nonlocal number
@@ -440,22 +438,23 @@ def goes_on(run: Path, outcome: Any) -> None:
 
 
 def test_a_save_that_dies_at_any_operation_leaves_the_newest_whole_checkpoint(
-    saving: Saving, tmp_path: Path, endurance: Any
+    saving: Saving, tmp_path: Path, effort: Any, endurance: Any
 ) -> None:
     found: list[str] = []
-    # In the suite every other operation, of half the scenarios the even ones, of the others the odd ones.
-    first = 0 if endurance.is_long else list(SCENARIOS).index(saving.name) % 2
-    for number in range(first, 1_000, endurance.times(2, 1)):
+    # In the quick suite each fourth operation, of each scenario other ones.
+    every, each_goes_on = effort.times(4, 1, 1), effort.times(32, 30, 1)
+    first = list(SCENARIOS).index(saving.name) % every
+    for number in range(first, 1_000, every):
         folder = tmp_path / str(number) / "run"
         shutil.copytree(saving.before, folder)
         is_cut = ends_at(number, saving.action(folder))
         found.append(newest(Run(folder), saving))
-        if number % endurance.times(30, 1) == first:
+        if number % each_goes_on == first:
             goes_on(folder, saving.outcome)
         shutil.rmtree(tmp_path / str(number))
         if not is_cut:
             break
-    assert endurance.times(25, 50) < len(found) < 500
+    assert 50 // every < len(found) < 500
     # Once the new one is there it stays.
     assert found == sorted(found, reverse=True)
     assert set(found) == {"previous", "new"}
@@ -465,12 +464,12 @@ def test_a_save_that_dies_at_any_operation_leaves_the_newest_whole_checkpoint(
 
 
 def test_whatever_a_power_cut_leaves_of_a_save_the_newest_whole_checkpoint_is_found(
-    saving: Saving, tmp_path: Path, endurance: Any
+    saving: Saving, tmp_path: Path, effort: Any, endurance: Any
 ) -> None:
     shutil.copytree(saving.before, tmp_path / "run")
     number, during, after = possible_states(tmp_path / "run", saving.action(tmp_path / "run"))
-    # In the suite one in sixteen, and all once it is done.
-    states = [*((tree, False) for tree in during[:: endurance.times(16, 1)]), *((tree, True) for tree in after)]
+    # One in so many, and all once it is done.
+    states = [*((tree, False) for tree in during[:: effort.times(48, 8, 1)]), *((tree, True) for tree in after)]
     found: set[str] = set()
     for at, (tree, is_done) in enumerate(states):
         folder = tmp_path / str(at) / "run"
@@ -478,7 +477,7 @@ def test_whatever_a_power_cut_leaves_of_a_save_the_newest_whole_checkpoint_is_fo
         result = newest(Run(folder), saving)
         found.add(result)
         assert result == "new" or not is_done
-        if at % max(1, len(states) // endurance.times(4, 200)) == 0:
+        if at % max(1, len(states) // effort.times(2, 12, 200)) == 0:
             goes_on(folder, saving.outcome)
         shutil.rmtree(tmp_path / str(at))
     assert found == {"previous", "new"}

@@ -194,6 +194,7 @@ def test_a_disk_that_takes_no_more_at_any_moment_loses_nothing(
     disk: Callable[..., Disk],
     whole: Any,
     laboratory: Any,
+    effort: Any,
     endurance: Any,
     kind: str,
     comes_back: bool,
@@ -201,7 +202,7 @@ def test_a_disk_that_takes_no_more_at_any_moment_loses_nothing(
     expected, num_bytes = whole
     random = Random(f"{endurance.seed} {kind} {comes_back}")
     sentence = OF_FULL if kind in FULL else OF_CLOSED
-    times, went_on = endurance.times(8 if kind == "ENOSPC" else 2, 50), 0
+    times, went_on = effort.times(4, 20, 50) if kind == "ENOSPC" else effort.times(1, 3, 50), 0
     for number in range(times):
         limited = disk(f"{number}", kind)
         trial = Trial(tiny_settings, tmp_path / f"{number}", limited)

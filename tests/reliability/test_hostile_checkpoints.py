@@ -22,9 +22,7 @@ Told = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def told(
-    tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.TempPathFactory, endurance: Any
-) -> list[Told]:
+def told(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.TempPathFactory, effort: Any) -> list[Told]:
     """Return what each command made of each hostile run, in a process of its own."""
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("the memory of a process is measured with Linux' /proc")
@@ -42,7 +40,8 @@ def told(
         shutil.rmtree(path)
     (folder / "work").mkdir()
     program = PROGRAM.read_text(encoding="utf-8")
-    ended = run_code(program, run.path, folder / "work", str(endurance.times(4, 1)), PROGRAM.parents[1], timeout=1_000)
+    which = ("6", "small") if effort.is_little else (str(effort.times(6, 4, 1)), "all")
+    ended = run_code(program, run.path, folder / "work", *which, PROGRAM.parents[1], timeout=1_000)
     results = [json.loads(line) for line in ended.stdout.splitlines()]
     assert ended.exit_code == 0, ended.stderr[-3_000:] + str(results[-1:])
     return results
@@ -59,7 +58,7 @@ def described(problems: list[Told], *keys: str) -> str:
 def test_there_are_enough_of_them_and_each_has_its_own_name(told: list[Told]) -> None:
     names = {each["name"] for each in told}
     assert len(names) * 4 == len(told)
-    assert len(names) > 60
+    assert len(names) > 50
 
 
 def test_no_command_ends_with_a_traceback(told: list[Told]) -> None:
@@ -88,7 +87,7 @@ def test_what_is_said_is_one_sentence_fit_for_a_terminal(told: list[Told]) -> No
 
 def test_verify_tells_what_is_wrong_with_a_checkpoint_and_nothing_commands_a_terminal(told: list[Told]) -> None:
     verified = [each for each in told if each["command"] == "verify" and each["code"] == 4]
-    assert len(verified) > 60
+    assert len(verified) > 50
     problems = [each for each in verified if each["says"] not in each["stdout"] + each["stderr"]]
     assert not problems, described(problems, "says", "stdout")
     shown = [

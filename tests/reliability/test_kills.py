@@ -120,8 +120,10 @@ def attempt(
     )
 
 
-def test_a_run_killed_again_and_again_is_the_uncut_run(laboratory: Any, endurance: Any, corpus_file: Path) -> None:
-    wanted = endurance.times(15, 200)
+def test_a_run_killed_again_and_again_is_the_uncut_run(
+    laboratory: Any, effort: Any, endurance: Any, corpus_file: Path
+) -> None:
+    wanted = effort.times(10, 25, 200)
     random = Random(f"{endurance.seed} kills")
     kills = kills_in_saves = lost = 0
     wholes: dict[str, tuple[Path, Outcome]] = {}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pairs import by_pairs
 from typer.testing import Result
 
 from charlm.errors import printable
@@ -334,18 +335,27 @@ MOMENTS = [(1, "during"), (2, "before"), (2, "during"), (3, "before"), (3, "duri
 OPTIONS = ["corpus.clean.newline=keep", "vocabulary.min_count=2000", "corpus.max_chars=29000"]
 
 
-@pytest.fixture(params=["in memory", "cached"])
+WAYS = ("in memory", "cached")
+
+
+@pytest.fixture(params=WAYS)
 def small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read every corpus in small blocks, both ways."""
     monkeypatch.setattr(reading, "CHUNK_BYTES", 1024)
     monkeypatch.setattr(corpus_module, "CACHED_BYTES", 0 if request.param == "cached" else 1 << 20)
 
 
+CASES = (*((change, OPTIONS[0]) for change in CHANGES), *(("replaced", option) for option in OPTIONS[1:]))
+
+
 @pytest.mark.parametrize(
-    ("change", "option"),
-    [(change, OPTIONS[0]) for change in CHANGES] + [("replaced", option) for option in OPTIONS[1:]],
+    ("change", "option", "opening", "moment", "small_blocks"),
+    [
+        pytest.param(*cell.values[0], *cell.values[1], cell.values[2], marks=cell.marks)
+        for cell in by_pairs(CASES, tuple(MOMENTS), WAYS)
+    ],
+    indirect=["small_blocks"],
 )
-@pytest.mark.parametrize(("opening", "moment"), MOMENTS)
 @pytest.mark.usefixtures("small_blocks")
 def test_a_file_that_changes_while_it_is_read_never_trains_as_something_else(
     attempt: Attempt,
