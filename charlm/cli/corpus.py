@@ -98,7 +98,7 @@ def get_corpus(
 ) -> None:
     """Download a public corpus, check its SHA-256 and print where it lies.
 
-    The same command goes on with a download that was cut.
+    Run the same command again to resume a download that was cut off.
 
     Example:
 

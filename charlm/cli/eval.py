@@ -107,8 +107,6 @@ def _check_texts(texts: list[str], split: str | None, runs_dir: Path | None, *, 
     """Refuse files beside a part of the run's corpus, and what is no file and was meant for another option."""
     if texts and split:
         raise ConfigError(f"give either {option} or --split")
-    if "" in texts:
-        raise ConfigError(f"{option} is empty: name a text file, or leave it out for the run's test part")
     from charlm.runs.run import runs_folder
 
     for text in texts:

@@ -79,7 +79,7 @@ def _say(sentences: str) -> None:
 
 
 def _is_untold(error: CharlmError) -> bool:
-    """Say whether a full disk has kept an error's sentence back; what became of a run is told by its code alone."""
+    """Say whether a full disk swallowed an error's sentence. How a run ended keeps its own exit code all the same."""
     lost = lost_messages()
     return lost is not None and lost.errno in FULL and not isinstance(error, OUTCOMES)
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charlm.cli.seeds import draw_seed
 from charlm.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from charlm.settings.layers import SettingsLayer
 
 PANEL = "What everyone changes"
-MAX_DRAWN = 2**31
 # The setting of each, and the name that its option has.
 FLAGS = {
     "train.epochs": "--epochs",
@@ -54,7 +53,8 @@ DropoutOption = Annotated[
     typer.Option("--dropout", metavar="X", help="Share of units dropped between layers.", rich_help_panel=PANEL),
 ]
 RateOption = Annotated[
-    str | None, typer.Option("--learning-rate", metavar="X", help="Of the optimiser.", rich_help_panel=PANEL)
+    str | None,
+    typer.Option("--learning-rate", metavar="X", help="Learning rate of the optimiser.", rich_help_panel=PANEL),
 ]
 BatchOption = Annotated[
     str | None, typer.Option("--batch-size", metavar="N", help="Windows side by side.", rich_help_panel=PANEL)
@@ -104,7 +104,7 @@ class Flags:
             yield keyed_layer(key.split("."), parse_yaml(value, flag).value, flag)
 
 
-def read_seed(seed: str | None, *, resume: bool, seeds: int | None, quiet: bool) -> str | None:
+def asked_seed(seed: str | None, *, resume: bool, seeds: int | None, quiet: bool) -> str | None:
     """Return the random seed that was asked for; `random` draws one and says which.
 
     Args:
@@ -123,7 +123,4 @@ def read_seed(seed: str | None, *, resume: bool, seeds: int | None, quiet: bool)
         raise ConfigError(
             "--seed random draws a new random seed, and a run that is resumed keeps its own: leave it out"
         )
-    drawn = secrets.randbelow(MAX_DRAWN)
-    if not quiet:
-        typer.echo(f"charlm: the random seed is {drawn}; --seed {drawn} repeats this run", err=True)
-    return str(drawn)
+    return str(draw_seed(None if quiet else "repeats this run"))

@@ -61,7 +61,7 @@ LengthOption = Annotated[
     typer.Option(
         min=0,
         max=MAX_LENGTH,
-        help="Characters written, at most; exactly so many in a gap.",
+        help="Characters to write, at most; in a gap, exactly that many.",
         show_default="200",
         metavar="N",
     ),

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import select
-import stat
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
 from charlm.cli.quoting import shell_line
+from charlm.cli.standard_input import has_input
 from charlm.errors import ConfigError, TextError, printable
 from charlm.text.decoding import MAX_PREFIX_BYTES, decode_prefix
 from charlm.text.escapes import unescape
 
 MAX_SHOWN_NAME = 1_000
-PATIENCE_SECONDS = 2.0
 STANDARD_INPUT = "standard input"
 
 
@@ -131,30 +126,13 @@ def _is_file(word: str) -> bool:
 
 
 def _piped_content() -> bytes | None:
-    """Return what a pipe or a file gives as standard input; None where it is a terminal, a device, closed or empty."""
-    if sys.stdin is None or sys.stdin.closed:  # pyright: ignore[reportUnnecessaryComparison]
-        return None
-    with suppress(OSError, ValueError):  # a stream without a descriptor, which neither waits nor is a device
-        mode = os.fstat(sys.stdin.fileno()).st_mode
-        if stat.S_ISCHR(mode) or stat.S_ISDIR(mode):
-            return None
-        _tell_of_waiting()
-    content = _content("-")
+    """Return what standard input gives without being asked for; None where that is nothing, or line ends alone."""
+    content = _content("-") if has_input("a prefix") else b""
     return content if content.strip(b"\r\n") else None
-
-
-def _tell_of_waiting() -> None:
-    """Say that standard input is waited for where it gives nothing: whoever left it open would see no reason."""
-    if os.name == "posix" and not select.select([sys.stdin], [], [], PATIENCE_SECONDS)[0]:
-        typer.echo(
-            "charlm: waiting for a prefix on standard input; with a prefix or < /dev/null it is not read", err=True
-        )
 
 
 def _content(file: str) -> bytes:
     """Read a prefix's bytes; a pipe or a device may be without end."""
-    if not file:
-        raise ConfigError("--prefix-file is empty: name a file, or - for standard input")
     name = STANDARD_INPUT if file == "-" else f"the prefix file {printable(file, MAX_SHOWN_NAME)}"
     if file == "-" and sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]
         raise TextError("cannot read standard input: it is closed")

@@ -182,8 +182,6 @@ def _given(texts: list[str], text: str | None, files: list[str]) -> tuple[str | 
     Raises:
         ConfigError: for both and for neither, for an argument that names a file, and for several arguments.
     """
-    if "" in files:
-        raise ConfigError("--file is empty: name a file, or - for standard input")
     named = [each for each in texts if each != "-" and is_there(each)]
     if named:
         name = printable(named[0], MAX_SHOWN_NAME)
@@ -196,7 +194,7 @@ def _given(texts: list[str], text: str | None, files: list[str]) -> tuple[str | 
         raise ConfigError(NO_TEXT)
     if files or text is not None:
         return text, files
-    if not texts and not has_input():
+    if not texts and not has_input("a text"):
         raise ConfigError(NO_TEXT)
     if texts in ([], ["-"]):
         return None, ["-"]

@@ -14,6 +14,14 @@ MAX_SEED = 2**63 - 1
 DRAWN_BELOW = 10**9
 
 
+def draw_seed(use: str | None) -> int:
+    """Draw a random seed; `use` says what it does again, and None leaves it unsaid."""
+    seed = secrets.randbelow(DRAWN_BELOW)
+    if use is not None:
+        typer.echo(f"charlm: the random seed is {seed}; --seed {seed} {use}", err=True)
+    return seed
+
+
 def read_seed(text: str) -> int:
     """Return a random seed as a number; for `random`, draw one and name it on standard error.
 
@@ -21,9 +29,7 @@ def read_seed(text: str) -> int:
         ConfigError: for anything else.
     """
     if text == "random":
-        seed = secrets.randbelow(DRAWN_BELOW)
-        typer.echo(f"charlm: the random seed is {seed}; --seed {seed} writes the same again", err=True)
-        return seed
+        return draw_seed("writes the same again")
     try:
         seed = int(text)
     except ValueError:

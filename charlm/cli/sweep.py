@@ -33,7 +33,7 @@ def sweep(
 ) -> None:
     """Train many runs, as a file says, and report which are best.
 
-    The same command goes on with a sweep that was stopped.
+    Run the same command again to resume a sweep that was stopped.
 
     Examples:
 

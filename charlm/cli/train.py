@@ -24,7 +24,7 @@ from charlm.cli.flags import (
     RateOption,
     SeedOption,
     StepsOption,
-    read_seed,
+    asked_seed,
 )
 from charlm.cli.quoting import prompt_words, shell_line
 from charlm.cli.signals import Signals
@@ -56,7 +56,7 @@ ResumeOption = Annotated[
 SeedsOption = Annotated[
     int | None,
     typer.Option(
-        "--seeds", min=2, max=1000, help="Train from so many random seeds side by side; report mean and deviation."
+        "--seeds", min=2, max=1000, help="Train with this many random seeds side by side; report mean and deviation."
     ),
 ]
 RunNameOption = Annotated[
@@ -100,12 +100,12 @@ def train(
 
         charlm train --resume --run my-lyrics --epochs 400
     """
-    seed = read_seed(seed, resume=resume, seeds=seeds, quiet=quiet)
+    seed = asked_seed(seed, resume=resume, seeds=seeds, quiet=quiet)
     flags = Flags(
         epochs, steps, minutes, cell, hidden_size, num_layers, dropout, learning_rate, batch_size, seed
     ).layers(set_ or [])
     corpora = corpus_layers(texts or [], corpus or [])
-    # Resumed without a configuration, a run goes on with its own.
+    # Resumed without a configuration, a run keeps its own.
     is_its_own = resume and not config and not corpora
     settings = None if is_its_own else _settings(config or [], [*corpora, *flags], set_ or [])
     if seeds is not None:

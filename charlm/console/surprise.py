@@ -113,7 +113,7 @@ def show_lines(subject: Subject, lines: Iterable[ScoredLine], shape: Shape = PLA
 
 
 def _line_text(line: ScoredLine, width: int) -> Text:
-    """Return a line's text, cut to so many cells; where it has unknown characters whole, and these are marked."""
+    """Return a line's text cut to a width in cells; one with unknown characters stays whole, and they are marked."""
     if not line.unknown:
         text = Text(printable(line.text, 4 * width + 100) if line.text else "")
         text.truncate(max(1, width), overflow="ellipsis")

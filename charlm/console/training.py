@@ -13,8 +13,8 @@ from rich.text import Text
 from charlm.console.terminal import console_for, escaped, is_live
 from charlm.evaluation.figure import Figures
 from charlm.networks.leaky import WARNING
+from charlm.runs.facts import num_cores
 from charlm.training.events import Divergence, End, Evaluation, Samples, Start, Step, TrainingEvent, Unsaved
-from charlm.training.threads import num_cores
 
 
 class TrainingView:

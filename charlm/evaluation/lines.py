@@ -170,7 +170,7 @@ def most_surprising(lines: Iterable[ScoredLine], count: int) -> list[ScoredLine]
 def lines_in_files(lines: Iterable[ScoredLine], text: EncodedText) -> Iterator[ScoredLine]:
     """Give lines, counted through the whole text, the files that they begin in and their numbers in these."""
     before = [text.lines_before(file.position) for file in text.files]
-    # A file whose first line goes on with the last one of the file before has only the next line to itself.
+    # Where the last line of one file continues in the next, that next file owns only its second line and the rest.
     is_cut = [file.position > 0 and file.position - 1 not in text.line_ends for file in text.files]
     firsts = [number + 1 + cut for number, cut in zip(before, is_cut, strict=True)]
     for line in lines:

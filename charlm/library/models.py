@@ -53,8 +53,8 @@ class Model:
     Args:
         run: that it is of.
         checkpoint: its settings, vocabulary, weights and step.
-        unknown: what becomes of a prompt's unknown characters; None leaves it to the run.
         network: the torch module; `model.network(ids)` of ids (T, B) returns logits (T, B, V) and the state after them.
+        unknown: what becomes of a prompt's unknown characters; None leaves it to the run.
 
     Example:
         >>> model = charlm.open_run("my-run")
@@ -159,7 +159,7 @@ class Model:
         return replace(self, unknown=policy)
 
     def cleaned(self, text: str, what: str) -> str:
-        """Return a prefix, a suffix or a stop as the corpus was read: its line ends, cleaning and Unicode form.
+        """Return a prefix or a suffix as the corpus was read: its line ends, cleaning and Unicode form.
 
         Args:
             text: as it was typed.

@@ -48,7 +48,7 @@ def score(
         files: read one after the other, instead of a text.
         unknown: what becomes of characters that the model does not know: error, skip or replace. Skipped ones are
             returned too, without figures. None takes the run's `corpus.unknown`, and the unknown symbol of a model
-            that has one instead of an error. What was skipped or replaced is told in a `CharlmWarning`.
+            that has one instead of an error. A `CharlmWarning` says what was skipped or replaced.
     Raises:
         ConfigError: for both a text and files, and for neither.
         TextError: for a text without a character that the model knows, and for unknown characters.

@@ -126,7 +126,6 @@ def write_texts(
 ) -> Iterator[str]:
     """Yield the texts of `generate` one after the other."""
     vocabulary = model.checkpoint.vocabulary
-    stops = [model.cleaned(stop, f"the stop {stop!r}") for stop in stops]
     write = partial(sample_texts, length=length, num_samples=num_samples, seed=seed, filters=filters)
     fill = partial(fill_gap, length=length, num_samples=num_samples, seed=seed, filters=filters)
     if start := opening(model) if prefix is None and suffix is None else None:

@@ -40,11 +40,5 @@ def choice_warnings(settings: Settings, split: SplitFacts | None) -> Iterator[st
         f"{MIN_CHOICE_CHARS}: the last checkpoint stands in for the best; give more text, or more of it to validation "
         "(corpus.split, eval.max_chars)"
     )
-    listeners = {
-        "train.early_stopping": settings.train.early_stopping is not None,
-        "optimizer.schedule.method plateau": settings.optimizer.schedule.method == "plateau",
-        "optimizer.average.method triggered": settings.optimizer.average.method == "triggered",
-    }
-    for key, listens in listeners.items():
-        if listens:
-            yield f"{key} listens to {num_chars:,} predicted characters of validation, and acts on chance"
+    for key, value in settings.validation_listeners:
+        yield f"{key} {value}listens to {num_chars:,} predicted characters of validation, and acts on chance"

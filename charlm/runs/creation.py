@@ -89,29 +89,22 @@ def _write_beginning(
 ) -> None:
     """Write what makes a folder a run; where that fails, nothing of it stays."""
     try:
-        _fill(run, ownership, settings, environment, goes_on=goes_on)
-    except RunInUseError:
-        ownership.release()
-        raise
-    except BaseException:
-        shutil.rmtree(run.path, ignore_errors=True)
-        ownership.release()
-        raise
-
-
-def _fill(run: Run, ownership: Ownership, settings: Settings, environment: Environment, *, goes_on: bool) -> None:
-    """Write what makes a folder a run."""
-    try:
+        # The configuration comes last: a folder that has one is a whole run.
+        files = {ENVIRONMENT: json_file(environment), CONFIG: dump_settings(settings).encode("utf-8")}
         # By its lock a folder that a power cut leaves is known as ours.
         sync_folder(run.path.parent)
         sync_folder(run.path)
         run.checkpoints_folder.mkdir(exist_ok=goes_on)
-    except OSError as error:
-        raise storage_error(run.checkpoints_folder, error) from error
-    # The configuration comes last: a folder that has one is a whole run.
-    for name, content in ((ENVIRONMENT, json_file(environment)), (CONFIG, dump_settings(settings).encode("utf-8"))):
-        ownership.check()
-        replace_file(run.path / name, content)
+        for name, content in files.items():
+            ownership.check()
+            replace_file(run.path / name, content)
+    except BaseException as error:
+        if not isinstance(error, RunInUseError):
+            shutil.rmtree(run.path, ignore_errors=True)
+        ownership.release()
+        if isinstance(error, OSError):
+            raise storage_error(run.checkpoints_folder, error) from error
+        raise
 
 
 def _made_folder(folder: Path, stem: str, *, is_exact: bool, goes_on: bool) -> Path:

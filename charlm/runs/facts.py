@@ -5,6 +5,7 @@ A fact that an older charlm did not write, or a stranger wrote wrongly, is None.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
@@ -111,3 +112,8 @@ class Environment(Record):
     def corpus_name(self) -> str:
         """The corpus' name, or those of its files: of many, the first and the number of the others."""
         return self.corpus if isinstance(self.corpus, str) else name_few(self.corpus)
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,16 +33,11 @@ def load_settings(
         >>> settings.model.cell, settings.model.num_layers
         ('lstm', 2)
     """
-    later = [*layers, *override_layers(overrides)]
+    later = [*layers, *map(override_layer, overrides)]
     earlier = [file_layer(file) for file in files]
     if not files and not any(names_corpus(layer) for layer in later):
         earlier = [shipped_layer(QUICKSTART)]
     return check_layer(merge([*earlier, *later]))
-
-
-def override_layers(overrides: Iterable[str | SettingsLayer]) -> list[SettingsLayer]:
-    """Return a layer for each text `section.key=value`; a layer stays what it is."""
-    return [each if isinstance(each, SettingsLayer) else override_layer(each) for each in overrides]
 
 
 def load_run_settings(path: Path) -> Settings:

@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from charlm.errors import ConfigError
+from charlm.runs.facts import num_cores
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.sweeps.tasks import Outcome, Task, run_task
@@ -236,11 +237,6 @@ def divide_cores(jobs: int | None, settings: Settings) -> tuple[int, int]:
             f"--jobs {jobs} with train.threads {threads} is more than the {cores} cores there are: lower one of them"
         )
     return jobs, threads or max(1, cores // jobs)
-
-
-def num_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _warm_up() -> None:

@@ -79,9 +79,6 @@ def hint_of_escapes(text: str, vocabulary: Vocabulary) -> str:
 
     It is plain that a line end was meant where the model has no backslash.
     """
-    if (
-        "\\" in vocabulary.characters
-        or (found := re.search(r"\\(?:[nrt]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})", text)) is None
-    ):
+    if "\\" in vocabulary.characters or (found := MEANT.search(text)) is None:
         return ""
     return f"; where {found[0]} was meant as an escape, add --escapes on the command line"

@@ -12,10 +12,11 @@ from charlm.runs.checkpoints import Checkpoint
 from charlm.runs.facts import Fingerprint, SplitFacts
 from charlm.runs.run import Run
 from charlm.settings.corpus import CorpusSettings
-from charlm.settings.layers import SettingsLayer, merge
-from charlm.settings.loading import check_layer, dotted_values, names_corpus, override_layers
+from charlm.settings.layers import SettingsLayer, merge, override_layer
+from charlm.settings.loading import check_layer, dotted_values, names_corpus
 from charlm.settings.schema import Settings
 from charlm.text.files import hash_files, locate_corpus
+from charlm.text.notices import name_few
 from charlm.training.experiment import Experiment
 from charlm.training.resolution import OPEN, keep_resolved, this_machine
 from charlm.training.threads import most_threads
@@ -78,7 +79,7 @@ def _refuse_changes(stored: Settings, written: dict[str, JsonValue], changeable:
 def is_corpus_written(asked: Settings | None, overrides: Iterable[str | SettingsLayer]) -> bool:
     """Say whether a corpus is named by what was written: settings, or without them overrides."""
     if asked is None:
-        return names_corpus(merge(override_layers(overrides)))
+        return names_corpus(merge([override_layer(each) for each in overrides]))
     return bool(asked.model_fields_set & {"corpus"} and asked.corpus.model_fields_set & {"name", "path"})
 
 
@@ -125,7 +126,7 @@ def text_problem(run: Run, corpus: CorpusSettings) -> str | None:
         return str(error)
     if found == recorded.corpus_sha256:
         return None
-    return _changed_sentence(corpus.name or ", ".join(corpus.path or ()), run, found, recorded.corpus_sha256)
+    return _changed_sentence(corpus.name or name_few(corpus.path or ()), run, found, recorded.corpus_sha256)
 
 
 def _changed_sentence(name: str, run: Run, found: str, recorded: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 
@@ -12,6 +11,7 @@ import torch
 from charlm.errors import ConfigError
 from charlm.networks.building import build_model
 from charlm.networks.recurrent import detach_state
+from charlm.runs.facts import num_cores
 from charlm.settings.schema import Settings
 from charlm.text.windows import Window
 from charlm.training.optimizer import build_optimizer
@@ -43,11 +43,6 @@ def choose_threads(settings: Settings, vocab_size: int, device: torch.device) ->
         return asked
     counts = thread_counts() if device.type == "cpu" else [torch.get_num_threads()]
     return _fastest(settings, vocab_size, counts) if len(counts) > 1 else counts[0]
-
-
-def num_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def most_threads() -> int:

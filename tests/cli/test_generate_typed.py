@@ -14,7 +14,7 @@ import pytest
 from typer.testing import Result
 
 import charlm
-from charlm.cli import prompts
+from charlm.cli import prompts, standard_input
 from charlm.console.terminal import escaped, print_json
 from charlm.console.training import one_line
 from charlm.errors import CharlmWarning, TextError
@@ -229,8 +229,8 @@ def test_a_pipe_that_gives_nothing_yet_is_spoken_of(monkeypatch):
         os.write(writing, b"late")
         os.close(writing)
 
-    monkeypatch.setattr(prompts, "PATIENCE_SECONDS", 0)
-    monkeypatch.setattr(prompts.typer, "echo", told)
+    monkeypatch.setattr(standard_input, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(standard_input.typer, "echo", told)
     with os.fdopen(reading, encoding="utf-8") as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
         assert prompts.read_prompt([], prefix=None, file=None, suffix=None, escapes=False).content == b"late"

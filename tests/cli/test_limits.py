@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -159,7 +160,7 @@ def test_nothing_is_asked_of_the_system_where_there_is_no_limit(monkeypatch: pyt
 @pytest.fixture
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Be a machine of two cores."""
-    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: range(2), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(2), raising=False)
 
 
 @pytest.mark.usefixtures("two_cores")

@@ -274,7 +274,7 @@ def test_a_character_that_cannot_be_seen_is_named(character: str, shown: str) ->
 
 def test_a_closed_standard_input_is_none(trained: Run) -> None:
     code = "import sys; sys.stdin = None\nfrom charlm.cli.standard_input import has_input\n"
-    assert run_code(code + "print(has_input())") == (0, "False\n", "")
+    assert run_code(code + "print(has_input('a text'))") == (0, "False\n", "")
     ended = run_process("score", f"--run={trained.path}")
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert "give either a text or --file" in ended.stderr

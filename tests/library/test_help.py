@@ -144,3 +144,14 @@ def test_a_notebook_shows_progress(
     monkeypatch.setitem(__import__("sys").modules, "ipykernel", typer)
     train(tiny_settings("train.max_steps=2"), name="run", runs_dir=tmp_path)
     assert "perplexity" in capsys.readouterr().err
+
+
+def test_a_stop_is_no_space_where_a_corpus_has_letters_alone(
+    tiny_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    run = train(tiny_settings("corpus.clean=letters", "train.max_steps=2"), name="letters", runs_dir=tmp_path)
+    with pytest.raises(charlm.errors.TextError, match=r"no text can end before the stop '\.'"):
+        charlm.generate(run, "the ", stops=["."])
+    (whole,), (cut,) = (charlm.generate(run, "the ", length=40, seed=1, stops=stops) for stops in ([], ["T"]))
+    # Cleaned as the corpus was: a capital is its small letter.
+    assert cut == whole[: whole.index("t", 4)]

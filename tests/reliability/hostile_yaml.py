@@ -132,6 +132,8 @@ def _sizes() -> Iterator[tuple[str, str, str]]:
     yield "a fraction of a megabyte", "model: {hidden_size: " + "9" * 990_000 + ".5}", "must be a whole number, got inf"
     yield "100,000 keys", "".join(f"key{n}: 1\n" for n in range(100_000)), "longer than 1,000,000 characters"
     yield "100,000 short keys", "".join(f"{n}: 1\n" for n in range(100_000)), "too many for a configuration"
+    yield "500 keys", "".join(f"hiden_size{n}: 1\n" for n in range(500)), "unknown key hiden_size0"
+    yield "500 wrong numbers", f"sample: {{prefixes: [{'1,' * 500}]}}", "sample.prefixes.0 must be text"
     yield "15,000 keys", "".join(f"hiden_size{n}: 1\n" for n in range(15_000)), "unknown key hiden_size0"
     yield "15,000 wrong numbers", f"sample: {{prefixes: [{'1,' * 15_000}]}}", "sample.prefixes.0 must be text"
     yield "15,000 parts", f"corpus: {{split: [{'1,' * 15_000}]}}", "corpus.split needs two or three"

@@ -574,7 +574,9 @@ def test_a_configuration_that_is_replaced_is_the_old_or_the_new_one_at_any_opera
     endurance.tell("replacing a configuration", told)
 
 
-def test_records_that_are_cut_are_whole_or_cut_at_any_operation(saving: Saving, tmp_path: Path, endurance: Any) -> None:
+def test_records_that_are_cut_are_whole_or_cut_at_any_operation(
+    saving: Saving, tmp_path: Path, effort: Any, endurance: Any
+) -> None:
     shutil.copytree(saving.before, tmp_path / "before" / "run")
     # What a process has written that died before its next checkpoint.
     until, before = saving.previous.state["recorded_until"], Run(saving.before).metrics()
@@ -601,7 +603,7 @@ def test_records_that_are_cut_are_whole_or_cut_at_any_operation(saving: Saving, 
         records = Run(folder).metrics()
         assert records in (before, before + later)
         lengths.append(len(records))
-        if number % endurance.times(6, 1) == 0:
+        if number % effort.times(12, 6, 1) == 0:
             goes_on(folder, saving.outcome)
         if not is_cut:
             break

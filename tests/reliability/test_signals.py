@@ -22,12 +22,12 @@ WORDS = {130: "interrupted", 143: "terminated", 129: "hung up"}
 # An evaluation and a sample table each take about as long as the steps between them, the closing readings longer.
 STEPS, EVAL_EVERY, SAMPLE_EVERY = 96, 16, 12
 OPTIONS = (
-    "--set=model.hidden_size=64",
+    "--set=model.hidden_size=32",
     f"--set=train.max_steps={STEPS}",
     f"--set=train.eval_every={EVAL_EVERY}",
-    "--set=eval.max_chars=8000",
+    "--set=eval.max_chars=4000",
     f"--set=sample.every={SAMPLE_EVERY}",
-    "--set=sample.length=800",
+    "--set=sample.length=400",
     f"--set=checkpoint.keep_every={EVAL_EVERY}",
 )
 STOPPED = re.compile(r"charlm: stopped at step ([\d,]+) and saved in (\S+); go on with: (.+)\n")
@@ -54,7 +54,7 @@ def wait_until_it_is_made(process: Process, run: Run) -> None:
 def corpus(corpus_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a text whose parts take a while to read."""
     path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
-    path.write_text(corpus_text * 100, encoding="utf-8")
+    path.write_text(corpus_text * 50, encoding="utf-8")
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def open_settings(tiny_settings: MakeSettings) -> MakeSettings:
 def test_all_cores_and_each_smaller_power_of_two_are_tried(
     cores: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: range(cores), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores), raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
     assert thread_counts() == expected
     # What torch was told, by OMP_NUM_THREADS for one, is not exceeded.
