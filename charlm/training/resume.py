@@ -80,7 +80,7 @@ def is_corpus_written(asked: Settings | None, overrides: Iterable[str | Settings
     """Say whether a corpus is named by what was written: settings, or without them overrides."""
     if asked is None:
         return names_corpus(merge([override_layer(each) for each in overrides]))
-    return bool(asked.model_fields_set & {"corpus"} and asked.corpus.model_fields_set & {"name", "path"})
+    return bool(asked.corpus.model_fields_set & {"name", "path"})
 
 
 def available_here(settings: Settings) -> Settings:

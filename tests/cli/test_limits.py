@@ -185,7 +185,8 @@ def test_more_threads_than_cores_are_told_once(tmp_path: Path, charlm_command: C
 def test_a_strangers_thousand_threads_do_not_hold_up_a_resumed_run(
     tmp_path: Path, charlm_command: Charlm, tiny_options: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where = ("--run=run", f"--runs-dir={tmp_path}")
+    # The native kernels would start them.
+    where = ("--run=run", f"--runs-dir={tmp_path}", "--set=model.implementation=torch")
     with monkeypatch.context() as patch:
         patch.setattr(threads, "most_threads", lambda: 1000)
         patch.setattr(torch, "set_num_threads", lambda _: None)
