@@ -35,10 +35,13 @@ def cluster_workers(address: str, settings: Settings) -> Generator[Workers]:
     if find_spec("distributed") is None:
         raise ConfigError(MISSING)
     from distributed import Client
+    from distributed.comm.addressing import get_address_host_port
     from distributed.scheduler import KilledWorker
 
     shown = printable(address, 200)
     try:
+        # Before there is a client: one that could not be made closes itself at some later time, in a thread of its own.
+        get_address_host_port(address)
         client = Client(address, timeout=CONNECT_SECONDS)
     except (ValueError, TypeError) as error:
         raise ConfigError(
