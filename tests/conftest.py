@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -73,6 +74,7 @@ class Endurance:
 memos.remember()
 
 ENDURANCE = pytest.StashKey[Endurance]()
+DATA_FOLDERS = count()
 
 # A busy machine may take any time for an example.
 hypothesis.settings.register_profile("charlm", deadline=None)
@@ -146,13 +148,14 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the user's caches, runs and terminal settings out of every test, and the waiting for the disk."""
     # Each checkpoint waits for the disk nine times: that is for machines that lose power, which no test does.
     monkeypatch.setattr(os, "fsync", lambda _: None)
     # A process started in the checkout must find the installed package, not the folder that is beside it.
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
-    monkeypatch.setenv("CHARLM_DATA_DIR", str(tmp_path / "charlm-data"))
+    # Each test has its own, and none is made before something is stored in it.
+    monkeypatch.setenv("CHARLM_DATA_DIR", str(tmp_path_factory.getbasetemp() / f"charlm-data-{next(DATA_FOLDERS)}"))
     for name in ("CHARLM_RUNS_DIR", "CI", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
 
