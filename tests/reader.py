@@ -26,6 +26,7 @@ from charlm.cli import sweep, train
 from charlm.cli.main import app
 from charlm.errors import ConfigError
 from charlm.settings.schema import Settings
+from charlm.settings.strict_yaml import parse_yaml
 
 # What every training is cut down to, unless its command says something else of it.
 SHORT = {
@@ -130,8 +131,10 @@ class Reader:
 
     def try_out(self, fence: Fence) -> None:
         """Do what a block says; `parsed` ones are only checked."""
-        if fence.language == "yaml" and fence.marker:
-            Path(fence.marker).write_text(fence.text, encoding="utf-8")
+        if fence.language == "yaml":
+            parse_yaml(fence.text, fence.place)
+            if fence.marker:
+                Path(fence.marker).write_text(fence.text, encoding="utf-8")
         elif fence.language == "python":
             code = compile(fence.text, fence.place, "exec")
             if fence.marker != "parsed":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from reader import SHORT, Reader, charlm_commands, command_problem, unknown_opti
 
 from charlm.cli.reference import REGENERATE, generated
 from charlm.library import load_settings, train, train_reports
+from charlm.library.models import Model
 from charlm.settings.diagnosis import known_keys
 from charlm.sweeps import sweeping
 from charlm.sweeps.workers import Workers
@@ -35,7 +37,19 @@ STORIES = (REPOSITORY / "data" / "stories.txt").read_text(encoding="utf-8")
 PRINTABLE = "".join(map(chr, range(32, 127)))
 MODULES = "corpus|vocabulary|sampling|model|optimizer|train|checkpoint|eval|sample"
 SETTING = re.compile(rf"(?<![\w./-])(?:{MODULES})(?:\.[a-z_]+)+(?![\w/*(-])")
-FILE_ENDS = (".py", ".safetensors", ".json", ".jsonl", ".yaml", ".txt", ".csv", ".md")
+# Files of such names, and what a model has in Python.
+ATTRIBUTES = (*(name for name in dir(Model) if name[0] != "_"), *(field.name for field in fields(Model)))
+NOT_SETTINGS = (
+    ".py",
+    ".safetensors",
+    ".json",
+    ".jsonl",
+    ".yaml",
+    ".txt",
+    ".csv",
+    ".md",
+    *map("model.{}".format, ATTRIBUTES),
+)
 
 
 def named(page: Path) -> str:
@@ -99,7 +113,7 @@ def test_commands_and_settings_within_sentences_are_there(page):
         # Ellipses and what is cut out of a command are for people.
         for words in charlm_commands(code) if code.startswith("charlm ") and code.count("'") % 2 == 0 else ():
             missing += [f"{code}: {option}" for option in unknown_options(words)]
-        missing += [key for key in SETTING.findall(code) if key not in keys and not key.endswith(FILE_ENDS)]
+        missing += [key for key in SETTING.findall(code) if key not in keys and not key.endswith(NOT_SETTINGS)]
     assert missing == []
 
 

@@ -52,9 +52,9 @@ app.command("info")(clean_exit(info))
 app.command("compare", short_help="Compare runs: the settings that differ, and the results.")(clean_exit(compare))
 app.command("verify", short_help="Check that a run's checkpoints are whole.")(clean_exit(verify))
 app.command("bench", short_help="Measure the speed of the networks against torch.nn.")(clean_exit(bench_command))
-app.command("guide", short_help="Read the guide: its pages, and what each setting does.")(clean_exit(guide))
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(config_app, name="config")
+app.command("guide", short_help="Read the guide: its pages, and what each setting does.")(clean_exit(guide))
 
 
 def _print_version(wanted: bool) -> None:
