@@ -13,10 +13,7 @@ from charlm.cli import topics
 from charlm.cli.reference import FOLDER
 from charlm.cli.topics import ALIASES, Page, for_terminal
 from charlm.console.guide import pager_command, widths
-from charlm.settings.diagnosis import known_keys
-from charlm.settings.loading import dotted_values
 from charlm.settings.reference import entries
-from charlm.settings.schema import Settings
 
 SOME = {
     "start": "# First steps\n\nThis page begins. It has *two* sentences.\n\n## Next\n\n[Sizes](sizes.md#big) follow.\n",
@@ -116,17 +113,6 @@ def test_a_section_and_a_command_are_shown_as_parts_of_their_pages(charlm_comman
     assert command.startswith("## charlm corpus get\n")
     both = charlm_command("guide", "train").stdout
     assert re.findall(r"^## (.*)$", both, re.MULTILINE) == ["train", "charlm train"]
-
-
-def test_every_setting_is_described():
-    described = entries()
-    assert described.keys() >= dotted_values(Settings()).keys() - {"train.eval_every.epochs", "sample.every.epochs"}
-    assert described.keys() <= set(known_keys())
-    assert all(entry.description and entry.values and entry.default for entry in described.values())
-    assert described["optimizer.learning_rate"].values == "a number, above 0"
-    assert described["train.eval_every"].values == "a number of steps, or {epochs: N}"
-    assert described["model.activation"].values == "tanh, relu or sigmoid, or null"
-    assert described["optimizer.schedule.factor"].needs == "optimizer.schedule.method step or exponential or plateau"
 
 
 def test_other_words_belong_to_one_page_and_hide_no_setting():
