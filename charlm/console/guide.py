@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
 
+from rich.box import SIMPLE
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import Heading, Markdown, TableElement
@@ -43,10 +44,13 @@ class WholeTable(TableElement):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the table."""
         for drawn in super().__rich_console__(console, options):
-            columns = drawn.columns if isinstance(drawn, Table) else []
-            cells = [[str(cell) for cell in (column.header, *column.cells)] for column in columns]
-            for column, width in zip(columns, widths(cells, options.max_width - EDGE * len(columns)), strict=True):
-                column.width, column.overflow = width, "fold"
+            if isinstance(drawn, Table):
+                # As newer versions of Rich have it: EDGE counts on that.
+                drawn.box, drawn.pad_edge, drawn.collapse_padding = SIMPLE, False, True
+                cells = [[str(cell) for cell in (column.header, *column.cells)] for column in drawn.columns]
+                room = options.max_width - EDGE * len(cells)
+                for column, width in zip(drawn.columns, widths(cells, room), strict=True):
+                    column.width, column.overflow = width, "fold"
             yield drawn
 
 

@@ -95,7 +95,7 @@ def _sections(section: BaseModel, key: str) -> Iterator[SectionEntry]:
             nested.append((dotted, value))
             continue
         decider, values = NEEDS.get(dotted, ("", ()))
-        needs = f"{decider} {' or '.join(values)}" if decider else ""
+        needs = f"{decider} {_either(values)}" if decider else ""
         described = (field.description or "").rstrip(".")
         settings.append(Entry(dotted, _values(shapes[name]), inline(plain[name]), described, needs))
     if settings:

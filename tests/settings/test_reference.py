@@ -45,7 +45,7 @@ def test_every_setting_is_described():
     assert described["optimizer.learning_rate"].values == "a number, above 0"
     assert described["train.eval_every"].values == "a number of steps, or {epochs: N}"
     assert described["model.activation"].values == "tanh, relu or sigmoid, or null"
-    assert described["optimizer.schedule.factor"].needs == "optimizer.schedule.method step or exponential or plateau"
+    assert described["optimizer.schedule.factor"].needs == "optimizer.schedule.method step, exponential or plateau"
 
 
 def test_sections_follow_the_one_that_they_are_in():
