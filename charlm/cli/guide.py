@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from charlm.settings.reference import Entry
 
 MAX_WIDTH = 100
+MIN_WIDTH = 20
 MAX_WORD = 100
 GAP = "  "
 
@@ -60,7 +61,7 @@ def _listing() -> Iterator[str]:
     from charlm.cli.topics import pages
 
     longest = max(map(len, pages()), default=0)
-    width = min(shutil.get_terminal_size().columns, MAX_WIDTH) - longest - len(GAP) * 2
+    width = max(min(shutil.get_terminal_size().columns, MAX_WIDTH) - longest - len(GAP) * 2, MIN_WIDTH)
     yield "Pages of the guide:"
     yield ""
     for name, page in pages().items():

@@ -199,6 +199,14 @@ def test_a_terminal_gets_a_drawn_page_whose_tables_are_whole():
     assert "…" not in shown
 
 
+@pytest.mark.parametrize("columns", ["1", "40", "80"])
+def test_a_narrow_terminal_is_no_error(columns):
+    listing = on_terminal(COLUMNS=columns)
+    assert "settings  Settings:" in listing
+    assert columns != "80" or max(map(len, listing.splitlines())) <= 80
+    assert "model" in on_terminal("model.dropout", COLUMNS=columns, PAGER="cat").replace("\n", "")
+
+
 def test_a_long_page_goes_through_the_pager_and_a_short_one_does_not(tmp_path):
     kept = tmp_path / "kept.txt"
     assert on_terminal("settings", PAGER=f"cat > {kept}").strip() == ""
