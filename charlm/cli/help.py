@@ -69,7 +69,7 @@ def help_text(command: TyperCommand | TyperGroup, context: Context) -> str:
     if parts.examples:
         lines = [line for example in parts.examples for line in _wrapped_command(example, width)]
         blocks.append([f"Example{'s' * (len(parts.examples) > 1)}:", *lines])
-    panels = _panels(command, context)
+    panels = panels_of(command, context)
     commands = panels.pop(COMMANDS, [])
     for group in ({COMMANDS: commands} if commands else {}, panels):
         longest = max((len(name) for rows in group.values() for name, _ in rows), default=0)
@@ -103,8 +103,8 @@ def metavar(parameter: TyperOption | TyperArgument) -> str:
     return KINDS.get(kind, "TEXT")
 
 
-def _panels(command: TyperCommand | TyperGroup, context: Context) -> dict[str, list[tuple[str, str]]]:
-    """Return the rows of each panel, in the order in which they are declared."""
+def panels_of(command: TyperCommand | TyperGroup, context: Context) -> dict[str, list[tuple[str, str]]]:
+    """Return the names and helps of each panel of a command's help, in the order in which they are declared."""
     panels: dict[str, list[tuple[str, str]]] = {}
     for parameter in command.get_params(context):
         if isinstance(parameter, TyperArgument) and not parameter.hidden:

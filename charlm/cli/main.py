@@ -14,6 +14,7 @@ from charlm.cli.corpus import corpus_app
 from charlm.cli.eval import eval_command
 from charlm.cli.exits import clean_exit, clean_output
 from charlm.cli.generate import generate_command
+from charlm.cli.guide import guide
 from charlm.cli.info import info
 from charlm.cli.score import score_command
 from charlm.cli.signals import Signals
@@ -53,6 +54,7 @@ app.command("verify", short_help="Check that a run's checkpoints are whole.")(cl
 app.command("bench", short_help="Measure the speed of the networks against torch.nn.")(clean_exit(bench_command))
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(config_app, name="config")
+app.command("guide", short_help="Read the guide: its pages, and what each setting does.")(clean_exit(guide))
 
 
 def _print_version(wanted: bool) -> None:

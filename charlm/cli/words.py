@@ -28,6 +28,7 @@ _COMMANDS = {
         "compare --plot curves.svg": "plot curves graph chart draw",
         "verify": "fsck integrity checksum checkpoints",
         "bench": "benchmark speed profile perf time",
+        "guide": "docs doc documentation manual man tutorial readme topics",
         "corpus list": "datasets dataset corpora data",
         "corpus get": "download get fetch pull",
         "config init": "init configure setup create",

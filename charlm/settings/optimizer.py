@@ -25,6 +25,9 @@ OF_SCHEDULES = {
     "patience": ("plateau",),
     "total_steps": ("cosine",),
 }
+# Which averages and which optimisers a setting belongs to.
+OF_AVERAGES = {"decay": "ema", "patience": "triggered"}
+OF_METHODS = {"momentum": ("sgd", "rmsprop")}
 
 
 class ScheduleSettings(Section):
@@ -91,7 +94,7 @@ class OptimizerSettings(Section):
 
 def optimizer_conflicts(optimizer: OptimizerSettings) -> Iterator[Conflict]:
     """Yield what of the optimiser's settings does not go together."""
-    if optimizer.momentum is not None and optimizer.method not in ("sgd", "rmsprop"):
+    if optimizer.momentum is not None and optimizer.method not in OF_METHODS["momentum"]:
         yield "optimizer.momentum", f"belongs to sgd and rmsprop, and optimizer.method is {optimizer.method}"
     schedule, average = optimizer.schedule, optimizer.average
     for name, methods in OF_SCHEDULES.items():
@@ -100,7 +103,7 @@ def optimizer_conflicts(optimizer: OptimizerSettings) -> Iterator[Conflict]:
                 f"optimizer.schedule.{name}",
                 f"belongs to {' and '.join(methods)}, and the method is {schedule.method}",
             )
-    for name, method in (("decay", "ema"), ("patience", "triggered")):
+    for name, method in OF_AVERAGES.items():
         if getattr(average, name) is not None and average.method != method:
             yield (
                 f"optimizer.average.{name}",

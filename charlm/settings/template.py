@@ -26,10 +26,11 @@ def _section_lines(section: BaseModel, indent: str) -> Iterator[str]:
             yield from _section_lines(value, indent + "  ")
         else:
             plain = section.model_dump(mode="json")[name]
-            yield f"{indent}{name}: {_inline(plain)}  # {field.description}"
+            yield f"{indent}{name}: {inline(plain)}  # {field.description}"
 
 
-def _inline(value: JsonValue) -> str:
+def inline(value: JsonValue) -> str:
+    """Return a value as YAML on one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_inline(entry)}" for key, entry in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {inline(entry)}" for key, entry in value.items()) + "}"
     return dump_yaml({"value": value}).removeprefix("value: ").strip()

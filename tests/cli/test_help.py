@@ -70,7 +70,8 @@ def test_the_first_screen_of_each_help_has_purpose_example_and_options(words, ch
     purpose, rest = re.fullmatch(r"Usage: .*?\n\n(.*?)\n\nExamples?:\n(.*)", screen, re.DOTALL).groups()
     assert purpose.endswith(".")
     assert rest.startswith(" ".join(("  charlm", *words)))
-    assert re.search(r"^  (-\w, )?--?\w", rest, re.MULTILINE)
+    # Those of a group are its commands.
+    assert re.search(r"^  (-\w, )?--?\w|^Commands:", rest, re.MULTILINE)
     assert FOREIGN.search(shown.stdout) is None
 
 

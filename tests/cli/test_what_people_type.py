@@ -57,6 +57,7 @@ charlm download                         | 2 | did you mean charlm corpus get?
 charlm datasets                         | 2 | did you mean charlm corpus list?
 charlm init                             | 2 | did you mean charlm config init?
 charlm surprise                         | 2 | did you mean charlm score?
+charlm docs                             | 2 | did you mean charlm guide?
 charlm mine.txt                         | 2 | did you mean charlm train mine.txt?
 charlm absent.txt                       | 2 | did you mean charlm train absent.txt?
 charlm xyzzy                            | 2 | charlm --help lists the commands

@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 from processes import run_code
+from prose import taught_text
 from pydantic import JsonValue
 from typer.testing import Result as Outcome
 
@@ -730,8 +731,8 @@ def test_csv_has_unrounded_values_below_their_names(
     assert None not in rows[0]
 
 
-def test_the_readme_tells_each_column_of_csv(runs: Path, charlm_command: Charlm) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_the_guide_names_each_column_of_csv(runs: Path, charlm_command: Charlm) -> None:
+    taught = taught_text()
     header = charlm_command("compare", "lstm-0", "--csv", f"--runs-dir={runs}").stdout.splitlines()[0].split(",")
     ends = ("_deviation", "_nats_per_char", "_bpc", "_perplexity", "_chars")
     for name in header:
@@ -740,7 +741,7 @@ def test_the_readme_tells_each_column_of_csv(runs: Path, charlm_command: Charlm)
         for end in ends:
             if parts[0].endswith(end):
                 parts = [parts[0].removesuffix(end), end, *parts[1:]]
-        assert all(f"`{part}`" in readme for part in parts), name
+        assert all(f"`{part}`" in taught for part in parts), name
 
 
 def test_markdown_is_the_table_of_a_readme(runs: Path, charlm_command: Charlm) -> None:
