@@ -177,7 +177,8 @@ def _settings(config: list[str], layers: list[SettingsLayer], overrides: list[st
 
 
 def _close(end: End, *, runs_dir_given: bool, as_json: bool) -> None:
-    from charlm.console.summary import show_summary
+    """Print what a run has come to; of one that was stopped from outside, how to resume it."""
+    from charlm.console.summary import Closing, show_closing
     from charlm.console.terminal import print_json
     from charlm.reports.diagnosis import diagnose_run
     from charlm.runs.records import Interruption
@@ -192,17 +193,21 @@ def _close(end: End, *, runs_dir_given: bool, as_json: bool) -> None:
         )
     if as_json:
         print_json(record)
-    else:
-        next_command = _next_command(end, record.direction, runs_dir_given=runs_dir_given)
-        show_summary(record, next_command, end.run, diagnosis=diagnose_run(Run(end.run)))
-
-
-def _next_command(end: End, direction: str | None, *, runs_dir_given: bool) -> str:
-    """Return a command that writes with the run's model."""
-    option = "--suffix" if direction == "backward" else "--prefix"
-    run = str(end.run) if runs_dir_given else end.run.name
+        return
+    run = Run(end.run)
+    samples = [sample for table in run.samples() for sample in table.samples[:1]]
+    name = str(end.run) if runs_dir_given else end.run.name
+    option = "--suffix" if record.direction == "backward" else "--prefix"
     prompt = [] if end.prefix is None else prompt_words(option, end.prefix)
-    return shell_line([*_program(), "generate", "--run", run, *prompt])
+    closing = Closing(
+        summary=record,
+        path=end.run,
+        sample=samples[-1] if samples else None,
+        diagnosis=diagnose_run(run),
+        next_command=shell_line([*_program(), "generate", "--run", name, *prompt]),
+        info_command=shell_line([*_program(), "info", name]),
+    )
+    show_closing(closing)
 
 
 def _program() -> list[str]:

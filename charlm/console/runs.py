@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from charlm.console.columns import NOTHING, column_table, fitting, print_whole
+from charlm.console.results import result_rows
 from charlm.console.terminal import console_for, is_live
 from charlm.errors import printable
 from charlm.reports.diagnosis import Diagnosis
@@ -82,9 +85,29 @@ def show_run(run: Run, overview: Overview, diagnosis: Diagnosis | None = None) -
         rows["warning"] = overview.warning
     rows["path"] = str(run.path)
     rows["checkpoints"] = ", ".join(path.name for path in run.checkpoint_paths()) or "none"
-    for title, value in rows.items():
-        console.print(f"{title:<14}{value}")
+    _print_pairs(console, rows.items(), width=14)
+    if summary := run.summary():
+        console.print("\nresults at the end", style="bold" if is_live(sys.stdout) else None)
+        _print_pairs(console, result_rows(summary), width=22)
     console.print(f"\n{dump_settings(run.settings())}", end="")
+
+
+def _print_pairs(console: Console, pairs: Iterable[tuple[str, str]], *, width: int) -> None:
+    """Print names with values: one line for each, which a terminal wraps below its value.
+
+    Args:
+        width: of the names, in characters.
+    """
+    if not is_live(sys.stdout):
+        for name, value in pairs:
+            console.print(f"{name:<{width}}{value}")
+        return
+    table = Table(show_header=False, box=None, padding=0)
+    table.add_column(width=width, no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(Text(name), Text(value))
+    console.print(table)
 
 
 def show_verdicts(run: Run, verdicts: Sequence[Verdict]) -> None:

@@ -75,11 +75,9 @@ def test_only_the_summary_goes_to_standard_output(
     result = charlm_command("train", *tiny_options, f"--runs-dir={tmp_path}", "--run=run")
     assert result.exit_code == 0
     names = [line.partition(":")[0] for line in result.stdout.splitlines()]
-    parts = ("validation", "validation, exactly", "validation, beside it", "validation, warning")
-    assert names[:5] == ["training", *parts]
-    assert names[5:] == [*(name.replace("validation", "test") for name in parts), *names[-5:]]
-    assert names[-5:] == ["trained", "best checkpoint", "diagnosis", "run", "next"]
-    assert f"run: {tmp_path / 'run'}\n" in result.stdout
+    assert names == ["result", "quality", "sample", "run", "next"]
+    path = tmp_path / "run"
+    assert f"run: {path} (details: charlm info {path})\n" in result.stdout
     assert f"next: charlm generate --run {tmp_path / 'run'} --prefix 'the '\n" in result.stdout
     assert "3,000 characters" in result.stderr
     assert [line.split()[:4] for line in result.stderr.splitlines() if line.startswith("epoch")] == [
@@ -118,19 +116,23 @@ def test_json_is_one_object_with_the_closing_figures(
 def test_quiet_leaves_standard_error_empty(tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]) -> None:
     result = charlm_command("train", *tiny_options, f"--runs-dir={tmp_path}", "--quiet")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.startswith("training: perplexity ")
+    assert result.stdout.startswith("result: perplexity ")
 
 
-def test_the_summary_names_the_text_of_each_perplexity(
+def test_info_names_the_text_of_each_perplexity(
     tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]
 ) -> None:
-    unfinished = charlm_command("train", *tiny_options, f"--runs-dir={tmp_path}", "--quiet").stdout
+    def info_of(*options: str) -> str:
+        where = (f"--runs-dir={tmp_path}", f"--run=run-{len(options)}")
+        assert charlm_command("train", *tiny_options, *options, *where, "--quiet").exit_code == 0
+        return charlm_command("info", where[1].removeprefix("--run="), where[0]).stdout
+
+    unfinished = info_of()
     assert "over the batches of its unfinished first epoch" in unfinished
     assert "bits per character, over all 149 predicted characters" in unfinished
-    options = ("--set=train.max_steps=2", "--set=sampling.seq_len=600", "--set=corpus.split=none")
-    finished = charlm_command("train", *tiny_options, *options, f"--runs-dir={tmp_path}", "--quiet").stdout
+    finished = info_of("--set=train.max_steps=2", "--set=sampling.seq_len=600", "--set=corpus.split=none")
     assert "over the last epoch's own batches" in finished
-    assert not re.search(r"^(validation|test):", finished, re.MULTILINE)
+    assert not re.search(r"^(validation|test) +perplexity", finished, re.MULTILINE)
 
 
 def test_an_evaluation_of_a_part_of_the_text_is_labelled(

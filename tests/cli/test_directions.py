@@ -162,8 +162,11 @@ def test_backward_and_cloze_stand_beside_the_forward_figure_everywhere(tiny_opti
     evaluations = [line for line in result.stderr.splitlines() if line.startswith("epoch")]
     assert evaluations
     assert all("backward" in line and "cloze" in line for line in evaluations)
-    assert "validation, backward" in result.stdout
-    assert "validation, cloze" in result.stdout
+    assert "where both sides of a character are known (cloze)" in result.stdout
+    told = charlm_command("info", "both", "--runs-dir", tmp_path).stdout
+    assert "validation, forward" in told
+    assert "validation, backward" in told
+    assert "validation, cloze" in told
     for command in (["eval", "--run", "both"], ["info"], ["info", "both"]):
         shown = charlm_command(*command, "--runs-dir", tmp_path).stdout
         assert "backward" in shown
