@@ -250,7 +250,7 @@ def test_resuming_a_run_that_is_done_prints_its_closing_figures(
     files = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     again = charlm_command("train", "--resume", *where)
     assert (again.exit_code, again.stdout) == (0, first.stdout)
-    done = f"charlm: the run {tmp_path / 'run'} is done: nothing was left to do\n"
+    done = f"charlm: the run {tmp_path / 'run'} is already finished, so nothing was trained\n"
     assert again.stderr == ("" if option == "--quiet" else done)
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == files
 
@@ -595,7 +595,7 @@ def test_eval_prints_the_figure_in_all_its_units(trained: Run, charlm_command: C
     figure, text = charlm.evaluate(trained).main, corpus_text[2850:]
     beside = charlm.assess(trained).baselines
     assert charlm_command("eval", f"--run={trained.path}").stdout.splitlines() == [
-        "run trained, step 60, the test part",
+        "run trained, step 60, the test split",
         f"perplexity          {figure.perplexity:.2f}",
         f"bits per character  {figure.bits_per_char:.3f}",
         f"bits per byte       {figure.bits_per_char:.3f}",

@@ -192,7 +192,7 @@ def test_init_writes_the_defaults_with_their_meaning(
     result = charlm_command("config", "init", *arguments)
     assert (result.exit_code, result.stdout) == (
         0,
-        f"{name} written; train from it with: charlm train --config {name}\n",
+        f"{name} is written; train with it: charlm train --config {name}\n",
     )
     assert (working_folder / name).read_text(encoding="utf-8") == commented_defaults()
     assert load_settings(name) == Settings()
@@ -202,7 +202,7 @@ def test_init_never_overwrites(charlm_command: Command, working_folder: Path) ->
     (working_folder / "charlm.yaml").write_text("mine", encoding="utf-8")
     result = charlm_command("config", "init")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "charlm: charlm.yaml exists already and is left alone: name another file\n"
+    assert result.stderr == "charlm: charlm.yaml already exists and is not overwritten: name another file\n"
     assert (working_folder / "charlm.yaml").read_text(encoding="utf-8") == "mine"
 
 

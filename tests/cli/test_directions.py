@@ -80,8 +80,12 @@ def test_every_dropped_character_is_counted_with_lookahead_too(tiny_settings, tm
         ("leaky", ["--suffix", "the "], "reads forwards only"),
         ("bidirectional", ["--prefix", "the ", "--suffix", "cat"], "--length"),
         ("bidirectional", ["--prefix", "the ", "--suffix", "cat", "--length", "0"], "at least one character"),
-        ("bidirectional", ["--prefix", "the ", "--passes", "3"], "--passes belongs to a gap"),
-        ("bidirectional", ["--prefix", "a", "--suffix", "a", "--length", "3", "--stop", "a"], "--stop has no meaning"),
+        ("bidirectional", ["--prefix", "the ", "--passes", "3"], "--passes applies to filling a gap"),
+        (
+            "bidirectional",
+            ["--prefix", "a", "--suffix", "a", "--length", "3", "--stop", "a"],
+            "--stop cannot be used with both --prefix and --suffix",
+        ),
     ],
 )
 def test_what_a_model_cannot_do_is_refused_in_one_sentence(runs, charlm_command, run, arguments, reason):

@@ -125,7 +125,7 @@ def test_the_name_of_a_file_is_asked_about(typed, tmp_path, monkeypatch):
     Path("sat").mkdir()
     result = typed("lf", "the cat")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "--prefix-file 'the cat' reads it, --prefix 'the cat' takes the name" in result.stderr
+    assert "--prefix-file 'the cat' reads the file, --prefix 'the cat' uses the name" in result.stderr
     assert typed("lf", "--prefix", "the cat").stdout.startswith("the cat")
     assert typed("lf", "sat").stdout.startswith("sat")
 
@@ -235,7 +235,7 @@ def test_a_pipe_that_gives_nothing_yet_is_spoken_of(monkeypatch):
         monkeypatch.setattr(sys, "stdin", stdin)
         assert prompts.read_prompt([], prefix=None, file=None, suffix=None, escapes=False).content == b"late"
     assert said == [
-        ("charlm: waiting for a prefix on standard input; with a prefix or < /dev/null it is not read", True)
+        ("charlm: waiting for a prefix on standard input; to skip it, give a prefix or add < /dev/null", True)
     ]
 
 
@@ -252,7 +252,7 @@ def test_a_prompt_without_end_is_refused(typed, monkeypatch):
 def test_a_drawn_seed_is_named_and_writes_the_same_again(typed):
     result = typed("lf", "the", "--seed=random", "--json")
     record = json.loads(result.stdout)
-    assert f"--seed {record['seed']} writes the same again" in result.stderr
+    assert f"--seed {record['seed']} writes the same text again" in result.stderr
     assert typed("lf", "the", f"--seed={record['seed']}", "--json").stdout == result.stdout
 
 

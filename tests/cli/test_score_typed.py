@@ -55,17 +55,21 @@ def records(output: str) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("typed", "code", "words"),
     [
-        (["score", "log.txt"], 2, "log.txt is a file: --file log.txt scores what stands in it, --text the name itself"),
+        (
+            ["score", "log.txt"],
+            2,
+            "log.txt is a file: --file log.txt scores its content, --text scores the name itself",
+        ),
         (["score", "log.txt", "plain.txt"], 2, "--file log.txt --file plain.txt scores"),
         (["score", "--file", "log.txt", "plain.txt"], 2, "plain.txt is a file: --file log.txt --file plain.txt"),
         (["score", "texts"], 2, "texts is a file: --file texts"),
-        (["score", "the", "cat"], 2, "quote it, charlm score 'the cat'"),
+        (["score", "the", "cat"], 2, "put it in quotes, as in charlm score 'the cat'"),
         (["score", "the cat", "--text=a"], 2, "give either a text or --file"),
         (["score"], 2, "give either a text or --file"),
         (["score", "-"], 3, "the text is empty"),
         (["score", "--file="], 2, "--file is empty"),
-        (["score", "--top=3", "the"], 2, "--top belongs to --next"),
-        (["score", "--next", "--odd=3", "the"], 2, "--next is about one character"),
+        (["score", "--top=3", "the"], 2, "--top applies to --next"),
+        (["score", "--next", "--odd=3", "the"], 2, "--next predicts one character"),
         (["score", "--next", ""], 2, "TEXT is empty"),
         (["score", "the £ é"], 3, "'£' (U+00A3) at position 4, 'é' (U+00E9) at position 6; --unknown skip leaves"),
         (["score", "--file=log.txt"], 3, "'£' (U+00A3) at position 21 (log.txt, line 2); --unknown skip"),
@@ -74,7 +78,7 @@ def records(output: str) -> Iterator[dict[str, Any]]:
         (["score", "--file=log.txt", "--odd=1", "--unknown=error"], 3, "(log.txt, line 2)"),
         (["score", "££", "--unknown=skip"], 3, "the text has no character that the model knows"),
         (["eval", "log.txt"], 3, "(log.txt, line 2); --unknown skip leaves such characters out"),
-        (["eval", "test"], 2, "--split test measures that part"),
+        (["eval", "test"], 2, "--split test measures that split"),
         (["eval", "trained"], 2, "--run trained measures the run of that name"),
         (["eval", "plain.txt", "--split=val"], 2, "give either FILE or --split"),
         (["eval", "--corpus="], 2, "--corpus is empty"),
@@ -103,7 +107,7 @@ def test_a_text_is_given_in_each_way_that_people_think_of(trained: Run, charlm_c
     assert charlm_command("score", "--text=cat", runs).stdout.count("\n") == 4
     result = charlm_command("score", "saw.txt", "--unknown=skip", runs)
     assert result.exit_code == 0
-    assert "'saw.txt' is scored as a text: there is no file of that name" in result.stderr
+    assert "'saw.txt' is scored as a text, because there is no file of that name" in result.stderr
     by_name = charlm_command("eval", "plain.txt", "--json", "--no-baselines", runs)
     assert by_name.stdout == charlm_command("eval", "--corpus=plain.txt", "--json", "--no-baselines", runs).stdout
 

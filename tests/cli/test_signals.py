@@ -132,7 +132,7 @@ def test_the_first_signal_is_a_request_and_the_second_an_order(number: signal.Si
         "print('never')",
     )
     asked = {130: "interrupt", 143: "terminate", 129: "hangup"}[code]
-    said = f"charlm: {word} at once; what was saved stays\n"
+    said = f"charlm: {word} at once; what was already saved is kept\n"
     assert done == (code, f"None\n{asked} {asked}\nwritten before", said)
 
 
@@ -175,7 +175,7 @@ def test_a_signal_ends_training_with_a_checkpoint_that_loads_and_the_command_to_
     assert run.summary() is None
     (text,) = charlm.generate(charlm.open_run(run, checkpoint="last"), "the ", length=5)
     assert len(text) == 9
-    stopped, _, command = stderr.partition("; go on with: ")
+    stopped, _, command = stderr.partition("; resume with: ")
     assert stopped == f"charlm: stopped at step {last.step:,} and saved in {run.path}"
     # Where `charlm` is not to be found it is called as it was here.
     enough = f"--set=train.max_steps={last.step + 3}"
@@ -233,7 +233,7 @@ def test_the_cursor_comes_back_and_what_was_saved_stays(
     os.close(master)
     assert process.wait(timeout=60) == (143 if has_second else 130)
     assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l") >= 0
-    said = "charlm: terminated at once; what was saved stays" if has_second else "; go on with: "
+    said = "charlm: terminated at once; what was already saved is kept" if has_second else "; resume with: "
     assert said in shown.decode().splitlines()[-1]
     assert charlm_command("verify", tmp_path / "run").exit_code == 0
     assert Run(tmp_path / "run").summary() is None

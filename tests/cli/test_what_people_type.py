@@ -126,7 +126,7 @@ charlm generate --top_k 3               | 2 | did you mean --top-k?
 charlm generate --samples 3             | 2 | did you mean --num-samples?
 charlm generate --model my-run          | 2 | did you mean --run?
 charlm generate --name my-run           | 2 | did you mean --run?
-charlm generate --output f              | 2 | results go to standard output, and > FILE keeps them
+charlm generate --output f              | 2 | results go to standard output; redirect them with > FILE
 charlm generate --epochs 3              | 2 | it is an option of charlm train
 charlm eval --data mine.txt             | 2 | did you mean --corpus?
 charlm eval --lr 3                      | 2 | did you mean --learning-rate?
@@ -191,22 +191,22 @@ charlm train --epochs '[1'              | 2 | --epochs:1:
 charlm train --epochs 2 --set train.epochs=3   | 2 | give either --epochs or --set train.epochs=3
 charlm train --steps 2 --set 'train={epochs: 3, max_steps: 4}' | 2 | give either --steps or --set
 charlm train --lerning-rate 2           | 2 | did you mean --learning-rate?
-charlm train --seed 1 --seeds 3         | 2 | --seed is of one run, and --seeds trains several
+charlm train --seed 1 --seeds 3         | 2 | --seed applies to one run, but --seeds trains several
 charlm train --seeds 3 --resume         | 2 | leave --resume out
-charlm train --resume --seed random     | 2 | a run that is resumed keeps its own
+charlm train --resume --seed random     | 2 | a resumed run keeps its own
 charlm train storeis                    | 3 | there is no corpus file {folder}/storeis; did you mean the corpus stories?
 charlm train mien.txt                   | 3 | did you mean mine.txt?
 charlm train mine                       | 3 | did you mean mine.txt?
 charlm train lyric                      | 3 | did you mean lyrics.txt or the corpus lyrics?
 charlm train --corpus storeis           | 3 | did you mean the corpus stories?
 charlm train xyzzy                      | 3 | `charlm corpus list` shows corpora known by name
-charlm train stories mine.txt           | 2 | the corpus stories is trained on alone
+charlm train stories mine.txt           | 2 | the corpus stories cannot be combined with other texts
 charlm train text8                      | 3 | run: charlm corpus get text8
 charlm train lyrics-gru                 | 2 | lyrics-gru is a configuration, not a text: --config lyrics-gru
 charlm train tiny.yaml                  | 2 | --config tiny.yaml; as a text to train on: --corpus tiny.yaml
 charlm train epochs=3                   | 2 | did you mean --set train.epochs=3?
 charlm train mine.txt model.cell=gru    | 2 | did you mean --set model.cell=gru?
-charlm train - -                        | 2 | there is one standard input
+charlm train - -                        | 2 | there is only one standard input
 charlm train --config lyrics-gro        | 2 | did you mean lyrics-gru?
 charlm train --config tinny.yaml        | 2 | did you mean tiny.yaml?
 charlm train --config tiny              | 2 | did you mean tiny.yaml?

@@ -509,7 +509,7 @@ def test_eval_tells_both_figures_each_under_its_name(trained: Run, charlm_comman
     assert record["dynamic"]["bpc"] == found.figure.bits_per_char
     assert record["saving"] == pytest.approx(1 - found.figure.nats / plain["nats"])
     lines = charlm_command(*command).stdout.splitlines()
-    assert lines[0] == "run trained, step 60, the test part"
+    assert lines[0] == "run trained, step 60, the test split"
     assert (
         lines[1] == f"static              perplexity {plain['perplexity']:.2f}, {plain['bpc']:.3f} bits per character"
     )
@@ -548,8 +548,8 @@ def test_eval_tells_where_the_rates_come_from(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (("--dynamic", "--gaps=5/25"), 2, "--gaps and --dynamic are different measures: ask for one at a time"),
-        (("--dynamic", "--novelty"), 2, "--dynamic and --novelty are different measures: ask for one at a time"),
+        (("--dynamic", "--gaps=5/25"), 2, "--gaps and --dynamic are different measures: choose one at a time"),
+        (("--dynamic", "--novelty"), 2, "--dynamic and --novelty are different measures: choose one at a time"),
         (("--decay=0.1",), 2, "--decay belongs to --dynamic"),
         (
             ("--novelty", "--learning-rate=0", "--segment-chars=3"),

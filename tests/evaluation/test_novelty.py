@@ -266,7 +266,7 @@ def test_eval_tells_shares_and_longest_stretches(trained: Run, charlm_command: C
         "held_out_longest": {"chars": found.held_out.longest, "text": found.held_out_longest},
     }
     lines = charlm_command(*command).stdout.splitlines()
-    assert lines[0] == "run trained, step 60, the test part"
+    assert lines[0] == "run trained, step 60, the test split"
     assert lines[1] == "sample              300 characters, temperature 1, seed 1"
     assert lines[3] == (
         f"longest copied      {found.sample.longest} characters; of the held-out text, {found.held_out.longest}"
@@ -293,14 +293,14 @@ def test_eval_says_of_a_leaky_model_what_it_is(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--novelty", "--gaps=5/25"), "--gaps and --novelty are different measures: ask for one at a time"),
+        (("--novelty", "--gaps=5/25"), "--gaps and --novelty are different measures: choose one at a time"),
         (("--seed=0",), "--seed belongs to --novelty"),
         (("--length=5", "--prefix=a"), "--length, --prefix belong to --novelty"),
         (("--passes=5",), "--passes belongs to --gaps"),
-        (("--novelty", "--ngrams=4,x"), "--ngrams must look like 4,8,12, numbers of characters, got '4,x'"),
+        (("--novelty", "--ngrams=4,x"), "--ngrams must be numbers of characters such as 4,8,12, got '4,x'"),
         (("--novelty", "--ngrams="), "--ngrams is empty"),
-        (("--novelty", "--ngrams=0"), "--ngrams must look like 4,8,12"),
-        (("--novelty", "--ngrams=" + "9" * 5_000), "--ngrams must look like 4,8,12"),
+        (("--novelty", "--ngrams=0"), "--ngrams must be numbers of characters such as 4,8,12"),
+        (("--novelty", "--ngrams=" + "9" * 5_000), "--ngrams must be numbers of characters such as 4,8,12"),
         (("--novelty", "--split=train"), "held out, not with the train part"),
     ],
 )

@@ -635,12 +635,12 @@ def test_a_diverged_model_is_5(trained: Run, charlm_command: Charlm, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        ([], 2, "give either a text or --file FILE, - for standard input"),
+        ([], 2, "give either a text or --file FILE; - is standard input"),
         (["the", "--file=a.txt"], 2, "give either a text or --file FILE"),
         (["-", "--file=-"], 2, "give either a text or --file FILE"),
         (["the", "--per-line", "--odd=2"], 2, "give either --per-line or --odd"),
-        (["the", "--alone"], 2, "--alone and --in-context are about lines: give --per-line or --odd N"),
-        (["the", "--in-context"], 2, "--alone and --in-context are about lines"),
+        (["the", "--alone"], 2, "--alone and --in-context apply to lines: they need --per-line or --odd N"),
+        (["the", "--in-context"], 2, "--alone and --in-context apply to lines"),
         (["the", "--checkpoint=newest"], 2, "--checkpoint must be best, last or a step's number, got 'newest'"),
         (["the", "--device=tpu"], 2, "device"),
         ([""], 2, "TEXT is empty"),

@@ -977,11 +977,15 @@ def test_reading_a_run_changes_nothing_in_it(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        ([], 2, "name the runs to compare: charlm compare RUN RUN; in a shell, runs/* are all"),
-        (["lstm-0", "--json", "--csv"], 2, "--json and --csv exclude each other: give one of them"),
-        (["lstm-0", "--markdown", "--csv"], 2, "--csv and --markdown exclude each other: give one of them"),
-        (["lstm-0", "--json", "--markdown"], 2, "--json and --markdown exclude each other: give one of them"),
-        (["--json", "--csv", "--markdown"], 2, "--json and --csv and --markdown exclude each other: give one of them"),
+        ([], 2, "name the runs to compare, as in charlm compare RUN RUN; in a shell, runs/* stands for all of them"),
+        (["lstm-0", "--json", "--csv"], 2, "--json and --csv cannot be combined: give only one of them"),
+        (["lstm-0", "--markdown", "--csv"], 2, "--csv and --markdown cannot be combined: give only one of them"),
+        (["lstm-0", "--json", "--markdown"], 2, "--json and --markdown cannot be combined: give only one of them"),
+        (
+            ["--json", "--csv", "--markdown"],
+            2,
+            "--json and --csv and --markdown cannot be combined: give only one of them",
+        ),
         (["absent"], 4, "there is no run absent in "),
         (["lstm-0", "absent", "--json"], 4, "there is no run absent in "),
         (["lstm-*"], 4, "there is no run lstm-* in "),
