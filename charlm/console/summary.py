@@ -1,4 +1,4 @@
-"""The end of a training, in five lines that a beginner can read; `charlm info RUN` has every result."""
+"""Print how a training ended, in five lines that a beginner can read; `charlm info RUN` has every result."""
 
 from __future__ import annotations
 

@@ -361,7 +361,7 @@ def test_the_tables_of_a_gpu_name_it(capsys: pytest.CaptureFixture[str]) -> None
 def test_the_command_prints_tables(charlm_command: Charlm) -> None:
     result = charlm_command("bench", "--what=layer", "--cell=lstm", "--implementation=reference", *TINY_OPTIONS)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "rounds, in turn: 2;" in result.stdout
+    assert "rounds, measured in turn: 2;" in result.stdout
     assert result.stdout.splitlines()[-1].startswith("lstm  reference ")
 
 

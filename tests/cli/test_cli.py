@@ -139,7 +139,7 @@ def test_an_evaluation_of_a_part_of_the_text_is_labelled(
     tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]
 ) -> None:
     options = ("train", *tiny_options, f"--runs-dir={tmp_path}", "--set=eval.max_chars=50")
-    assert charlm_command(*options).stderr.count("first 50 characters of validation perplexity") == 2
+    assert charlm_command(*options).stderr.count("bpc) over the first 50 characters") == 2
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -214,7 +214,7 @@ def test_resume_says_from_which_step_it_goes_on(
     cut("run")
     result = charlm_command("train", "--resume", "--run=run", f"--runs-dir={tmp_path}")
     assert result.exit_code == 0
-    assert f"run {tmp_path / 'run'}, from step 8 on\n" in result.stderr
+    assert f"run {tmp_path / 'run'}, resumed at step 8\n" in result.stderr
 
 
 def test_resume_alone_takes_the_newest_unfinished_run(
@@ -602,7 +602,7 @@ def test_eval_prints_the_figure_in_all_its_units(trained: Run, charlm_command: C
         f"nats per character  {figure.nats_per_char:.4f}",
         f"characters          149 predicted, {figure.nats:,.1f} nats in all",
         f"SHA-256 of the text {sha256(text.encode()).hexdigest()}",
-        f"beside it           {', '.join(f'{name} {bits:.3f}' for name, bits in beside.items())} bits per character",
+        f"baselines           {', '.join(f'{name} {bits:.3f}' for name, bits in beside.items())} bits per character",
         "warning             a table of 5-grams predicts this text as well or better",
     ]
 
@@ -633,7 +633,7 @@ def test_eval_of_a_corpus_that_changed_since_is_refused_and_another_file_is_not(
     assert result.stderr.startswith("charlm: the corpus has changed since the run run was trained (SHA-256 ")
     # Its training part is gone, and with it what baselines are fitted on.
     other = charlm_command("eval", *where, f"--corpus={corpus}")
-    assert (other.exit_code, "beside it" in other.stdout) == (0, False)
+    assert (other.exit_code, "baselines" in other.stdout) == (0, False)
     assert other.stderr.startswith(
         "charlm: the figure has no baselines beside it: the corpus has changed since the run"
     )

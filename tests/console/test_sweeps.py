@@ -134,21 +134,21 @@ def test_elsewhere_each_trial_is_a_line_with_its_place_figure_and_time(
     out, lines = capsys.readouterr()
     assert out == ""
     assert lines.splitlines() == [
-        "sweep made-up: grid of model.cell, each of 2 seeds; 6 trials",
-        "rungs at 100, 300 steps, in place of the base's budget; 50% of each go on",
+        "sweep made-up: grid over model.cell, each with 2 random seeds; 6 trials",
+        "rungs at 100, 300 steps replace the budget of the base; 50% of the trials continue at each",
         "2 workers of 1 thread; minimize val_bpc; runs/made-up",
         "1/6 at step 100  rnn-seed0-00000000 step 100  val_bpc 2.5000  1.2 s",
         "2/6 at step 100  gru-seed0-00000000 step 100  failed: loss is not a number  1.2 s",
         "2/6 at step 100  lstm-seed0-00000000 step 100  cut  1.2 s",
-        "warning: a worker died; its trial goes on from the last checkpoint",
-        "warning: a worker died; 2 trials go on from the last checkpoint",
-        "rung 100 decided: 1 of 3 go on",
+        "warning: a worker died; its trial resumes from the last checkpoint",
+        "warning: a worker died; 2 trials resume from the last checkpoint",
+        "rung 100 is decided: 1 of 3 trials continue",
     ]
 
 
 def test_started_again_it_says_how_much_has_ended_before(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
     SweepView().show(start(plan, 4))
-    assert "; 6 trials, 4 of them have ended before\n" in capsys.readouterr().err
+    assert "; 6 trials, of which 4 ended earlier\n" in capsys.readouterr().err
 
 
 def test_quiet_draws_nothing(plan: Plan, terminal: Console) -> None:
@@ -241,12 +241,12 @@ def test_the_closing_table_has_means_deviations_and_who_is_best_at_what(capsys: 
     show_results(found, Path("runs/made-up"))
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert lines == [
-        "cell trials steps val_bpc test_bpc chars/s parameters best at its",
+        "cell trials steps val_bpc test_bpc chars/s parameters best for its",
         "lstm 2/2 1,200 2.000 ± 0.013 2.100 ± 0.020 500,000 ± 10 5,000 speed, size",
         "rnn 2/2 1,200 2.250 ± 0.013 2.350 ± 0.020 1,000,000 ± 10 4,000 speed, size",
         "gru 1/2 failed 1,200 2.500 ± 0.013 2.600 ± 0.020 333,333 ± 10 5,000 -",
         "(mean ± standard deviation over seeds, n - 1)",
-        "(best at its speed or size: no other has fewer bits and is as fast, or as small)",
+        "(best for its speed or size: no other configuration has fewer bits and is as fast, or as small)",
         "importance of model.cell: 76%",
         "importance of size: 24%",
         "warning: two texts",
@@ -265,9 +265,9 @@ def test_on_a_terminal_the_width_chooses_the_columns_and_names_the_others(termin
     assert titles.split() == ["cell", "trials", "steps", "val_bpc"]
     assert first.split() == ["lstm", "2/2", "1,200", "2.000", "±", "0.013"]
     text = " ".join(" ".join(lines).split())
-    assert "no room for: test_bpc, chars/s, parameters, best at its; results.json has all" in text
-    assert "best at its speed: lstm; rnn" in text
-    assert "best at its size: lstm " in text
+    assert "no room for these columns: test_bpc, chars/s, parameters, best for its; results.json has all" in text
+    assert "best for its speed: lstm; rnn" in text
+    assert "best for its size: lstm " in text
     assert "importance of size: 50% ██████████ best" in text
 
 

@@ -519,8 +519,8 @@ def test_eval_tells_both_figures_each_under_its_name(trained: Run, charlm_comman
     )
     rate = f"{found.adaptation.learning_rate:g}"
     assert f"learning            rate {rate}, decay 0.001, after every 10 characters" in lines
-    assert "tuned on            149 characters of the validation part" in lines
-    assert any(line.startswith("beside them         uniform") for line in lines)
+    assert "tuned on            149 characters of the validation split" in lines
+    assert any(line.startswith("baselines           uniform") for line in lines)
 
 
 def test_eval_tells_where_the_rates_come_from(
@@ -529,7 +529,7 @@ def test_eval_tells_where_the_rates_come_from(
     monkeypatch.setattr(dynamic, "STATISTICS_CHARS", 300)
     command = ("eval", f"--run={trained.path}", "--dynamic")
     itself = charlm_command(*command, "--split=val").stdout
-    assert "149 characters of the validation part, which is the text measured here\n" in itself
+    assert "149 characters of the validation split, which is the text measured here\n" in itself
     # Eleven blocks: an interval needs ten.
     path, long = tmp_path / "long.txt", (corpus_text * 2)[: 11 * BLOCK_CHARS]
     path.write_text(long, encoding="utf-8")
@@ -539,7 +539,7 @@ def test_eval_tells_where_the_rates_come_from(
     assert re.search(r"bits per character, \d+\.\d % more$", worse)
     given = (*command, f"--corpus={path}", "--learning-rate=0.0001", "--decay=0", "--no-baselines")
     shown = charlm_command(*given).stdout
-    assert not any(word in shown for word in ("tuned", "beside", "warning"))
+    assert not any(word in shown for word in ("tuned", "baselines", "warning"))
     for name in ("static", "dynamic"):
         low, high = json.loads(charlm_command(*given, "--json").stdout)[name]["bpc_interval"]
         assert f"95 %, {name:<14}{low:.3f} to {high:.3f} bits per character\n" in shown

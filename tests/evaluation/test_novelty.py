@@ -269,15 +269,15 @@ def test_eval_tells_shares_and_longest_stretches(trained: Run, charlm_command: C
     assert lines[0] == "run trained, step 60, the test split"
     assert lines[1] == "sample              300 characters, temperature 1, seed 1"
     assert lines[3] == (
-        f"longest copied      {found.sample.longest} characters; of the held-out text, {found.held_out.longest}"
+        f"longest copied      {found.sample.longest} characters (held-out text: {found.held_out.longest})"
     )
-    assert lines[4] == f"it reads            {found.longest}".replace("\n", "\\n")
+    assert lines[4] == f"copied text         {found.longest}".replace("\n", "\\n")
     shares = [100 * (share or 0) for share in (found.sample.shares[2], found.held_out.shares[2])]
     assert lines[-4:] == [
         "n\tof the sample's n-grams\tof the held-out text's",
         f"2\t{shares[0]:.2f} %\t{shares[1]:.2f} %",
         lines[-2],
-        "400\tnone so long\tnone so long",
+        "400\tnone that long\tnone that long",
     ]
 
 
@@ -338,10 +338,10 @@ def test_shares_are_a_table_on_a_terminal_and_lines_elsewhere(
     found = Novelty("", "", sample, held_out, "a\n\x1bb", "")
     showing.show_novelty(Subject("run", 1), "a text", found, temperature=0.5, seed=0)
     shown = capsys.readouterr().out
-    assert "it reads            a\\n\\x1bb\n" in shown
+    assert "copied text         a\\n\\x1bb\n" in shown
     assert "sample              9 characters, temperature 0.5, seed 0\n" in shown
     if is_terminal:
         assert "\t" not in shown
-        assert [line.split() for line in shown.splitlines()][-1] == ["1,000", "12.35", "%", "none", "so", "long"]
+        assert [line.split() for line in shown.splitlines()][-1] == ["1,000", "12.35", "%", "none", "that", "long"]
     else:
-        assert "1,000\t12.35 %\tnone so long\n" in shown
+        assert "1,000\t12.35 %\tnone that long\n" in shown

@@ -855,7 +855,7 @@ def test_more_bits_are_another_colour(bits: float, band: int) -> None:
 def test_what_has_nothing_before_it_is_seen_to_have_no_figure() -> None:
     *above, row = draw(show_characters, as_scored("x", None)).removesuffix("\n").split("\n")
     assert row == "\x1b[2;3mx\x1b[0m"
-    assert "nothing to" in ESCAPES.sub("", "".join(above))
+    assert "not predicted" in ESCAPES.sub("", "".join(above))
 
 
 @pytest.mark.parametrize("show", [show_characters, show_lines])

@@ -749,8 +749,8 @@ def test_markdown_is_the_table_of_a_readme(runs: Path, charlm_command: Charlm) -
     assert (outcome.exit_code, outcome.stderr) == (0, "")
     header, dashes, *rows, empty, warning = outcome.stdout.splitlines()
     assert header == (
-        "| configuration | seeds | validation nats (mean ± deviation) | bits per character | perplexity | parameters | "
-        "minutes | machine |"
+        "| configuration | seeds | validation nats (mean ± standard deviation) | bits per character | perplexity | "
+        "parameters | minutes | machine |"
     )
     assert dashes == "|" + " --- |" * 8
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
@@ -816,8 +816,8 @@ def test_a_narrow_terminal_keeps_the_figures_and_says_what_it_leaves_out(
     assert "unfinished, step 4" in lines[3]
     rest = " ".join(" ".join(lines[5:]).split())
     assert rest.startswith(
-        "no room for: split, cell, max_steps, seeds, final val ppl, test bpc, test ppl, train nats, train bpc, "
-        "train ppl, chars/s, parameters, minutes, machine; --csv has all "
+        "no room for these columns: split, cell, max_steps, seeds, final val ppl, test bpc, test ppl, train nats, "
+        "train bpc, train ppl, chars/s, parameters, minutes, machine; --csv prints all "
     )
     assert rest.count("warning: ") == 4
 
@@ -910,7 +910,7 @@ def test_a_cell_is_a_text_or_a_number_and_never_a_formula(value: JsonValue, cell
 
 def test_a_terminal_of_a_few_columns_loses_nothing_of_a_name(runs: Path, on_terminal: Callable[..., str]) -> None:
     shown = on_terminal(4, "both-ways", f"--runs-dir={runs}")
-    assert "".join(shown.split()).startswith("runboth-waysnoroomfor:")
+    assert "".join(shown.split()).startswith("runboth-waysnoroomforthesecolumns:")
     assert max(map(len, shown.splitlines())) <= 4
 
 

@@ -182,8 +182,8 @@ def test_info_says_where_best_and_final_are_of_different_lengths(
     settings = tiny_settings("eval.max_chars=70", "train.max_steps=2", "eval.baselines=false")
     run = train(settings, name="partly", runs_dir=tmp_path)
     shown = charlm_command("info", run.path).stdout
-    assert "(of the first 69 predicted characters)\n" in shown
-    assert "(of all 149)\n" in shown
-    assert "best val bpc is of the beginning of the validation part, final val bpc of all: partly\n" in (
+    assert "(over the first 69 predicted characters)\n" in shown
+    assert "(over all 149)\n" in shown
+    assert "best val bpc covers the beginning of the validation split, final val bpc all of it: partly\n" in (
         charlm_command("info", f"--runs-dir={tmp_path}").stdout
     )
