@@ -348,7 +348,7 @@ def test_a_checkpoint_or_device_that_is_not_there_is_refused(
         (["--prefix=a", "--top-p=1.5"], 2, "top_p must be in (0, 1], got 1.5"),
         (["--prefix=a", "--min-p=-0.1"], 2, "min_p must be in [0, 1], got -0.1"),
         (["--suffix=a"], 2, "reads forwards only and cannot write towards a suffix"),
-        (["--prefix=a", "--suffix=a", "--length=3"], 2, "reads one way only (forward) and cannot fill a gap"),
+        (["--prefix=a", "--suffix=a", "--length=3"], 2, "reads in one direction only (forward) and cannot fill a gap"),
     ],
 )
 def test_a_prefix_or_option_that_cannot_be_used_is_refused(
@@ -401,7 +401,7 @@ def test_a_part_the_run_does_not_have_is_4(
     options = ("--set=corpus.split=nanogpt", "--set=train.max_steps=1", "--quiet")
     charlm_command("train", *tiny_options, *options, f"--runs-dir={tmp_path / 'others'}", "--run=run")
     said = refused(4, "eval", f"--run={tmp_path / 'others' / 'run'}", "--split=test")
-    assert said == "the run run has no test part (corpus.split nanogpt)"
+    assert said == "the run run has no test split (corpus.split nanogpt)"
 
 
 def test_a_runs_corpus_that_is_gone_is_3(

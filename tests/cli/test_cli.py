@@ -634,15 +634,13 @@ def test_eval_of_a_corpus_that_changed_since_is_refused_and_another_file_is_not(
     # Its training part is gone, and with it what baselines are fitted on.
     other = charlm_command("eval", *where, f"--corpus={corpus}")
     assert (other.exit_code, "baselines" in other.stdout) == (0, False)
-    assert other.stderr.startswith(
-        "charlm: the figure has no baselines beside it: the corpus has changed since the run"
-    )
+    assert other.stderr.startswith("charlm: the result has no baselines: the corpus has changed since the run")
     assert other.stderr.count("\n") == 1
     corpus.unlink()
     (tmp_path / "other.txt").write_text(corpus_text, encoding="utf-8")
     other = charlm_command("eval", *where, f"--corpus={tmp_path / 'other.txt'}", "--json")
     assert json.loads(other.stdout)["baselines"] is None
-    assert other.stderr.startswith("charlm: the figure has no baselines beside it: there is no corpus file")
+    assert other.stderr.startswith("charlm: the result has no baselines: there is no corpus file")
     assert charlm_command("eval", *where, f"--corpus={tmp_path / 'other.txt'}", "--no-baselines").stderr == ""
 
 

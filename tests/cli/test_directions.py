@@ -74,9 +74,9 @@ def test_every_dropped_character_is_counted_with_lookahead_too(tiny_settings, tm
     ("run", "arguments", "reason"),
     [
         ("forward", ["--suffix", "the "], "reads forwards only"),
-        ("forward", ["--prefix", "the ", "--suffix", "cat", "--length", "3"], "reads one way only"),
+        ("forward", ["--prefix", "the ", "--suffix", "cat", "--length", "3"], "reads in one direction only"),
         ("backward", ["--prefix", "the "], "reads backwards"),
-        ("backward", ["--prefix", "the ", "--suffix", "cat", "--length", "3"], "reads one way only"),
+        ("backward", ["--prefix", "the ", "--suffix", "cat", "--length", "3"], "reads in one direction only"),
         ("leaky", ["--suffix", "the "], "reads forwards only"),
         ("bidirectional", ["--prefix", "the ", "--suffix", "cat"], "--length"),
         ("bidirectional", ["--prefix", "the ", "--suffix", "cat", "--length", "0"], "at least one character"),

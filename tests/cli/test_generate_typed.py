@@ -166,7 +166,7 @@ def test_a_backward_models_text_ends_as_lines_do(typed, runs):
 def test_a_run_that_tells_of_no_beginning_asks_for_one(typed):
     result = typed("unprompted")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "knows no line ends and its run has no sample prefix" in result.stderr
+    assert "knows no line ends, and its run has no sample prefix" in result.stderr
 
 
 def test_python_begins_in_the_same_way(typed, runs):

@@ -324,10 +324,10 @@ def test_a_figure_without_its_baselines_says_why(
     run = train(tiny_settings(f"corpus.path='{corpus}'"), name="run", runs_dir=tmp_path)
     whole = charlm.assess(run, files=[other])
     corpus.write_text(corpus_text + "a", encoding="utf-8")
-    with pytest.warns(CharlmWarning, match="no baselines beside it: the corpus has changed since the run run was"):
+    with pytest.warns(CharlmWarning, match="the result has no baselines: the corpus has changed since the run run was"):
         assert charlm.assess(run, files=[other]) == replace(whole, baselines={})
     corpus.unlink()
-    with pytest.warns(CharlmWarning, match="no baselines beside it: there is no corpus file"):
+    with pytest.warns(CharlmWarning, match="the result has no baselines: there is no corpus file"):
         charlm.assess(run, files=[other])
     assert charlm.assess(run, files=[other], baselines=False) == replace(whole, baselines={})
     # Neither hides what is wrong with the text that is measured.

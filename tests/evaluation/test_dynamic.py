@@ -474,9 +474,9 @@ def test_what_cannot_be_had_is_told(
     other.write_text(corpus_text[:100], encoding="utf-8")
     settings = tiny_settings("train.max_steps=1", f"corpus.path='{corpus}'", "corpus.split=none")
     run = train(settings, name="run", runs_dir=tmp_path)
-    with pytest.raises(RunError, match="has no test part"):
+    with pytest.raises(RunError, match="has no test split"):
         charlm.evaluate_dynamically(run)
-    with pytest.raises(RunError, match="no validation part to choose the rates on: give --learning-rate and --decay"):
+    with pytest.raises(RunError, match="no validation split to choose the rates on: give --learning-rate and --decay"):
         charlm.evaluate_dynamically(run, files=[other], decay=0.0)
     given = {"learning_rate": 1e-4, "decay": 0.0}
     assert charlm.evaluate_dynamically(run, files=[other], **given).figure.num_predicted == 99
@@ -487,7 +487,7 @@ def test_what_cannot_be_had_is_told(
     corpus.write_text(corpus_text + "a", encoding="utf-8")
     result = charlm_command("eval", f"--run={run.path}", "--dynamic", f"--corpus={other}")
     assert (result.exit_code, result.stdout) == (3, "")
-    message = "dynamic evaluation needs the training part of the run run: the corpus has changed since"
+    message = "dynamic evaluation needs the training split of the run run: the corpus has changed since"
     assert message in result.stderr
     assert result.stderr.rstrip().endswith("bring that text back")
 

@@ -195,10 +195,10 @@ def test_progress_is_of_the_writing_and_then_of_the_reading(trained: Run) -> Non
     ("options", "kind", "message"),
     [
         ({"ngrams": ()}, ConfigError, "at least one of them"),
-        ({"ngrams": (4, 0)}, ConfigError, "from 1 upwards"),
-        ({"length": 0}, ConfigError, "in 1 to 1,000,000, got 0"),
+        ({"ngrams": (4, 0)}, ConfigError, "must be at least 1"),
+        ({"length": 0}, ConfigError, "from 1 to 1,000,000, got 0"),
         ({"length": 1_000_001}, ConfigError, "got 1,000,001"),
-        ({"split": "train"}, ConfigError, "held out, not with the train part"),
+        ({"split": "train"}, ConfigError, "held-out text, not with the training split"),
         ({"split": "all"}, ConfigError, "no part called 'all'"),
         ({"temperature": -1.0}, ConfigError, "temperature must be 0 or more"),
         ({"prefix": ""}, TextError, "the prefix is empty"),
@@ -220,23 +220,23 @@ def test_without_its_training_part_a_model_is_not_measured(
         path.write_text(corpus_text, encoding="utf-8")
     settings = tiny_settings("train.max_steps=1", f"corpus.path='{corpus}'", "corpus.split=nanogpt")
     run = train(settings, name="run", runs_dir=tmp_path)
-    with pytest.raises(RunError, match="has no test part"):
+    with pytest.raises(RunError, match="has no test split"):
         charlm.novelty(run)
     assert charlm.novelty(run, split="val", length=5).sample.num_chars == 5
     corpus.write_text(corpus_text + "a", encoding="utf-8")
     with pytest.raises(
-        TextError, match="novelty needs the training part of the run run: the corpus has changed"
+        TextError, match="novelty needs the training split of the run run: the corpus has changed"
     ) as info:
         charlm.novelty(run, files=[other])
     assert str(info.value).endswith("bring that text back")
     corpus.unlink()
-    with pytest.raises(TextError, match="novelty needs the training part of the run run: there is no corpus file"):
+    with pytest.raises(TextError, match="novelty needs the training split of the run run: there is no corpus file"):
         charlm.novelty(run, files=[other])
 
 
 def test_a_backward_model_has_no_prefix(tmp_path: Path, tiny_settings: Callable[..., Settings]) -> None:
     run = train(tiny_settings("train.max_steps=1", "model.direction=backward"), name="run", runs_dir=tmp_path)
-    with pytest.raises(ConfigError, match="reads backwards and writes on from no prefix"):
+    with pytest.raises(ConfigError, match="reads backwards and cannot continue a prefix"):
         charlm.novelty(run, prefix="the ")
 
 
@@ -301,7 +301,7 @@ def test_eval_says_of_a_leaky_model_what_it_is(
         (("--novelty", "--ngrams="), "--ngrams is empty"),
         (("--novelty", "--ngrams=0"), "--ngrams must be numbers of characters such as 4,8,12"),
         (("--novelty", "--ngrams=" + "9" * 5_000), "--ngrams must be numbers of characters such as 4,8,12"),
-        (("--novelty", "--split=train"), "held out, not with the train part"),
+        (("--novelty", "--split=train"), "held-out text, not with the training split"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(

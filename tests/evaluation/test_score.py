@@ -498,7 +498,7 @@ def test_a_text_is_cleaned_as_a_file_is(
     assert "".join(each.character for each in found) == cleaned
     assert found == list(charlm.score(model, files=[tmp_path / "text.txt"]))
     if clean == "letters":
-        with pytest.raises(ConfigError, match="the model of run run knows no newline: it cannot tell lines apart"):
+        with pytest.raises(ConfigError, match="the model of run run knows no newline, so it cannot tell lines apart"):
             charlm.score_lines(model, text)
     else:
         assert [line.text for line in charlm.score_lines(model, text)] == cleaned.removesuffix("\n").split("\n")
