@@ -34,7 +34,7 @@ def test_a_backward_model_is_a_forward_model_of_the_text_read_from_its_end(tiny_
     assert evaluate(backward, split="train") == evaluate(forward, split="train")
 
 
-def test_a_bidirectional_run_has_three_figures_and_only_real_ones_are_called_perplexity(runs):
+def test_a_bidirectional_run_has_three_results_and_only_real_ones_are_called_perplexity(runs):
     record = open_run("bidirectional", runs_dir=runs).run.summary()
     for part in ("train", "val", "test"):
         assert {f"{part}_bpc", f"{part}_backward_bpc", f"{part}_cloze_bpc"} <= record.keys()
@@ -43,7 +43,7 @@ def test_a_bidirectional_run_has_three_figures_and_only_real_ones_are_called_per
     assert all("pseudo_perplexity" in key for key in cloze)
 
 
-def test_the_forward_figure_decides_which_checkpoint_is_best(runs):
+def test_the_forward_result_decides_which_checkpoint_is_best(runs):
     model = open_run("bidirectional", runs_dir=runs)
     evaluations = [record for record in model.run.metrics() if record["kind"] == "evaluation"]
     lowest = min(evaluations, key=lambda record: record["val_bpc"])
@@ -112,7 +112,7 @@ def test_a_stop_before_a_suffix_begins_the_text_after_it(runs, charlm_command):
     assert cut == whole[whole.rindex("e") + 1 :]
 
 
-def test_a_gap_is_filled_with_as_many_characters_as_asked_for(runs, charlm_command):
+def test_a_gap_is_filled_with_the_requested_number_of_characters(runs, charlm_command):
     options = ["--prefix", "the ", "--suffix", " sat", "--length", "7", "--num-samples", "3", "--json"]
     result = charlm_command("generate", "--runs-dir", runs, "--run", "bidirectional", *options)
     records = [json.loads(line) for line in result.stdout.splitlines()]
@@ -160,7 +160,7 @@ def test_a_leaky_model_has_no_reference_implementation(tiny_options, charlm_comm
     assert "torch.nn's own construction" in result.stderr
 
 
-def test_backward_and_cloze_stand_beside_the_forward_figure_everywhere(tiny_options, charlm_command, tmp_path):
+def test_backward_and_cloze_results_accompany_the_forward_result_everywhere(tiny_options, charlm_command, tmp_path):
     options = ["--runs-dir", tmp_path, "--run", "both"]
     result = charlm_command("train", *tiny_options, "--set", "model.direction=bidirectional", *options)
     evaluations = [line for line in result.stderr.splitlines() if line.startswith("epoch")]

@@ -1,4 +1,4 @@
-"""What people type to score and to evaluate, with what they get."""
+"""What people type to score and to evaluate, and what they get."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_lines_of_several_files_have_their_own_numbers(trained: Run, *, alone: b
     files = ["a.txt", "empty.txt", "b.txt"]
     with pytest.warns(CharlmWarning, match="5 characters"):
         lines = list(charlm.score_lines(trained, files=files, alone=alone, unknown="skip"))
-    # A file's last line ends with the file.
+    # The last line of a file ends with the file.
     assert [(line.file, line.line, line.text) for line in lines] == [
         ("a.txt", 1, "the cat"),
         ("a.txt", 2, "sat"),
@@ -200,7 +200,7 @@ def test_a_model_with_an_unknown_symbol_reads_its_own_text(rare: tuple[Run, Path
     assert charlm_command("generate", "--prefix=é", "--length=2", named).exit_code == 0
     refused = charlm_command("score", "a é", named, "--unknown=error")
     assert refused.exit_code == 3
-    # Which of the two, nobody can tell any more: the vocabulary keeps no rare characters.
+    # The vocabulary keeps no rare characters, so which of the two it was can no longer be known.
     assert "1 character too rare or never seen in this model's training: 'é' (U+00E9) at position 2" in refused.stderr
     assert "--unknown replace reads them as the model's unknown symbol" in refused.stderr
     skipped = charlm_command("score", "a é", named, "--unknown=skip", "--json")
@@ -210,7 +210,7 @@ def test_a_model_with_an_unknown_symbol_reads_its_own_text(rare: tuple[Run, Path
 # The next character.
 
 
-def test_the_next_character_is_what_a_score_of_it_says(trained: Run, charlm_command: Charlm) -> None:
+def test_the_next_character_has_the_probability_that_its_score_has(trained: Run, charlm_command: Charlm) -> None:
     expected = charlm.next_characters(trained, "the ca", top=999)
     vocabulary = charlm.open_run(trained).checkpoint.vocabulary
     assert len(expected) == len(vocabulary)
@@ -227,14 +227,14 @@ def test_the_next_character_is_what_a_score_of_it_says(trained: Run, charlm_comm
     assert len(charlm_command("score", "--next", "the ca", f"--run={trained.path}").stdout.splitlines()) == 11
 
 
-def test_an_editors_last_newline_is_no_part_of_the_text(trained: Run, tmp_path: Path) -> None:
+def test_a_final_newline_added_by_an_editor_is_not_part_of_the_text(trained: Run, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("the ca\n", encoding="utf-8")
     assert charlm.next_characters(trained, files=[tmp_path / "a.txt"]) == charlm.next_characters(trained, "the ca")
     assert charlm.next_characters(trained, "the ca\n") != charlm.next_characters(trained, "the ca")
 
 
 @pytest.mark.parametrize("direction", ["backward", "bidirectional", "leaky"])
-def test_each_direction_says_what_it_can(
+def test_each_direction_predicts_what_it_can(
     tiny_settings: Callable[..., Settings], tmp_path: Path, direction: str
 ) -> None:
     settings = tiny_settings(f"model.direction={direction}", "train.max_steps=2", "eval.baselines=false")
@@ -268,7 +268,7 @@ def test_what_has_no_next_character_is_an_error(trained: Run) -> None:
         ("\u0301", "'◌\u0301' combining acute accent"),
     ],
 )
-def test_a_character_that_cannot_be_seen_is_named(character: str, shown: str) -> None:
+def test_an_invisible_character_is_named(character: str, shown: str) -> None:
     assert shown_name(NextCharacter(1, character, 0.5, 1.0)) == shown
     assert shown_name(NextCharacter(1, "\ufffd", 0.5, 1.0, is_unknown=True)) == "any unknown character"
 
@@ -276,7 +276,7 @@ def test_a_character_that_cannot_be_seen_is_named(character: str, shown: str) ->
 # Streams and help.
 
 
-def test_a_closed_standard_input_is_none(trained: Run) -> None:
+def test_a_closed_standard_input_counts_as_no_input(trained: Run) -> None:
     code = "import sys; sys.stdin = None\nfrom charlm.cli.standard_input import has_input\n"
     assert run_code(code + "print(has_input('a text'))") == (0, "False\n", "")
     ended = run_process("score", f"--run={trained.path}")

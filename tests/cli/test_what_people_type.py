@@ -1,4 +1,4 @@
-"""What people type, and what they get: an exit code, and words that help; nothing runs that was not meant."""
+"""What people type, and what they get: an exit code and words that help, and nothing runs by mistake."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ eval: {baselines: false}
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_text: str, trained: Run) -> Path:
-    """Return a folder to work in: texts, a configuration that is tiny, and a run."""
+    """Return a folder to work in, with texts, a tiny configuration and a run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CHARLM_RUNS_DIR", raising=False)
     for name in ("mine.txt", "yours.txt", "lyrics.txt"):
@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_text: str, tr
     return tmp_path
 
 
-# A command; its exit code; words of what it says on standard error, or, where it is 0, on either stream.
+# A command, its exit code, and words that it prints on standard error or, where the code is 0, on either stream.
 TYPED = r"""
 charlm tets                             | 2 | there is no command charlm tets; did you mean charlm eval?
 charlm test                             | 2 | did you mean charlm eval?
@@ -281,7 +281,7 @@ def test_arguments_are_corpora(words: list[str], paths: list[str], charlm_comman
     assert settings_of("new")["corpus.path"] == [str(folder / path) for path in paths]
 
 
-def test_a_known_corpus_is_taken_by_its_name_and_a_file_of_that_name_wins(
+def test_a_known_corpus_is_found_by_its_name_unless_a_file_has_that_name(
     charlm_command: Charlm, folder: Path, corpus_text: str
 ) -> None:
     short = "--set=corpus.max_chars=3000"
@@ -326,7 +326,7 @@ def test_flags_change_the_budget_of_a_run_that_is_resumed(charlm_command: Charlm
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_random_seed_is_drawn_named_and_recorded(charlm_command: Charlm) -> None:
+def test_a_random_seed_is_drawn_printed_and_recorded(charlm_command: Charlm) -> None:
     words = ("train", "mine.txt", "--config=tiny.yaml", "--seed", "random")
     results = [charlm_command(*words, f"--run={name}") for name in ("one", "other")]
     seeds = []
