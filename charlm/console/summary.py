@@ -23,6 +23,7 @@ MAX_PATH = 1_000
 MAX_SAMPLE = 200
 MAX_PREFIX = 60
 GIVEN = "bold cyan"
+NO_SAMPLE = "none was written"
 BASELINES = {
     "uniform": "a uniform guess",
     "unigram": "a unigram model",
@@ -64,9 +65,10 @@ def show_closing(closing: Closing) -> None:
     console = console_for(sys.stdout)
     result, path = result_text(closing.summary), printable(str(closing.path), MAX_PATH)
     comparison, problems = list(_comparison(closing)), list(_problems(closing))
+    samples = _sample_texts(closing.sample)
     quality, is_good = "; ".join(comparison + problems), not problems and comparison[0].startswith("better")
     if not is_live(sys.stdout):
-        sample = repr("".join(text for text, _ in _sample_texts(closing.sample)))
+        sample = repr("".join(text for text, _ in samples)) if samples else NO_SAMPLE
         details = f"{path} (details: {closing.info_command})"
         rows = [("result", result), ("quality", quality), ("sample", sample), ("run", details)]
         for name, value in [*rows, ("next", closing.next_command)]:
@@ -77,7 +79,7 @@ def show_closing(closing: Closing) -> None:
     table.add_column(overflow="fold")
     table.add_row("result", Text(result, style="bold"))
     table.add_row("quality", Text(quality, style="green" if is_good else "yellow"))
-    table.add_row("sample", Text.assemble(*((one_line(text), style) for text, style in _sample_texts(closing.sample))))
+    table.add_row("sample", Text.assemble(*((one_line(text), style) for text, style in samples or [(NO_SAMPLE, "")])))
     table.add_row("run", Text(f"{path}\ndetails: {closing.info_command}"))
     console.print(Panel(table, title="training is done", title_align="left", expand=False))
     # Wrapped, the command would be pasted with line ends in it.
@@ -133,7 +135,7 @@ def _compared(bpc: float, baselines: Mapping[str, float]) -> str:
 
 
 def _problems(closing: Closing) -> Iterator[str]:
-    """Yield in plain words what else whoever judges the result must know."""
+    """Yield, in plain words, everything else that is needed to judge the result."""
     summary, diagnosis = closing.summary, closing.diagnosis
     if summary.stopped_by == "early_stopping":
         best = f" (best at step {summary.best_step:,})" if summary.is_chosen else ""
@@ -148,12 +150,11 @@ def _problems(closing: Closing) -> Iterator[str]:
 
 
 def _sample_texts(sample: Sample | None) -> list[tuple[str, str]]:
-    """Return a sample as texts with their styles, in reading order, shortened where it is long."""
+    """Return a sample as texts with their styles, in reading order, shortened where it is long; none without one."""
     if sample is None:
-        return [("none was written", "")]
+        return []
     written = sample.continuation
-    if sample.suffix is not None:
-        more = "..." if len(written) > MAX_SAMPLE else ""
-        return [(more + written[-MAX_SAMPLE:], ""), (sample.suffix[:MAX_PREFIX], GIVEN)]
     more = "..." if len(written) > MAX_SAMPLE else ""
+    if sample.suffix is not None:
+        return [(more + written[-MAX_SAMPLE:], ""), (sample.suffix[:MAX_PREFIX], GIVEN)]
     return [((sample.prefix or "")[-MAX_PREFIX:], GIVEN), (written[:MAX_SAMPLE] + more, "")]

@@ -128,8 +128,9 @@ class TrainingView:
             return
         table = Table(title=f"samples after step {report.step:,}", title_justify="left", show_header=False)
         for prefix, text in zip(report.prefixes, report.continuations, strict=True):
-            given, written = Text(one_line(prefix), style="bold cyan"), Text(one_line(text))
-            table.add_row(written + given if report.is_backward else given + written)
+            # The style of a Text holds for all that is added to it.
+            pieces = [(one_line(prefix), "bold cyan"), one_line(text)]
+            table.add_row(Text.assemble(*(pieces[::-1] if report.is_backward else pieces)))
         self.console.print(table)
         self.needs_header = True
 

@@ -15,10 +15,12 @@ from typer.testing import Result
 
 from charlm.console.results import result_rows
 from charlm.console.summary import Closing, show_closing
+from charlm.console.training import TrainingView
 from charlm.networks.leaky import WARNING
 from charlm.reports.diagnosis import Diagnosis
 from charlm.runs.records import Rates, Sample, Standing, Summary
 from charlm.runs.run import Run
+from charlm.training.events import Samples
 
 Charlm = Callable[..., Result]
 BASELINES = {"uniform": 6.0, "bigram": 3.0, "5-gram": 2.0, "xz": 2.5}
@@ -84,7 +86,7 @@ def test_a_sound_run_says_what_it_reached_and_what_it_is_better_than(rows: Rows)
     assert rows(closing(diagnosis=Diagnosis("sound", "sound: validation has settled"))) == {
         "result": "perplexity 3.73 (1.900 bits per character) on the validation split",
         "quality": "better than a 5-gram (2.000 bits), the best baseline",
-        "sample": "'none was written'",
+        "sample": "none was written",
         "run": "runs/run (details: charlm info run)",
         "next": "charlm generate --run run",
     }
@@ -289,3 +291,18 @@ def test_info_shows_what_a_run_of_an_older_charlm_has(trained: Run, tmp_path: Pa
     assert re.search(r"^validation +perplexity \d+\.\d\d, \d\.\d{3} bits per character, over all 149 ", shown, re.M)
     assert "best checkpoint       step" in shown
     assert "exactly" not in shown
+
+
+@pytest.mark.parametrize("is_backward", [False, True])
+def test_in_a_sample_during_training_only_the_prefix_is_coloured(
+    monkeypatch: pytest.MonkeyPatch, *, is_backward: bool
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal = Terminal()
+    with monkeypatch.context() as seat:
+        seat.setattr("sys.stderr", terminal)
+        TrainingView().show(Samples(6, 0, ("given",), ("written",), is_backward=is_backward))
+    coloured = re.findall(r"\x1b\[1;36m(.*?)\x1b\[0m", terminal.getvalue())
+    assert coloured == ["given"]
+    assert ("writtengiven" if is_backward else "givenwritten") in SEQUENCE.sub("", terminal.getvalue())
