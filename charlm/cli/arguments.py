@@ -10,7 +10,7 @@ import typer
 from charlm.errors import ConfigError
 from charlm.settings.nearest import did_you_mean, nearest_choice
 
-# No count here has more, and Python refuses to read an integer of thousands.
+# No count here has more digits, and Python refuses to parse an integer of thousands of digits.
 MAX_DIGITS = 18
 MAX_SHOWN = 60
 

@@ -98,9 +98,9 @@ def score_command(
 
         charlm score --next "The fox w"   (which character comes next?)
 
-    The character that reading begins with (the first; for a backward model, the last) has no result, which is null in
-    JSON. Neither has an unknown character that was skipped. With --next, a backward model predicts the character before
-    the text.
+    The character that reading begins with (the first; for a backward model, the last) has no result: it is null in
+    JSON. An unknown character that was skipped has none either. With --next, a backward model predicts the character
+    before the text.
     """
     _check(per_line=per_line, odd=odd, alone=alone, is_next=next_, top=top)
     choice = read_checkpoint_choice(checkpoint)

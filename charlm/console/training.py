@@ -128,7 +128,7 @@ class TrainingView:
             return
         table = Table(title=f"samples after step {report.step:,}", title_justify="left", show_header=False)
         for prefix, text in zip(report.prefixes, report.continuations, strict=True):
-            # The style of a Text holds for all that is added to it.
+            # Adding to a Text would extend its style to the addition.
             pieces = [(one_line(prefix), "bold cyan"), one_line(text)]
             table.add_row(Text.assemble(*(pieces[::-1] if report.is_backward else pieces)))
         self.console.print(table)

@@ -112,7 +112,7 @@ class Model:
 
     @property
     def direction(self) -> Direction:
-        """The model's direction."""
+        """The direction in which the model reads."""
         return self.checkpoint.settings.model.direction
 
     @property
