@@ -91,8 +91,8 @@ def _close(end: SweepEnd, *, as_json: bool) -> None:
     num_open = sum(row.state in ("cut", "new") for row in results.trials)
     if end.stopped_by in STOP_CODES:
         raise StoppedError(
-            f"stopped with {num_open} of {len(results.trials)} trials to go; every trial that ran is saved in {end.folder}; "
-            "run the same command again to resume",
+            f"stopped with {num_open} of {len(results.trials)} trials to go; every trial that ran is saved in "
+            f"{end.folder}; run the same command again to resume",
             end.stopped_by,
         )
     if results.failed:
