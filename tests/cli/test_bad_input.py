@@ -1,4 +1,4 @@
-"""What bad input gets: one clean sentence, its exit code, and nothing written half."""
+"""Bad input gets one clear sentence and its exit code, and nothing is left half-written."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Charlm = Callable[..., Result]
 
 @pytest.fixture
 def refused(tmp_path: Path, charlm_command: Charlm, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Return what runs a command that must fail cleanly, and gives its sentences without the leading `charlm: `."""
+    """Return a function that runs a command which must fail cleanly, and returns its sentences without `charlm: `."""
     monkeypatch.setenv("CHARLM_RUNS_DIR", str(tmp_path / "runs"))
 
     def run(code: int, *arguments: str | Path, num_sentences: int = 1, text: bytes | None = None) -> str:
@@ -100,7 +100,7 @@ def test_a_corpus_that_cannot_be_trained_on_is_3(
         ("/dev/null", "is a pipe or a device"),
     ],
 )
-def test_a_corpus_that_is_no_readable_file_is_3(
+def test_a_corpus_that_is_not_a_readable_file_is_3(
     refused: Callable[..., str], tmp_path: Path, tiny_options: list[str], name: str, sentence: str
 ) -> None:
     (tmp_path / "file.txt").write_text("text")
@@ -122,7 +122,7 @@ def test_a_corpus_the_system_does_not_give_is_3(
     monkeypatch: pytest.MonkeyPatch,
     number: int,
 ) -> None:
-    # Permissions do not stop root, so the refusal is made up.
+    # Permissions do not stop root, so the refusal is simulated.
     plain_open = Path.open
 
     def guarded_open(path: Path, *args: Any, **kwargs: Any) -> Any:
@@ -252,7 +252,7 @@ def test_what_torch_does_not_have_is_refused_by_name(refused: Callable[..., str]
     assert said == "torch.nn has no model.activation sigmoid: set model.implementation to auto or reference"
 
 
-# A run's name, and runs that are not there.
+# A run's name, and runs that do not exist.
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "/tmp/a", "a b", "-a", ".a", "a\n"], ids=repr)
@@ -260,7 +260,7 @@ def test_a_bad_name_for_a_new_run_is_2(refused: Callable[..., str], tiny_options
     assert "cannot name a run" in refused(2, "train", *tiny_options, f"--run={name}")
 
 
-def test_an_existing_run_is_2_and_stays_as_it_is(charlm_command: Charlm, trained: Run, tiny_options: list[str]) -> None:
+def test_an_existing_run_is_2_and_is_not_changed(charlm_command: Charlm, trained: Run, tiny_options: list[str]) -> None:
     before = {file: file.read_bytes() for file in trained.path.rglob("*") if file.is_file()}
     result = charlm_command("train", *tiny_options, "--run=trained", f"--runs-dir={trained.path.parent}")
     assert result.exit_code == 2
@@ -318,7 +318,7 @@ def test_a_damaged_checkpoint_is_4(
     ],
 )
 @pytest.mark.parametrize("command", [["generate", "--prefix=a"], ["eval"]], ids=lambda words: words[0])
-def test_a_checkpoint_or_device_that_is_not_there_is_refused(
+def test_a_checkpoint_or_device_that_does_not_exist_is_refused(
     refused: Callable[..., str], trained: Run, command: list[str], options: list[str], code: int, sentence: str
 ) -> None:
     assert sentence in refused(code, *command, f"--run={trained.path}", *options)
@@ -348,7 +348,7 @@ def test_a_checkpoint_or_device_that_is_not_there_is_refused(
         (["--prefix=a", "--top-p=1.5"], 2, "top_p must be in (0, 1], got 1.5"),
         (["--prefix=a", "--min-p=-0.1"], 2, "min_p must be in [0, 1], got -0.1"),
         (["--suffix=a"], 2, "reads forwards only and cannot write towards a suffix"),
-        (["--prefix=a", "--suffix=a", "--length=3"], 2, "reads one way only (forward) and cannot fill a gap"),
+        (["--prefix=a", "--suffix=a", "--length=3"], 2, "reads in one direction only (forward) and cannot fill a gap"),
     ],
 )
 def test_a_prefix_or_option_that_cannot_be_used_is_refused(
@@ -390,21 +390,23 @@ def test_a_text_that_cannot_be_measured_is_3(
     assert sentence in refused(3, "eval", f"--run={trained.path}", f"--corpus={file}")
 
 
-def test_eval_takes_a_part_or_a_file_and_not_both(refused: Callable[..., str], trained: Run, corpus_file: Path) -> None:
+def test_eval_takes_a_split_or_a_file_but_not_both(
+    refused: Callable[..., str], trained: Run, corpus_file: Path
+) -> None:
     said = refused(2, "eval", f"--run={trained.path}", f"--corpus={corpus_file}", "--split=test")
     assert said == "give either --corpus or --split"
 
 
-def test_a_part_the_run_does_not_have_is_4(
+def test_a_split_the_run_does_not_have_is_4(
     tmp_path: Path, refused: Callable[..., str], charlm_command: Charlm, tiny_options: list[str]
 ) -> None:
     options = ("--set=corpus.split=nanogpt", "--set=train.max_steps=1", "--quiet")
     charlm_command("train", *tiny_options, *options, f"--runs-dir={tmp_path / 'others'}", "--run=run")
     said = refused(4, "eval", f"--run={tmp_path / 'others' / 'run'}", "--split=test")
-    assert said == "the run run has no test part (corpus.split nanogpt)"
+    assert said == "the run run has no test split (corpus.split nanogpt)"
 
 
-def test_a_runs_corpus_that_is_gone_is_3(
+def test_a_missing_corpus_of_a_run_is_3(
     tmp_path: Path, refused: Callable[..., str], charlm_command: Charlm, tiny_options: list[str], corpus_text: str
 ) -> None:
     corpus = tmp_path / "corpus.txt"

@@ -596,8 +596,8 @@ def test_a_stopped_run_whose_folder_was_moved_tells_the_command_that_goes_on(
     assert moved == f"charlm: the folder {tmp_path / 'run'} was moved to {tmp_path / 'renamed'} while its run was " + (
         "trained: it goes on there"
     )
-    assert f"saved in {tmp_path / 'renamed'}; go on with: " in stopped
-    assert run_command(stopped.partition("; go on with: ")[2], "--set=train.max_steps=1").exit_code == 0
+    assert f"saved in {tmp_path / 'renamed'}; resume with: " in stopped
+    assert run_command(stopped.partition("; resume with: ")[2], "--set=train.max_steps=1").exit_code == 0
 
 
 # Creation.

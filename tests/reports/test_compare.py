@@ -750,8 +750,8 @@ def test_markdown_is_the_table_of_a_readme(runs: Path, charlm_command: Charlm) -
     assert (outcome.exit_code, outcome.stderr) == (0, "")
     header, dashes, *rows, empty, warning = outcome.stdout.splitlines()
     assert header == (
-        "| configuration | seeds | validation nats (mean ± deviation) | bits per character | perplexity | parameters | "
-        "minutes | machine |"
+        "| configuration | seeds | validation nats (mean ± standard deviation) | bits per character | perplexity | "
+        "parameters | minutes | machine |"
     )
     assert dashes == "|" + " --- |" * 8
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
@@ -817,8 +817,8 @@ def test_a_narrow_terminal_keeps_the_figures_and_says_what_it_leaves_out(
     assert "unfinished, step 4" in lines[3]
     rest = " ".join(" ".join(lines[5:]).split())
     assert rest.startswith(
-        "no room for: split, cell, max_steps, seeds, final val ppl, test bpc, test ppl, train nats, train bpc, "
-        "train ppl, chars/s, parameters, minutes, machine; --csv has all "
+        "no room for these columns: split, cell, max_steps, seeds, final val ppl, test bpc, test ppl, train nats, "
+        "train bpc, train ppl, chars/s, parameters, minutes, machine; --csv prints all "
     )
     assert rest.count("warning: ") == 4
 
@@ -911,7 +911,7 @@ def test_a_cell_is_a_text_or_a_number_and_never_a_formula(value: JsonValue, cell
 
 def test_a_terminal_of_a_few_columns_loses_nothing_of_a_name(runs: Path, on_terminal: Callable[..., str]) -> None:
     shown = on_terminal(4, "both-ways", f"--runs-dir={runs}")
-    assert "".join(shown.split()).startswith("runboth-waysnoroomfor:")
+    assert "".join(shown.split()).startswith("runboth-waysnoroomforthesecolumns:")
     assert max(map(len, shown.splitlines())) <= 4
 
 
@@ -978,11 +978,15 @@ def test_reading_a_run_changes_nothing_in_it(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        ([], 2, "name the runs to compare: charlm compare RUN RUN; in a shell, runs/* are all"),
-        (["lstm-0", "--json", "--csv"], 2, "--json and --csv exclude each other: give one of them"),
-        (["lstm-0", "--markdown", "--csv"], 2, "--csv and --markdown exclude each other: give one of them"),
-        (["lstm-0", "--json", "--markdown"], 2, "--json and --markdown exclude each other: give one of them"),
-        (["--json", "--csv", "--markdown"], 2, "--json and --csv and --markdown exclude each other: give one of them"),
+        ([], 2, "name the runs to compare, as in charlm compare RUN RUN; in a shell, runs/* stands for all of them"),
+        (["lstm-0", "--json", "--csv"], 2, "--json and --csv cannot be combined: give only one of them"),
+        (["lstm-0", "--markdown", "--csv"], 2, "--csv and --markdown cannot be combined: give only one of them"),
+        (["lstm-0", "--json", "--markdown"], 2, "--json and --markdown cannot be combined: give only one of them"),
+        (
+            ["--json", "--csv", "--markdown"],
+            2,
+            "--json and --csv and --markdown cannot be combined: give only one of them",
+        ),
         (["absent"], 4, "there is no run absent in "),
         (["lstm-0", "absent", "--json"], 4, "there is no run absent in "),
         (["lstm-*"], 4, "there is no run lstm-* in "),

@@ -557,7 +557,7 @@ def test_a_sweep_that_ends_by_a_signal_leaves_no_process_and_goes_on(
     exit_code, _, said = finish(process)
     assert exit_code == code
     if number != signal.SIGKILL:
-        assert "the same command goes on" in said
+        assert "run the same command again to resume" in said
     until = time.monotonic() + 10
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < until

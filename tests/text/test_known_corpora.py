@@ -131,7 +131,7 @@ def test_get_from_a_folder_prints_the_path_and_nothing_else_on_standard_output(
     result = CliRunner().invoke(corpus_app, ["get", corpus.name, "--from", str(tmp_path / "copies")])
     assert result.exit_code == 0
     assert result.stdout == f"{downloaded_file(corpus.name)}\n"
-    assert f"{corpus.num_bytes:,} bytes with the right SHA-256" in result.stderr
+    assert f"{corpus.num_bytes:,} bytes; the SHA-256 is correct" in result.stderr
     assert corpus_file(corpus.name).read_bytes() == TEXT.encode("latin-1")
 
 

@@ -123,10 +123,16 @@ def test_the_end_of_training_tells_that_nothing_was_chosen(
 ) -> None:
     options = [*tiny_options, f"--runs-dir={tmp_path}", *(f"--set={each}" for each in SHORT)]
     outcome = charlm_command("train", *options, "--run=few")
-    assert "best checkpoint: step 9, the last: a choice takes 50 predicted characters of validation\n" in outcome.stdout
+    assert (
+        "quality: unknown, because 19 predicted characters of validation are too few to judge it by, " in outcome.stdout
+    )
+    told = charlm_command("info", "few", f"--runs-dir={tmp_path}").stdout
+    reason = "step 9, the last one: choosing the best takes at least 50 predicted characters of validation\n"
+    assert f"best checkpoint       {reason}" in told
     assert f"warning: {WARNING}\n" in outcome.stderr
     outcome = charlm_command("train", *options, "--set=corpus.split=none", "--run=none")
-    assert "best checkpoint: step 9, the last: without a validation part nothing chooses\n" in outcome.stdout
+    told = charlm_command("info", "none", f"--runs-dir={tmp_path}").stdout
+    assert "step 9, the last one: without a validation split, none can be chosen as the best\n" in told
     assert "warning" not in outcome.stderr
     shown = charlm_command("compare", "few", f"--runs-dir={tmp_path}")
     assert (
