@@ -177,14 +177,14 @@ def test_a_setting_that_does_not_fit_the_text_is_refused(
         ("corpus: {clean: {lowercase: no}}\n", ["corpus.clean.lowercase must be true or false, got 'no' ({file}:1)"]),
         ("corpus: {encoding: 8859}\n", ["corpus.encoding must be text (put quotes around it), got 8859 ({file}:1)"]),
         ("model: 3\n", ["model must be a mapping of keys, got 3 ({file}:1)"]),
-        ("model: {cell: gru, cell: rnn}\n", ["{file}:1:20: the key cell stands here twice"]),
+        ("model: {cell: gru, cell: rnn}\n", ["{file}:1:20: the key cell is given twice"]),
         ("model: &a {cell: gru}\n", ["{file}:1:8: anchors and aliases are not allowed; write the value out"]),
         ("model: {cell: !!python/name:os.system gru}\n", ["{file}:1:15: the tag "]),
         ("model:\n\tcell: gru\n", ["{file}:2:1: not valid YAML: "]),
         ("model: {cell: gru\n", ["{file}:2:1: not valid YAML: "]),
         ("[" * 2000 + "]" * 2000, ["nested deeper than 16 levels"]),
         ("- model\n", ["{file}:1: a configuration is a mapping of sections such as model:"]),
-        ("--- {}\n--- {}\n", ["a second document; a configuration is one"]),
+        ("--- {}\n--- {}\n", ["a second document begins here; a configuration is a single one"]),
         ("model: {cell: gru\0}\n", ["{file}:1:18: not valid YAML: the character U+0000 is not allowed"]),
         (
             "model: {cell: gur}\ntrain: {epochs: -1, sed: 1}\n",
@@ -213,7 +213,7 @@ def test_a_bad_configuration_is_2_with_file_line_key_and_value(
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(None, "no such file or directory; shipped ones by name: "), (b"\xff", "not UTF-8 text (byte 0)")],
+    [(None, "no such file or directory; the bundled ones are "), (b"\xff", "not UTF-8 text (byte 0)")],
 )
 def test_a_configuration_that_cannot_be_read_is_2(
     refused: Callable[..., str], tmp_path: Path, content: bytes | None, sentence: str

@@ -255,7 +255,7 @@ def test_a_place_that_holds_no_text_is_refused_in_one_sentence(
 @pytest.mark.parametrize(
     ("place", "code", "reason"),
     [
-        ("\udcff.txt", 2, " is not UTF-8 and cannot stand in a configuration; rename it"),
+        ("\udcff.txt", 2, " is not UTF-8 and cannot be written in a configuration; rename it"),
         ("bytes", 3, " is not UTF-8 and cannot be recorded: rename it"),
     ],
     ids=["given", "in a folder"],
