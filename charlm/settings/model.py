@@ -102,7 +102,9 @@ class ModelSettings(Section):
         "al. 2016); raise it if the model overfits",
     )
     zoneout_cells: UnitInterval | None = Field(
-        default=None, description="Sets the same probability for units of the lstm's cell state; null means 0"
+        default=None,
+        description="Sets the probability that a unit of the lstm's cell state keeps its value for a step during "
+        "training; null means 0, so set it together with zoneout",
     )
     layer_norm: bool = Field(
         default=False,

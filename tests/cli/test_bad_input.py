@@ -65,11 +65,11 @@ def test_each_kind_of_error_has_its_exit_code() -> None:
         (b"aaaa" * 500, "has only one symbol: there is nothing to predict"),
         (
             b"ab",
-            "the training part has 1 of the corpus' 2 characters, too few to predict one: give more text",
+            "the training split has 1 of the corpus's 2 characters, too few to predict one: give more text",
         ),
-        (b"abcd" * 10, "the training part has 36 characters, and one window of batch_size 4 x seq_len 16 needs 65"),
-        (b"\x7fELF\x02\x01\x01" + bytes(100), "is a program, no text"),
-        (b"\x89PNG\r\n\x1a\n" + b"text" * 100, "is a picture, no text"),
+        (b"abcd" * 10, "the training split has 36 characters, and one window of batch_size 4 x seq_len 16 needs 65"),
+        (b"\x7fELF\x02\x01\x01" + bytes(100), "is a program, not a text"),
+        (b"\x89PNG\r\n\x1a\n" + b"text" * 100, "is a picture, not a text"),
         (b"good\nbad \xff\n" * 50, "is not utf-8: byte 0xff at offset 9, line 2"),
         ("café\n".encode("latin-1") * 50, "it is likely cp1252, which reads as 「café」"),
         ("wide text".encode("utf-16"), "it is likely utf-16, which reads as 「wide text」"),
@@ -83,7 +83,7 @@ def test_a_corpus_that_cannot_be_trained_on_is_3(
     corpus.write_bytes(content)
     if way == "file":
         said = refused(3, "train", f"--corpus={corpus}", *tiny_options[1:])
-        assert str(corpus) in said or "part has" in said
+        assert str(corpus) in said or "split has" in said
     else:
         said = refused(3, "train", "--corpus=-", *tiny_options[1:], text=content)
     assert sentence in said
@@ -143,8 +143,8 @@ def test_a_corpus_the_system_does_not_give_is_3(
         ("corpus.encoding=utf-9", 3, "'utf-9' is not a text encoding Python knows"),
         ("corpus.encoding=base64", 3, "'base64' is not a text encoding Python knows"),
         ("corpus.encoding=rot13", 3, "'rot13' is not a text encoding Python knows"),
-        ("corpus.split=[2000, 900, 200]", 3, "asks for 3,100 characters and the text has 3,000"),
-        ("corpus.split=[2998, 1, 1]", 3, "the validation part has 1 of the corpus' 3,000 characters"),
+        ("corpus.split=[2000, 900, 200]", 3, "asks for 3,100 characters, but the text has 3,000"),
+        ("corpus.split=[2998, 1, 1]", 3, "the validation split has 1 of the corpus's 3,000 characters"),
         ("corpus.max_chars=1", 3, "has only one symbol"),
         ("sampling.batch_size=100000", 3, "one window of batch_size 100000 x seq_len 16 needs 1,600,001"),
         ("sample.prefixes=['the €']", 3, "the sample prefix 'the €' has 1 character this model has never seen: '€'"),
