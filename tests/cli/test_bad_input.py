@@ -285,7 +285,7 @@ def test_a_run_that_does_not_exist_is_4(refused: Callable[..., str], command: li
     [
         ("flip", "model.safetensors is damaged: its bytes are not those that were saved"),
         ("truncate", "model.safetensors is damaged: its bytes are not those that were saved"),
-        ("remove", "has no whole checkpoint: cannot read "),
+        ("remove", "has no undamaged checkpoint: cannot read "),
         ("empty", "has no checkpoint yet"),
     ],
 )
@@ -310,7 +310,7 @@ def test_a_damaged_checkpoint_is_4(
 @pytest.mark.parametrize(
     ("options", "code", "sentence"),
     [
-        (["--checkpoint=7"], 4, "keeps no checkpoint of step 7; it has steps 40, 60"),
+        (["--checkpoint=7"], 4, "has no checkpoint of step 7; it has steps 40, 60"),
         (["--checkpoint=newest"], 2, "--checkpoint must be best, last or a step's number, got 'newest'"),
         (["--checkpoint=-1"], 2, "--checkpoint must be best, last or a step's number, got '-1'"),
         (["--device=tpu"], 2, "must be auto, cpu, mps, cuda or cuda:N, got 'tpu'"),

@@ -167,7 +167,7 @@ def test_seeds_alone_are_a_sweep_with_a_name_of_its_own():
         (GRID + "objective: {metric: val_cloze_bpc}\n", ["is of bidirectional models", "(cells.yaml:3)"]),
         (
             "space:\n  corpus.split: [default, none]\n",
-            ["objective.metric val_bpc needs a validation part, and corpus.split none has none: take train_bpc"],
+            ["objective.metric val_bpc needs a validation split, and corpus.split none has none: take train_bpc"],
         ),
         (GRID + "objective: {metric: val_bpc, direction: up}\n", ["objective.direction must be one of"]),
         ("base: nowhere.yaml\n" + GRID, ["cannot read the configuration", "nowhere.yaml", "(base, cells.yaml:1)"]),
@@ -246,11 +246,11 @@ def test_a_bad_file_is_refused_with_line_and_nearest_name_and_nothing_is_written
         ),
         (
             "space:\n  corpus.split: [[0.9, 0.0, 0.1]]\n",
-            "val_bpc needs a validation part, and corpus.split [0.9, 0.0, 0.1] has none: take train_bpc (cells.yaml)",
+            "val_bpc needs a validation split, and corpus.split [0.9, 0.0, 0.1] has none: take train_bpc (cells.yaml)",
         ),
         (
             "space:\n  corpus: [{corpus.name: timemachine, corpus.split: standard}]\n",
-            "val_bpc needs a validation part, and corpus.split standard has none: take train_bpc (cells.yaml)",
+            "val_bpc needs a validation split, and corpus.split standard has none: take train_bpc (cells.yaml)",
         ),
     ],
 )

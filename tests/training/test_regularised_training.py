@@ -374,7 +374,7 @@ NOT_TOGETHER: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("model", "key", "reason"), NOT_TOGETHER, ids=lambda value: str(value)[:60])
-def test_settings_that_do_not_go_together_are_refused_by_name(model: dict[str, Any], key: str, reason: str) -> None:
+def test_conflicting_settings_are_refused_by_name(model: dict[str, Any], key: str, reason: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings(overrides=["corpus.name=stories", *(f"model.{name}={value}" for name, value in model.items())])
     lines = [line for line in str(caught.value).splitlines() if line.startswith(f"model.{key} ")]
@@ -398,7 +398,7 @@ def test_settings_that_do_not_go_together_are_refused_by_name(model: dict[str, A
     ],
     ids=str,
 )
-def test_settings_that_go_together_are_accepted(model: dict[str, Any]) -> None:
+def test_compatible_settings_are_accepted(model: dict[str, Any]) -> None:
     assert Settings.model_validate({"model": model})
 
 
