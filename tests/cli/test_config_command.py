@@ -109,7 +109,7 @@ def test_each_problem_is_one_line_and_the_exit_code_is_2(
     ("text", "problem"),
     [
         ("model: {cell: gru\n", "bad.yaml:2:1: not valid YAML: "),
-        ("model: 1\nmodel: 2\n", "bad.yaml:2:1: the key model stands here twice"),
+        ("model: 1\nmodel: 2\n", "bad.yaml:2:1: the key model is given twice"),
         ("just text\n", "bad.yaml:1: a configuration is a mapping of sections such as model:"),
     ],
 )

@@ -51,7 +51,7 @@ def test_a_model_beyond_the_shells_memory_limit_is_refused_with_the_bytes(
     done = limited(200 << 20, "train", *tiny_options, "--set=model.hidden_size=2048", f"--runs-dir={tmp_path / 'runs'}")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith("charlm: there is not enough memory: ")
-    assert " bytes more are needed, and the shell lets this process have " in done.stderr
+    assert " bytes more are needed, and the shell allows this process " in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "runs").exists()
 
@@ -71,7 +71,7 @@ def test_a_vocabulary_too_large_for_memory_is_refused_with_the_bytes(tmp_path: P
 def test_a_command_without_room_for_the_model_is_refused_with_the_bytes(trained: Run, arguments: list[str]) -> None:
     done = limited(16 << 20, *arguments, f"--run={trained.path}")
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "bytes more are needed, and the shell lets this process have " in done.stderr
+    assert "bytes more are needed, and the shell allows this process " in done.stderr
 
 
 CPU = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate "

@@ -229,7 +229,7 @@ def test_a_limit_of_file_sizes_is_called_by_its_name(
         )
     assert done.exit_code == 6
     last = done.stderr.splitlines()[-1]
-    assert f": file too large: the shell lets a file have {limit:,} bytes (ulimit -f)" in last
+    assert f": file too large: the shell allows a file {limit:,} bytes (ulimit -f)" in last
     assert limit == 0 or last.endswith(" bytes are needed")
     # A run that could not start leaves nothing that would block the next attempt.
     assert Run(tmp_path / "runs" / "run").exists or not (tmp_path / "runs" / "run").exists()

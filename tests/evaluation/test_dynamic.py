@@ -489,7 +489,7 @@ def test_what_cannot_be_had_is_told(
     assert (result.exit_code, result.stdout) == (3, "")
     message = "dynamic evaluation needs the training split of the run run: the corpus has changed since"
     assert message in result.stderr
-    assert result.stderr.rstrip().endswith("bring that text back")
+    assert result.stderr.rstrip().endswith("restore that text")
 
 
 # The command line.

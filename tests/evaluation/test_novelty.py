@@ -228,7 +228,7 @@ def test_without_its_training_part_a_model_is_not_measured(
         TextError, match="novelty needs the training split of the run run: the corpus has changed"
     ) as info:
         charlm.novelty(run, files=[other])
-    assert str(info.value).endswith("bring that text back")
+    assert str(info.value).endswith("restore that text")
     corpus.unlink()
     with pytest.raises(TextError, match="novelty needs the training split of the run run: there is no corpus file"):
         charlm.novelty(run, files=[other])

@@ -23,7 +23,7 @@ MakeSettings = Callable[..., Settings]
 FEW = "corpus.split=[2700,20,280]"
 SHORT = (FEW, "train.max_steps=9", "train.eval_every=3", "eval.baselines=false")
 WARNING = (
-    "validation is 19 predicted characters and a choice takes 50: the last checkpoint stands in for the best; give "
+    "validation has only 19 predicted characters and a choice needs 50: the last checkpoint is used as the best; give "
     "more text, or more of it to validation (corpus.split, eval.max_chars)"
 )
 
@@ -76,7 +76,7 @@ def test_whatever_listens_to_so_few_characters_is_named(tiny_settings: MakeSetti
     settings = tiny_settings("train.early_stopping=2", "optimizer.schedule.method=plateau")
     _, *listeners = choice_warnings(settings, few)
     assert listeners == [
-        f"{key} listens to 6 predicted characters of validation, and acts on chance"
+        f"{key} depends on 6 predicted characters of validation, and so on chance"
         for key in ("train.early_stopping", "optimizer.schedule.method plateau")
     ]
 
@@ -107,7 +107,7 @@ def test_an_older_run_keeps_its_choice_and_is_told_what_that_is_worth(
     step = json.loads(charlm_command(*arguments, "--json").stdout)["step"]
     sentence = (
         f"charlm: the best checkpoint, step {step}, was chosen by 19 predicted characters of validation, and a choice "
-        "takes 50: --checkpoint last takes step 9\n"
+        "takes 50: --checkpoint last uses step 9\n"
     )
     assert step < 9
     assert charlm_command(*arguments).stderr == sentence
