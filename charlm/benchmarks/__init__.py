@@ -1,1 +1,1 @@
-"""How fast and how large our networks are, against the classic torch.nn loop, in turn."""
+"""Benchmarks of speed and memory: our networks and the classic torch.nn loop take turns."""

@@ -1,4 +1,4 @@
-"""The classic loop, which ours is measured against: what a notebook does with torch.nn."""
+"""The classic loop that ours is compared with: what a notebook does with torch.nn."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ClassicLM(nn.Module):
         self.decoder = nn.Linear(sizes.hidden_size, sizes.vocab_size)
 
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """Return logits (T, B, V) for ids (T, B), and torch.nn's state after them; a state of None is zero."""
+        """Return logits (T, B, V) for ids (T, B), and torch.nn's state after them; a state of None means zeros."""
         hidden, state = self.recurrent(one_hot(ids, self.vocab_size).float(), state)  # (T, B, H)
         return self.decoder(hidden), state  # (T, B, V)
 
@@ -35,7 +35,7 @@ class ClassicLM(nn.Module):
 def classic_training_steps(
     model: ClassicLM, optimizer: torch.optim.Optimizer, window: Window, device: torch.device
 ) -> Iterator[None]:
-    """Take a whole training step for each item asked for, the state carried from one to the next."""
+    """Take a whole training step for each item asked for, and carry the state from one to the next."""
     state: Any = None
     while True:
         inputs = torch.from_numpy(window.inputs.astype(np.int64)).to(device)
@@ -52,11 +52,11 @@ def classic_training_steps(
 
 
 def classic_stream(model: ClassicLM, characters: str, num_chars: int, device: torch.device) -> Iterator[str]:
-    """Write on without end, one character after the other; each item is the next num_chars of them."""
+    """Write without end, one character at a time; each item is the next num_chars of them."""
     ids, state = torch.zeros(1, 1, dtype=torch.int64, device=device), None
     while True:
         text = ""
-        # Around the loop and not around the yield: there the caller would lose its gradients.
+        # This must not enclose the yield, or the caller would lose its gradients.
         with torch.no_grad():
             for _ in range(num_chars):
                 logits, state = model(ids, state)

@@ -1,4 +1,4 @@
-"""What a benchmark found: rows of ours against a baseline, round by round, and the machine's matrix product."""
+"""The results of a benchmark: rows that compare ours with a baseline, and the machine's matrix product."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Unit = Literal["ms", "chars_per_second", "bytes"]
 
 @dataclass(frozen=True)
 class Measurement:
-    """Values of the same rounds, ours and the baseline's.
+    """Values of ours and of the baseline, measured in the same rounds.
 
     Args:
-        what: was measured.
-        cell: of both.
-        implementation: ours.
-        unit: of both values.
+        what: the kind of measurement.
+        cell: the cell of both.
+        implementation: our implementation.
+        unit: the unit of both values.
         theirs: the baseline's value in each round.
-        ours: likewise.
-        baseline: the classic loop, or ours writing texts one by one.
-        num_texts: that ours writes side by side, where text is written.
-        gflops: that ours reached in each round of layer steps.
-        sgemm_gflops: that torch's matrix product reached in the same rounds.
+        ours: our value in each round.
+        baseline: the classic loop, or our network writing texts one by one.
+        num_texts: number of texts that ours writes side by side, if it writes any.
+        gflops: rate that ours reached in each round of layer steps.
+        sgemm_gflops: rate that torch's matrix product reached in the same rounds.
     """
 
     what: What
@@ -44,20 +44,20 @@ class Measurement:
 
     @property
     def ratio(self) -> MedianRange:
-        """How many times as fast ours is; of memory, how many times as much it takes."""
+        """How many times as fast ours is; for memory, how many times as much it takes."""
         pairs = zip(self.ours, self.theirs, strict=True)
         return median_range(tuple(theirs / ours if self.unit == "ms" else ours / theirs for ours, theirs in pairs))
 
     @property
     def sgemm_fraction(self) -> MedianRange | None:
-        """What part ours reaches of the matrix product's rate; above 1 where that one is not the processor's best."""
+        """Our share of the matrix product's rate; it exceeds 1 where that product is not the processor's best."""
         if not self.gflops:
             return None
         pairs = zip(self.gflops, self.sgemm_gflops, strict=True)
         return median_range(tuple(gflops / sgemm for gflops, sgemm in pairs))
 
     def as_record(self) -> dict[str, object]:
-        """Return a JSON object: medians with their units in the names, ratios with their spread."""
+        """Return a JSON object of medians, with their units in the names, and ratios with their range."""
         record: dict[str, object] = {
             "what": self.what,
             "cell": self.cell,
@@ -79,27 +79,27 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Sgemm:
-    """What torch's product of two matrices reached in each round, beside a cell's layer steps."""
+    """The rate of torch's product of two matrices in each round of a cell's layer steps."""
 
     cell: Cell
     shape: ProductShape
     gflops: tuple[float, ...]
 
     def as_record(self) -> dict[str, object]:
-        """Return a JSON object: the shape, the median and its spread."""
+        """Return a JSON object of the shape, the median and its range."""
         return {"cell": self.cell, **asdict(self.shape), **median_range(self.gflops).as_record("gflops")}
 
 
 @dataclass(frozen=True)
 class Findings:
-    """All that a benchmark found.
+    """All results of a benchmark.
 
     Args:
-        machine: what it ran on.
-        sizes: of networks and windows.
-        rounds: in which each had its turn.
-        sgemms: one for each cell, where layer steps were measured.
-        comparisons: in the order in which they were asked for.
+        machine: the machine that it ran on.
+        sizes: the sizes of networks and windows.
+        rounds: the number of rounds, in each of which everything had a turn.
+        sgemms: one for each cell, if layer steps were measured.
+        comparisons: the rows, in the order in which they were asked for.
     """
 
     machine: dict[str, Any]
@@ -109,7 +109,7 @@ class Findings:
     comparisons: tuple[Measurement, ...]
 
     def as_record(self) -> dict[str, object]:
-        """Return a JSON object: machine, sizes, sgemm, rows."""
+        """Return a JSON object of machine, sizes, sgemm and rows."""
         return {
             "machine": self.machine,
             "sizes": asdict(self.sizes),

@@ -1,4 +1,4 @@
-"""How much memory training takes: what the peak grows by in a fresh process of its own; on Linux."""
+"""How much memory training takes: the growth of the peak in a fresh process, on Linux."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ STATUS = Path("/proc/self/status")
 
 
 def can_measure_memory() -> bool:
-    """Return whether this system tells a process its peak, which Linux does."""
+    """Return whether this system reports a process's peak memory, as Linux does."""
     return STATUS.exists()
 
 
 def measure_memory(subjects: Sequence[Subject], cell: Cell, sizes: Sizes, device: torch.device) -> list[int]:
     """Return by how many bytes each subject's peak of resident memory grows over its first training steps.
 
-    The network and its optimiser are there before. On CUDA it is the peak of what torch allocated on the GPU.
-    The processes run at once: memory, unlike time, is not shared out between them.
+    The network and its optimiser exist before the first step. On CUDA the peak is that of torch's memory on the GPU.
+    The processes run at the same time, because memory, unlike time, is not shared between them.
     """
     with ExitStack() as stack:
         processes = [stack.enter_context(_start(subject, cell, sizes, device)) for subject in subjects]
@@ -47,7 +47,7 @@ def _start(subject: Subject, cell: Cell, sizes: Sizes, device: torch.device) -> 
         "device": str(device),
         "threads": torch.get_num_threads(),
     }
-    # The same packages as here, whatever lies in the folder that Python is started from.
+    # Use the same packages as this process, whatever is in the folder that Python is started from.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-P", "-m", "charlm.benchmarks.memory", json.dumps(request)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -56,12 +56,12 @@ def _start(subject: Subject, cell: Cell, sizes: Sizes, device: torch.device) -> 
 def _result(process: subprocess.Popen[str]) -> int:
     output, errors = process.communicate()
     if process.returncode != 0:
-        raise RuntimeError(f"a process whose memory was to be measured ended with {process.returncode}: {errors}")
+        raise RuntimeError(f"the process that measures memory ended with exit code {process.returncode}: {errors}")
     return int(output)
 
 
 def measure_here(request: dict[str, Any]) -> int:
-    """Return by how many bytes the peak of this process grows over some training steps."""
+    """Return by how many bytes the peak memory of this process grows over some training steps."""
     torch.set_num_threads(request["threads"])
     device = torch.device(request["device"])
     steps = training_steps(request["subject"], request["cell"], Sizes(**request["sizes"]), device)
@@ -74,7 +74,7 @@ def measure_here(request: dict[str, Any]) -> int:
 def _peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    # Not getrusage: its ru_maxrss begins with the peak of the process that started this one.
+    # Do not use getrusage: its ru_maxrss starts at the peak of the process that started this one.
     found = re.search(r"^VmHWM:\s+(\d+) kB$", STATUS.read_text(encoding="ascii"), flags=re.MULTILINE)
     assert found is not None
     return int(found[1]) * 1024

@@ -1,4 +1,4 @@
-"""The sizes that are measured, and how many floating point operations they ask for."""
+"""The sizes that are measured, and how many floating point operations they need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Sizes:
 
     @property
     def window_chars(self) -> int:
-        """How many characters a step reads, T * B."""
+        """Number of characters that a step reads, T * B."""
         return self.seq_len * self.batch_size
 
 
@@ -34,23 +34,23 @@ class ProductShape:
 
     @property
     def flops(self) -> int:
-        """Floating point operations; a multiplication and an addition are two."""
+        """Number of floating point operations; a multiplication and an addition count as two."""
         return 2 * self.rows * self.depth * self.columns
 
 
 def sgemm_shape(cell: Cell, sizes: Sizes) -> ProductShape:
-    """Return the product (T*B, H) x (H, gates*H) that a layer is held against: its own ones of a window at once."""
+    """Return the product that a layer is compared with, (T*B, H) x (H, gates*H): all of a window's steps at once."""
     return ProductShape(sizes.window_chars, sizes.hidden_size, NUM_GATES[cell] * sizes.hidden_size)
 
 
 def layer_flops(cell: Cell, sizes: Sizes) -> int:
     """Return the floating point operations of the products in a layer step.
 
-    Counted are the recurrent products, the deeper layers' input products and the output layer's; not the first layer's
-    input product, since one-hot characters need none, and nothing elementwise.
+    The recurrent products, the deeper layers' input products and the output layer's are counted. The first layer's
+    input product is not, because one-hot characters need none, and neither is anything elementwise.
     """
     layer = sgemm_shape(cell, sizes).flops
     output = ProductShape(sizes.window_chars, sizes.hidden_size, sizes.vocab_size).flops
     forward = sizes.num_layers * layer + (sizes.num_layers - 1) * layer + output
-    # Backward each product becomes two: one gives the gradient of what came in, the other that of the weights.
+    # In the backward pass each product becomes two: one for the gradient of its input, one for that of the weights.
     return 3 * forward

@@ -1,4 +1,4 @@
-"""What is measured, as endless work: each item asked for is one more step, or one more piece of text."""
+"""What is measured, as endless iterators: each item is one more step, or one more piece of text."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from charlm.training.step import take_step
 Subject = Literal["classic"] | Chosen
 Work = Iterator[object]
 
-# What the kernels write at once, so that each item is equally much work.
+# As many characters as the kernels write at once, so that each item is the same amount of work.
 STREAM_CHARS = CHARS_AT_ONCE
 NUM_TEXTS = 64
 TEXT_CHARS = 200
@@ -40,7 +40,7 @@ LEARNING_RATE = 1e-3
 
 
 def layer_steps(subject: Subject, cell: Cell, sizes: Sizes, device: torch.device) -> Work:
-    """Run forward, output layer, cross entropy and back to all gradients, from zero states, ids already tensors."""
+    """Run the forward pass, cross entropy and backward pass, from zero states and from ids that are tensors already."""
     if subject == "classic":
         classic = ClassicLM(cell, sizes).to(device)
         return _gradients(classic, lambda ids: classic(ids)[0], sizes)
@@ -59,7 +59,7 @@ def _gradients(model: nn.Module, predict: Callable[[Tensor], Tensor], sizes: Siz
 
 
 def training_steps(subject: Subject, cell: Cell, sizes: Sizes, device: torch.device) -> Work:
-    """Take whole training steps: ids to tensors, gradients, clipping, Adam, the loss read; both at the same rate."""
+    """Take whole training steps at the same rate: ids to tensors, gradients, clipping, Adam, reading the loss."""
     window = _random_window(sizes)
     if subject == "classic":
         classic = ClassicLM(cell, sizes).to(device)
@@ -94,21 +94,21 @@ def _pieces(characters: Iterator[str]) -> Work:
 
 
 def single_texts(implementation: Chosen, cell: Cell, sizes: Sizes, device: torch.device) -> Work:
-    """Write NUM_TEXTS texts of TEXT_CHARS one by one, and again; each item is one text."""
+    """Write NUM_TEXTS texts of TEXT_CHARS one by one, over and over; each item is one text."""
     network, vocabulary = _our_network(implementation, cell, sizes, device), _vocabulary(sizes)
     for sample in cycle(range(NUM_TEXTS)):
         yield "".join(sample_text(network, vocabulary, PREFIX, sample=sample, length=TEXT_CHARS))
 
 
 def joint_texts(implementation: Chosen, cell: Cell, sizes: Sizes, device: torch.device) -> Work:
-    """Write the same texts side by side; each item is all of them."""
+    """Write the same texts side by side; each item is the list of all of them."""
     network, vocabulary = _our_network(implementation, cell, sizes, device), _vocabulary(sizes)
     while True:
         yield list(sample_texts(network, vocabulary, PREFIX, num_samples=NUM_TEXTS, length=TEXT_CHARS))
 
 
 def products(shape: ProductShape, device: torch.device) -> Work:
-    """Multiply two matrices with torch, as fast as this machine's sgemm goes."""
+    """Multiply two matrices with torch, which runs this machine's sgemm."""
     left = torch.randn(shape.rows, shape.depth, device=device)
     right = torch.randn(shape.depth, shape.columns, device=device)
     out = torch.empty(shape.rows, shape.columns, device=device)

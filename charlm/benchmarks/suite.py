@@ -1,4 +1,4 @@
-"""A whole benchmark: which comparisons, and in which order."""
+"""A whole benchmark: the comparisons and their order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from charlm.networks.native import NativeStack
 from charlm.settings.model import Cell, ModelSettings
 from charlm.training.environment import machine_facts
 
-# Takes (measurements done, of how many, the next one's name).
+# Takes the number of measurements done, their total, and the name of the next one.
 Observer = Callable[[int, int, str], None]
 Rounds = tuple[float, ...]
 GIGA = 1e9
@@ -38,17 +38,17 @@ GIGA = 1e9
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What to compare.
+    """The plan of a benchmark.
 
     Args:
-        whats: layer steps, whole training steps, generation, memory.
-        cells: of the networks.
-        implementations: of ours, each against the classic loop.
-        sizes: of networks and windows.
-        rounds: in which each has its turn.
-        device: cpu or cuda.
+        whats: what to measure: layer steps, whole training steps, generation, memory.
+        cells: the networks' cells.
+        implementations: our implementations, each of which is compared with the classic loop.
+        sizes: the sizes of networks and windows.
+        rounds: the number of rounds, in each of which everything has a turn.
+        device: the device to run on, cpu or cuda.
     Raises:
-        ConfigError: for what cannot be measured here.
+        ConfigError: if something cannot be measured on this machine.
     """
 
     whats: tuple[What, ...]
@@ -67,12 +67,12 @@ class Benchmark:
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
-        """The classic loop, and ours."""
+        """The classic loop and our implementations."""
         return ("classic", *self.implementations)
 
 
 def default_implementations(device: torch.device) -> tuple[Chosen, ...]:
-    """Return what `auto` can stand for on this machine."""
+    """Return the implementations that `auto` can choose on this machine."""
     return ("torch",) if _missing_kernels(device) else ("native", "torch")
 
 
@@ -95,7 +95,7 @@ def run_benchmark(plan: Benchmark, progress: Observer) -> Findings:
     for done, (what, compare, cell) in enumerate(todo):
         progress(done, len(todo), f"{what}, {cell}")
         comparisons += compare(plan, cell)
-    # All implementations of a cell were measured beside the same product.
+    # All implementations of a cell were measured in the same rounds as one product.
     sgemms: dict[Cell, Rounds] = {each.cell: each.sgemm_gflops for each in comparisons if each.sgemm_gflops}
     return Findings(
         machine={**machine_facts(), "device": str(plan.device)},
@@ -107,7 +107,7 @@ def run_benchmark(plan: Benchmark, progress: Observer) -> Findings:
 
 
 def compare_layers(plan: Benchmark, cell: Cell) -> list[Measurement]:
-    """Compare layer steps, beside torch's matrix product."""
+    """Compare layer steps, and measure torch's matrix product in the same rounds."""
     shape, flops = sgemm_shape(cell, plan.sizes), layer_flops(cell, plan.sizes)
     works: dict[str, Work] = {name: layer_steps(name, cell, plan.sizes, plan.device) for name in plan.subjects}
     works["sgemm"] = products(shape, plan.device)
@@ -125,7 +125,7 @@ def compare_steps(plan: Benchmark, cell: Cell) -> list[Measurement]:
 
 
 def compare_streams(plan: Benchmark, cell: Cell) -> list[Measurement]:
-    """Compare the writing of one text."""
+    """Compare how fast one text is written."""
     works = {name: stream(name, cell, plan.sizes, plan.device) for name in plan.subjects}
     seconds = measure_in_turn(works, rounds=plan.rounds, device=plan.device)
     rates = _all(seconds, lambda each: _rates(STREAM_CHARS, each))
@@ -133,7 +133,7 @@ def compare_streams(plan: Benchmark, cell: Cell) -> list[Measurement]:
 
 
 def compare_texts(plan: Benchmark, cell: Cell) -> list[Measurement]:
-    """Compare texts written side by side with the same ones one by one, each implementation with itself."""
+    """Compare, for each implementation, texts written side by side with the same texts written one by one."""
     works: dict[str, Work] = {}
     for name in plan.implementations:
         works[f"{name}, one by one"] = single_texts(name, cell, plan.sizes, plan.device)
@@ -155,7 +155,7 @@ def compare_texts(plan: Benchmark, cell: Cell) -> list[Measurement]:
 
 
 def compare_memory(plan: Benchmark, cell: Cell) -> list[Measurement]:
-    """Compare what training steps add to the peak of memory, in one round: it hardly varies."""
+    """Compare how much training steps add to the peak memory; one round is enough, because it hardly varies."""
     growths = measure_memory(plan.subjects, cell, plan.sizes, plan.device)
     values = {name: (float(growth),) for name, growth in zip(plan.subjects, growths, strict=True)}
     return _against_classic(plan, "memory", cell, "bytes", values)

@@ -1,4 +1,4 @@
-"""Time by turns, so that whatever else the machine does meets all alike."""
+"""Timing by turns, so that whatever else the machine does affects all subjects alike."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SECONDS_TO_WARM_UP = 0.05
 
 @dataclass(frozen=True)
 class MedianRange:
-    """The median of some rounds' values, the lowest and the highest."""
+    """The median, the lowest and the highest value of some rounds."""
 
     median: float
     low: float
     high: float
 
     def as_record(self, name: str) -> dict[str, object]:
-        """Return the median under a name and the other two beside it, as JSON values."""
+        """Return the median under a name, and the range under that name with `_range` added."""
         return {name: self.median, f"{name}_range": [self.low, self.high]}
 
 
@@ -36,7 +36,7 @@ def median_range(values: tuple[float, ...]) -> MedianRange:
 def measure_in_turn(works: Mapping[str, Work], *, rounds: int, device: torch.device) -> Mapping[str, tuple[float, ...]]:
     """Return how many seconds an item of each work took, one value for each round.
 
-    In a round each has its turn, of about SECONDS_A_TURN or a single item; in the next round another one begins.
+    In each round every work has a turn of about SECONDS_A_TURN or one item; the next round starts with another one.
     """
     counts = {name: _items_a_turn(work, device) for name, work in works.items()}
     seconds: dict[str, list[float]] = {name: [] for name in works}
@@ -49,7 +49,7 @@ def measure_in_turn(works: Mapping[str, Work], *, rounds: int, device: torch.dev
 
 
 def _items_a_turn(work: Work, device: torch.device) -> int:
-    """Warm up: allocate, wake threads, choose kernels; then count how many items fill a turn."""
+    """Warm up (allocate, wake threads, choose kernels), and then count how many items fill a turn."""
     _seconds(work, 1, device)
     seconds, num_items = _seconds(work, 1, device), 1
     while seconds < SECONDS_TO_WARM_UP:

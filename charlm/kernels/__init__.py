@@ -1,1 +1,1 @@
-"""Recurrent layers and writing in C++: as fast as the processor goes, equal to the plain loop within rounding."""
+"""Recurrent layers and writing in C++: as fast as the processor allows, equal to the plain loop within rounding."""

@@ -1,12 +1,12 @@
-// A recurrent layer back through its window; the gates' buffer turns into their gradients on the way.
+// The backward pass of a recurrent layer through its window, which turns the gates' buffer into their gradients.
 #include "weights.h"
 
 namespace charlm {
 namespace {
 
-constexpr Index SUM_AT_ONCE = 64;  // rows of a column's sum: a single long sum would be less exact
+constexpr Index SUM_AT_ONCE = 64;  // rows of one partial sum of a column; a single long sum would be less exact
 
-// A weight (gates x H, columns) as panels over its columns: [column panel][gate, padded to blocks][PANEL].
+// Pack a weight (gates x H, columns) into panels over its columns: [column panel][gate, padded to blocks][PANEL].
 void pack_backward(const Layer& layer, const float* weight, const Index* blocks, Index gates, Index columns, float* panels) {
     const Index H = layer.hidden_size, Hp = padded(H), num_panels = padded(columns) / PANEL;
     in_parallel(parts_of(num_panels, layer.threads), [&](int part) {
@@ -25,7 +25,7 @@ void backward_phase(const Layer& layer, Slice rows, Index t, const float* panels
                     float* carry_c) {
     const Index H = layer.hidden_size, Hp = padded(H), B = layer.batch_size, step = row_size<Cell>(layer);
     const Index count = rows.end - rows.begin, depth = (end_gate<Cell>(PHASE) - first_gate<Cell>(PHASE)) * Hp;
-    // The first phase reads what the later step left behind, the second what the first has just written.
+    // The first phase reads the gradients of the later step, the second those that the first has just written.
     const Index source = PHASE == 0 ? t + 1 : t;
     for (Index u = 0; u < Hp; u += PANEL) {
         if (source < layer.seq_len)
@@ -89,7 +89,7 @@ template <class Cell> void weight_gradients(const Layer& layer) {
     in_parallel(parts, [&](int part) {
         const Slice slice(H, part, parts);
         for (Index gate = 0; gate < Cell::GATES; ++gate) {
-            // In the second phase W_hn multiplied r * h, which lies in the last block.
+            // In the second phase W_hn multiplied r * h, which is in the last block.
             const bool is_second = Cell::PHASES == 2 && gate == Cell::GATES - 1;
             const float* right = is_second ? layer.gates + 3 * Hp : layer.hidden;
             multiply_by_rows(layer.gates + Cell::H_BLOCK[gate] * Hp, step, right, is_second ? step : H, H, num_rows, slice,

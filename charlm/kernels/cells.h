@@ -1,8 +1,8 @@
-// The cells' equations for one vector of units, forward and backward; charlm/networks/cells.py has them in plain words.
+// The cells' equations for one vector of units, forward and backward; charlm/networks/cells.py has them in plain notation.
 //
 // A row of the gates' buffer holds blocks of H (padded) floats: before a step the input's share W_ih x + b of each gate,
-// after it the gates' values, and after the backward step the gradients of what the gates were computed from. X_BLOCK and
-// H_BLOCK say which block the g-th gate of torch's weights has on the input's and on the state's side.
+// after it the gates' values, and after the backward step the gradients of the sums that the gates were computed from.
+// X_BLOCK and H_BLOCK say which block belongs to the g-th gate of torch's weights, on the input's and the state's side.
 #pragma once
 
 #include "vectors.h"
@@ -17,7 +17,7 @@ inline void store_units(float* p, Vec v, Index n) {
         store_first(p, v, n);
 }
 
-// Where the products of a row's gates lie: two by two, and how far a last one without a partner is from its place.
+// Where the products of a row's gates are: they come in pairs, and last_shift corrects the place of a last, single one.
 struct Products {
     const float* first;
     Index pair_step, gate_step, last_shift;
@@ -28,16 +28,16 @@ struct Products {
     }
 };
 
-// One row and one vector of units, n of them real. All pointers are at this row and unit.
+// One row and one vector of units, n of which are real (the rest is padding). All pointers point to this row and unit.
 struct ForwardAt {
-    const float* x;           // blocks of the input's share
-    Products products;        // of the state with W_hh, of the phase's gates
-    const float* bias;        // b_hh of what is not part of x, blocks
+    const float* x;           // the input's share, in blocks
+    Products products;        // W_hh times the state, for the phase's gates
+    const float* bias;        // the b_hh that x does not include, in blocks
     const float* h_before;    // padded
-    const float* c_before;    // not padded, nor are c and out
+    const float* c_before;    // not padded, and neither are c and out
     float *h, *reset_h;       // padded
-    float *c, *out, *gates;   // gates may be null: nothing is kept
-    Index x_block, block, n;  // x_block: from one block of x to the next
+    float *c, *out, *gates;   // gates may be null, and then nothing is kept
+    Index x_block, block, n;  // x_block: distance from one block of x to the next
 
     Vec input(Index b) const { return load(x + b * x_block); }
     template <Index COUNT> Vec recurrent(Index gate) const { return products.of<COUNT>(gate); }
@@ -52,12 +52,12 @@ struct ForwardAt {
 
 struct BackwardAt {
     float* gates;             // blocks
-    const float* product;     // what flows back from the later step through W_hh
+    const float* product;     // the gradient that flows back from the later step through W_hh
     const float* h_before;    // not padded
     const float* h_after;
     const float *c_before, *c_after;
-    const float* grad_out;    // not padded, null for none
-    float *carry, *carry_c;   // padded: what flows back past the products
+    const float* grad_out;    // not padded; null if there is none
+    float *carry, *carry_c;   // padded; the gradient that flows back past the products
     Index block, n;
 
     Vec gate(Index b) const { return load(gates + b * block); }
@@ -116,7 +116,7 @@ struct Lstm {
     }
 };
 
-// Blocks n, r, z and W_hn h + b_hn, so that the input's three and the state's three lie side by side.
+// The blocks are n, r, z and W_hn h + b_hn, so that the input's three blocks and the state's three are adjacent.
 struct GruResetAfter {
     static constexpr Index GATES = 3, BLOCKS = 4, X_BLOCKS = 3, PHASES = 1;
     static constexpr Index X_BLOCK[] = {1, 2, 0}, H_BLOCK[] = {1, 2, 3};  // r, z, n
@@ -144,7 +144,7 @@ struct GruResetAfter {
     }
 };
 
-// Blocks n, r, z and r * h. The new gate's product needs the whole of r * h: a step has two phases.
+// The blocks are n, r, z and r * h. The candidate's product needs the whole of r * h, so a step has two phases.
 struct GruResetBefore {
     static constexpr Index GATES = 3, BLOCKS = 4, X_BLOCKS = 3, PHASES = 2;
     static constexpr Index X_BLOCK[] = {1, 2, 0}, H_BLOCK[] = {1, 2, 0};  // r, z, n
@@ -155,7 +155,7 @@ struct GruResetBefore {
             const Vec r = sigmoid(at.input(1) + at.recurrent<2>(0)), z = sigmoid(at.input(2) + at.recurrent<2>(1));
             const Vec reset_h = r * load(at.h_before);
             store(at.reset_h, reset_h);
-            store(at.h, z);  // until the second phase
+            store(at.h, z);  // kept here until the second phase
             at.keep(1, r);
             at.keep(2, z);
             at.keep(3, reset_h);
@@ -180,7 +180,7 @@ struct GruResetBefore {
     }
 };
 
-// Call run with the cell of a number of the C interface.
+// Call run with the cell that has this number in the C interface.
 template <class Run> decltype(auto) with_cell(int cell, const Run& run) {
     switch (cell) {
         case 0: return run(SimpleRnn<false>{});

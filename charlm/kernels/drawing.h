@@ -1,5 +1,5 @@
-// From logits to a character: the filters and the inverse of the distribution at a uniform number; as in
-// charlm/generation/filters.py, in the same order.
+// From logits to a character: the filters, and the inverse of the distribution function at a uniform number. The filters
+// are those of charlm/generation/filters.py, in the same order.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@ class Drawing {
   public:
     Drawing(const CharlmWriting& writing, Index num_characters) : writing_(writing), size_(num_characters), order_(size_) {}
 
-    // Which character a row's logits give at a uniform number; the logits become probabilities, their padding is overwritten.
+    // Return the character that a row's logits give at a uniform number. This overwrites the logits and their padding.
     Index draw(float* logits, double uniform) {
         const Index likeliest = std::max_element(logits, logits + size_) - logits;
         if (writing_.temperature == 0.0) return likeliest;
@@ -38,7 +38,7 @@ class Drawing {
     }
 
   private:
-    // Probabilities up to a common factor: exp((logit - largest) / temperature).
+    // Turn logits into probabilities up to a common factor: exp((logit - largest) / temperature).
     void weigh(float* logits, float largest) const {
         const Vec top = all(largest), sharpness = all((float)std::min(1.0 / writing_.temperature, 1e30));
         for (Index id = 0; id < size_; id += WIDTH) store(logits + id, exponential((load(logits + id) - top) * sharpness));
@@ -60,7 +60,7 @@ class Drawing {
         }
     }
 
-    // Likeliest first, of equals the first.
+    // Put the likeliest first; among equals, keep the order.
     void sort(const float* weights) {
         std::iota(order_.begin(), order_.end(), 0);
         std::stable_sort(order_.begin(), order_.end(), [&](Index a, Index b) { return weights[a] > weights[b]; });

@@ -1,11 +1,11 @@
-// A recurrent layer over a window: each thread takes a slice of the batch through the whole sequence, no barrier between.
+// A recurrent layer over a window: each thread takes a slice of the batch through the whole sequence, without barriers.
 #include "team.h"
 #include "weights.h"
 
 namespace charlm {
 namespace {
 
-// For features W x + b is a product, written to where the gates will be.
+// For features, W x + b is a product; it is written to where the gates will be.
 template <class Cell> void project_features(const Layer& layer, const float* bias) {
     const Index H = layer.hidden_size, Hp = padded(H), E = layer.input_size, step = row_size<Cell>(layer);
     const Index num_rows = layer.seq_len * layer.batch_size, num_panels = Hp / PANEL;
@@ -60,7 +60,7 @@ void forward_phase(const Layer& layer, Slice rows, Slice panels, Index t, const 
     }
 }
 
-// The state of some rows before and after a step, padded.
+// The padded state of some rows before and after a step.
 struct States {
     Index count, step;
     Floats memory;
@@ -75,7 +75,7 @@ struct States {
     float* part(Index number) const { return memory + number * count * step; }
 };
 
-// Run some rows through the window; with a team, only some panels of their units, the others being computed meanwhile.
+// Run some rows through the window; in a team, compute only some panels of units while others compute the rest.
 template <class Cell>
 void forward_slice(const Layer& layer, Slice rows, Slice panels, Team* team, const States& states, float* products,
                    const GateWeights<Cell>& weights, const float* table, const float* bias) {
@@ -93,7 +93,7 @@ void forward_slice(const Layer& layer, Slice rows, Slice panels, Team* team, con
 
 template <class Cell> void forward(const Layer& layer) {
     const Index Hp = padded(layer.hidden_size), num_panels = Hp / PANEL;
-    // With fewer rows than threads, the threads share out the units instead.
+    // If there are fewer rows than threads, the threads share the units instead.
     const bool has_team = layer.batch_size < layer.threads;
     const int parts = has_team ? 1 : parts_of(layer.batch_size, layer.threads);
     const GateWeights<Cell> weights(layer, layer.weight_hh, layer.hidden_size, layer.batch_size <= FEW_ROWS * parts);

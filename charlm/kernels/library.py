@@ -1,4 +1,4 @@
-"""The compiled kernels: found, chosen for this processor, given torch's threads, and called."""
+"""The compiled kernels: how they are found, chosen for this processor, given torch's threads, and called."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Only what the tests have run on such a processor; torch's name for it, and ours.
+# Torch's names and ours, only of the instruction sets that the tests have run on such a processor.
 INSTRUCTION_SETS = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}
 CELL_NUMBERS = {"rnn_tanh": 0, "rnn_relu": 1, "gru_reset_after": 2, "gru_reset_before": 3, "lstm": 4}
 OUT_OF_MEMORY, ID_OUT_OF_RANGE = 1, 2
@@ -29,7 +29,7 @@ _FLOATS = (
 
 
 class Layer(ctypes.Structure):
-    """`CharlmLayer` of layers.h, field for field."""
+    """`CharlmLayer` of layers.h, field by field."""
 
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("cell", "threads")),
@@ -39,7 +39,7 @@ class Layer(ctypes.Structure):
 
 
 class NetworkWeights(ctypes.Structure):
-    """`CharlmNetwork` of writing.h, field for field."""
+    """`CharlmNetwork` of writing.h, field by field."""
 
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("cell", "num_layers", "is_residual")),
@@ -49,7 +49,7 @@ class NetworkWeights(ctypes.Structure):
 
 
 class Writing(ctypes.Structure):
-    """`CharlmWriting` of writing.h, field for field."""
+    """`CharlmWriting` of writing.h, field by field."""
 
     _fields_ = (
         ("threads", ctypes.c_int32),
@@ -64,24 +64,24 @@ class Writing(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Kernels:
-    """The loaded library: its functions, as layers.h and writing.h declare them, and what is known of it.
+    """The loaded library: its functions, as layers.h and writing.h declare them, and facts about it.
 
-    Arrays go in as the addresses of contiguous memory. A call that fails raises MemoryError, or IndexError for an id
-    that is not of the vocabulary.
+    Arrays are passed as addresses of contiguous memory. A call that fails raises MemoryError, or IndexError for an id
+    that is not in the vocabulary.
 
     Args:
-        gates_size: how many floats of a character the forward call keeps for the backward call, of (cell, H).
+        gates_size: takes (cell, H); how many floats per character the forward call keeps for the backward call.
         forward: runs a layer over a window.
-        backward: runs it back; the gates that the forward call kept are overwritten.
-        linear_forward: writes out = x W^T + b, of (threads, rows, depth, columns, x, weight, bias, out).
-        linear_backward: writes the last two of (threads, rows, depth, columns, x, weight, grad_out, grad_x, grad_w).
-        writer_new: returns the address of a network's copy, laid out to write so many texts at once.
-        write: draws characters with such a copy, each from the distribution after the last; the state is advanced.
+        backward: runs the layer's backward pass; it overwrites the gates that the forward call kept.
+        linear_forward: writes out = x W^T + b; takes (threads, rows, depth, columns, x, weight, bias, out).
+        linear_backward: takes (threads, rows, depth, columns, x, weight, grad_out, grad_x, grad_w); fills the last two.
+        writer_new: returns the address of a copy of a network, laid out to write this many texts at once.
+        write: draws characters with such a copy, each from the distribution after the last one; it advances the state.
         writer_free: frees the copy.
-        num_calls: how often a recurrent layer has run in this process, forward or back.
-        share_threads: has all calls run on the threads behind the address of a GOMP_parallel, or on one alone.
-        instruction_set: the library was compiled for.
-        has_threads: whether torch's OpenMP threads could be shared; without them everything runs on one.
+        num_calls: how often a recurrent layer has run in this process, forward or backward.
+        share_threads: takes the address of a GOMP_parallel, whose threads all calls then use, or None for one thread.
+        instruction_set: the instruction set that the library was compiled for.
+        has_threads: whether torch's OpenMP threads could be shared; otherwise everything runs on one thread.
         build: the beginning of the library file's SHA-256.
     """
 
@@ -101,13 +101,13 @@ class Kernels:
 
     @property
     def num_threads(self) -> int:
-        """How many threads a call may use: torch's, where they can be shared."""
+        """How many threads a call may use: as many as torch, if its threads can be shared, otherwise one."""
         return torch.get_num_threads() if self.has_threads else 1
 
 
 @cache
 def load_kernels() -> Kernels | str:
-    """Return the kernels for this processor, or one clause that says why there are none."""
+    """Return the kernels for this processor, or a clause that says why there are none."""
     capability = torch.backends.cpu.get_cpu_capability()
     instruction_set = INSTRUCTION_SETS.get(capability)
     if instruction_set is None:
@@ -118,7 +118,7 @@ def load_kernels() -> Kernels | str:
 def load_kernels_for(instruction_set: str) -> Kernels | str:
     """Return the kernels compiled for an instruction set, which this processor must have."""
     name = f"libcharlm-{instruction_set}.so"
-    # An editable install keeps what was compiled beside the other packages, not in the checkout.
+    # An editable install keeps compiled files with the other packages, not in the checkout.
     folders = (Path(__file__).parent, Path(sysconfig.get_path("platlib")) / "charlm" / "kernels")
     path = next((folder / name for folder in folders if (folder / name).is_file()), None)
     if path is None:
@@ -133,7 +133,7 @@ def load_kernels_for(instruction_set: str) -> Kernels | str:
 
 
 def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
-    """Return the library's functions, with the signatures of layers.h and writing.h, or None where it has others."""
+    """Return the library's functions with the signatures of layers.h and writing.h, or None if it has others."""
     outcome, count, size, array = ctypes.c_int32, ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
     layer, network, writing = (ctypes.POINTER(struct) for struct in (Layer, NetworkWeights, Writing))
     functions: dict[str, Callable[..., Any]] = {}
@@ -162,12 +162,12 @@ def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
 
 
 def _check_outcome(outcome: int, function: object, arguments: object) -> int:
-    """Raise what a call's outcome stands for."""
+    """Raise the error that a call's outcome means."""
     del function, arguments
     if outcome == OUT_OF_MEMORY:
         raise MemoryError("the kernels could not allocate their working memory")
     if outcome == ID_OUT_OF_RANGE:
-        raise IndexError("an id is not of the vocabulary")
+        raise IndexError("an id is not in the vocabulary")
     return outcome
 
 
@@ -179,7 +179,7 @@ def _check_address(found: int | None, function: object, arguments: object) -> in
 
 
 def describe_kernels() -> str:
-    """Return what environment.json says of the kernels: their instruction set and threads, or why there are none."""
+    """Return what environment.json says about the kernels: their instruction set and threads, or why there are none."""
     kernels = load_kernels()
     if isinstance(kernels, str):
         return kernels
@@ -189,13 +189,13 @@ def describe_kernels() -> str:
 
 
 def kernel_build() -> str | None:
-    """Return what tells this build of the kernels from others, or None where there are none."""
+    """Return what identifies this build of the kernels, or None if there are none."""
     kernels = load_kernels()
     return None if isinstance(kernels, str) else f"{kernels.instruction_set} {kernels.build}"
 
 
 def openmp_runtimes() -> list[Path]:
-    """Return the OpenMP runtimes mapped into this process (Linux; elsewhere none are found)."""
+    """Return the OpenMP runtimes mapped into this process (on Linux; elsewhere none are found)."""
     maps = Path("/proc/self/maps")
     if not maps.exists():
         return []
@@ -204,9 +204,9 @@ def openmp_runtimes() -> list[Path]:
 
 
 def _parallel_entry() -> int | None:
-    """Return the address of GOMP_parallel of the one OpenMP runtime that torch brought, or None.
+    """Return the address of GOMP_parallel in the one OpenMP runtime that torch brought, or None.
 
-    Two pools of threads that spin for work take the processor from each other; so there is this one or none.
+    Two pools of threads that spin for work would take the processor from each other, so there is this pool or none.
     """
     runtimes = openmp_runtimes()
     if len(runtimes) != 1 or not runtimes[0].name.startswith("libgomp"):
@@ -215,6 +215,6 @@ def _parallel_entry() -> int | None:
 
 
 def address(array: Tensor | None) -> int | None:
-    """Return where a contiguous array lies."""
+    """Return the address of a contiguous array's memory."""
     assert array is None or array.is_contiguous()
     return None if array is None else array.data_ptr()

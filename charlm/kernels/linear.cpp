@@ -1,4 +1,4 @@
-// The output layer, whose products are narrow: a vocabulary has few columns.
+// The output layer, whose products are narrow because a vocabulary has few columns.
 #include "layers.h"
 #include "tall.h"
 

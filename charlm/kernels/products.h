@@ -1,7 +1,7 @@
-// Matrix products: a micro-kernel of M rows x 2 vectors that stays in registers, and panels laid out for it.
+// Matrix products: a micro-kernel of M rows x 2 vectors that stays in registers, and panels that are laid out for it.
 //
-// Each element of a product is a sum of chains of fused multiply-adds, CHAIN steps of the depth each and in order, whatever
-// the number of rows, panels or threads around it: that is why a row's result does not depend on its batch. A single long
+// Each element of a product is a sum of chains of fused multiply-adds. A chain covers CHAIN steps of the depth, in order,
+// however many rows, panels or threads there are: that is why a row's result does not depend on its batch. A single long
 // chain would be less exact.
 #pragma once
 
@@ -14,13 +14,13 @@
 
 namespace charlm {
 
-constexpr Index PANEL = 2 * WIDTH;  // columns of a panel
+constexpr Index PANEL = 2 * WIDTH;  // number of columns in a panel
 constexpr Index CHAIN = 256;
-constexpr Index AHEAD = 4;  // steps of the depth to fetch weights before they are needed
+constexpr Index AHEAD = 4;  // how many steps of the depth ahead weights are prefetched
 
 inline Index padded(Index columns) { return (columns + PANEL - 1) / PANEL * PANEL; }
 
-// Memory of floats on a cache line's boundary, not initialised.
+// Uninitialised memory for floats, aligned to a cache line.
 class Floats {
   public:
     explicit Floats(Index count) : data_(static_cast<float*>(std::aligned_alloc(64, (count * 4 + 127) / 64 * 64))) {
@@ -35,25 +35,25 @@ class Floats {
     float* data_;
 };
 
-// A matrix as the broadcast side reads it: element (row, k) lies at data[row * row_step + k * depth_step].
+// A matrix as the broadcast side reads it: element (row, k) is at data[row * row_step + k * depth_step].
 struct Rows {
     const float* data;
     Index row_step, depth_step;
 };
 
 // out[m][0 .. N vectors) = (add ? out : 0) + sum over k of rows(m, k) columns[k][0 .. N vectors); the second half of the
-// vectors of each k lies second_half floats after the first.
+// vectors of each k is second_half floats after the first.
 template <Index M, Index N, bool IS_TRANSPOSED>
 void multiply_tile(Rows rows, const float* columns, Index columns_step, Index second_half, Index depth, float* out,
                    Index out_step, bool add) {
-    // Of the two steps one is 1, and the compiler should know which.
+    // One of the two steps is 1, and the compiler should know which.
     const Index row_step = IS_TRANSPOSED ? 1 : rows.row_step, depth_step = IS_TRANSPOSED ? rows.depth_step : 1;
     Vec sum[M][N];
 #pragma GCC unroll 12
     for (Index m = 0; m < M; ++m)
 #pragma GCC unroll 8
         for (Index n = 0; n < N; ++n) sum[m][n] = all(0.0f);
-    // Three rows share a base register: there are not enough for one each.
+    // Three rows share a base register, because there are too few for one each.
     const float* base[(M + 2) / 3];
 #pragma GCC unroll 4
     for (Index g = 0; g < (M + 2) / 3; ++g) base[g] = rows.data + 3 * g * row_step;
@@ -64,7 +64,7 @@ void multiply_tile(Rows rows, const float* columns, Index columns_step, Index se
         for (Index n = 0; n < N; ++n) {
             const float* place = columns + (n < N / 2 ? n * WIDTH : (n - N / 2) * WIDTH + second_half);
             column[n] = load(place);
-            // A single row is over before the processor has foreseen where the weights go on.
+            // A single row is finished before the hardware prefetcher has recognised where the weights continue.
             if (M == 1 && N > 2) _mm_prefetch(reinterpret_cast<const char*>(place + AHEAD * columns_step), _MM_HINT_T0);
         }
 #pragma GCC unroll 12
@@ -92,7 +92,7 @@ template <Index N, bool IS_TRANSPOSED, std::size_t... M> Tile choose_tile(Index 
     return tiles[rows - 1];
 }
 
-// Any number of rows by N vectors of columns, in groups of even size.
+// Multiply any number of rows by N vectors of columns, in groups of nearly equal size.
 template <Index N = 2>
 void multiply(Rows rows, Index count, const float* columns, Index columns_step, Index second_half, Index depth, float* out,
               Index out_step, bool add) {
@@ -110,7 +110,7 @@ void multiply(Rows rows, Index count, const float* columns, Index columns_step, 
         }
 }
 
-// Lay `columns` columns of a row-major matrix (depth x columns) out as one panel.
+// Pack `columns` columns of a row-major matrix (depth x columns) into one panel.
 inline void pack_columns(const float* matrix, Index step, Index columns, Index depth, float* panel) {
     const Index second = columns - WIDTH;
     for (Index k = 0; k < depth; ++k, matrix += step, panel += PANEL) {
@@ -124,7 +124,7 @@ inline void pack_columns(const float* matrix, Index step, Index columns, Index d
     }
 }
 
-// Any number of rows by one panel.
+// Multiply any number of rows by one panel.
 inline void multiply_panel(Rows rows, Index count, const float* panel, Index depth, float* out, Index out_step, bool add) {
     multiply<2>(rows, count, panel, PANEL, WIDTH, depth, out, out_step, add);
 }

@@ -8,12 +8,12 @@
 
 namespace charlm {
 
-constexpr Index ROWS_AT_ONCE = 96;    // so that they stay in the second-level cache
-constexpr Index DEPTH_AT_ONCE = 128;  // of a weight's gradient, so that a panel stays in the first-level cache
+constexpr Index ROWS_AT_ONCE = 96;    // few enough to stay in the second-level cache
+constexpr Index DEPTH_AT_ONCE = 128;  // for a weight's gradient: a panel stays in the first-level cache
 
 inline int parts_of(Index count, int32_t threads) { return (int)(count < threads ? count : threads < 1 ? 1 : threads); }
 
-// out (num_rows x columns) = left (num_rows x depth, rows left_step apart) times panels, plus bias (columns) if there is one.
+// out (num_rows x columns) = left (num_rows x depth, rows left_step apart) times panels, plus bias (columns) unless null.
 inline void multiply_tall(int32_t threads, const float* left, Index left_step, Index num_rows, const float* panels, Index depth,
                           Index columns, const float* bias, float* out) {
     const int parts = parts_of(num_rows, threads);
@@ -35,7 +35,7 @@ inline void multiply_tall(int32_t threads, const float* left, Index left_step, I
     });
 }
 
-// grad (columns of left x columns of right) = sum over the rows of left^T right; a weight's gradient.
+// grad (columns of left x columns of right) = sum over the rows of left^T right, which is a weight's gradient.
 inline void multiply_by_rows(const float* left, Index left_step, const float* right, Index right_step, Index columns,
                              Index num_rows, Slice slice, float* grad) {
     const Index width = padded(columns), num_panels = width / PANEL, count = slice.end - slice.begin;

@@ -10,12 +10,12 @@
 
 namespace charlm {
 
-// Threads that have really come, and a place for them to wait for each other.
+// The threads that have really arrived, and a barrier at which they wait for each other.
 class Team {
   public:
     explicit Team(int wanted) : wanted_(wanted) {}
 
-    // The caller's number, or -1 for one who came too late. An OpenMP runtime may send fewer threads than it was asked for.
+    // Return the caller's number, or -1 if it is too late. An OpenMP runtime may send fewer threads than it was asked for.
     int join() {
         const int number = arrived_.fetch_add(1);
         if (number >= CLOSED) return -1;
@@ -55,7 +55,7 @@ class Team {
     alignas(64) std::atomic<unsigned> round_{0};
 };
 
-// Which panels of units, and of the vocabulary, a thread computes.
+// The panels, of units and of the vocabulary, that a thread computes.
 struct Share {
     int number, of;
     Slice panels(long count) const { return Slice(count, number, of); }

@@ -1,7 +1,7 @@
-// Work shared out over the threads that torch has already started.
+// Sharing work among the threads that torch has already started.
 //
-// Two pools of OpenMP threads spin against each other, so there is only ever torch's: its entry point is handed over once
-// by address, and without it everything runs on the calling thread.
+// Two pools of OpenMP threads would spin against each other, so only torch's is used: the address of its entry point is
+// passed in once, and without it everything runs on the calling thread.
 #pragma once
 
 #include <atomic>
@@ -16,8 +16,8 @@ inline ParallelEntry& parallel_entry() {
     return entry;
 }
 
-// Call work() on so many threads at once, the calling one among them, or on fewer where the runtime sends fewer.
-// Throws std::bad_alloc where any of them did: an exception may not leave another thread's loop.
+// Call work() on this many threads at once, including the calling one, or on fewer if the runtime sends fewer.
+// Throw std::bad_alloc if any of them did: an exception must not leave the body that another thread runs.
 template <class Work> void on_each_thread(int threads, const Work& work) {
     struct Shared {
         const Work* work;
@@ -38,7 +38,7 @@ template <class Work> void on_each_thread(int threads, const Work& work) {
     if (shared.is_out_of_memory) throw std::bad_alloc();
 }
 
-// Call work(0), ..., work(parts - 1), each once. How many threads come makes no difference but speed.
+// Call work(0), ..., work(parts - 1), each once. The number of threads that arrive only affects the speed.
 template <class Work> void in_parallel(int parts, const Work& work) {
     std::atomic<int> next{0};
     on_each_thread(parts, [&] {
@@ -46,7 +46,7 @@ template <class Work> void in_parallel(int parts, const Work& work) {
     });
 }
 
-// Which of `count` rows belong to a part: the sizes differ by one at most.
+// The share of `count` rows that belongs to a part; the sizes of the parts differ by one at most.
 struct Slice {
     long begin, end;
     Slice(long count, int part, int parts) : begin(count * part / parts), end(count * (part + 1) / parts) {}

@@ -1,7 +1,7 @@
-// One vector of floats, as wide as the processor has them, and the two functions that gates are made of.
+// One vector of floats, as wide as the processor allows, and the two functions that gates are made of.
 //
-// Everything is spelled out, fused multiply-adds too, and the compiler may not contract on its own: a number must not
-// depend on which loop it was computed in.
+// Everything is spelled out, including fused multiply-adds, and the compiler must not contract on its own: a number must
+// not depend on the loop that computed it.
 #pragma once
 
 #include <immintrin.h>

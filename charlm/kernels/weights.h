@@ -1,4 +1,4 @@
-// A layer's weights as the forward products want them.
+// A layer's weights, laid out for the forward products.
 #pragma once
 
 #include "cells.h"
@@ -9,13 +9,13 @@ namespace charlm {
 
 using Layer = CharlmLayer;
 
-constexpr Index ROW_PAD = 16;  // rows a power of two apart would share one set of the first-level cache
-constexpr bool HAS_PAIRS = WIDTH == 16;  // registers for two gates at once
-constexpr Index FEW_ROWS = 3;  // up to so many, all gates are computed at once: the weights pass through only once
+constexpr Index ROW_PAD = 16;  // without it, rows a power of two apart would share one set of the first-level cache
+constexpr bool HAS_PAIRS = WIDTH == 16;  // there are registers for two gates at once
+constexpr Index FEW_ROWS = 3;  // up to this many, all gates are computed at once, so the weights are read only once
 
 template <class Cell> Index row_size(const Layer& layer) { return Cell::BLOCKS * padded(layer.hidden_size) + ROW_PAD; }
 
-// The gates whose product a phase computes: all in a single phase, else the last one in the second.
+// The gates whose products a phase computes: all of them in a single phase, or all but the last and then the last.
 template <class Cell> constexpr Index first_gate(Index phase) { return phase == 0 ? 0 : Cell::GATES - 1; }
 template <class Cell> constexpr Index end_gate(Index phase) {
     return Cell::PHASES == 1 || phase == 1 ? Cell::GATES : Cell::GATES - 1;
@@ -23,10 +23,10 @@ template <class Cell> constexpr Index end_gate(Index phase) {
 // The blocks whose gradients flow back through a phase's product.
 template <class Cell> constexpr Index first_back_block(Index phase) { return Cell::H_BLOCK[first_gate<Cell>(phase)]; }
 
-// W (gates x H, depth), laid out by panels of PANEL units.
+// W (gates x H, depth), laid out in panels of PANEL units.
 //
-// For many rows the gates lie one after the other, [panel][gate][k][PANEL], so that a panel stays in the first-level cache
-// while the rows pass. For few rows all gates are computed at once and each weight is read once: [panel][half][k][gate][WIDTH],
+// For many rows the gates follow each other, [panel][gate][k][PANEL], so that a panel stays in the first-level cache while
+// the rows pass. For few rows all gates are computed at once and each weight is read once: [panel][half][k][gate][WIDTH],
 // two streams side by side, which the second-level cache delivers nearly twice as fast as one.
 template <class Cell> class GateWeights {
   public:
@@ -49,7 +49,7 @@ template <class Cell> class GateWeights {
 
     const float* panel(Index p, Index gate) const { return place(p, gate, 0); }
 
-    // The products of a phase's gates for one panel of units.
+    // Compute the products of a phase's gates for one panel of units.
     template <Index PHASE> void multiply_gates(Rows rows, Index count, Index p, float* products) const {
         constexpr Index FIRST = first_gate<Cell>(PHASE), COUNT = end_gate<Cell>(PHASE) - FIRST, STEP = Cell::GATES * WIDTH;
         if (has_few_rows_) {
@@ -57,7 +57,7 @@ template <class Cell> class GateWeights {
                                 Cell::GATES * PANEL, false);
             return;
         }
-        // Two gates at once where there are registers for it: half as many passes over the rows.
+        // If there are registers for two gates at once, half as many passes over the rows are needed.
         Index gate = FIRST;
         for (; HAS_PAIRS && gate + 2 <= FIRST + COUNT; gate += 2)
             multiply<4>(rows, count, panel(p, gate), PANEL, depth_ * PANEL, depth_, products + (gate - FIRST) * count * PANEL,
@@ -66,13 +66,13 @@ template <class Cell> class GateWeights {
             multiply_panel(rows, count, panel(p, gate), depth_, products + (gate - FIRST) * count * PANEL, PANEL, false);
     }
 
-    // Where multiply_gates left the product of a row, of a phase's gate (counted from its first) and of a half of the panel.
+    // Where multiply_gates put the products of a row's gates (counted from the phase's first) for one half of the panel.
     template <Index PHASE> Products products_of(const float* products, Index count, Index row, Index half) const {
         constexpr Index FIRST = first_gate<Cell>(PHASE), COUNT = end_gate<Cell>(PHASE) - FIRST;
         if (has_few_rows_)
             return {products + row * Cell::GATES * PANEL + FIRST * PANEL + half * COUNT * WIDTH, 2 * WIDTH, WIDTH, 0};
         if (!HAS_PAIRS) return {products + row * PANEL + half * WIDTH, 2 * count * PANEL, count * PANEL, 0};
-        // A last gate without a partner has rows of its own width.
+        // The rows of a last gate without a partner are half as wide.
         return {products + 2 * row * PANEL + half * WIDTH, 2 * count * PANEL, PANEL, COUNT % 2 ? -row * PANEL : 0};
     }
 
@@ -87,20 +87,20 @@ template <class Cell> class GateWeights {
     Floats panels_;
 };
 
-// b_ih, and b_hh where it is simply added to it, by the input's blocks; what is left of b_hh by its own.
+// Gather b_ih, plus b_hh where it is simply added, in the input's blocks; the rest of b_hh goes into its own block.
 template <class Cell> void gather_bias(const Layer& layer, float* bias) {
     const Index H = layer.hidden_size, Hp = padded(H);
     std::memset(bias, 0, Cell::BLOCKS * Hp * sizeof(float));
     for (Index gate = 0; gate < Cell::GATES; ++gate)
         for (Index j = 0; j < H; ++j) {
             bias[Cell::X_BLOCK[gate] * Hp + j] += layer.bias_ih[gate * H + j];
-            // Reset after: b_hn is multiplied by r. Everywhere else the two biases only ever meet as a sum.
+            // With reset after, b_hn is multiplied by r. Everywhere else the two biases only occur as a sum.
             const bool is_apart = Cell::H_BLOCK[gate] >= Cell::X_BLOCKS;
             bias[(is_apart ? Cell::H_BLOCK[gate] : Cell::X_BLOCK[gate]) * Hp + j] += layer.bias_hh[gate * H + j];
         }
 }
 
-// For one-hot inputs W x + b is a row of this table, (V, X_BLOCKS x H padded).
+// Build the table, (V, X_BLOCKS x H padded), whose rows are W x + b for one-hot inputs.
 template <class Cell> void build_table(const Layer& layer, const float* bias, float* table) {
     const Index H = layer.hidden_size, Hp = padded(H), V = layer.input_size, size = Cell::X_BLOCKS * Hp;
     for (Index id = 0; id < V; ++id) std::memcpy(table + id * size, bias, size * sizeof(float));
@@ -119,13 +119,13 @@ template <class Cell> void build_table(const Layer& layer, const float* bias, fl
     });
 }
 
-// Forward and backward calls so far.
+// The number of forward and backward calls so far.
 inline std::atomic<int64_t>& num_calls() {
     static std::atomic<int64_t> calls{0};
     return calls;
 }
 
-// Call run with the layer's cell; 1 where memory ran out.
+// Call run with the layer's cell; return 1 if memory ran out, else 0.
 template <class Run> int32_t run_layer(const Layer& layer, const Run& run) {
     num_calls().fetch_add(1, std::memory_order_relaxed);
     try {

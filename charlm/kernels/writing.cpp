@@ -1,7 +1,7 @@
-// Writing: each character is drawn, read by every layer, and gives the logits of the next.
+// Writing: each character is drawn and read by every layer, which gives the logits of the next one.
 //
-// Several texts are shared out by rows, and no thread waits for another. A single text is shared out by columns, so that
-// each core's share of the weights stays in its own cache; then all threads meet after each layer.
+// Several texts are divided by rows, and no thread waits for another. A single text is divided by columns, so that each
+// core's share of the weights stays in its own cache; then all threads wait for each other after each layer.
 #include "writing.h"
 
 #include <memory>
@@ -65,7 +65,7 @@ template <class Cell> class CellWriter : public Writer {
             return;
         }
         Desk desk(*this, writing, Slice(writing.rows, 0, 1));
-        // Made beforehand: a thread that ran out of memory on the way would leave the others waiting.
+        // Allocate beforehand: a thread that ran out of memory later would leave the others waiting.
         std::vector<std::unique_ptr<Tools>> tools;
         for (int number = 0; number < writing.threads; ++number) tools.push_back(std::make_unique<Tools>(*this, writing, 1));
         Team team(writing.threads);
@@ -81,7 +81,7 @@ template <class Cell> class CellWriter : public Writer {
         Slice rows;
         Index count, step;
         Floats before, after, reset, cells, logits;  // states (L, rows, padded H)
-        Floats outputs;                              // of each layer, where they are not its hidden state
+        Floats outputs;                              // each layer's outputs, if they are not its hidden state
 
         Desk(const CellWriter& writer, const CharlmWriting& writing, Slice some)
             : rows(some), count(some.end - some.begin), step(padded(writer.H_) + ROW_PAD),
@@ -108,7 +108,7 @@ template <class Cell> class CellWriter : public Writer {
         }
     };
 
-    // What each thread has for itself.
+    // What each thread has to itself.
     struct Tools {
         Floats products, inputs, weighed;
         Drawing drawing;
@@ -126,7 +126,7 @@ template <class Cell> class CellWriter : public Writer {
         const Index count = desk.count, layer_floats = count * desk.step, state_floats = num_layers_ * layer_floats;
         float *before = desk.before, *after = desk.after, *cells_before = desk.cells, *cells_after = desk.cells + state_floats;
         for (Index n = 0; n < writing.length; ++n) {
-            // Two buffers in turn: a slower thread may still be drawing from the last logits.
+            // Use two buffers in turn, because a slower thread may still be drawing from the last logits.
             float* logits = desk.logits + n % 2 * count * padded(V_);
             compute_logits((is_residual_ ? (float*)desk.outputs : before) + state_floats - layer_floats, desk, share, logits);
             meet();
@@ -171,12 +171,12 @@ template <class Cell> class CellWriter : public Writer {
         }
     }
 
-    // Where one layer's numbers lie.
+    // Where one layer's numbers are.
     struct Place {
         const float *below, *before;
         float* after;
         const float* cells_before;
-        float *cells_after, *outputs;  // the outputs are the state after, but for residual layers
+        float *cells_after, *outputs;  // the outputs are the state after, except in residual networks
     };
 
     template <Index PHASE> void advance(Index l, const Desk& desk, Tools& tools, Share share, const Place& layer) const {

@@ -1,4 +1,4 @@
-"""W x + b, and its short way where x is one-hot: the product is a column of W, looked up and never multiplied."""
+"""W x + b, with a shortcut for a one-hot x: the product is a column of W, which is looked up and never multiplied."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch.nn.functional import embedding, linear
 
 @dataclass(frozen=True, slots=True)
 class OneHot:
-    """One-hot vectors, (B, V), known by the one product that is wanted of them.
+    """One-hot vectors, (B, V), represented by the only product that is needed of them.
 
     Args:
-        product: W x, (B, rows), with the weight that they will be multiplied by.
+        product: W x, (B, rows), for the weight that they will be multiplied by.
     """
 
     product: Tensor
@@ -24,13 +24,13 @@ Vectors = Tensor | OneHot
 
 
 def look_up(ids: Tensor, weight: Tensor) -> list[OneHot]:
-    """Return the one-hot vectors that a window's ids stand for, one item for each time step.
+    """Return the one-hot vectors of a window's ids, one item for each time step.
 
     Args:
         ids: (T, B), int64, below V.
         weight: W, (rows, V).
     """
-    # One look-up for the whole window: each one has a gradient as large as W.
+    # Look up the whole window at once, because the gradient of each look-up is as large as W.
     return [OneHot(product) for product in embedding(ids, weight.t()).unbind(0)]  # T of (B, rows)
 
 

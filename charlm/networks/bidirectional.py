@@ -1,13 +1,13 @@
-"""The bidirectional model that does not read its own target.
+"""The bidirectional model, which does not read its own target.
 
-Two causal models read the same text, one from each end, separate up to the output layer. The textbook joins their
-states, H_t = (H_t forward, H_t backward), O_t = H_t W + b; with W cut into W_f and W_b that is
+Two causal models read the same text, one from each end, and are separate up to the output layer. The textbook joins
+their states, H_t = (H_t forward, H_t backward), O_t = H_t W + b; with W split into W_f and W_b this is
 
     logits_t = h_forward(x_1 .. x_{t-1}) W_f + h_backward(x_T .. x_{t+1}) W_b + b
 
 and the only thing that matters is which states are joined: those on either side of t, neither of which has read x_t.
-Layers are not joined in between, where a neighbour's state would carry x_t back. Each readout (forward alone, backward
-alone, both) has a bias of its own: the bias of both is no sum, or character frequencies would count twice.
+Layers in between are not joined, because a neighbour's state would carry x_t back. Each readout (forward alone,
+backward alone, both) has its own bias: the bias of both is not a sum, or character frequencies would count twice.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from charlm.settings.model import ModelSettings
 
 
 class BidirectionalLM(nn.Module):
-    """A forward and a backward causal model, and what they say together.
+    """A forward and a backward causal model, and what they predict together.
 
     Args:
-        model: the settings of either half: H units mean H forward and H backward.
+        model: the settings of each half: H units mean H forward and H backward.
         vocab_size: V.
-        implementation: of either half.
+        implementation: the implementation of each half.
     """
 
     def __init__(self, model: ModelSettings, vocab_size: int, implementation: Chosen) -> None:
@@ -53,10 +53,10 @@ class BidirectionalLM(nn.Module):
 
         Args:
             inputs: (T, B), int64.
-            targets: the inputs moved on by one, (T, B).
-            state: of the forward half before inputs[0]; None is the initial one.
-            backward_state: of the backward half after everything beyond the window, read from its end; None where
-                nothing lies beyond.
+            targets: the inputs shifted by one character, (T, B).
+            state: the forward half's state before inputs[0]; None means the initial one.
+            backward_state: the backward half's state after everything beyond the window, read from its end; None if
+                there is nothing beyond it.
         Returns:
             The three readouts, and the backward half's state after targets[0].
         """
@@ -65,7 +65,7 @@ class BidirectionalLM(nn.Module):
             backward_state = self.backward_half.initial_state(inputs.shape[1])
         ahead, state = self.forward_half.read(inputs, state)  # (T, B, H)
         behind, new_backward_state = self.backward_half.read(targets.flip(0), backward_state)
-        # behind[t] has read targets[t..]; behind[T] nothing of the window.
+        # behind[t] has read targets[t..]; behind[T] has read nothing of the window.
         nothing_yet = last_outputs(self.backward_half.model, backward_state).unsqueeze(0)
         behind = torch.cat([nothing_yet, behind]).flip(0)  # (T + 1, B, H)
         from_ahead = self.forward_half.decode(ahead, has_bias=False)  # (T, B, V)
@@ -79,7 +79,7 @@ class BidirectionalLM(nn.Module):
         return readouts, new_backward_state
 
     def read_window(self, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State) -> Readouts:
-        """Read a training window; the backward half begins anew and first reads `beyond`, (lookahead, B)."""
+        """Read a training window; the backward half starts afresh and first reads `beyond`, (lookahead, B)."""
         backward_state = self.backward_half.initial_state(inputs.shape[1])
         if len(beyond):
             _, backward_state = self.backward_half.read(beyond.flip(0), backward_state)

@@ -1,4 +1,4 @@
-"""From settings to a network with fresh weights."""
+"""Building a network with fresh weights from its settings."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Network = CharLM | BidirectionalLM | LeakyLM
 
 
 def build_model(model: ModelSettings, vocab_size: int, *, seed: int, device: str = "cpu") -> Network:
-    """Return a network with fresh weights on the CPU, the same for each implementation.
+    """Return a network with fresh weights on the CPU; they are the same for every implementation.
 
     Args:
-        device: where it will run, which decides what `auto` stands for.
+        device: where it will run, which decides what `auto` means.
 
     Raises:
-        ConfigError: where an explicit implementation cannot be honoured.
+        ConfigError: if an explicit implementation cannot be honoured.
     """
     implementation = choose_implementation(model, device)
     generator = torch.Generator().manual_seed(seed)
@@ -47,11 +47,11 @@ def build_model(model: ModelSettings, vocab_size: int, *, seed: int, device: str
 
 
 def build_outline(model: ModelSettings, vocab_size: int) -> Network:
-    """Return the network on torch's meta device: names and shapes, without memory for any number.
+    """Return the network on torch's meta device: names and shapes, without memory for the numbers.
 
-    They do not depend on the implementation, so that none is asked for that this machine may not have.
+    They do not depend on the implementation, so this also works for one that this machine does not have.
     """
-    # What decides how a cell computes, and not on how much, could ask torch.nn for what it does not have.
+    # Drop the settings that change how a cell computes but no shape: torch.nn may not support them.
     plain = model.model_copy(update={"activation": None, "reset_after": None, "dropout": 0.0})
     with torch.device("meta"), _WithoutFilling():
         if model.direction == "bidirectional":
@@ -62,17 +62,17 @@ def build_outline(model: ModelSettings, vocab_size: int) -> Network:
 
 
 def parameter_shapes(model: ModelSettings, vocab_size: int) -> dict[str, torch.Size]:
-    """Return the name and shape of every parameter `build_model` would make."""
+    """Return the name and shape of every parameter that `build_model` would make."""
     return {name: parameter.shape for name, parameter in build_outline(model, vocab_size).state_dict().items()}
 
 
 class _WithoutFilling(TorchFunctionMode):
-    """Leave out what torch.nn fills a new embedding with: on the meta device that alone loads a second of modules."""
+    """Do not fill a new embedding: on the meta device, that alone makes torch load modules for a second."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return None if func is nn.init.normal_ else func(*args, **(kwargs or {}))
 
 
 def num_parameters(network: nn.Module) -> int:
-    """Return how many numbers the network learns."""
+    """Return how many parameters the network learns."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -1,7 +1,7 @@
 """The equations: RNN, LSTM and GRU, one line of code for each equation, in the papers' letters.
 
-Pure functions of one time step; weights and their gate blocks lie as in torch.nn. The variants (another place of the
-reset gate, layer normalisation, zoneout) stand beside them in variants.py.
+These are pure functions of one time step; weights and their gate blocks are laid out as in torch.nn. The variants
+(another place of the reset gate, layer normalisation, zoneout) are in variants.py.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def gru_cell(x: Vectors, h: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_i
     """
     H = h.shape[-1]
     x_r, x_z, x_n = affine(x, weight_ih, bias_ih).chunk(3, dim=-1)
-    # The gates and the candidate are two products, as they must be where the reset gate acts before.
+    # The gates and the candidate are two products, as in the variant whose reset gate acts before the product.
     h_r, h_z = affine(h, weight_hh[: 2 * H], bias_hh[: 2 * H]).chunk(2, dim=-1)
     h_n = affine(h, weight_hh[2 * H :], bias_hh[2 * H :])
     r = sigmoid(x_r + h_r)

@@ -1,4 +1,4 @@
-"""Dropout, in the forms that recurrent networks take it; what is kept is scaled up, so that a mean stays a mean."""
+"""The forms of dropout for recurrent networks; what is kept is scaled up, so that the mean stays the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def drop(features: Tensor, rate: float, *, is_locked: bool) -> Tensor:
     Args:
         features: (T, B, H).
         rate: the probability of dropping a unit.
-        is_locked: whether a row has one mask for its whole window (Gal and Ghahramani 2016), or one for each character.
+        is_locked: whether a row has one mask for its whole window (Gal and Ghahramani 2016) or one for each character.
     """
     if rate == 0.0:
         return features
@@ -23,7 +23,7 @@ def drop(features: Tensor, rate: float, *, is_locked: bool) -> Tensor:
 
 
 def drop_symbols(ids: Tensor, weight: Tensor, rate: float, *, is_locked: bool) -> tuple[Tensor, Tensor]:
-    """Drop units of one-hot vectors that are given as ids: a dropped one becomes V, whose column of W is zero.
+    """Drop units of one-hot vectors that are given as ids: a dropped id becomes V, whose column of W is zero.
 
     Args:
         ids: (T, B), int64, below V.
@@ -31,7 +31,7 @@ def drop_symbols(ids: Tensor, weight: Tensor, rate: float, *, is_locked: bool) -
         rate: the probability of dropping a unit.
         is_locked: whether a row drops the same symbols in its whole window.
     Returns:
-        The ids, now up to V, and W with its columns scaled and one of zeros more, (rows, V + 1).
+        The ids, now up to V, and W with its columns scaled and a column of zeros added, (rows, V + 1).
     """
     if rate == 0.0:
         return ids, weight

@@ -1,4 +1,4 @@
-"""One Gibbs pass over a gap: each of its characters from those on both its sides."""
+"""One Gibbs pass over a gap: each of its characters is drawn from those on both sides of it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from charlm.networks.recurrent import State
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What lies on both sides of B gaps, read.
+    """The text on both sides of B gaps, as the model has read it.
 
     Args:
-        ahead: last layer of the forward half after the left side, (B, H).
+        ahead: output of the forward half's last layer after the left side, (B, H).
         state: the forward half's state there.
-        behind: last layer of the backward half after the right side, (B, H).
+        behind: output of the backward half's last layer after the right side, (B, H).
         backward_state: the backward half's state there.
     """
 
@@ -38,14 +38,14 @@ def sweep_gap(
     Args:
         network: the model.
         gap: (N, B), int64.
-        sides: what is known.
-        choose: given a position and its logits (B, V), from new characters before it and old ones after it, return the
-            new ids there, (B,).
+        sides: the text around the gap.
+        choose: takes a position and its logits (B, V), which come from the new characters before it and the old ones
+            after it, and returns the new ids there, (B,).
     Returns:
         The new gap, (N, B).
     """
     behind, _ = network.backward_half.read(gap.flip(0), sides.backward_state)  # (N, B, H)
-    # behind[n] has read the right side and gap[n..]; position n may look at behind[n + 1] alone.
+    # behind[n] has read the right side and gap[n..], so position n may only look at behind[n + 1].
     behind = torch.cat([sides.behind[None], behind]).flip(0)  # (N + 1, B, H)
     ahead, state = sides.ahead, sides.state
     chosen: list[Tensor] = []

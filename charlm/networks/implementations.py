@@ -1,4 +1,4 @@
-"""The three twins by their names, and which of them runs a network."""
+"""The three implementations by name, and the choice of the one that runs a network."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from charlm.networks.torch_nn import TorchStack
 from charlm.settings.model import ModelSettings
 
 Chosen = Literal["native", "torch", "reference"]
-# The fastest first.
+# The fastest comes first.
 TWINS: dict[Chosen, type[Stack]] = {"native": NativeStack, "torch": TorchStack, "reference": ReferenceStack}
 
 
 def choose_implementation(model: ModelSettings, device: str = "cpu") -> Chosen:
-    """Turn `auto` into the implementation it stands for: the fastest that has what the settings ask for.
+    """Turn `auto` into an implementation: the fastest one that supports the settings.
 
     Raises:
-        ConfigError: where the settings name one that does not have it.
+        ConfigError: if the settings name an implementation that does not support them.
     """
     asked = model.implementation
     if model.direction == "leaky":

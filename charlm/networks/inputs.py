@@ -1,4 +1,4 @@
-"""From ids to what a network reads."""
+"""Turning ids into the tensors that a network reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 def as_tensor(ids: npt.NDArray[np.integer[Any]], network: nn.Module) -> Tensor:
-    """Return ids, in the shape they have, as int64 on a network's device."""
+    """Return ids as an int64 tensor of the same shape on a network's device."""
     device = next(network.parameters()).device
-    # Order C: torch takes no negative strides, which a text that is read from its end has.
+    # Order C, because torch accepts no negative strides, which a text that is read from its end has.
     return torch.from_numpy(ids.astype(np.int64, order="C")).to(device)

@@ -15,7 +15,7 @@ from charlm.settings.model import ModelSettings
 
 
 class CharLM(nn.Module):
-    """Predict each next character from those before it.
+    """Predict each character from those before it.
 
     Args:
         model: the network's settings.
@@ -37,35 +37,35 @@ class CharLM(nn.Module):
 
     @property
     def vectors(self) -> Tensor | None:
-        """The embedding, (V, E): a table of its own, or tied to the output layer's; None for one-hot inputs."""
+        """The embedding, (V, E): its own table, or the output layer's if they are tied; None for one-hot inputs."""
         if self.model.is_one_hot:
             return None
         return self.decoder.weight if self.embedding is None else self.embedding.weight
 
     def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Predict the character after each of a window's.
+        """Predict the character after each character of a window.
 
         Args:
             ids: (T, B), int64.
-            state: before the window; None is the initial one.
+            state: the state before the window; None means the initial one.
         Returns:
-            Logits (T, B, V), those at t for the character after ids[t], and the state after the window.
+            Logits (T, B, V), where those at t are for the character after ids[t], and the state after the window.
         """
         hidden, state = self.read(ids, self.initial_state(ids.shape[1]) if state is None else state)
         return self.decode(hidden), state  # (T, B, V)
 
     def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return what the last layer puts out over a window, (T, B, H), and the state after it."""
+        """Return the last layer's outputs over a window, (T, B, H), and the state after it."""
         return self.recurrent.run(self._embed(ids), state)
 
     def decode(self, hidden: Tensor, *, has_bias: bool = True) -> Tensor:
-        """Return the output layer's logits, (T, B, V), of what the last layer puts out, (T, B, H)."""
+        """Return the logits, (T, B, V), of the last layer's outputs, (T, B, H)."""
         bias = self.decoder.bias if has_bias else None
         return self.recurrent.decode(self._drop_outputs(hidden), self.decoder.weight, bias)
 
     def read_window(self, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State) -> Readouts:  # noqa: ARG002
-        """Read a training window; a causal model looks at its inputs alone."""
-        # As `forward` does it, but straight: between here and the kernels lie as few calls as can be.
+        """Read a training window; a causal model only looks at the inputs."""
+        # The same as `forward`, but written out, so that there are as few calls as possible before the kernels.
         hidden, state = self.recurrent.run(self._embed(inputs), state)  # (T, B, H)
         logits = self.recurrent.decode(self._drop_outputs(hidden), self.decoder.weight, self.decoder.bias)
         return Readouts(logits, state)
@@ -79,14 +79,14 @@ class CharLM(nn.Module):
         return drop(hidden, self.model.output_dropout, is_locked=self.model.locked_dropout)
 
     def initial_state(self, batch_size: int) -> State:
-        """Return the state before any character, each (L, B, H): zeros, or what has been learned."""
+        """Return the state before any character, each (L, B, H): zeros, or the learned values."""
         if not self.initial:
             return zero_state(self.model, batch_size, like=self.decoder.weight)
         return tuple(part.unsqueeze(1).repeat(1, batch_size, 1) for part in self.initial)
 
 
 def initialise_model(network: CharLM, model: ModelSettings, generator: torch.Generator) -> None:
-    """Fill a model's parameters in place, the same for each implementation."""
+    """Fill a model's parameters in place, with the same values for every implementation."""
     initialise_stack(network.recurrent, model, generator)
     initialise_linear(network.decoder, model, generator)
     if network.embedding is not None:

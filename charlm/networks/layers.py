@@ -1,4 +1,4 @@
-"""What acts on the layers of a stack and between them, whichever twin runs them; a new regulariser belongs here."""
+"""What acts on layers and between them, the same for every implementation; a new regulariser belongs here."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from charlm.networks.recurrent import LayerWeights, Stack
 
 
 def enter_layer(stack: Stack, layer: int, below: Tensor) -> tuple[Tensor, LayerWeights]:
-    """Return what a layer reads and its weights, some of both dropped in training.
+    """Return a layer's inputs and weights, with dropout applied to both in training.
 
-    Masks are drawn here, in one order, so that every twin draws the same.
+    Masks are drawn here in a fixed order, so that every implementation draws the same ones.
 
     Args:
-        stack: what holds the parameters.
+        stack: the stack that holds the parameters.
         layer: its number, from 0.
-        below: the stack's inputs, or what the layer below has put out, (T, B, H).
+        below: the stack's inputs, or the outputs of the layer below, (T, B, H).
     """
     model = stack.model
     weights = LayerWeights(*[getattr(stack, f"{kind}_l{layer}") for kind in LayerWeights._fields])
@@ -36,16 +36,16 @@ def enter_layer(stack: Stack, layer: int, below: Tensor) -> tuple[Tensor, LayerW
 
 
 def leave_layer(stack: Stack, layer: int, below: Tensor, outputs: Tensor) -> Tensor:
-    """Return what goes up from a layer, (T, B, H): with residual connections what reached it is added to its outputs.
+    """Return what a layer passes up, (T, B, H): its outputs, plus what reached it if connections are residual.
 
     Args:
-        below: as for `enter_layer`; nothing is dropped of it.
+        below: as for `enter_layer`, without dropout.
     """
     return outputs + below if stack.model.residual and layer > 0 else outputs
 
 
 def is_stock(stack: Stack) -> bool:
-    """Return whether nothing acts on the layers now but dropout between them, as torch.nn's own modules have it."""
+    """Return whether the layers need nothing except the dropout between them that torch.nn's own modules have."""
     model = stack.model
     has_masks = model.input_dropout > 0 or model.recurrent_dropout > 0 or (model.locked_dropout and model.dropout > 0)
     return not model.residual and not (stack.training and has_masks)

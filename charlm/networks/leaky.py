@@ -1,7 +1,8 @@
-"""The classic cautionary example: torch.nn's own bidirectional layers, put on the next character.
+"""The classic cautionary example: torch.nn's own bidirectional layers, trained to predict the next character.
 
-It reads its own target: the backward half has seen x_{t+1} when x_{t+1} is to be predicted. Its training perplexity
-nears 1 and its samples are junk. It is here to be looked at, and every place that prints its figures says so.
+It reads its own target: the backward half has already seen x_{t+1} when x_{t+1} is to be predicted. Its training
+perplexity approaches 1 and its samples are junk. It is here as a lesson, and wherever its results are printed, a
+warning says so.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ WARNING = "reads its own target: not a language model"
 
 
 class LeakyLM(nn.Module):
-    """Stock bidirectional layers with one output layer on both states, as the textbook draws them.
+    """torch.nn's bidirectional layers with one output layer on both states, as the textbook draws them.
 
     Args:
         model: the settings; H units in each direction.
@@ -41,7 +42,7 @@ class LeakyLM(nn.Module):
         self.decoder = nn.Linear(2 * model.hidden_size, vocab_size)
 
     def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return both directions' joined hidden states (T, B, 2H) and their state, each (2L, B, H)."""
+        """Return the joined hidden states of both directions, (T, B, 2H), and their state, each (2L, B, H)."""
         inputs = self.embedding(ids) if self.embedding is not None else one_hot(ids, self.vocab_size, state[0].dtype)
         hidden, new_state = self.recurrent(inputs, state if len(state) == 2 else state[0])
         return hidden, new_state if len(state) == 2 else (new_state,)
@@ -51,13 +52,13 @@ class LeakyLM(nn.Module):
 
         Args:
             ids: (T, B), int64.
-            state: before the window; None is the initial one.
+            state: the state before the window; None means the initial one.
         """
         hidden, state = self.read(ids, self.initial_state(ids.shape[1]) if state is None else state)
         return self.decoder(hidden), state  # (T, B, V)
 
     def read_window(self, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State) -> Readouts:  # noqa: ARG002
-        """Read a training window the leaky way."""
+        """Read a training window, targets included."""
         return Readouts(*self.forward(inputs, state))
 
     def initial_state(self, batch_size: int) -> State:

@@ -1,4 +1,4 @@
-"""The native twin: our kernels' loop over time behind one autograd function."""
+"""The native implementation: our kernels' loop over time behind one autograd function."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Gradients = tuple[Tensor | None, ...]
 
 
 class NativeStack(Stack):
-    """The kernels over depth and time, in float32 on the CPU; moved elsewhere, our cells run instead and say so."""
+    """The kernels over depth and time, in float32 on the CPU; elsewhere our cells run instead, with a warning."""
 
     def __init__(self, model: ModelSettings, vocab_size: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class NativeStack(Stack):
 
     @staticmethod
     def missing(model: ModelSettings, device: str) -> str | None:
-        """Say in a clause why the kernels cannot run a stack here, or return None."""
+        """Return a clause that says why the kernels cannot run a stack here, or None."""
         if device != "cpu":
             return f"the native kernels run on the CPU, not on {device}"
         if model.cell == "rnn" and model.nonlinearity == "sigmoid":
@@ -42,11 +42,11 @@ class NativeStack(Stack):
         return kernels if isinstance(kernels, str) else None
 
     def run(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run the kernels over a window; numbers that are not float32 on the CPU go to our cells, with a warning.
+        """Run the kernels over a window; for numbers that are not float32 on the CPU, run our cells and warn.
 
         Raises:
-            IndexError: for an id that is not of the vocabulary.
-            ValueError: for a state or features of another size than the stack's.
+            IndexError: for an id that is not in the vocabulary.
+            ValueError: for a state or features whose size does not fit the stack.
         """
         if is_single_step(inputs):
             return run_cells(self, inputs, state)
@@ -72,7 +72,7 @@ class NativeStack(Stack):
 
     @staticmethod
     def decode(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return the logits through the kernels, or through torch where they are not float32 on the CPU."""
+        """Return the logits, computed by the kernels, or by torch if the numbers are not float32 on the CPU."""
         if not (fits_kernels(hidden) and fits_kernels(weight)):
             return linear(hidden, weight, bias)
         bias = hidden.new_zeros(len(weight)) if bias is None else bias
@@ -80,13 +80,13 @@ class NativeStack(Stack):
         return cast("Tensor", applied).view(*hidden.shape[:-1], len(weight))
 
     def _misfit(self, inputs: Tensor, state: State) -> str | None:
-        """Name what the kernels cannot compute with, or return None."""
+        """Return the dtype and device that the kernels cannot compute with, or None."""
         numbers = [*state, *self.parameters(), *([inputs] if inputs.is_floating_point() else [])]
         misfits = (f"{each.dtype} on {each.device}" for each in numbers if not fits_kernels(each))
         return next(misfits, None)
 
     def _check_sizes(self, inputs: Tensor, state: State) -> None:
-        # The kernels see addresses alone: another size would be misread.
+        # The kernels only see addresses, so they would misread another size.
         state_size = (self.model.num_layers, inputs.shape[1], self.model.hidden_size)
         if any(part.shape != state_size for part in state):
             raise ValueError(f"a state must be of size {state_size}")
@@ -97,9 +97,9 @@ class NativeStack(Stack):
 class NativeLayer(torch.autograd.Function):
     """One recurrent layer over a window.
 
-    Apply to (kernels, cell number, whether gradients are wanted, inputs, weight_ih, weight_hh, bias_ih, bias_hh, h) and
-    c where the cell has one: inputs are ids (T, B) or features (T, B, E), h and c the initial state (B, H).
-    Returns the outputs (T, B, H) and the final h, or h and c.
+    It is applied to (kernels, cell number, whether gradients are wanted, inputs, weight_ih, weight_hh, bias_ih,
+    bias_hh, h), and c if the cell has one: inputs are ids (T, B) or features (T, B, E); h and c are the initial state,
+    each (B, H). It returns the outputs (T, B, H) and the final h, or h and c.
     """
 
     @staticmethod
@@ -115,12 +115,12 @@ class NativeLayer(torch.autograd.Function):
         bias_hh: Tensor,
         *state: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Run the layer, and keep what its way back needs where gradients are wanted."""
+        """Run the layer; if gradients are wanted, keep what the backward pass needs."""
         inputs = inputs.contiguous() if inputs.is_floating_point() else inputs.long().contiguous()
         weights = tuple(weight.contiguous() for weight in (weight_ih, weight_hh, bias_ih, bias_hh))
         paths = tuple(_path(len(inputs), start) for start in state)
         T, B, H = len(inputs), *paths[0].shape[1:]
-        # Without gradients only features need the buffer, to have their share in.
+        # Without gradients only features need the buffer, for their product with W_ih.
         keeps_gates = has_gradient or inputs.is_floating_point()
         gates = paths[0].new_empty(T, B, kernels.gates_size(cell, H)) if keeps_gates else None
         kernels.forward(_layer_call(kernels, cell, inputs, weights, paths, gates))
@@ -134,7 +134,7 @@ class NativeLayer(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, grad_outputs: Tensor | None, *grad_final: Tensor | None
     ) -> Gradients:
-        """Return the gradients of what the layer was applied to; the gates that were kept are used up."""
+        """Return the gradients of what the layer was applied to; this overwrites the gates that were kept."""
         inputs, gates, *kept = cast("tuple[Tensor, ...]", ctx.saved_tensors)
         weights, paths = kept[:4], kept[4:]
         grads = [torch.empty_like(weight) for weight in weights]
@@ -142,7 +142,7 @@ class NativeLayer(torch.autograd.Function):
         grad_inputs = torch.empty_like(inputs) if ctx.needs_input_grad[3] else None
         call = _layer_call(ctx.kernels, ctx.cell, inputs, weights, paths, gates)
         given = [None if grad is None else grad.contiguous() for grad in (grad_outputs, *grad_final)]
-        # Without cells the last field of each of these is left null.
+        # Without cell states, the last field of each of these stays null.
         for name, grad in zip(("grad_outputs", "grad_hidden", "grad_cells"), given, strict=False):
             setattr(call, name, address(grad))
         for name, grad in zip(("grad_initial_hidden", "grad_initial_cells"), grad_initial, strict=False):
@@ -150,13 +150,13 @@ class NativeLayer(torch.autograd.Function):
         call.grad_weight_ih, call.grad_weight_hh, call.grad_bias_ih, call.grad_bias_hh = map(address, grads)
         call.grad_features = address(grad_inputs)
         ctx.kernels.backward(call)
-        # The gates' buffer now holds gradients: torch refuses a second walk back over this graph.
+        # The gates' buffer now holds gradients, so make torch refuse a second backward pass over this graph.
         increment_version(gates)
         return None, None, None, grad_inputs, *grads, *grad_initial
 
 
 class NativeLinear(torch.autograd.Function):
-    """The output layer; apply to (kernels, x (rows, H), weight (V, H), bias (V,)), which gives (rows, V)."""
+    """The output layer; it is applied to (kernels, x (rows, H), weight (V, H), bias (V,)) and returns (rows, V)."""
 
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -184,7 +184,7 @@ class NativeLinear(torch.autograd.Function):
 
 
 def _path(length: int, start: Tensor) -> Tensor:
-    """Return room for a state at the start and after each step, (T + 1, B, H), with the start in it."""
+    """Return an array for a state at the start and after each step, (T + 1, B, H), with the start filled in."""
     path = start.new_empty(length + 1, *start.shape)
     path[0] = start
     return path
@@ -198,7 +198,7 @@ def _layer_call(
     paths: Sequence[Tensor],
     gates: Tensor | None,
 ) -> Layer:
-    """Describe a layer and its window to the kernels; paths are the hidden states, and the cells of an LSTM."""
+    """Describe a layer and its window to the kernels; paths are the hidden states, and the cell states of an LSTM."""
     return Layer(
         cell=cell,
         threads=kernels.num_threads,
@@ -216,12 +216,12 @@ def _layer_call(
 
 
 def fits_kernels(tensor: Tensor) -> bool:
-    """Return whether a tensor is what the kernels compute with: float32 on the CPU."""
+    """Return whether the kernels can compute with a tensor, which must be float32 on the CPU."""
     return tensor.dtype == torch.float32 and tensor.device.type == "cpu"
 
 
 def cell_number(model: ModelSettings) -> int:
-    """Return which of the kernels' cells a stack needs."""
+    """Return the number of the kernels' cell that a stack needs."""
     name: str = model.cell
     if name == "rnn":
         name = f"rnn_{model.nonlinearity}"

@@ -1,4 +1,4 @@
-"""What a network says about one window, whatever its direction."""
+"""What a network predicts about one window, for every direction."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from charlm.networks.recurrent import State
 
 @dataclass(frozen=True)
 class Readouts:
-    """Logits over one window, and the state that reading goes on from.
+    """Logits over one window, and the state from which reading continues.
 
     Args:
-        forward: (T, B, V), for targets[t] from inputs[..t].
-        state: of the forward stack after the window.
-        backward: (T, B, V), for inputs[t] from targets[t..]; None without a backward stack.
-        both: (T, B, V), for targets[t] from inputs[..t] and targets[t + 1..]; likewise.
+        forward: (T, B, V), predicts targets[t] from inputs[..t].
+        state: the forward stack's state after the window.
+        backward: (T, B, V), predicts inputs[t] from targets[t..]; None without a backward stack.
+        both: (T, B, V), predicts targets[t] from inputs[..t] and targets[t + 1..]; None without a backward stack.
     """
 
     forward: Tensor

@@ -1,6 +1,6 @@
-"""What RNN, GRU and LSTM stacks have in common, whichever twin runs them: their interface, parameters and states.
+"""What RNN, GRU and LSTM stacks have in common in every implementation: their interface, parameters and states.
 
-A state is a tuple of tensors (L, B, H): (h,) for rnn and gru, (h, c) for lstm; it is passed in and out, no module
+A state is a tuple of tensors (L, B, H): (h,) for rnn and gru, (h, c) for lstm. It is passed in and out; no module
 remembers one.
 """
 
@@ -20,7 +20,7 @@ NUM_GATES: dict[Cell, int] = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
 class LayerWeights(NamedTuple):
-    """What one layer multiplies with and adds, its gate blocks as in torch.nn."""
+    """The weights and biases of one layer, with gate blocks as in torch.nn."""
 
     weight_ih: Tensor
     weight_hh: Tensor
@@ -29,10 +29,10 @@ class LayerWeights(NamedTuple):
 
 
 class Stack(nn.Module, ABC):
-    """Recurrent layers on top of each other: what each of the three twins is.
+    """Recurrent layers on top of each other; each of the three implementations is one.
 
-    All twins keep the same parameters under torch.nn's names, so that one checkpoint fits all, and equal each other
-    within rounding.
+    All implementations keep the same parameters under torch.nn's names, so that one checkpoint fits all of them, and
+    their results are equal within rounding.
 
     Attributes:
         model: the network's settings.
@@ -43,7 +43,7 @@ class Stack(nn.Module, ABC):
     @staticmethod
     @abstractmethod
     def missing(model: ModelSettings, device: str) -> str | None:
-        """Say in a clause what of these settings this twin does not have on a device, or return None."""
+        """Return a clause that says which of the settings is not supported on a device, or None."""
 
     @abstractmethod
     def run(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
@@ -51,19 +51,19 @@ class Stack(nn.Module, ABC):
 
         Args:
             inputs: ids (T, B) for one-hot inputs, else features (T, B, E).
-            state: before the window, each (L, B, H).
+            state: the state before the window, each (L, B, H).
         Returns:
-            What the last layer puts out (T, B, H), and the state after the window.
+            The last layer's outputs (T, B, H), and the state after the window.
         """
 
     @staticmethod
     @abstractmethod
     def decode(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return the output layer's logits (..., V) of hidden states (..., H), as this twin computes the product."""
+        """Return the output layer's logits (..., V) of hidden states (..., H)."""
 
 
 def norm_names(model: ModelSettings) -> tuple[str, ...]:
-    """Name what layer normalisation learns of a layer, in the order in which the cells take it."""
+    """Return the names of a layer's normalisation parameters, in the order in which the cells take them."""
     if not model.layer_norm:
         return ()
     return ("gain_ih", "gain_hh", "gain_c", "bias_c") if model.cell == "lstm" else ("gain_ih", "gain_hh")
@@ -87,15 +87,15 @@ def zero_state(model: ModelSettings, batch_size: int, like: Tensor) -> State:
 
 
 def detach_state(state: State) -> State:
-    """Return the state's values without their history: back-propagation stops here."""
+    """Return the state's values without their graph, so that back-propagation stops here."""
     return tuple(part.detach() for part in state)
 
 
 def join_layers(states: Sequence[State]) -> State:
-    """Return the layers' states, each (B, H), as the stack's, each (L, B, H)."""
+    """Join the layers' states, each (B, H), into the stack's state, each (L, B, H)."""
     return tuple(torch.stack(parts) for parts in zip(*states, strict=True))
 
 
 def last_outputs(model: ModelSettings, state: State) -> Tensor:
-    """Return what the last layer put out where a state was left, (B, H): with residual connections all layers' sum."""
+    """Return the last layer's output at a state, (B, H); with residual connections this is the sum over all layers."""
     return state[0].sum(0) if model.residual else state[0][-1]

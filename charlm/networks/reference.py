@@ -1,4 +1,4 @@
-"""The reference twin: the cells of cells.py and variants.py in a plain loop over depth and time."""
+"""The reference implementation: the cells of cells.py and variants.py in a plain loop over depth and time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from charlm.settings.model import ModelSettings
 
 
 class ReferenceStack(Stack):
-    """Our cells, which the faster twins must equal; there is nothing that it does not have."""
+    """Our cells, which the faster implementations must equal; they support every setting."""
 
     def __init__(self, model: ModelSettings, vocab_size: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class ReferenceStack(Stack):
 
 
 def run_cells(stack: Stack, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-    """Run our cells over a window with the parameters of any twin; see `Stack.run`."""
+    """Run our cells over a window with the parameters of any implementation; see `Stack.run`."""
     states: list[State] = []
     for layer in range(stack.model.num_layers):
         features, weights = enter_layer(stack, layer, inputs)
@@ -56,15 +56,15 @@ def run_cells(stack: Stack, inputs: Tensor, state: State) -> tuple[Tensor, State
 
 
 def is_single_step(inputs: Tensor) -> bool:
-    """Return whether our cells are the fastest for a window: for one step without gradients.
+    """Return whether our cells are the fastest for a window, which is so for one step without gradients.
 
-    torch.nn takes twice as long for it, and the kernels would lay out the weights for that one step.
+    torch.nn takes twice as long for that, and the kernels would pack the weights for a single step.
     """
     return len(inputs) == 1 and not torch.is_grad_enabled()
 
 
 def only_in_cells(model: ModelSettings) -> str | None:
-    """Name what only our cells do, or return None: it acts between time steps, inside the other twins' loops."""
+    """Return the setting that only our cells support, or None; it acts between time steps, inside the others' loops."""
     if model.zoneout > 0:
         return "model.zoneout"
     if model.zoneout_cells:

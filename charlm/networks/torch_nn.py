@@ -1,4 +1,4 @@
-"""The torch twin: what torch.nn's RNN, GRU and LSTM compute, cuDNN's kernels on a GPU."""
+"""The torch implementation: what torch.nn's RNN, GRU and LSTM compute, which on a GPU means cuDNN's kernels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from charlm.networks.recurrent import Stack, State
 from charlm.networks.reference import is_single_step, only_in_cells, run_cells
 from charlm.settings.model import ModelSettings
 
-# By torch.nn's names of its modules' modes.
+# The keys are torch.nn's names for the modes of its modules.
 FUNCTIONS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "LSTM": torch.lstm,
     "GRU": torch.gru,
@@ -23,7 +23,7 @@ FUNCTIONS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
 
 
 class TorchStack(nn.RNNBase, Stack):
-    """torch.nn's parameters, which it moves into one block of memory on a GPU, and the functions its modules call."""
+    """torch.nn's parameters, which become one block of memory on a GPU, and the functions that its modules call."""
 
     def __init__(self, model: ModelSettings, vocab_size: int) -> None:
         assert self.missing(model, "cpu") is None
@@ -34,7 +34,7 @@ class TorchStack(nn.RNNBase, Stack):
 
     @staticmethod
     def missing(model: ModelSettings, device: str) -> str | None:  # noqa: ARG004
-        """Name what torch.nn does not have, or return None."""
+        """Return a clause that says what torch.nn does not have, or None."""
         if model.cell == "rnn" and model.nonlinearity == "sigmoid":
             return "torch.nn has no model.activation sigmoid"
         if model.cell == "gru" and model.reset_after is False:
@@ -43,7 +43,7 @@ class TorchStack(nn.RNNBase, Stack):
         return missing and f"torch.nn has no {missing}"
 
     def run(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run all layers at once, or one by one where something acts on them that torch.nn does not have."""
+        """Run all layers at once, or one by one if something acts on them that torch.nn does not have."""
         if is_single_step(inputs):
             return run_cells(self, inputs, state)
         if is_stock(self):
@@ -64,9 +64,9 @@ class TorchStack(nn.RNNBase, Stack):
         """Run some layers with the function that torch.nn's modules call."""
         if not inputs.is_floating_point():
             inputs = one_hot(inputs, weights[0].shape[1], state[0].dtype)  # (T, B, V)
-        # cuDNN goes back through a call in training mode alone; without dropout both modes compute the same.
+        # cuDNN only differentiates calls in training mode; without dropout both modes compute the same.
         is_training = self.training or torch.is_grad_enabled()
-        # has biases, layers, dropout, training, not bidirectional, time first
+        # The order is: has biases, layers, dropout, training, bidirectional, batch first.
         options = (list(weights), True, num_layers, dropout, is_training, False, False)
         outputs, *after = FUNCTIONS[self.mode](inputs, state if len(state) == 2 else state[0], *options)
         return outputs, tuple(after)
@@ -78,6 +78,6 @@ class TorchStack(nn.RNNBase, Stack):
 
 
 def one_hot(ids: Tensor, num_symbols: int, dtype: torch.dtype) -> Tensor:
-    """Return one-hot vectors, (..., V), in the dtype the network computes in."""
+    """Return one-hot vectors, (..., V), in the dtype that the network computes in."""
     vectors = torch.zeros(*ids.shape, num_symbols, dtype=dtype, device=ids.device)
     return vectors.scatter_(-1, ids.unsqueeze(-1), 1.0)

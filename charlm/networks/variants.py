@@ -1,6 +1,6 @@
-"""Variants of the three cells: another place of the reset gate, layer normalisation inside them, zoneout after them.
+"""Variants of the three cells: another place of the reset gate, layer normalisation inside, zoneout after them.
 
-Shapes and weights are those of cells.py, whose functions these stand beside.
+Shapes and weights are those of the functions in cells.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def gru_cell_reset_before(
         r, z, h' as in `gru_cell`
         n = tanh(W_in x + b_in + W_hn (r * h) + b_hn)
 
-    Args and returns as those of `gru_cell`.
+    Arguments and result are those of `gru_cell`.
     Source: Cho et al. 2014, equations 5 to 8 (there z and 1 - z change places).
 
     >>> x, h, zeros, ones = torch.ones(1, 2), torch.ones(1, 1), torch.zeros, torch.ones
@@ -39,7 +39,7 @@ def gru_cell_reset_before(
 
 
 def normalise(a: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
-    """Return a over its own mean and deviation, times a gain, plus a bias.
+    """Return a with its mean removed and divided by its standard deviation, times a gain, plus a bias.
 
         LN(a; g, b) = g * (a - mean(a)) / deviation(a) + b
 
@@ -57,7 +57,7 @@ def normalise(a: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
 
 
 def normalised_product(x: Vectors, weight: Tensor, bias: Tensor, gain: Tensor) -> Tensor:
-    """Return LN(W x; g, b), which stands for W x + b in the cells below.
+    """Return LN(W x; g, b), which replaces W x + b in the cells below.
 
     >>> x = torch.tensor([[1.0, 3.0]])
     >>> normalised_product(x, torch.eye(2), torch.zeros(2), torch.ones(2))
@@ -81,7 +81,7 @@ def layer_norm_rnn_cell(
 
         h' = f(LN(W_ih x; g_ih, b_ih) + LN(W_hh h; g_hh, b_hh))
 
-    Args and returns as those of `rnn_cell`, and the gains, each (H,).
+    Arguments and result are those of `rnn_cell`, plus the gains, each (H,).
     Source: Ba, Kiros and Hinton 2016, whose equation 4 normalises the sum; the other cells there normalise as here.
 
     >>> x, h, W, g, b = torch.tensor([[1.0, 3.0]]), torch.zeros(1, 2), torch.eye(2), torch.ones(2), torch.zeros(2)
@@ -105,12 +105,12 @@ def layer_norm_lstm_cell(
     gain_c: Tensor,
     bias_c: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Advance an LSTM whose two products are normalised, and its cell state where it is read.
+    """Advance an LSTM whose two products are normalised, as is its cell state where it is read.
 
         (i, f, g, o) of LN(W_ih x; g_ih, b_ih) + LN(W_hh h; g_hh, b_hh), and c' as in `lstm_cell`
         h' = o * tanh(LN(c'; g_c, b_c))
 
-    Args and returns as those of `lstm_cell`, gain_ih and gain_hh (4H,), gain_c and bias_c (H,).
+    Arguments and result are those of `lstm_cell`, plus gain_ih and gain_hh, (4H,), gain_c and bias_c, (H,).
     Source: Ba, Kiros and Hinton 2016, equations 20 to 31.
 
     >>> h, c, W, b = torch.zeros(1, 2), torch.tensor([[1.0, 3.0]]), torch.zeros(8, 2), torch.zeros(8)
@@ -140,12 +140,12 @@ def layer_norm_gru_cell(
     gain_ih: Tensor,
     gain_hh: Tensor,
 ) -> Tensor:
-    """Advance a GRU whose products are normalised, the rows of r and z apart from those of n.
+    """Advance a GRU whose products are normalised, with the rows of r and z apart from those of n.
 
         (r, z) = sigmoid(LN(W_irz x; g_irz, b_irz) + LN(W_hrz h; g_hrz, b_hrz))
         n = tanh(LN(W_in x; g_in, b_in) + r * LN(W_hn h; g_hn, b_hn)), and h' as in `gru_cell`
 
-    Args and returns as those of `gru_cell`, and the gains, each (3H,).
+    Arguments and result are those of `gru_cell`, plus the gains, each (3H,).
     Source: Ba, Kiros and Hinton 2016, equations 20 to 31.
 
     >>> h, W, b = torch.ones(1, 2), torch.zeros(6, 2), torch.zeros(6)
@@ -166,15 +166,15 @@ def layer_norm_gru_cell(
 
 
 def zone_out(new: Tensor, old: Tensor, rate: float, *, is_training: bool) -> Tensor:
-    """Return a state some of whose units have kept their old value; their mean where nothing is drawn.
+    """Return a state some of whose units keep their old value; outside training, return the expected state.
 
-        h'' = d * h + (1 - d) * h'        d = 1 with the probability `rate`; in evaluation its mean
+        h'' = d * h + (1 - d) * h'        d = 1 with probability `rate`; in evaluation d is its mean
 
     Args:
         new: h', after a time step, (B, H).
         old: h, before it.
         rate: the probability that a unit keeps its old value.
-        is_training: whether to draw which do.
+        is_training: whether to draw which units do.
     Source: Krueger et al. 2016.
 
     >>> new, old = torch.ones(1, 2), torch.zeros(1, 2)

@@ -1,8 +1,8 @@
-"""Averages of the weights over training: what is evaluated, sampled and saved, where the settings ask for one.
+"""Averages of the weights over training. Where the settings ask for one, it is what is evaluated, sampled and saved.
 
-The optimiser goes on from the raw weights; an average only watches them. Polyak and Juditsky 1992 average all that SGD
-visits; NT-ASGD (Merity, Keskar and Socher 2017, algorithm 1) begins that average once validation has stopped getting
-better; an exponential moving average forgets the beginning by itself.
+The optimiser keeps training the raw weights; an average only watches them. Polyak and Juditsky 1992 average everything
+that SGD visits; NT-ASGD (Merity, Keskar and Socher 2017, algorithm 1) begins that average once validation has stopped
+improving; an exponential moving average forgets the beginning by itself.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ DEFAULT_PATIENCE = 5
 
 
 class WeightAverage:
-    """A twin of a network that has the average of its weights.
+    """A copy of a network whose weights are the average of that network's weights.
 
     Args:
-        network: that is trained.
-        settings: how its weights are averaged; method is not none.
+        network: the network that is trained.
+        settings: how its weights are averaged; the method is not none.
 
     Attributes:
-        network: the twin.
-        num_averaged: steps whose weights it has seen; with none it is not to be used.
+        network: the copy.
+        num_averaged: number of steps whose weights it has seen; while this is 0, the average must not be used.
     """
 
     def __init__(self, network: Network, settings: AverageSettings) -> None:
@@ -40,14 +40,14 @@ class WeightAverage:
         self.num_averaged = 0
 
     def after_step(self, trained: Network, progress: Progress) -> Progress:
-        """Take in the weights after a step, if the average has begun, and return the progress that counts it."""
+        """Add the weights after a step if averaging has begun, and return the updated progress."""
         if self.settings.method == "triggered" and not progress.is_averaging:
             return progress
         self.num_averaged += 1
         number = self.num_averaged
         share = 1 / number
         if self.settings.method == "ema":
-            # At first less is kept than `decay`: the beginning must not weigh as if it had always been there.
+            # Early on, keep less than `decay`, or the first weights would count as if they had always been there.
             share = 1 - min(self.settings.decay or DEFAULT_DECAY, (number - 1) / (number + 8))
         with torch.no_grad():
             for average, weight in zip(self.network.parameters(), trained.parameters(), strict=True):
@@ -55,9 +55,9 @@ class WeightAverage:
         return replace(progress, num_averaged=number)
 
     def after_evaluation(self, progress: Progress, val_nats_per_char: float | None) -> Progress:
-        """Return the progress in which a triggered average begins, once validation is worse than it has been before.
+        """Return the progress, in which a triggered average begins once validation has become worse.
 
-        Compared is with the best of all evaluations but the last few (the non-monotone interval).
+        The comparison is with the best of all evaluations except the last few (the non-monotone interval).
         """
         if self.settings.method != "triggered" or progress.is_averaging or val_nats_per_char is None:
             return progress
@@ -69,6 +69,6 @@ class WeightAverage:
         return replace(progress, is_averaging=is_averaging, val_to_beat=to_beat, recent_vals=recent)
 
     def restore(self, weights: Mapping[str, Tensor], num_averaged: int) -> None:
-        """Go on from where a checkpoint was saved."""
+        """Restore the average from a checkpoint."""
         self.network.load_state_dict(dict(weights))
         self.num_averaged = num_averaged

@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step reads: its epoch from 0, its place in it, and its windows."""
+    """What one step reads: its epoch (from 0), its place in that epoch, and its windows."""
 
     epoch: int
     epoch_step: int
@@ -24,7 +24,7 @@ class Batch:
 
 
 def read_batches(experiment: Experiment, progress: Progress) -> Iterator[Batch]:
-    """Yield the batches from where a run stands, without end; a pure function of (seed, epoch, step)."""
+    """Yield batches without end, starting at a run's current step; they are a pure function of (seed, epoch, step)."""
     settings, ids = experiment.settings, experiment.split.train.ids
     accumulation, skipped = settings.optimizer.accumulation, progress.epoch_step
     for epoch in count(progress.epoch):

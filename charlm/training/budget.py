@@ -1,4 +1,4 @@
-"""When a run ends: epochs, steps, minutes, or evaluations that bring nothing better."""
+"""When a run ends: after so many epochs, steps or minutes, or after evaluations without improvement."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from charlm.training.progress import Progress
 
 
 def planned_steps(train: TrainSettings, steps_per_epoch: int) -> int | None:
-    """Return how many steps epochs and max_steps allow, or None where minutes alone end the run."""
+    """Return how many steps epochs and max_steps allow, or None if only minutes end the run."""
     limits = [train.max_steps, train.epochs and train.epochs * steps_per_epoch]
     return min((limit for limit in limits if limit), default=None)
 
 
 def ended_by(train: TrainSettings, progress: Progress, seconds: float) -> str | None:
-    """Return which budget is reached, or early stopping, or None where the run goes on."""
+    """Return which budget has been reached, or early_stopping, or None if the run continues."""
     if train.epochs is not None and progress.epoch >= train.epochs:
         return "epochs"
     if train.max_steps is not None and progress.step >= train.max_steps:
         return "max_steps"
-    # At least one step, so that there is something to tell.
+    # Take at least one step, so that there is something to report.
     if train.minutes is not None and seconds >= 60 * train.minutes and progress.step > 0:
         return "minutes"
     patience = train.early_stopping

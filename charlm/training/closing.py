@@ -1,4 +1,4 @@
-"""The end of a run: the best checkpoint read whole over validation and test, and the closing summary."""
+"""The end of a run: the best checkpoint is measured on all of validation and test, and the run is summarised."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def close_run(
     seconds: Callable[[], float],
     should_stop: Callable[[], str | None],
 ) -> Summary:
-    """Measure the best checkpoint and return the closing summary; the network has its weights afterwards.
+    """Measure the best checkpoint and return the closing summary; afterwards the network has that checkpoint's weights.
 
     Args:
-        best: checkpoint of the run.
+        best: the run's best checkpoint.
         stopped_by: what ended the run.
-        is_chosen: whether validation has chosen the best checkpoint; else the last one is measured.
-        seconds: asked at the end: how long the run has taken.
-        should_stop: asked between chunks of the texts.
+        is_chosen: whether validation has chosen the best checkpoint; otherwise `best` is the last one.
+        seconds: called at the end; returns how long the run has taken.
+        should_stop: called between chunks of the texts.
     Raises:
-        StopRequestedError: where it answers.
+        StopRequestedError: if `should_stop` returns a word.
     """
     experiment.network.load_state_dict(dict(best.model))
     val, test = _measure_parts(experiment, leave_if(should_stop))
@@ -70,7 +70,7 @@ def close_run(
 
 
 def _measure_parts(experiment: Experiment, report: Callable[[int], None]) -> tuple[Rates | None, Rates | None]:
-    """Read validation and test whole."""
+    """Measure all of the validation and test splits."""
     vocabulary, encoding, split = experiment.vocabulary, experiment.settings.corpus.encoding, experiment.split
     baselines = None
     if experiment.settings.eval.baselines and (split.val or split.test):

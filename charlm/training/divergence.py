@@ -1,4 +1,4 @@
-"""A loss, gradient or weight that is not a number: what is said of it, and how the run goes on."""
+"""A loss, gradient or weight that is not a number: how it is reported, and how the run continues."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ MAX_SKIPS_IN_A_ROW = 10
 
 @dataclass(frozen=True)
 class NotANumber:
-    """A step whose loss, gradient or weights are no numbers.
+    """A step whose loss, gradient or weights are not numbers.
 
     Args:
-        step: which, from 1.
-        learning_rate: that it used.
-        gradient_norm: before clipping.
-        text: that cost too much; None where the step itself made the weights so, which is too late to leave it out.
+        step: its number, from 1.
+        learning_rate: the rate it used.
+        gradient_norm: the norm before clipping.
+        text: the text that cost too much; None if the step itself spoilt the weights, so that skipping is too late.
     """
 
     step: int
@@ -44,7 +44,7 @@ class NotANumber:
 
     @property
     def sentence(self) -> str:
-        """At which step, learning rate and gradient norm, and in which text."""
+        """One sentence with the step, the learning rate, the gradient norm and the text."""
         where = f"in the text {self.text!r}" if self.text is not None else "that step itself made the weights so"
         return (
             f"the loss is no longer finite at step {self.step:,} with learning rate {self.learning_rate:g} and "
@@ -52,32 +52,32 @@ class NotANumber:
         )
 
     def as_record(self) -> Diverged:
-        """Return what metrics.jsonl holds of it, where the run ends by it."""
+        """Return the line that metrics.jsonl gets if this ends the run."""
         norm = self.gradient_norm if math.isfinite(self.gradient_norm) else None
         return Diverged(kind="diverged", step=self.step, learning_rate=self.learning_rate, gradient_norm=norm)
 
 
 def after_the_fact(progress: Progress) -> NotANumber:
-    """Return what the last step did, where its loss was a number and the weights that it made are none."""
+    """Describe a last step whose loss was a number but whose resulting weights are not."""
     return NotANumber(progress.step, progress.learning_rate, progress.gradient_norm, text=None)
 
 
 class Recovery:
-    """Leave out a step that is not a number, go back to a checkpoint, or end the run, as the settings say.
+    """Skip a step that is not a number, go back to a checkpoint, or end the run, as the settings say.
 
     Args:
-        experiment: that is trained.
-        writer: of its run.
+        experiment: the experiment that is trained.
+        writer: writes to its run folder.
     """
 
     def __init__(self, experiment: Experiment, writer: RunWriter) -> None:
         self.experiment, self.writer = experiment, writer
 
     def recover(self, position: Position, found: NotANumber) -> tuple[Position, Divergence]:
-        """Return where the run goes on.
+        """Return the position from which the run continues, and the event to report.
 
         Raises:
-            DivergedError: where the settings ask for no more; the run's records tell it.
+            DivergedError: if the settings allow no further attempt; the run's records mention it.
         """
         train, progress = self.experiment.settings.train, position.progress
         is_in_time = found.text is not None and progress.num_skipped_in_a_row < MAX_SKIPS_IN_A_ROW
@@ -95,7 +95,7 @@ class Recovery:
         try:
             self.writer.flush()
         except StorageError as error:
-            kept += f"; the run does not tell that it has diverged: {error}"
+            kept += f"; the divergence could not be written to the run's records: {error}"
         raise DivergedError(f"{found.sentence}; {advice}; {kept}")
 
     def _skip(self, position: Position) -> Position:
@@ -106,28 +106,28 @@ class Recovery:
             learning_rate=0.0,
             gradient_norm=0.0,
         )
-        # What the window left behind may be no numbers either: the next one starts as an epoch does.
+        # The state after this window may not be numbers either, so the next window starts as an epoch does.
         state = self.experiment.network.initial_state(self.experiment.settings.sampling.batch_size)
         return Position(progress, detach_state(state), position.recorded_until)
 
     def _roll_back(self, num_rollbacks: int, *, before: int) -> Position:
-        """Go back to the last scheduled checkpoint before a step: others are there by the clock, and decide nothing."""
+        """Go back to the last scheduled checkpoint before a step; those saved by the clock must not decide anything."""
         eval_every = self.experiment.resolved.eval_every
         steps = [step_of(path) for path in self.writer.run.checkpoint_paths()]
         good = max((step for step in steps if step < before and step % eval_every == 0), default=min(steps))
         back = restore_position(self.experiment, load_checkpoint(self.writer.run, good))
-        # In this order: killed in between, the run finds more records than checkpoints, never fewer.
+        # In this order, so that a run killed in between finds more records than checkpoints, never fewer.
         self.writer.remove_later(back.progress.step)
         self.writer.cut_records(back.recorded_until)
         return replace(back, progress=replace(back.progress, num_rollbacks=num_rollbacks))
 
 
 def worst_text(experiment: Experiment, windows: Sequence[Window], state: State) -> str:
-    """Return the beginning of the stream that cost most, the first that is not a number before all others.
+    """Return the beginning of the stream with the highest loss; a loss that is not a number counts as the highest.
 
     Args:
-        windows: of a step, in order; the weights are still those that read them.
-        state: that the first of them started from.
+        windows: a step's windows, in order; the weights are still those that read them.
+        state: the state that the first of them started from.
     """
     settings, network = experiment.settings, experiment.network
     worst, text = -float("inf"), windows[0].inputs[:, 0]
@@ -148,6 +148,6 @@ def worst_text(experiment: Experiment, windows: Sequence[Window], state: State) 
 
 
 def _stream_costs(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return what each stream of a window cost, (B,)."""
+    """Return the mean loss of each stream of a window, (B,)."""
     costs = cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
     return costs.view(targets.shape).mean(0)

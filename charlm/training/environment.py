@@ -1,4 +1,4 @@
-"""What a run is made with and on: which text, which network, which machine."""
+"""What a run is trained with: the text, the network and the machine."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from charlm.text.windows import num_dropped
 def run_environment(
     corpus: Corpus, split: Split, network: Network, settings: Settings, device: torch.device
 ) -> Environment:
-    """Return what a run is made with and on.
+    """Return the facts that environment.json records about a run.
 
     Args:
-        corpus: whole.
-        split: its parts.
-        network: that is trained.
-        settings: resolved.
-        device: that it is trained on.
+        corpus: the whole corpus.
+        split: its splits.
+        network: the network that is trained.
+        settings: the resolved settings.
+        device: the device that it is trained on.
     """
     return Environment(
         corpus=settings.corpus.name or tuple(str(file) for file in corpus.files),
@@ -50,7 +50,7 @@ def run_environment(
 
 
 def machine_facts() -> Machine:
-    """Return what computations here run on: versions, threads, processor, GPUs."""
+    """Return what computations on this machine depend on: versions, threads, processor, GPUs."""
     return Machine(
         versions=Versions(
             charlm=__version__, python=platform.python_version(), torch=torch.__version__, numpy=np.__version__

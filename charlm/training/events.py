@@ -1,4 +1,4 @@
-"""What a training run yields: plain records that a console draws, a script reads and a run folder keeps."""
+"""The reports that a training run yields: plain records that a console draws, a script reads and a run folder keeps."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Start:
 
     Args:
         run: its folder.
-        facts: what it runs on: corpus, sizes, parameters, device, implementation; as in environment.json.
-        planned_steps: steps until the end, None where minutes alone end it.
+        facts: corpus, sizes, parameters, device and implementation, as in environment.json.
+        planned_steps: number of steps until the end; None if only minutes end the run.
         minutes: the budget in minutes, if there is one.
-        resumed_at: the step that the run goes on from; None for a new run.
-        note: what a person should know of going on here, such as another version of torch; None for nothing.
-        notices: what a person should know of the text: what was left out, how it was read, what is odd about it, what
-            it makes useless, such as a choice by six characters of validation.
+        resumed_at: the step from which the run is resumed; None for a new run.
+        note: what a person should know about resuming here, such as another version of torch; None if there is nothing.
+        notices: what a person should know about the text: what was left out, how it was read, what is odd about it, and
+            what it makes useless, such as choosing a checkpoint by six characters of validation.
     """
 
     run: Path
@@ -38,16 +38,16 @@ class Start:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimiser step was taken; figures of this step alone.
+    """One optimiser step was taken; its results are those of this step alone.
 
     Args:
         step: steps taken so far.
         epoch: the epoch it belongs to, from 1.
         seconds: since the run began.
-        step_seconds: that this step took.
-        figures: of the step's own windows, in training mode.
-        gradient_norm: before clipping.
-        learning_rate: that was used.
+        step_seconds: how long this step took.
+        figures: results on the step's own windows, in training mode.
+        gradient_norm: the norm before clipping.
+        learning_rate: the rate that was used.
     """
 
     step: int
@@ -61,12 +61,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Divergence:
-    """A loss, gradient or weight was not a number, and the run goes on all the same.
+    """A loss, gradient or weight was not a number, and the run continues all the same.
 
     Args:
-        step: that was not taken, or whose weights were none.
-        went_on: how: `skipped`, or `rolled back to step N, learning rate times F`.
-        sentence: what happened: step, learning rate, gradient norm, and the text that did it.
+        step: the step that was not taken, or whose weights were not numbers.
+        went_on: how the run continues: `skipped`, or `rolled back to step N, learning rate times F`.
+        sentence: what happened: step, learning rate, gradient norm, and the text that caused it.
     """
 
     step: int
@@ -80,7 +80,7 @@ class Unsaved:
 
     Args:
         step: steps taken so far.
-        sentence: why: the path, and for a full disk the bytes needed and free.
+        sentence: the reason: the path, and for a full disk the bytes needed and free.
     """
 
     step: int
@@ -96,17 +96,17 @@ class Evaluation:
         epoch: epochs begun so far.
         seconds: since the run began.
         chars_seen: training characters so far, repeated ones counted again.
-        recent: of the training windows since the evaluation before, while the weights moved; None where all were
+        recent: results on the training windows since the last evaluation, while the weights moved; None if all were
             skipped.
-        last_epoch: of the last whole epoch's own batches; None before there is one.
-        val: of at most eval.max_chars of the validation part, or None without one.
-        is_partial: whether val read less than the whole part.
-        is_best: whether val is the lowest so far; never where it is too short to choose by.
-        learning_rate: of the last step.
-        gradient_norm: of the last step, before clipping.
-        chars_per_second: of training steps alone.
-        epoch_seconds: of the last whole epoch's steps, None before there is one.
-        is_closing: whether it stands at the run's end and outside its schedule: a run that goes on takes it back.
+        last_epoch: results on the last whole epoch's own batches; None before there is one.
+        val: results on at most eval.max_chars of the validation split, or None without one.
+        is_partial: whether val covers less than the whole split.
+        is_best: whether val is the lowest so far; always false if the split is too short to choose by.
+        learning_rate: the rate of the last step.
+        gradient_norm: the norm of the last step, before clipping.
+        chars_per_second: speed of the training steps alone.
+        epoch_seconds: duration of the last whole epoch's steps; None before there is one.
+        is_closing: whether it is at the run's end and outside its schedule; resuming the run discards it.
     """
 
     step: int
@@ -131,11 +131,11 @@ class Evaluation:
 
     @property
     def val_nats_per_char(self) -> float | None:
-        """The validation loss in nats per character; None without a validation part."""
+        """The validation loss in nats per character; None without a validation split."""
         return self.val and self.val.main.nats_per_char
 
     def as_record(self) -> EvaluationLine:
-        """Return what metrics.jsonl holds of it."""
+        """Return the line for metrics.jsonl."""
         return EvaluationLine(
             kind="evaluation",
             step=self.step,
@@ -161,10 +161,10 @@ class Samples:
     Args:
         step: steps taken so far.
         epoch: whole epochs so far.
-        prefixes: what was given; to a backward model, the texts' ends.
-        continuations: what was written, after the prefixes or before the ends.
-        is_backward: which of the two.
-        is_closing: whether they stand at the run's end and outside its schedule: a run that goes on takes them back.
+        prefixes: the texts that were given; for a backward model, the ends of the texts.
+        continuations: the texts that the model wrote, after the prefixes or before the ends.
+        is_backward: whether they come before the given ends.
+        is_closing: whether they are at the run's end and outside its schedule; resuming the run discards them.
     """
 
     step: int
@@ -175,7 +175,7 @@ class Samples:
     is_closing: bool = False
 
     def as_record(self) -> SampleTable:
-        """Return what samples.jsonl holds of it."""
+        """Return the line for samples.jsonl."""
         pairs = zip(self.prefixes, self.continuations, strict=True)
         samples = tuple(
             Sample(suffix=given, continuation=text) if self.is_backward else Sample(prefix=given, continuation=text)
@@ -193,7 +193,7 @@ class End:
         stopped_by: epochs, max_steps, minutes, early_stopping; or interrupt, terminate, hangup (saved, not evaluated).
         record: the closing summary, the last line of metrics.jsonl and what `--json` prints; a run stopped from
             outside has none.
-        prefix: one that the model can write on from; None where the settings give none.
+        prefix: a text that the model can continue; None if the settings give none.
     """
 
     run: Path

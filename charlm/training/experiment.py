@@ -31,18 +31,18 @@ PREFIX_CHARS = 12
 
 @dataclass(frozen=True)
 class Experiment:
-    """A run's parts.
+    """Everything that a run trains with.
 
     Args:
-        resolved: its settings, with nothing left open.
-        vocabulary: the corpus' symbols.
-        split: its parts, each in the order the model reads: for a backward model from the end.
-        network: with fresh weights, on its device.
-        optimizer: over the network's parameters.
-        average: of these parameters, where the settings ask for one.
-        prefixes: of the sample table, each with its ids.
+        resolved: the settings, with nothing left open.
+        vocabulary: the symbols of the corpus.
+        split: the splits, each in the order in which the model reads it; a backward model reads from the end.
+        network: the network with fresh weights, on its device.
+        optimizer: the optimiser of the network's parameters.
+        average: the average of these parameters, if the settings ask for one.
+        prefixes: the prefixes of the sample table, each with its ids.
         facts: what is recorded in environment.json.
-        notices: what a person should know of the text.
+        notices: what a person should know about the text.
     """
 
     resolved: Resolved
@@ -62,17 +62,17 @@ class Experiment:
 
     @property
     def model(self) -> Network:
-        """The network that is evaluated, sampled and saved: the one that is trained, or its average."""
+        """The network that is evaluated, sampled and saved: either the one that is trained, or its average."""
         return self.average.network if self.average and self.average.num_averaged else self.network
 
     @property
     def first_prefix(self) -> str | None:
-        """A text that the model can write on from; None where the settings give none."""
+        """A text that the model can continue; None if the settings give none."""
         return self.prefixes[0][0] if self.prefixes else None
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """All that bits depend on beside configuration and text; for the same one a resumed run repeats them."""
+        """Everything besides settings and text that affects the exact bits; if it is equal, resuming repeats them."""
         facts, machine = self.facts, self.facts.machine
         gpus = machine.gpus or ()
         return {
@@ -89,10 +89,10 @@ class Experiment:
 
 
 def prepare(asked: Settings) -> Experiment:
-    """Load the corpus, decide what the settings leave open, build the network; nothing is written.
+    """Load the corpus, decide what the settings leave open and build the network; nothing is written.
 
     Raises:
-        CharlmError: for whatever of it cannot be had.
+        CharlmError: if any of this is impossible.
     """
     machine = this_machine(asked)
     corpus = load_corpus(asked.corpus, asked.vocabulary)
@@ -101,7 +101,7 @@ def prepare(asked: Settings) -> Experiment:
         split = parts.in_reading_order(asked.model.direction)
         resolved = resolve(asked, corpus, split, machine)
     except TextError as error:
-        # A text may be too short for what was left out of it.
+        # The text may be too short because of what was left out of it.
         read = "; ".join(notice.sentence for notice in corpus.notices)
         raise TextError(f"{error} ({read})" if read else str(error)) from error
     settings, device = resolved.settings, resolved.device
@@ -140,20 +140,20 @@ def _encode_prefixes(settings: Settings, vocabulary: Vocabulary, split: Split) -
         (text, vocabulary.encode(text, unknown=unknown, what=f"the sample prefix {text!r}")) for text in cleaned
     )
     if not all(len(ids) for _, ids in prefixes):
-        raise ConfigError("sample.prefixes has an empty prefix: a model writes on from at least one character it knows")
+        raise ConfigError("sample.prefixes has an empty prefix: give at least one character that the model knows")
     return prefixes
 
 
 def _default_prefixes(settings: Settings, vocabulary: Vocabulary, split: Split) -> list[str]:
-    """Return the first words of two lines: one from the training part, one from the next part if there is one."""
+    """Return the first words of two lines: one from the training split, one from validation if there is one."""
     prefixes = [_first_words(vocabulary, part) for part in (split.train, split.val) if part is not None]
-    # The parts are in the model's reading order: of a backward model these are last words, spelled backwards.
+    # The splits are in reading order: for a backward model these are a line's last words, spelled backwards.
     return list(dict.fromkeys(turned(prefix, settings.model.direction) for prefix in prefixes))
 
 
 def _first_words(vocabulary: Vocabulary, part: Part) -> str:
     text = vocabulary.decode(part.ids[:4096]).replace("\N{REPLACEMENT CHARACTER}", "")
-    # A part may start in mid-line: take its second line if there is one.
+    # A split may start in the middle of a line, so take its second line if there is one.
     lines = [line for line in text.split("\n")[1:] if line.strip()] or [text]
     words = lines[0][:PREFIX_CHARS].rpartition(" ")
     return (words[0] + words[1]) or lines[0][:2]

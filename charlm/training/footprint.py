@@ -1,4 +1,4 @@
-"""What training takes at the least, told from sizes alone, before any of it is taken."""
+"""The least memory that training needs, computed from sizes alone before any of it is allocated."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from charlm.runs.memory import require_room
 from charlm.settings.schema import Settings
 
 FLOAT_BYTES = 4
-# Of each thread, of which a library's end the process where it has no room.
+# The stack of each thread; a library ends the process if there is no room for it.
 STACK_BYTES = 10 << 20
-# What a container may use; the machine it runs on can have far more.
+# The memory that a container may use; the machine it runs on can have far more.
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True)
 class TrainingSize:
-    """The numbers, in float32, that stand in memory at the worst moment of a step.
+    """How many float32 numbers are in memory at the worst moment of a step.
 
     Args:
-        parameters: with their gradients and what the optimiser keeps of each.
-        window: what a window leaves for the way back: gates and states of every layer, inputs, logits.
+        parameters: the parameters, their gradients and what the optimiser keeps for each of them.
+        window: what a window keeps for the backward pass: gates and states of every layer, inputs, logits.
     """
 
     parameters: int
@@ -40,17 +40,17 @@ class TrainingSize:
 
 
 def require_memory(settings: Settings, vocab_size: int, *, device: torch.device | None = None) -> None:
-    """Refuse settings whose training cannot fit into memory; nothing is taken to find out.
+    """Refuse settings whose training cannot fit into memory; nothing is allocated to find out.
 
-    The estimate is low, whatever the implementation: it is here to stop what is far too large before the system does.
+    The estimate is low for every implementation: it only has to stop what is far too large before the system does.
 
     Args:
-        device: whose memory it must fit into; None is the CPU.
+        device: the device whose memory it must fit into; None means the CPU.
     Raises:
-        ConfigError: with what is needed, what there is, and which settings to lower.
+        ConfigError: if there is too little; it says how much is needed and available, and which settings to lower.
     """
     size = training_size(settings, vocab_size)
-    # Saving takes copies of all that is kept, at another time than a window does.
+    # Saving copies everything that is kept, but not while a window is in memory.
     threads = settings.train.threads or 1
     require_room(FLOAT_BYTES * (size.parameters + max(size.window, 2 * size.parameters)) + STACK_BYTES * threads)
     where, available = "this machine", physical_memory()
@@ -71,17 +71,17 @@ def require_memory(settings: Settings, vocab_size: int, *, device: torch.device 
 
 
 def training_size(settings: Settings, vocab_size: int) -> TrainingSize:
-    """Return how many numbers training keeps at the least."""
+    """Return how many numbers training keeps at least."""
     num_parameters = sum(shape.numel() for shape in parameter_shapes(settings.model, vocab_size).values())
     return TrainingSize(
-        # Each parameter, its gradient, what the optimiser keeps, and the average.
+        # Each parameter has a gradient, the optimiser's moments and perhaps an average.
         parameters=num_parameters * (2 + _kept_by_optimizer(settings) + (settings.optimizer.average.method != "none")),
         window=_window_size(settings, vocab_size),
     )
 
 
 def physical_memory() -> int | None:
-    """Return the bytes this process can have at most, or None on a system that does not tell."""
+    """Return how many bytes this process can have at most, or None on a system that does not say."""
     try:
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -101,7 +101,7 @@ def _window_size(settings: Settings, vocab_size: int) -> int:
     model, sampling = settings.model, settings.sampling
     num_stacks = 2 if model.direction in ("bidirectional", "leaky") else 1
     num_readouts = 3 if model.direction == "bidirectional" else 1
-    # For each character: the gates' values, the hidden state, and the lstm's cell.
+    # Each character has the gates' values, the hidden state and, in an LSTM, the cell state.
     units = (NUM_GATES[model.cell] + (2 if model.cell == "lstm" else 1)) * model.hidden_size * model.num_layers
     inputs = 0 if model.embedding_size is None else model.embedding_size
     # Logits and their log probabilities.

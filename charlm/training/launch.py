@@ -1,4 +1,4 @@
-"""Starting a run, and going on with one."""
+"""Starting and resuming a run."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def train_reports(
     overrides: Sequence[str | SettingsLayer] = (),
     should_stop: Callable[[], str | None] = lambda: None,
 ) -> Iterator[TrainingEvent]:
-    """Train a run, yielding its reports; the first holds the run's folder, the last its closing figures.
+    """Train a run and yield its reports; the first holds the run's folder, the last its closing results.
 
     Args:
-        settings: from `load_settings`; None takes the quick start's, or those of the run that is resumed.
-        name: of the run; None takes the time and the model, or the newest unfinished run to resume.
-        runs_dir: where it lies; None takes CHARLM_RUNS_DIR or ./runs.
-        resume: start the run if it is absent, go on with it if it is unfinished or its budget has grown; of one that is
-            done, only the closing figures come.
-        overrides: texts `section.key=value`, or layers, laid over the settings that None takes.
-        should_stop: asked before the run is created, after each step and within long readings; a word, interrupt,
-            terminate or hangup, saves a checkpoint and ends the run.
+        settings: from `load_settings`; None means the quick start's, or those of the run that is resumed.
+        name: the run's name; None makes one from the time and the model, or resumes the newest unfinished run.
+        runs_dir: the folder of runs; None means CHARLM_RUNS_DIR or ./runs.
+        resume: start the run if it does not exist, and resume it if it is unfinished or its budget has grown; a
+            finished run only yields its closing results.
+        overrides: texts `section.key=value`, or layers, that change the settings used where `settings` is None.
+        should_stop: called before the run is created, after each step and during long evaluations; if it returns a
+            word (interrupt, terminate or hangup), a checkpoint is saved and the run ends.
     Raises:
-        CharlmError: each kind with a sentence and an exit code of its own.
+        CharlmError: each kind has its own sentence and exit code.
 
     Example:
         >>> settings = charlm.load_settings(overrides=["train.max_steps=2", "train.eval_every=1"])
@@ -71,7 +71,7 @@ def train_reports(
     experiment = prepare(settings or load_settings(overrides=overrides))
     _leave_before_writing(should_stop)
     if resume and name is not None and (begun := Run(folder / name)).exists:
-        # Another process has started it meanwhile.
+        # Another process has started it in the meantime.
         yield from _go_on(begun, settings, overrides, should_stop)
         return
     run, ownership = create_run(experiment.settings, experiment.facts, folder=folder, name=name, goes_on=resume)
@@ -112,7 +112,7 @@ def _train_on(
     checkpoint: Checkpoint | None,
     should_stop: Callable[[], str | None],
 ) -> Iterator[TrainingEvent]:
-    """Bring everything back to where the checkpoint was saved, and train on from there."""
+    """Restore everything from the checkpoint and continue training."""
     experiment = prepare(available_here(settings))
     check_same_text(run, checkpoint, experiment)
     _leave_before_writing(should_stop)
@@ -132,7 +132,7 @@ def _train_on(
 
 
 def _closing_summary(run: Run, settings: Settings, checkpoint: Checkpoint) -> Summary | None:
-    """Return the closing summary of a run that has nothing left to do under these settings, else None."""
+    """Return the closing summary of a run that has nothing left to do under these settings, otherwise None."""
     summary, position = run.summary(), read_position(checkpoint)
     if summary is None or summary.steps != position.progress.step:
         return None

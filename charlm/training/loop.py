@@ -1,4 +1,4 @@
-"""The training loop, and nothing else: the learning rate, a step, and what is due between two steps."""
+"""The training loop and nothing else: the learning rate, a step, and what is due between two steps."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def run_training(
     should_stop: Callable[[], str | None] = lambda: None,
     note: str | None = None,
 ) -> Iterator[TrainingEvent]:
-    """Train from a position until the first budget is reached, yielding an event for whatever happens.
+    """Train from a position until the first budget is reached, and yield an event for everything that happens.
 
     Args:
-        experiment: from `prepare`, its network and optimiser as they were at the position.
-        writer: of the run folder that metrics, samples and checkpoints go to.
-        position: where the run stands: at its beginning, or where a checkpoint was saved.
-        should_stop: asked after each step and within long readings; a word such as `interrupt` saves a checkpoint and
-            ends the run.
-        note: what a person should know of going on here.
+        experiment: from `prepare`, with network and optimiser as they were at the position.
+        writer: writes metrics, samples and checkpoints to the run folder.
+        position: where the run starts: at its beginning, or where a checkpoint was saved.
+        should_stop: called after each step and during long evaluations; if it returns a word such as `interrupt`, a
+            checkpoint is saved and the run ends.
+        note: what a person should know about resuming here.
     Raises:
-        DivergedError: for a loss, gradient or weight that is not finite, where `train.on_divergence` does not go on;
-            such a model is not saved.
-        StorageError: where the last checkpoint could not be saved; earlier ones stay.
-        RunInUseError: where another process has taken the folder over.
+        DivergedError: if a loss, gradient or weight is not finite and `train.on_divergence` does not allow the run to
+            continue; such a model is not saved.
+        StorageError: if the last checkpoint could not be saved; earlier ones stay.
+        RunInUseError: if another process has taken over the folder.
     """
     resolved, minutes = experiment.resolved, experiment.settings.train.minutes
     resumed_at = position.progress.step if writer.run.checkpoint_paths() else None
@@ -48,7 +48,7 @@ def run_training(
     try:
         yield from _train(experiment, milestones, Recovery(experiment, writer), milestones.begin(position))
     finally:
-        # The folder may be another than the one it began with.
+        # The folder may not be the one that the run began in.
         writer.close()
 
 
@@ -85,7 +85,7 @@ def _train(
                 yield Step(progress.step, batch.epoch + 1, milestones.seconds, seconds, figures, norm, rate)
                 continue
             passed = NotANumber(progress.step + 1, rate, norm, worst_text(experiment, batch.windows, state))
-        # A loss, gradient or weight is no number: leave the step out, or go back.
+        # A loss, gradient or weight is not a number: skip the step, or go back.
         position, divergence = recovery.recover(position, passed)
         batches = read_batches(experiment, position.progress)
         yield divergence

@@ -1,4 +1,4 @@
-"""What happens between two steps of a run: evaluations, samples, checkpoints, and the end, each where it is due."""
+"""What happens between two steps of a run: evaluations, samples, checkpoints and the end, each when it is due."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Milestones:
     """Evaluate, write samples, save and end a run.
 
     Args:
-        experiment: that is trained.
-        writer: of the run folder.
-        position: where this process begins.
-        should_stop: asked between steps and within long readings; a word ends the run.
+        experiment: the experiment that is trained.
+        writer: writes to the run folder.
+        position: where this process starts.
+        should_stop: called between steps and during long evaluations; the run ends if it returns a word.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Milestones:
         paths = writer.run.checkpoint_paths()
         self.is_new = not paths
         num_chars = choice_chars(experiment.settings, experiment.facts.split)
-        # A run of an older charlm that has chosen by fewer characters goes on as it would have.
+        # A run begun by an older charlm that chose by fewer characters keeps doing so when it is resumed.
         self.chooses = num_chars is not None and (is_enough(num_chars) or are_measured(paths))
         began = time.monotonic() - position.seconds
         self.saver = Saver(experiment, writer, saved=None if self.is_new else position, began=began)
@@ -52,9 +52,9 @@ class Milestones:
         return self.saver.seconds
 
     def begin(self, position: Position) -> Position:
-        """Save a new run before its first step, so that whatever happens during it loses nothing; reopen an ended one.
+        """Save a new run before its first step, so that nothing that happens later can lose it; reopen an ended one.
 
-        A closing evaluation that falls outside the schedule must not choose the best checkpoint of a run that goes on.
+        A closing evaluation that falls outside the schedule must not choose the best checkpoint of a resumed run.
         """
         is_scheduled = position.progress.step % self.eval_every == 0
         if not self.is_new:
@@ -65,15 +65,15 @@ class Milestones:
         return position
 
     def pass_at(self, position: Position) -> Generator[TrainingEvent, None, Position | NotANumber | None]:
-        """Do all that is due after a step, yielding an event for each.
+        """Do everything that is due after a step, and yield an event for each.
 
         Returns:
-            The position to go on from; or what is found to be no number; or None, where the run is over.
+            The position to continue from; or what was found not to be a number; or None if the run is over.
         Raises:
-            StorageError: where the last checkpoint cannot be saved.
+            StorageError: if the last checkpoint cannot be saved.
         """
         self.word = self.word or self.should_stop()
-        # A step's loss is of the weights before it: those after the last step are only seen here.
+        # A step's loss belongs to the weights before it; those after the last step are only seen here.
         if self.word:
             if not self.saver.is_saved(position) and not are_weights_finite(self.experiment):
                 return after_the_fact(position.progress)
@@ -109,7 +109,7 @@ class Milestones:
         return ended_by(self.experiment.settings.train, position.progress, self.seconds)
 
     def _record(self, position: Position) -> Generator[TrainingEvent, None, Position | NotANumber]:
-        """Evaluate and write samples, whichever is scheduled for this step; an evaluation is saved."""
+        """Evaluate and write samples if they are scheduled for this step; save a checkpoint after an evaluation."""
         progress = position.progress
         events: list[TrainingEvent] = []
         evaluation = self._evaluate(progress, is_closing=False) if progress.step % self.eval_every == 0 else None
@@ -134,16 +134,16 @@ class Milestones:
         return average.after_evaluation(progress, evaluation.val_nats_per_char) if average else progress
 
     def _stop(self, position: Position, word: str) -> End:
-        """Save, and end without measuring: whoever stops a run does not want to wait."""
+        """Save and end without measuring, because whoever stops a run does not want to wait."""
         if not self.saver.is_saved(position):
             self.saver.save(position)
         interruption = Interruption(stopped_by=word, steps=position.progress.step)
         return End(self.writer.run.path, word, interruption, self.experiment.first_prefix)
 
     def _close(self, position: Position, stopped_by: str) -> Generator[TrainingEvent, None, NotANumber | None]:
-        """Evaluate and write samples if the last step was not due for it, save, and measure the best checkpoint.
+        """Evaluate and write samples unless the last step did so already, save, and measure the best checkpoint.
 
-        What falls outside the schedule changes nothing that the run could go on from with a larger budget.
+        What falls outside the schedule leaves the run as it was, so that it can be resumed with a larger budget.
         """
         progress = position.progress
         if progress.step % self.eval_every != 0:
@@ -154,7 +154,7 @@ class Milestones:
             self.saver.save(replace(position, val_nats_per_char=val))
             yield evaluation
         elif stopped_by == "minutes" or not self.saver.is_saved(position):
-            # A checkpoint from before the time was up would let a run that is done go on.
+            # If the last checkpoint were from before the time was up, resuming would continue a finished run.
             self.saver.save(position)
         if progress.step % self.sample_every != 0:
             yield self._write_samples(progress, is_closing=True)

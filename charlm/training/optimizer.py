@@ -12,9 +12,9 @@ from charlm.settings.optimizer import OptimizerSettings
 
 
 def build_optimizer(parameters: Iterable[Tensor], settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """Return the optimiser; its learning rate is set anew before each step.
+    """Return the optimiser; its learning rate is set again before each step.
 
-    Adam, AdamW and SGD run fused: one kernel for all parameters, a good part of a small network's step otherwise.
+    Adam, AdamW and SGD run fused, as one kernel for all parameters; otherwise they take much of a small network's step.
     """
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.method == "adam":
@@ -28,7 +28,7 @@ def build_optimizer(parameters: Iterable[Tensor], settings: OptimizerSettings) -
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Set the rate of the next step."""
+    """Set the learning rate of the next step."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
 

@@ -1,4 +1,4 @@
-"""Where a run stands, with all that it goes on from: what a checkpoint holds, and what it gives back."""
+"""A run's position: everything that is needed to resume it, how a checkpoint stores it and how it is restored."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from charlm.training.progress import Progress
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run stands.
+    """Where a run is.
 
-    Everything else a step depends on is a function of the configuration and of the step: the order of the windows of
-    (seed, epoch), dropout of (seed, step), the learning rate of the step, the draws of samples of (seed, step). There
-    is no state of a random generator to lose.
+    Everything else that a step depends on is a function of the configuration and the step: (seed, epoch) fixes the
+    order of the windows, (seed, step) fixes dropout and samples, and the step fixes the learning rate. No random
+    generator has a state that could be lost.
 
     Args:
         progress: the counts.
-        state: the recurrent state that the next window starts from.
-        recorded_until: the step until which evaluations and samples that were due have been recorded.
-        seconds: trained so far, evaluations included, over all its processes.
-        val_nats_per_char: what validation says of these very weights, where it was asked.
+        state: the recurrent state from which the next window starts.
+        recorded_until: the step up to which all evaluations and samples that were due have been recorded.
+        seconds: training time so far, over all of the run's processes, including evaluations.
+        val_nats_per_char: validation loss of exactly these weights, if it was measured.
     """
 
     progress: Progress
@@ -42,13 +42,13 @@ class Position:
 
 
 def first_position(experiment: Experiment) -> Position:
-    """Return where a new run stands."""
+    """Return the position of a new run."""
     state = experiment.network.initial_state(experiment.settings.sampling.batch_size)
     return Position(Progress(), detach_state(state))
 
 
 def to_checkpoint(experiment: Experiment, position: Position) -> Checkpoint:
-    """Return what must be saved to go on from a position."""
+    """Return the checkpoint from which a position can be restored."""
     moments = experiment.optimizer.state_dict()["state"]
     training = {
         f"optimizer.{index}.{name}": value
@@ -58,7 +58,7 @@ def to_checkpoint(experiment: Experiment, position: Position) -> Checkpoint:
     }
     training |= {f"state.{number}": part for number, part in enumerate(position.state)}
     if experiment.average:
-        # model.safetensors then has the average, and the run goes on from these.
+        # In this case model.safetensors holds the average, and training resumes from these weights.
         training |= {f"weights.{name}": weight for name, weight in experiment.network.state_dict().items()}
     return Checkpoint(
         step=position.progress.step,
@@ -80,15 +80,15 @@ def to_checkpoint(experiment: Experiment, position: Position) -> Checkpoint:
 
 
 def restore_position(experiment: Experiment, checkpoint: Checkpoint) -> Position:
-    """Give a checkpoint's weights and moments to an experiment's network and optimiser, and return where it stood.
+    """Load a checkpoint's weights and moments into an experiment, and return the checkpoint's position.
 
     Raises:
-        RunError: for a checkpoint whose counts are not a run's.
+        RunError: if the checkpoint's counts cannot be those of its run.
     """
     position = read_position(checkpoint)
     progress = position.progress
     if (progress.epoch, progress.epoch_step) != divmod(progress.step, experiment.resolved.steps_per_epoch):
-        raise RunError(f"the checkpoint of step {checkpoint.step} counts other epochs than its run has")
+        raise RunError(f"the epochs that the checkpoint of step {checkpoint.step} counts do not fit its run")
     network, optimizer = experiment.network, experiment.optimizer
     weights: dict[str, Tensor] = {}
     moments: dict[int, dict[str, Tensor]] = {}
@@ -104,20 +104,20 @@ def restore_position(experiment: Experiment, checkpoint: Checkpoint) -> Position
         experiment.average.restore(checkpoint.model, progress.num_averaged)
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     device = next(network.parameters()).device
-    # Clones, above too: a file's bytes lie where they lie, and torch's own memory is aligned as it was before.
+    # Clone, as above: a file's bytes can have any alignment, and torch's own memory has the one it had before.
     return replace(position, state=tuple(part.to(device).clone() for part in position.state))
 
 
 def read_position(checkpoint: Checkpoint) -> Position:
-    """Return where a checkpoint's run stood.
+    """Return the position that a checkpoint stores.
 
     Raises:
-        RunError: for counts that are not a run's.
+        RunError: if its counts cannot be those of a run.
     """
     saved = checkpoint.state
     progress = _read_progress(saved.progress)
     if progress is None or progress.step != checkpoint.step or saved.recorded_until > progress.step:
-        raise RunError(f"the checkpoint of step {checkpoint.step} does not tell where its run stood")
+        raise RunError(f"the checkpoint of step {checkpoint.step} does not say how far its run had come")
     parts = [name for name in checkpoint.training if name.startswith("state.")]
     state = tuple(checkpoint.training[f"state.{number}"] for number in range(len(parts)))
     return Position(progress, state, saved.recorded_until, saved.seconds, saved.val_nats_per_char)
@@ -131,7 +131,7 @@ def are_weights_finite(experiment: Experiment) -> bool:
 
 
 def _read_progress(value: Mapping[str, JsonValue]) -> Progress | None:
-    """Return the counts, strictly typed, or None; none of them is negative."""
+    """Return the counts, or None if one has the wrong type or is negative."""
     try:
         progress = TypeAdapter(Progress).validate_json(json.dumps(value), strict=True)
     except ValidationError:

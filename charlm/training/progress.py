@@ -1,4 +1,4 @@
-"""Where a run stands, in counts that only ever go forward."""
+"""How far a run has come, in counts that never decrease."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from charlm.evaluation.figure import Figure, Figures
 
 @dataclass(frozen=True)
 class Sum:
-    """Figures and seconds of some training steps, added up; no figures before the first."""
+    """Results and seconds of some training steps, added up; there are no results before the first step."""
 
     figures: Figures | None = None
     seconds: float = 0.0
 
     def plus(self, figures: Figures | None, seconds: float) -> Sum:
-        """Return the sum with one more step, which has no figures where it was skipped."""
+        """Return the sum with one more step; a skipped step has no results."""
         if self.figures is None or figures is None:
             return Sum(self.figures or figures, self.seconds + seconds)
         return Sum(self.figures + figures, self.seconds + seconds)
@@ -28,28 +28,28 @@ class Sum:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands; every count that a checkpoint must hold.
+    """How far a run has come: every count that a checkpoint must hold.
 
     Args:
         step: optimiser steps taken.
-        epoch: whole epochs done.
-        epoch_step: steps taken of the epoch in hand.
-        whole: all steps so far.
-        this_epoch: the steps of the epoch in hand.
-        last_epoch: those of the last whole epoch, whose figure is the training perplexity.
-        since_report: those since the last evaluation.
+        epoch: whole epochs completed.
+        epoch_step: steps taken in the current epoch.
+        whole: sum of all steps so far.
+        this_epoch: sum of the steps of the current epoch.
+        last_epoch: sum of the last whole epoch, from which the training perplexity is computed.
+        since_report: sum of the steps since the last evaluation.
         best_val: lowest validation nats per character so far.
-        num_without_improvement: evaluations since then.
+        num_without_improvement: evaluations since the one with best_val.
         num_plateaus: how often the plateau schedule has lowered the rate.
-        learning_rate: of the last step.
-        gradient_norm: of the last step, before clipping.
-        num_skipped: steps left out because their loss or gradient was not a number.
-        num_skipped_in_a_row: of these, since the last step that was taken.
+        learning_rate: the rate of the last step.
+        gradient_norm: the norm of the last step, before clipping.
+        num_skipped: steps that were skipped because their loss or gradient was not a number.
+        num_skipped_in_a_row: steps skipped since the last one that was taken.
         num_rollbacks: how often the run went back to a checkpoint for such a step; each halves the learning rate.
-        num_averaged: steps whose weights are in the average.
+        num_averaged: number of steps whose weights are in the average.
         is_averaging: whether a triggered average has begun.
-        val_to_beat: until then, the lowest validation figure but for those in `recent_vals`.
-        recent_vals: the last few of them.
+        val_to_beat: until it begins, the lowest validation loss except those in `recent_vals`.
+        recent_vals: the last few validation losses.
     """
 
     step: int = 0
@@ -74,7 +74,7 @@ class Progress:
 
     @property
     def epochs_begun(self) -> int:
-        """Whole epochs, and the one in hand."""
+        """Completed epochs, plus the current one if it has begun."""
         return self.epoch + (self.epoch_step > 0)
 
     def after_step(
@@ -86,10 +86,10 @@ class Progress:
         learning_rate: float,
         gradient_norm: float,
     ) -> Progress:
-        """Return the progress with one more step; an epoch's last step closes it.
+        """Return the progress with one more step; an epoch's last step completes it.
 
         Args:
-            figures: of the step; None where it was skipped.
+            figures: results of the step; None if it was skipped.
         """
         this_epoch = self.this_epoch.plus(figures, seconds)
         is_last = self.epoch_step + 1 == steps_per_epoch

@@ -1,4 +1,4 @@
-"""What a reading of a text measures, as a run's records hold it."""
+"""Results on a text, as a run's records hold them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from charlm.runs.records import BothWays, Rates, Standing
 
 
 def rates_of(figures: Figures, standing: Standing | None = None) -> Rates:
-    """Return the rates of some figures.
+    """Return results as rates for the records.
 
     Args:
-        standing: of a text read whole.
+        standing: baselines and interval of a text that was read whole.
     """
     main, backward, cloze = figures.main, figures.backward, figures.cloze
     both_ways = None
@@ -35,7 +35,7 @@ def rates_of(figures: Figures, standing: Standing | None = None) -> Rates:
 
 
 def rates_of_whole(assessment: Assessment) -> Rates:
-    """Return the rates of a text that was read whole, with what it takes to judge them."""
+    """Return the rates of a text that was read whole, with what is needed to judge them."""
     interval = assessment.interval
     standing = Standing(
         bits_per_byte=assessment.bits_per_byte,

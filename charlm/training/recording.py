@@ -1,4 +1,4 @@
-"""What a run measures and writes on its way: evaluations and samples, neither of which changes a weight."""
+"""What a run measures and writes during training: evaluations and samples, neither of which changes a weight."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from charlm.training.progress import Progress
 
 
 class StopRequestedError(Exception):
-    """Leave a long reading: a request to stop, such as `interrupt`, has come in the middle of it."""
+    """Leave a long evaluation because a request to stop, such as `interrupt`, has arrived."""
 
     def __init__(self, word: str) -> None:
         super().__init__(word)
@@ -22,7 +22,7 @@ class StopRequestedError(Exception):
 
 
 def leave_if(should_stop: Callable[[], str | None]) -> Callable[[int], None]:
-    """Return what a reading reports to: it leaves the reading once a request to stop has come."""
+    """Return a progress callback that leaves an evaluation once a request to stop has arrived."""
 
     def report(_: int) -> None:
         if word := should_stop():
@@ -40,14 +40,14 @@ def measure(
     is_closing: bool,
     should_stop: Callable[[], str | None],
 ) -> Evaluation:
-    """Evaluate the model as it is: the network, or the average of its weights.
+    """Evaluate the current model, which is the network or the average of its weights.
 
     Args:
-        progress: before this evaluation.
-        seconds: since the run began.
+        progress: the progress before this evaluation.
+        seconds: time since the run began.
         chooses: whether validation is long enough to choose the best checkpoint.
-        is_closing: whether it stands outside the schedule.
-        should_stop: asked between chunks of the text.
+        is_closing: whether it is outside the schedule.
+        should_stop: called between chunks of the text.
     Raises:
         StopRequestedError: where it answers.
     """
@@ -80,11 +80,11 @@ def measure(
 def write_samples(
     experiment: Experiment, progress: Progress, *, is_closing: bool, should_stop: Callable[[], str | None]
 ) -> Samples:
-    """Write on from each prefix of the sample table.
+    """Write a continuation of each prefix of the sample table.
 
     Args:
-        is_closing: whether they stand outside the schedule.
-        should_stop: asked between characters.
+        is_closing: whether the samples are outside the schedule.
+        should_stop: called between characters.
     Raises:
         StopRequestedError: where it answers.
     """
@@ -108,7 +108,7 @@ def _continuation(experiment: Experiment, step: int, number: int, should_stop: C
         experiment.vocabulary,
         turned(ids, direction),
         sample=number,
-        # Other draws at each step, none of them from the generators of training.
+        # Each step draws differently, and never from the random generators of training.
         seed=settings.train.seed + step,
         length=settings.sample.length,
         filters=Filters(temperature=settings.sample.temperature),

@@ -1,4 +1,4 @@
-"""What the settings leave open, decided once: by the text, by this machine, or by the run's earlier process."""
+"""Decide once what the settings leave open: by the text, by this machine, or by an earlier process of the run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from charlm.training.budget import planned_steps
 from charlm.training.footprint import require_memory
 from charlm.training.threads import choose_threads
 
-# What a run resolves and keeps: by its key, the value that leaves it open.
+# The settings that a run resolves and keeps, each with the value that leaves it open.
 OPEN = {
     "model.implementation": "auto",
     "train.threads": None,
@@ -31,7 +31,7 @@ OPEN = {
 
 @dataclass(frozen=True)
 class Machine:
-    """What of this machine decides how a run computes: the device, and the implementation that runs there."""
+    """How a run computes on this machine: the device, and the implementation that runs there."""
 
     device: torch.device
     implementation: Chosen
@@ -39,12 +39,12 @@ class Machine:
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a run does, with nothing left open; whatever comes after only reads it.
+    """What a run does, with nothing left open; later code only reads it.
 
     Args:
-        settings: every choice spelled out; config.yaml holds them.
-        device: that the run computes on.
-        steps_per_epoch: optimiser steps in one pass over the training part.
+        settings: the settings with every choice spelled out, as config.yaml holds them.
+        device: the device that the run computes on.
+        steps_per_epoch: optimiser steps in one pass over the training split.
     """
 
     settings: Settings
@@ -53,7 +53,7 @@ class Resolved:
 
     @property
     def planned_steps(self) -> int | None:
-        """Steps until epochs or max_steps end the run, None where minutes alone do."""
+        """Steps until epochs or max_steps end the run; None if only minutes do."""
         return planned_steps(self.settings.train, self.steps_per_epoch)
 
     @property
@@ -68,31 +68,31 @@ class Resolved:
 
     @property
     def keep_every(self) -> int | None:
-        """Checkpoints whose step is a multiple of this are kept; None keeps none for its step."""
+        """Checkpoints whose step is a multiple of this are kept; None keeps none because of its step."""
         period = self.settings.checkpoint.keep_every
         return period and period.in_steps(self.steps_per_epoch)
 
 
 def this_machine(asked: Settings) -> Machine:
-    """Return what settings come to on this machine.
+    """Return the device and implementation that settings lead to on this machine.
 
     Raises:
-        ConfigError: for a device that it does not have, and an implementation that cannot run there.
+        ConfigError: for a device that this machine does not have, or an implementation that cannot run there.
     """
     device = choose_device(asked.train.device)
     return Machine(device, choose_implementation(asked.model, device.type))
 
 
 def resolve(asked: Settings, corpus: Corpus, split: Split, machine: Machine) -> Resolved:
-    """Decide what the settings leave open: file, implementation, length of the schedule, number of threads.
+    """Decide what the settings leave open: file, implementation, length of the schedule and number of threads.
 
     Args:
-        asked: what the user wrote, checked.
-        corpus: that the settings name.
-        split: its parts.
-        machine: that the run computes on.
+        asked: the settings that the user wrote, checked.
+        corpus: the corpus that the settings name.
+        split: its splits.
+        machine: the machine that the run computes on.
     Raises:
-        ConfigError: where a setting needs a validation part and there is none, and for more memory than there is.
+        ConfigError: if a setting needs a validation split and there is none, or if there is too little memory.
         TextError: for a text too short for one window.
     """
     for key, value in asked.validation_listeners if split.val is None else ():
@@ -101,14 +101,14 @@ def resolve(asked: Settings, corpus: Corpus, split: Split, machine: Machine) -> 
     steps_per_epoch = -(-windows // asked.optimizer.accumulation)
     schedule, length = asked.optimizer.schedule, asked.optimizer.schedule.total_steps
     if schedule.method == "cosine" and length is None:
-        # Fixed here, it never moves, however much longer the run is made later.
+        # Fixed here, so that it stays the same even if the run is made longer later.
         length = planned_steps(asked.train, steps_per_epoch)
     vocab_size = len(corpus.vocabulary)
     require_memory(asked, vocab_size, device=machine.device)
     is_kept = "-" in (asked.corpus.path or ())
     settings = asked.replaced(
         {
-            # Standard input cannot be read again, and the file that it was kept in can.
+            # Standard input cannot be read again, but the file that it was stored in can.
             "corpus.path": tuple(map(str, corpus.files)) if is_kept else asked.corpus.path,
             "model.implementation": machine.implementation,
             "optimizer.schedule.total_steps": length,
@@ -119,17 +119,17 @@ def resolve(asked: Settings, corpus: Corpus, split: Split, machine: Machine) -> 
 
 
 def keep_resolved(asked: Settings, stored: Settings) -> Settings:
-    """Return the settings asked for, with what they leave open as an earlier process of the run resolved it."""
+    """Return the settings asked for; what they leave open is as an earlier process of the run resolved it."""
     return asked.replaced(
         {key: attrgetter(key)(stored) for key, is_open in OPEN.items() if attrgetter(key)(asked) == is_open}
     )
 
 
 def choose_device(name: str) -> torch.device:
-    """Turn `auto` into cuda where there is one, else cpu.
+    """Turn `auto` into cuda if there is a GPU, otherwise into cpu.
 
     Raises:
-        ConfigError: for a device this machine does not have.
+        ConfigError: for a device that this machine does not have.
     """
     if not re.fullmatch(DEVICES, name):
         near = did_you_mean(nearest_choice(name, DEVICE_NAMES))

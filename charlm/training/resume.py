@@ -21,7 +21,7 @@ from charlm.training.experiment import Experiment
 from charlm.training.resolution import OPEN, keep_resolved, this_machine
 from charlm.training.threads import most_threads
 
-# What changes no step: budgets, what is kept and printed. And what another machine may need, without a promise of bits.
+# These change no step (budgets, what is kept and printed), or another machine may need them, at the cost of exact bits.
 MAY_CHANGE = (
     "train.epochs",
     "train.max_steps",
@@ -38,15 +38,15 @@ MAY_CHANGE = (
     "corpus.name",
     "corpus.path",
 )
-# Free too, unless a setting listens to validation: then when it is asked, and over how much, decides steps.
+# These may change too, unless a setting listens to validation: then they decide when and how it is measured.
 MAY_CHANGE_UNHEARD = ("train.eval_every", "eval.max_chars")
 
 
 def combine_settings(stored: Settings, asked: Settings) -> Settings:
     """Return the settings to resume with: the stored ones, with what was asked for now where it may change.
 
-    Only what was written counts, in a file, an option or a call (`model_fields_set`): whatever it left to a default
-    stays as the run has it. So does what is left open for a run to resolve.
+    Only what was written in a file, an option or a call counts (`model_fields_set`); everything left to a default stays
+    as the run has it. So does everything that is left for the run to resolve.
 
     Raises:
         RunError: naming each setting that must not change, with both values.
@@ -72,19 +72,19 @@ def _refuse_changes(stored: Settings, written: dict[str, JsonValue], changeable:
     ]
     if refused:
         raise RunError(
-            f"a run that goes on keeps its settings: {'; '.join(refused)}; start another run for that, without --resume"
+            f"a resumed run keeps its settings: {'; '.join(refused)}; start another run for that, without --resume"
         )
 
 
 def is_corpus_written(asked: Settings | None, overrides: Iterable[str | SettingsLayer]) -> bool:
-    """Say whether a corpus is named by what was written: settings, or without them overrides."""
+    """Return whether the settings that were written, or else the overrides, name a corpus."""
     if asked is None:
         return names_corpus(merge([override_layer(each) for each in overrides]))
     return bool(asked.corpus.model_fields_set & {"name", "path"})
 
 
 def available_here(settings: Settings) -> Settings:
-    """Return settings that this machine can honour: a run may go on where there are no kernels, and on fewer cores."""
+    """Return settings that this machine can honour: a run may be resumed without the kernels, and on fewer cores."""
     if (settings.train.threads or 1) > most_threads():
         settings = settings.replaced({"train.threads": None})
     try:
@@ -100,11 +100,11 @@ def check_text_of_finished(run: Run, settings: Settings, *, is_written: bool) ->
     """Make sure that the closing results of a finished run are those of the text it is resumed with.
 
     Args:
-        settings: the combined ones.
-        is_written: whether a corpus was asked for. One that was not may be gone or changed: then a `CharlmWarning`
-            says so, and the results stand for the text as it was.
+        settings: the combined settings.
+        is_written: whether a corpus was asked for. If not, the corpus may be gone or changed: then a `CharlmWarning`
+            says so, and the results are those of the text as it was.
     Raises:
-        RunError: for another text than the run's, or one that is not there.
+        RunError: if the text that was asked for is not the run's, or does not exist.
     """
     problem = text_problem(run, settings.corpus)
     if problem is None:
@@ -118,7 +118,7 @@ def check_text_of_finished(run: Run, settings: Settings, *, is_written: bool) ->
 
 
 def text_problem(run: Run, corpus: CorpusSettings) -> str | None:
-    """Say why a corpus is not the one that a run was begun with; None where it is."""
+    """Return why a corpus is not the one that a run was begun with, or None if it is."""
     recorded = run.environment()
     try:
         found, _ = hash_files(locate_corpus(corpus))
@@ -137,7 +137,7 @@ def _changed_sentence(name: str, run: Run, found: str, recorded: str) -> str:
 
 
 def check_same_text(run: Run, checkpoint: Checkpoint | None, experiment: Experiment) -> None:
-    """Make sure that the corpus, its parts and the vocabulary are those of the checkpoint, without one, of the run.
+    """Make sure that corpus, splits and vocabulary are those of the checkpoint or, without one, of the run.
 
     Raises:
         RunError: saying what changed.
@@ -151,7 +151,7 @@ def check_same_text(run: Run, checkpoint: Checkpoint | None, experiment: Experim
             f"{_changed_sentence(name, run, facts.corpus_sha256, then)}; bring the old text back, or start another run"
         )
     for part in _changed_parts(facts.split, saved.split or environment.split):
-        raise RunError(f"the {part} part of the corpus {name} is not what it was when the run {run.name} began")
+        raise RunError(f"the {part} split of the corpus {name} is not what it was when the run {run.name} began")
     if checkpoint is None:
         return
     before, after = checkpoint.vocabulary, experiment.vocabulary
@@ -164,9 +164,9 @@ def check_same_text(run: Run, checkpoint: Checkpoint | None, experiment: Experim
 
 
 def describe_change(then: Fingerprint | None, now: Fingerprint) -> str | None:
-    """Say in one line in what two fingerprints differ, or return None where bits are promised."""
+    """Return one line that says how two fingerprints differ, or None if the bits are certain to be the same."""
     if then is None:
-        return "an older charlm did not write down what it ran on: the bits of an uninterrupted run are not promised"
+        return "an older charlm did not record what it ran on: the bits of an uninterrupted run are not promised"
     changes = [
         f"{key} {then.get(key)} then, {now.get(key)} now" for key in {**then, **now} if then.get(key) != now.get(key)
     ]

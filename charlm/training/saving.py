@@ -1,4 +1,4 @@
-"""When a run's position is saved, and what happens where it cannot be."""
+"""When a run's position is saved, and what happens if that fails."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ RETRY_SECONDS = 30.0
 
 
 class Saver:
-    """Save positions through a run's writer, and remember when, which, and whether it went well.
+    """Save positions through a run's writer, and remember when, which, and whether that succeeded.
 
     Args:
-        experiment: whose weights and moments are saved.
-        writer: of the run.
-        saved: the position that the run goes on from, where it has been saved.
-        began: when the run began, on the monotonic clock, its earlier processes' seconds taken off.
+        experiment: the experiment whose weights and moments are saved.
+        writer: writes to the run folder.
+        saved: the position from which the run is resumed, if there is one.
+        began: when the run began on the monotonic clock, moved back by the seconds of earlier processes.
     """
 
     def __init__(self, experiment: Experiment, writer: RunWriter, *, saved: Position | None, began: float) -> None:
@@ -39,11 +39,11 @@ class Saver:
         return time.monotonic() - self.began
 
     def is_saved(self, position: Position) -> bool:
-        """Say whether this position was the last one saved, in a folder that is still there."""
+        """Return whether this position was the last one saved, in a folder that still exists."""
         return self._saved == _key(position) and self.writer.is_there
 
     def is_due(self, position: Position) -> bool:
-        """Say whether it is time to save a position between evaluations, or to try again."""
+        """Return whether it is time to save a position between evaluations, or to try again."""
         period = RETRY_SECONDS if self._failed else 60 * self.experiment.settings.checkpoint.minutes
         return time.monotonic() - self._tried_at >= period and not self.is_saved(position)
 
@@ -51,15 +51,15 @@ class Saver:
         """Save a position.
 
         Raises:
-            StorageError: where the disk does not take it; what was saved before stays. In the place of a folder that
-                was deleted another is made.
+            StorageError: if the disk does not accept it; earlier checkpoints stay. A folder that was deleted is made
+                anew.
         """
         self._tried_at, self._failed = time.monotonic(), True
         self._write(to_checkpoint(self.experiment, replace(position, seconds=self.seconds)))
         self._saved, self._failed = _key(position), False
 
     def try_to_save(self, position: Position) -> list[Unsaved]:
-        """Save a position, or tell why that did not go; a later attempt may."""
+        """Save a position, or report why that failed; a later attempt may succeed."""
         try:
             self.save(position)
         except (StorageError, OutOfMemoryError) as error:
@@ -67,21 +67,21 @@ class Saver:
         return []
 
     def load_best(self, position: Position) -> Checkpoint:
-        """Load the best checkpoint of a run whose last position has been saved; once more, if its folder was deleted.
+        """Load the run's best checkpoint; save the last position first, unless it is already in a folder that exists.
 
         Raises:
-            RunError: where there is no whole one.
-            StorageError: where the disk does not take it.
+            RunError: if no checkpoint is intact.
+            StorageError: if the disk does not accept the position.
         """
         if not self.is_saved(position):
             self.save(position)
         return load_checkpoint(self.writer.run, "best")
 
     def finish(self, best: Checkpoint) -> None:
-        """Write the lines that wait, once all is saved; with them the best checkpoint, if the folder was deleted since.
+        """Write the lines that are waiting; if the folder has been deleted, write the best checkpoint with them.
 
         Raises:
-            StorageError: where the disk does not take them.
+            StorageError: if the disk does not accept them.
         """
         if self.writer.is_there:
             self.writer.flush()
@@ -95,13 +95,13 @@ class Saver:
         try:
             write()
         except (RunError, StorageError):
-            # It may have been moved or deleted in the middle.
+            # The folder may have been moved or deleted during the write.
             if self._place() == place:
                 raise
             write()
 
     def _place(self) -> Path:
-        """Return where the run's folder is, or another that is made for one that was deleted."""
+        """Return the run's folder; if it was deleted, make another one first."""
         if not self.writer.is_there:
             self.writer.begin_anew(self.experiment.settings, self.experiment.facts)
         return self.writer.run.path

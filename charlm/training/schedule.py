@@ -16,8 +16,8 @@ def learning_rate_at(step: int, optimizer: OptimizerSettings, *, steps_per_epoch
 
     Args:
         step: counted from 0.
-        optimizer: the peak and its schedule.
-        steps_per_epoch: what a period in epochs means.
+        optimizer: the peak rate and its schedule.
+        steps_per_epoch: number of steps in an epoch, for a period given in epochs.
         num_plateaus: how often validation has stopped improving so far.
     """
     schedule = optimizer.schedule

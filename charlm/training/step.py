@@ -1,4 +1,4 @@
-"""One optimiser step: forward, cross entropy, truncated back-propagation through time, clip, move."""
+"""One optimiser step: forward pass, cross entropy, truncated back-propagation through time, clipping, update."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from charlm.training.optimizer import clip_gradients, set_learning_rate
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What a step cost, how steep it was, and the state that the next window starts from."""
+    """The loss of a step, its gradient norm, and the state from which the next window starts."""
 
     figures: Figures
     gradient_norm: float
@@ -33,7 +33,7 @@ class StepOutcome:
 
     @property
     def is_finite(self) -> bool:
-        """Whether loss and gradient are numbers; where not, the weights were left as they are."""
+        """Whether loss and gradient are numbers; if not, the weights were left unchanged."""
         return self.figures.is_finite and math.isfinite(self.gradient_norm)
 
 
@@ -47,11 +47,11 @@ def take_step(
     step: int,
     learning_rate: float,
 ) -> StepOutcome:
-    """Move the parameters along the mean gradient of some windows; where it is not finite, leave them.
+    """Update the parameters with the mean gradient of some windows; leave them unchanged if it is not finite.
 
     Args:
-        windows: one, or optimizer.accumulation of them, in order.
-        state: that the first window starts from; random sampling starts each from the state before any character.
+        windows: one window, or optimizer.accumulation of them, in order.
+        state: the state for the first window; random sampling starts each window from the initial state instead.
         step: counted from 0; dropout is a function of (seed, step).
     """
     if settings.model.draws:
@@ -64,7 +64,7 @@ def take_step(
             state = network.initial_state(settings.sampling.batch_size)
         inputs, targets, beyond = (as_tensor(ids, network) for ids in (window.inputs, window.targets, window.beyond))
         readouts = network.read_window(inputs, targets, beyond, state)
-        # Detach: back-propagation is truncated here, the values are kept.
+        # Detach: back-propagation is truncated here, but the values are kept.
         state = detach_state(readouts.state)
         loss, means = window_loss(
             readouts, inputs, targets, settings.model.loss_weights, smoothing=settings.optimizer.label_smoothing
@@ -72,7 +72,7 @@ def take_step(
         torch.autograd.backward(loss / len(windows))
         costs.append(means)
     norm = clip_gradients(network.parameters(), settings.optimizer)
-    # The one time in a step that a GPU is waited for.
+    # This is the only place in a step that waits for a GPU.
     numbers = cast("list[float]", torch.cat([*costs, norm.reshape(1)]).tolist())
     figures = _total_figures(numbers[:-1], len(costs), windows[0].targets.size)
     outcome = StepOutcome(figures, numbers[-1], state)
@@ -85,17 +85,17 @@ def take_step(
 def window_loss(
     readouts: Readouts, inputs: Tensor, targets: Tensor, weights: LossWeights, *, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Return what a window's readouts cost, in mean nats a character.
+    """Return the loss of a window's readouts, in mean nats per character.
 
     Args:
-        readouts: of the window; with a backward stack the loss is the weighted sum of the three.
+        readouts: the window's readouts; with a backward stack the loss is the weighted sum of the three.
         inputs: (T, B), which the backward readout predicts.
         targets: (T, B), which the others predict.
-        weights: of the three.
-        smoothing: share of each target that is spread over all symbols, in the loss alone.
+        weights: the weights of the three.
+        smoothing: share of each target that is spread over all symbols, in the loss only.
     Returns:
-        The loss, and the mean of each readout, not smoothed and without its history: (1,), or forward, backward and
-        both, (3,).
+        The loss, and the mean of each readout, neither smoothed nor part of the graph: (1,), or (3,) for forward,
+        backward and both.
     """
     forward, mean = _cost(readouts.forward, targets, smoothing)
     if readouts.backward is None or readouts.both is None:
@@ -107,7 +107,7 @@ def window_loss(
 
 
 def _cost(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Return the mean cross entropy that is to be learned from, and the one that is reported, without its history."""
+    """Return the mean cross entropy to learn from, and the detached one to report."""
     logits, targets = logits.flatten(0, 1), targets.flatten()
     if smoothing == 0.0:
         loss = cross_entropy(logits, targets)
@@ -116,7 +116,7 @@ def _cost(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Te
 
 
 def _total_figures(means: list[float], num_windows: int, chars: int) -> Figures:
-    """Add up the windows' readouts, each a mean over equally many characters."""
+    """Add up the windows' readouts, each of which is a mean over the same number of characters."""
     num_readouts = len(means) // num_windows
     sums = [sum(means[readout::num_readouts]) * chars for readout in range(num_readouts)]
     return Figures(*(Figure(nats, chars * num_windows) for nats in sums))
@@ -124,7 +124,7 @@ def _total_figures(means: list[float], num_windows: int, chars: int) -> Figures:
 
 def _seed_dropout(network: Network, seed: int) -> None:
     if next(network.parameters()).device.type == "cpu":
-        # Nothing else draws, and torch.manual_seed prepares every kind of accelerator: half a millisecond each time.
+        # Nothing else draws here, and torch.manual_seed prepares every kind of accelerator, for half a millisecond.
         torch.default_generator.manual_seed(seed)
     else:
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""How many CPU threads a run computes with: measured once when it is created, and stored with it."""
+"""The number of CPU threads of a run: it is measured once, when the run is created, and stored with it."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from charlm.text.windows import Window
 from charlm.training.optimizer import build_optimizer
 from charlm.training.step import take_step
 
-# Another number of threads must be so much faster than all of them: bits depend on it, and a near tie should not.
+# Fewer threads are chosen only if clearly faster: the bits depend on the number, and a near tie must not decide it.
 ADVANTAGE = 0.9
 SECONDS = 0.4
 MAX_ROUNDS = 5
-# Some more threads than cores give the bits of a larger machine, slowly.
+# Somewhat more threads than cores are allowed: they give the bits of a larger machine, slowly.
 THREADS_A_CORE = 16
 
 
 def choose_threads(settings: Settings, vocab_size: int, device: torch.device) -> int:
-    """Return the number of threads that a run computes with: the one given, or the fastest here.
+    """Return the number of threads that a run computes with: the one given, or the fastest on this machine.
 
-    On a CPU a few training steps are taken with fresh weights and random characters, with every power of two up to all
-    cores in turn; nothing of it touches the run.
+    On a CPU, a few training steps with fresh weights and random characters are timed, with every power of two up to
+    all cores in turn; this does not affect the run.
 
     Raises:
-        ConfigError: for so many that the machine would stand still.
+        ConfigError: for so many threads that the machine would grind to a halt.
     """
     if (asked := settings.train.threads) is not None:
         if asked > most_threads():
             raise ConfigError(
-                f"train.threads is {asked:,}, and the {num_cores()} cores here can run {most_threads()} at most "
-                "without standing still: lower it, or take --set train.threads=null, which measures what is fastest"
+                f"train.threads is {asked:,}, and with {num_cores()} cores it must be {most_threads()} at most, or "
+                "nothing would progress: lower it, or use --set train.threads=null, which measures what is fastest"
             )
         return asked
     counts = thread_counts() if device.type == "cpu" else [torch.get_num_threads()]
@@ -46,19 +46,19 @@ def choose_threads(settings: Settings, vocab_size: int, device: torch.device) ->
 
 
 def most_threads() -> int:
-    """Return how many threads a run may compute with here: more of them wait for each other all the time."""
+    """Return how many threads a run may use on this machine; more would only wait for each other."""
     return THREADS_A_CORE * num_cores()
 
 
 def thread_counts() -> list[int]:
-    """Return what is worth trying: all cores this process may use, then each smaller power of two."""
-    # torch counts the machine's cores; the process may be bound to fewer of them.
+    """Return the numbers worth trying: all cores this process may use, then each smaller power of two."""
+    # torch counts the machine's cores, but the process may be restricted to fewer.
     cores = min(torch.get_num_threads(), num_cores())
     return [cores, *(2**power for power in reversed(range(cores.bit_length())) if 2**power < cores)]
 
 
 def _fastest(settings: Settings, vocab_size: int, counts: list[int]) -> int:
-    """Time one step with each count in turn, a few rounds; of each the fastest is the least disturbed."""
+    """Time one step with each count in turn for a few rounds; the fastest time of each is the least disturbed one."""
     steps = _trial_steps(settings, vocab_size)
     seconds = dict.fromkeys(counts, float("inf"))
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Checking every checkpoint of a run: that it is whole, what its configuration says, and could be gone on from."""
+"""Checking every checkpoint of a run: that it is intact, fits its configuration and can be resumed from."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from charlm.training.position import read_position
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found of one checkpoint.
+    """The result of checking one checkpoint.
 
     Args:
         path: its folder.
-        step: its step, by its name.
-        num_bytes: of its files.
-        val_nats_per_char: its validation figure, where it has one.
-        damage: what is wrong with it; None for a whole one.
+        step: its step, taken from its name.
+        num_bytes: size of its files in bytes.
+        val_nats_per_char: its validation loss, if it has one.
+        damage: what is wrong with it; None if it is intact.
     """
 
     path: Path
@@ -32,7 +32,7 @@ class Verdict:
 
 
 def verify_run(run: Run) -> Iterator[Verdict]:
-    """Yield a verdict on each checkpoint, oldest first; every byte of it is read and held against the manifest."""
+    """Yield a verdict on each checkpoint, oldest first; every byte is read and checked against the manifest."""
     for path in run.checkpoint_paths():
         val, damage = None, None
         try:

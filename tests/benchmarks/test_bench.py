@@ -258,7 +258,7 @@ def test_memory_is_measured_in_a_process_of_its_own_for_each_subject(
 
 def test_a_process_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory.sys, "executable", "/bin/false")
-    with pytest.raises(RuntimeError, match="ended with 1"):
+    with pytest.raises(RuntimeError, match="ended with exit code 1"):
         measure_memory(["classic"], "rnn", TINY, CPU)
 
 

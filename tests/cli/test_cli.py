@@ -275,7 +275,7 @@ def test_a_setting_that_a_resumed_run_must_keep_is_4_with_both_values(
     result = charlm_command("train", *where, "--set=model.hidden_size=9")
     assert (result.exit_code, result.stdout) == (4, "")
     assert result.stderr == (
-        "charlm: a run that goes on keeps its settings: model.hidden_size was 8 and is 9; start another run for that, "
+        "charlm: a resumed run keeps its settings: model.hidden_size was 8 and is 9; start another run for that, "
         "without --resume\n"
     )
 

@@ -165,7 +165,7 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_far_too_many_threads_are_refused_and_a_few_more_than_cores_are_not(
     tiny_settings: Callable[..., Settings],
 ) -> None:
-    with pytest.raises(ConfigError, match=r"^train\.threads is 1,000, and the 2 cores here can run 32 at most"):
+    with pytest.raises(ConfigError, match=r"^train\.threads is 1,000, and with 2 cores it must be 32 at most"):
         choose_threads(tiny_settings("train.threads=1000"), 19, torch.device("cpu"))
     assert choose_threads(tiny_settings("train.threads=32"), 19, torch.device("cpu")) == 32
 

@@ -1,4 +1,4 @@
-// The kernels against plain loops in double, as a program that test_kernel_driver.py compiles with sanitizers.
+// Compare the kernels with plain loops in double, in a program that test_kernel_driver.py compiles with sanitizers.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -45,7 +45,7 @@ Singles draw(size_t count, double bound) {
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
-// W (rows x columns) x + b, from the row `first` on.
+// Return W (rows x columns) x + b, starting at the row `first`.
 Doubles affine(const Doubles& weight, const Doubles& bias, const Doubles& x, int first, int rows) {
     Doubles out(bias.begin() + first, bias.begin() + first + rows);
     for (int row = 0; row < rows; ++row)
@@ -53,7 +53,7 @@ Doubles affine(const Doubles& weight, const Doubles& bias, const Doubles& x, int
     return out;
 }
 
-// One step of one row, as charlm/networks/cells.py has it.
+// Advance one row by one step, as charlm/networks/cells.py does.
 void advance(int cell, const std::vector<Doubles>& leaves, const Doubles& x, Doubles& h, Doubles& c) {
     const int H = h.size(), G = num_gates(cell);
     const Doubles a = affine(leaves[WEIGHT_IH], leaves[BIAS_IH], x, 0, G * H);
@@ -96,7 +96,7 @@ struct Case {
         grad_c = draw(B * H, has_grad_state ? 1 : 0);
     }
 
-    // What the gradients are of; where asked for, also the outputs and the final cells.
+    // Return the sum whose gradients are checked; on request also the outputs and the final cell states.
     double loss(const std::vector<Doubles>& at, Doubles* outputs = nullptr, Doubles* cells = nullptr) const {
         double sum = 0;
         for (int b = 0; b < B; ++b) {
@@ -116,7 +116,7 @@ struct Case {
         return sum;
     }
 
-    // The kernels' outputs, final cells, and gradients of the leaves.
+    // The kernels' outputs, final cell states, and gradients of the leaves.
     std::vector<Singles> run(int threads) const {
         Singles hidden(leaves[STATE_H]), cells(leaves[STATE_C]), gates(T * B * charlm_gates_size(cell, H));
         hidden.resize((T + 1) * B * H);
@@ -165,7 +165,7 @@ void check_layer(const Case& one, Parallel parallel, int threads) {
     one.loss(at, &outputs, &cells);
     check_close(results[0], outputs, "outputs");
     if (one.cell == LSTM) check_close(results[1], cells, "final cells");
-    // A dozen of each leaf's numbers, moved a little to both sides.
+    // Move a dozen of each leaf's numbers a little to both sides.
     for (size_t leaf = 0; leaf < at.size(); ++leaf)
         for (size_t i = 0; i < at[leaf].size(); i += 1 + at[leaf].size() / 12) {
             const double value = at[leaf][i], step = 1e-6;
@@ -202,7 +202,7 @@ void check_linear(int rows, int depth, int columns, Parallel parallel) {
     check_close(found_weight, grad_weight, "gradient of linear's weight");
 }
 
-// The filters of charlm/generation/filters.py, one by one.
+// The filters of charlm/generation/filters.py, one by one, in plain code.
 Doubles filtered(const Doubles& logits, const CharlmWriting& writing) {
     const double largest = *std::max_element(logits.begin(), logits.end());
     Doubles weights;
@@ -278,7 +278,7 @@ void check_writing(int cell, int H, int V, int rows, int filter, Parallel parall
             const int64_t id = texts[0][n * rows + row];
             check(id >= 0 && id < known, "character", id, known);
             const double above = std::accumulate(kept.begin(), kept.begin() + id + 1, 0.0);
-            // A draw this close to a boundary may fall on its other side in float32.
+            // A draw this close to a boundary may fall on the other side of it in float32.
             check(above - kept[id] < target + 1e-5 && target < above + 1e-5, "draw", id, target);
             Doubles x(V, 0.0);
             x[id] = 1;
@@ -295,7 +295,7 @@ void check_writing(int cell, int H, int V, int rows, int filter, Parallel parall
     }
 }
 
-// Stand-ins for the entry of an OpenMP runtime: every thread it was asked for, fewer, or the others when the first is done.
+// Substitutes for an OpenMP runtime's entry: they send all threads, fewer, or the others only after the first is done.
 void all_come(void (*body)(void*), void* data, unsigned count, unsigned) {
     std::vector<std::thread> others;
     for (unsigned i = 1; i < count; ++i) others.emplace_back(body, data);

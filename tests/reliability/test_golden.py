@@ -283,7 +283,7 @@ def test_a_golden_run_goes_on_to_where_it_went(golden: Golden) -> None:
     assert start.resumed_at == before.step
     if before.step != STOPPED_AT:
         assert start.note is not None
-        assert "older charlm did not write down what it ran on" in start.note
+        assert "older charlm did not record what it ran on" in start.note
     found = results(resumed)
     assert found["step"] == LAST
     assert_agree(golden.kept, found)

@@ -537,7 +537,7 @@ def test_parts_and_vocabulary_must_be_those_of_the_checkpoint(laboratory: Any) -
         check_same_text(run, replace(checkpoint, vocabulary=Vocabulary("az")), experiment)
     for part in ("train", "val", "test"):
         split = replace(checkpoint.state.split, **{part: PartFacts(chars=1, sha256="0")})
-        with pytest.raises(RunError, match=f"the {part} part of the corpus"):
+        with pytest.raises(RunError, match=f"the {part} split of the corpus"):
             check_same_text(run, replace(checkpoint, state=replace(checkpoint.state, split=split)), experiment)
 
 

@@ -670,7 +670,7 @@ def test_counts_of_the_average_are_checked_before_a_run_goes_on(
         return {**checkpoint.state, "progress": {**checkpoint.state["progress"], key: value}}
 
     run = saved(overrides, state=changed)
-    with pytest.raises(RunError, match=f"the checkpoint of step {NUM_STEPS} does not tell where its run stood"):
+    with pytest.raises(RunError, match=f"the checkpoint of step {NUM_STEPS} does not say how far its run had come"):
         read_position(load_checkpoint(run, NUM_STEPS))
 
 
