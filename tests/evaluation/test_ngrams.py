@@ -106,7 +106,7 @@ def contexts(draw: st.DrawFn) -> tuple[int, list[int], list[int], int]:
     return vocab_size, train, context, draw(st.sampled_from(ORDERS))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(contexts())
 def test_the_probabilities_after_any_context_sum_to_one(drawn: tuple[int, list[int], list[int], int]) -> None:
     vocab_size, train, context, order = drawn
