@@ -38,6 +38,8 @@ from charlm.text.vocabulary import Ids
 Charlm = Callable[..., Result]
 # The gradients of KNOWN characters are what a network was trained by.
 V, N, KNOWN = 7, 103, 120
+# The statistics of a run take so many.
+FEW = 300
 MODERATE = Adaptation(1e-3, 1e-2, 20)
 
 
@@ -363,6 +365,12 @@ def test_a_trial_that_diverges_is_passed_over(monkeypatch: pytest.MonkeyPatch) -
 # Runs.
 
 
+@pytest.fixture
+def _few_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the statistics be of the training part's beginning alone."""
+    monkeypatch.setattr(dynamic, "STATISTICS_CHARS", FEW)
+
+
 def halves(run: Run) -> CharLM:
     network = charlm.open_run(run).network
     network = network.forward_half if isinstance(network, BidirectionalLM) else network
@@ -414,10 +422,10 @@ def test_bounded_beginnings_are_read_for_statistics_and_trials(
     assert {total for _, total in seen} == {seen[-1][1]}
 
 
+@pytest.mark.usefixtures("_few_statistics")
 def test_whether_the_rates_were_chosen_on_the_text_itself_is_told(
-    trained: Run, tmp_path: Path, corpus_text: str, monkeypatch: pytest.MonkeyPatch
+    trained: Run, tmp_path: Path, corpus_text: str
 ) -> None:
-    monkeypatch.setattr(dynamic, "STATISTICS_CHARS", 300)
     path = tmp_path / "val.txt"
     path.write_text(corpus_text[2700:2850], encoding="utf-8")
     by_name, by_file = (
@@ -432,6 +440,7 @@ def test_whether_the_rates_were_chosen_on_the_text_itself_is_told(
     assert not charlm.evaluate_dynamically(trained).is_tuned_on_itself
 
 
+@pytest.mark.usefixtures("_few_statistics")
 def test_an_unusual_text_is_learned_while_it_is_read(trained: Run, tmp_path: Path) -> None:
     path = tmp_path / "other.txt"
     path.write_text("moon hut. goat moss unhosted the dune gnu.\n" * 60, encoding="utf-8")
@@ -441,6 +450,7 @@ def test_an_unusual_text_is_learned_while_it_is_read(trained: Run, tmp_path: Pat
     assert found.figure.bits_per_char < 0.8 * static.bits_per_char
 
 
+@pytest.mark.usefixtures("_few_statistics")
 def test_the_interval_is_that_of_the_costs(trained: Run, tmp_path: Path, corpus_text: str) -> None:
     # Eleven blocks: an interval needs ten.
     path, long = tmp_path / "long.txt", (corpus_text * 2)[: 11 * BLOCK_CHARS]
@@ -448,7 +458,7 @@ def test_the_interval_is_that_of_the_costs(trained: Run, tmp_path: Path, corpus_
     found = charlm.evaluate_dynamically(trained, files=[path], learning_rate=1e-4, decay=0.0)
     model, network, costs = charlm.open_run(trained), halves(trained), BlockSums()
     encode = model.checkpoint.vocabulary.encode
-    roots = measure_gradients(network, encode(corpus_text[:2700]), segment_chars=20)
+    roots = measure_gradients(network, encode(corpus_text[:FEW]), segment_chars=20)
     measure_dynamically(network, encode(long), roots, Adaptation(1e-4, 0.0), observe=costs.add)
     assert found.interval == costs.interval()
     assert found.interval is not None
@@ -495,6 +505,7 @@ def test_what_cannot_be_had_is_told(
 # The command line.
 
 
+@pytest.mark.usefixtures("_few_statistics")
 def test_eval_tells_both_figures_each_under_its_name(trained: Run, charlm_command: Charlm) -> None:
     command = ("eval", f"--run={trained.path}", "--dynamic", "--decay=0.001", "--segment-chars=10")
     result = charlm_command(*command, "--json")
@@ -523,10 +534,10 @@ def test_eval_tells_both_figures_each_under_its_name(trained: Run, charlm_comman
     assert any(line.startswith("baselines           uniform") for line in lines)
 
 
+@pytest.mark.usefixtures("_few_statistics")
 def test_eval_tells_where_the_rates_come_from(
-    trained: Run, charlm_command: Charlm, tmp_path: Path, corpus_text: str, monkeypatch: pytest.MonkeyPatch
+    trained: Run, charlm_command: Charlm, tmp_path: Path, corpus_text: str
 ) -> None:
-    monkeypatch.setattr(dynamic, "STATISTICS_CHARS", 300)
     command = ("eval", f"--run={trained.path}", "--dynamic")
     itself = charlm_command(*command, "--split=val").stdout
     assert "149 characters of the validation split, which is the text measured here\n" in itself
