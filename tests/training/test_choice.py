@@ -29,7 +29,7 @@ WARNING = (
 
 
 def figures(run: Run) -> list[float | None]:
-    """Return the validation figures that a run's checkpoints hold."""
+    """Return the validation results that a run's checkpoints hold."""
     paths = run.checkpoint_paths()
     return [json.loads((path / "state.json").read_bytes())["val_nats_per_char"] for path in paths]
 
@@ -112,7 +112,7 @@ def test_an_older_run_keeps_its_choice_and_is_told_what_that_is_worth(
     assert step < 9
     assert charlm_command(*arguments).stderr == sentence
     assert charlm_command(*arguments, "--checkpoint=last").stderr == ""
-    # It goes on choosing as it did.
+    # A resumed run keeps choosing as it did.
     with pytest.warns(CharlmWarning, match="was chosen by 19 predicted characters"):
         train(name="old", runs_dir=tmp_path, resume=True, overrides=["train.max_steps=15"])
     assert any(figure is not None for figure in figures(run))
