@@ -1,4 +1,4 @@
-"""Character-level language models with recurrent networks: train, evaluate, generate."""
+"""Train, evaluate and sample character-level language models with recurrent networks."""
 
 # ruff: noqa: F403, F405
 
@@ -38,12 +38,12 @@ __all__ = [
 ]
 
 
-# The modules that are public as they are: the equations, and what can go wrong.
+# The modules that are public as a whole: the equations and the errors.
 MODULES = {"cells": "charlm.networks.cells", "errors": "charlm.errors"}
 
 
 def __getattr__(name: str) -> Any:
-    # Torch comes in with the first use, so that `charlm --help` and configurations do without it.
+    # Torch is imported on first use, so that `charlm --help` and configurations do not need it.
     if name in MODULES:
         return import_module(MODULES[name])
     if name in __all__:

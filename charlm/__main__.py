@@ -1,11 +1,11 @@
-"""`charlm`, and `python -m charlm`."""
+"""Entry point of `charlm` and `python -m charlm`."""
 
 from charlm.cli.signals import Signals
 from charlm.cli.streams import hold_descriptors
 
 
 def main() -> None:
-    """Run the command line; signals are listened to before anything slow is imported."""
+    """Run the command line; listen to signals before anything slow is imported."""
     hold_descriptors()
     signals = Signals()
     signals.listen()

@@ -1,7 +1,7 @@
-"""Everything a user can cause, each kind with its exit code.
+"""The errors that a user can cause, each with its exit code.
 
-0 is success and 1 a bug of ours; 129, 130 and 143 are a run ended by a lost terminal, an interrupt and a request to
-terminate, 141 is a closed pipe.
+0 means success and 1 a bug of ours. 129, 130 and 143 mean that a lost terminal, an interrupt or a request to terminate
+ended a run, and 141 that a pipe was closed.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ except ImportError:  # Windows has no such limits.
     resource = None
 
 RLIM_INFINITY = -1
-# Torch's words where memory ran out: on the CPU, on a GPU, and those of C++.
+# The words of torch, for a CPU and for a GPU, and of C++ when memory has run out.
 NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|bad_alloc|Cannot allocate memory", re.I)
 BYTES_ASKED = re.compile(r"(?:allocate|allocated?:?) ([\d.]+) ?(bytes|[KMGTPE]iB)", re.I)
 UNITS = {"bytes": 1} | {f"{prefix}iB": 1 << 10 * power for power, prefix in enumerate("KMGTPE", 1)}
-# Of a place that takes no more bytes: a disk, a quota, the longest file there may be.
+# The errors of a full disk, a used-up quota and a file that has reached its largest size.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# What ends a run from outside, with its exit code.
+# The exit code for each way of ending a run from outside.
 STOP_CODES = {"interrupt": 130, "terminate": 143, "hangup": 129}
 
 
 def printable(text: str, limit: int = 60) -> str:
-    """Return a text that may come from anybody, fit for a message: control characters escaped, its middle left out.
+    """Return any text fit for a message: control characters are escaped, and a long text loses its middle.
 
     Args:
-        limit: how many characters are left, about.
+        text: which may come from anybody.
+        limit: about how many characters stay.
     """
     if len(text) > limit:
         text = f"{text[: 2 * limit // 3]}...{text[len(text) - limit // 3 :]}"
@@ -38,21 +39,21 @@ def printable(text: str, limit: int = 60) -> str:
 
 
 def reason_of(error: OSError) -> str:
-    """Return why the operating system refused something, in its own words; of a limit of the shell, which it is."""
+    """Return why the operating system refused something, in its own words, with the shell's limit if that is why."""
     reason = (error.strerror or str(error)).lower()
     if error.errno != errno.EFBIG or resource is None:
         return reason
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if limit == resource.RLIM_INFINITY:
         return f"{reason} for its file system"
-    return f"{reason}: the shell lets a file have {limit:,} bytes (ulimit -f)"
+    return f"{reason}: the shell allows a file {limit:,} bytes (ulimit -f)"
 
 
 def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
-    """Return what to tell the user of memory that ran out, with the bytes that were asked for; None for another error.
+    """Return the error to report when memory has run out, with the bytes asked for; None for any other error.
 
-    Python and NumPy raise a MemoryError for it, torch a RuntimeError with words of its own, and libraries that do not
-    fit are an ImportError.
+    Python and NumPy raise a MemoryError, torch raises a RuntimeError with its own wording, and a library that does not
+    fit raises an ImportError.
     """
     words = str(error)
     is_loading = isinstance(error, ImportError) and "failed to map segment" in words
@@ -64,33 +65,33 @@ def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
     if asked is not None:
         needed = f"{float(asked[1]) * UNITS[asked[2]]:,.0f} bytes more are needed"
     limit = memory_limit()
-    has = "" if limit is None else f", and the shell lets this process have {limit:,} bytes (ulimit -v)"
+    has = "" if limit is None else f", and the shell allows this process {limit:,} bytes (ulimit -v)"
     return OutOfMemoryError(
-        f"there is not enough memory: {needed}{has}; raise the limit, end other programs, or take a smaller model, "
+        f"there is not enough memory: {needed}{has}; raise the limit, end other programs, or use a smaller model, "
         "batch or text"
     )
 
 
 def memory_limit() -> int | None:
-    """Return how many bytes of addresses this process may have, None where nothing limits them."""
+    """Return how many bytes of address space this process may use, or None without a limit."""
     limit = RLIM_INFINITY if resource is None else resource.getrlimit(resource.RLIMIT_AS)[0]
     return None if limit == RLIM_INFINITY else limit
 
 
 class CharlmError(Exception):
-    """Tell the user in one sentence what is wrong, where, and what to do; the base of all such errors."""
+    """Report in one sentence what is wrong, where, and what to do; this is the base of all errors a user can cause."""
 
     exit_code = 1
 
 
 class ConfigError(CharlmError):
-    """Report wrong usage or configuration; one problem a line."""
+    """Report wrong usage or configuration, one problem on each line."""
 
     exit_code = 2
 
 
 class OutOfMemoryError(ConfigError):
-    """Report that something needs more memory than this process can have."""
+    """Report that something needs more memory than this process can get."""
 
 
 class TextError(CharlmError):
@@ -124,16 +125,16 @@ class RunInUseError(CharlmError):
 
 
 class FailedTrialsError(CharlmError):
-    """Report a sweep that has ended and some of whose trials have failed."""
+    """Report a sweep that has ended with failed trials."""
 
     exit_code = 8
 
 
 class StoppedError(CharlmError):
-    """Report a run ended by a signal, or one that a signal came before.
+    """Report a run that was ended by a signal, or that a signal kept from starting.
 
     Args:
-        message: what was saved, and where.
+        message: a sentence that says what was saved, and where.
         word: interrupt, terminate or hangup.
     """
 
@@ -143,8 +144,8 @@ class StoppedError(CharlmError):
 
 
 class CharlmWarning(UserWarning):
-    """Tell the user in one sentence what was done differently than asked for."""
+    """Warn in one sentence that something was done differently from what was asked."""
 
 
 class UnknownCharactersWarning(CharlmWarning):
-    """Tell which characters of a text the model does not know, and what became of them."""
+    """Warn that a text has characters that the model does not know, and say what became of them."""

@@ -41,6 +41,7 @@ def test_a_fresh_install_trains_from_an_empty_folder(mode, tmp_path):
         str(python), "-c", "from charlm.settings.layers import shipped_names; print(shipped_names())"
     )
     assert "stories" in run(charlm, "corpus", "list")
+    assert "charlm train" in run(charlm, "guide", "commands")
     assert "bits per character" in run(charlm, "train", "--set", "train.max_steps=2", "--quiet")
     assert run(charlm, "generate", "--prefix", "The ", "--length", "5").startswith("The ")
     # In the checkout itself, Python finds the folder `charlm` there before the installed package.

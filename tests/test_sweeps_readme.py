@@ -1,4 +1,4 @@
-"""What the README says of sweeps is so."""
+"""What the README and the guide say about sweeps is true."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import re
 from pathlib import Path
 
 import pytest
+from prose import REPOSITORY, all_fences, taught_text
 
 from charlm.sweeps.plan import make_trials
 from charlm.sweeps.sweep_file import read_plan
 
-REPOSITORY = Path(__file__).parent.parent
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+TAUGHT = taught_text()
 
 
 @pytest.mark.parametrize("method", ["random", "tpe"])
-def test_its_sweep_file_can_be_read_and_means_what_it_says(tmp_path: Path, method: str) -> None:
+def test_the_sweep_file_can_be_read_and_means_what_it_says(tmp_path: Path, method: str) -> None:
     if method == "tpe":
         pytest.importorskip("optuna")
-    (block,) = re.findall(r"^```yaml\n(base: .*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (block,) = (fence.text for fence in all_fences("yaml") if fence.text.startswith("base: "))
     (tmp_path / "configs").symlink_to(REPOSITORY / "configs")
     (tmp_path / "cells.yaml").write_text(block.replace("method: random", f"method: {method}"), encoding="utf-8")
     plan = read_plan(tmp_path / "cells.yaml")
     assert (plan.name, plan.method, plan.num_trials, plan.minutes) == ("cells", method, 40, 60)
     assert len(make_trials(plan, 0, next(plan.space.corners()))) == 3
-    early = re.findall(r"`(stop_early: \{.*?\})`", README)
+    early = re.findall(r"`(stop_early: \{.*?\})`", TAUGHT)
     text = block + early[0] + "\n"
     (tmp_path / "cells.yaml").write_text(re.sub(r", train.epochs: \d", "", text), encoding="utf-8")
     assert read_plan(tmp_path / "cells.yaml").rungs == (1000, 3000, 9000)
 
 
 def test_its_cells_are_those_of_the_sweep() -> None:
-    rows = re.findall(r"^\| (RNN|GRU|LSTM) (\d) × (\d+) \| (\S+) \| (\S+) ± \S+ \| \S+ ± \S+ \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| (RNN|GRU|LSTM) (\d) × (\d+) \| (\S+) \| (\S+) ± \S+ \| \S+ ± \S+ \|$", TAUGHT, re.MULTILINE)
     plan = read_plan("cells")
     swept = [trial for number, point in enumerate(plan.points()) for trial in make_trials(plan, number, point)[:1]]
     models = {

@@ -1,1 +1,1 @@
-"""The command line: one short file for each command; errors become one clean sentence and an exit code."""
+"""The command line: one short file for each command; errors become one clear sentence and an exit code."""

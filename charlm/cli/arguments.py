@@ -10,7 +10,7 @@ import typer
 from charlm.errors import ConfigError
 from charlm.settings.nearest import did_you_mean, nearest_choice
 
-# No count here has more, and Python refuses to read an integer of thousands.
+# No count here has more digits, and Python refuses to parse an integer of thousands of digits.
 MAX_DIGITS = 18
 MAX_SHOWN = 60
 
@@ -20,27 +20,35 @@ RunOption = Annotated[
 ]
 RunsDirOption = Annotated[
     Path | None,
-    typer.Option("--runs-dir", envvar="CHARLM_RUNS_DIR", help="Where runs lie.", show_default="./runs"),
+    typer.Option("--runs-dir", envvar="CHARLM_RUNS_DIR", help="The folder that holds the runs.", show_default="./runs"),
 ]
-CheckpointOption = Annotated[str, typer.Option("--checkpoint", help="best, last, or a step.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+CheckpointOption = Annotated[
+    str, typer.Option("--checkpoint", help="The checkpoint to use: best, last, or a step's number.")
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="The device to compute on: auto, cpu, cuda, cuda:N or mps.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 UnknownOption = Annotated[
     Literal["error", "skip", "replace"] | None,
     typer.Option(
         "--unknown",
-        help="What becomes of characters the model does not know: error, skip or replace.",
+        help="What to do with characters the model does not know: error, skip or replace.",
         metavar="POLICY",
         show_default="the run's",
     ),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="A setting, such as model.hidden_size=128; may be repeated.", metavar="KEY=VALUE"),
+    typer.Option(
+        "--set", help="Change one setting, as in model.hidden_size=128; may be repeated.", metavar="KEY=VALUE"
+    ),
 ]
 ConfigOption = Annotated[
     list[str] | None,
-    typer.Option("--config", help="A YAML file or a shipped configuration's name; later ones win.", metavar="FILE"),
+    typer.Option(
+        "--config", help="A YAML file or a bundled configuration; may be repeated, later ones win.", metavar="FILE"
+    ),
 ]
 
 
@@ -59,12 +67,12 @@ def read_checkpoint_choice(text: str) -> Literal["best", "last"] | int:
 
 
 def shown(text: str) -> str:
-    """Return what was given, quoted as Python would, for a message: cut where it is long."""
+    """Quote what was typed for a message, as Python would, and shorten it where it is long."""
     return repr(text) if len(text) <= MAX_SHOWN else repr(text[:MAX_SHOWN]) + "..."
 
 
 def is_there(name: str) -> bool:
-    """Say whether a file or a folder has a name."""
+    """Return whether a file or folder of this name exists."""
     try:
         return bool(name.strip()) and Path(name).exists()
     except (OSError, ValueError):  # too long for a name, or a zero byte in it

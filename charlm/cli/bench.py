@@ -21,18 +21,20 @@ Choice = TypeVar("Choice", bound=str)
 
 WhatOption = Annotated[
     list[str] | None,
-    typer.Option(help="layer, step, generation or memory; may be repeated.", metavar="WHAT", show_default="all"),
+    typer.Option(
+        help="What to measure: layer, step, generation or memory; may be repeated.", metavar="WHAT", show_default="all"
+    ),
 ]
 CellOption = Annotated[
     list[str] | None,
-    typer.Option(help="rnn, gru or lstm; may be repeated.", metavar="CELL", show_default="all"),
+    typer.Option(help="The cell: rnn, gru or lstm; may be repeated.", metavar="CELL", show_default="all"),
 ]
 ImplementationOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="native, torch or reference; may be repeated.",
+        help="The implementation: native, torch or reference; may be repeated.",
         metavar="NAME",
-        show_default="what auto can stand for here",
+        show_default="those that auto may choose here",
     ),
 ]
 
@@ -41,17 +43,19 @@ def bench_command(
     what: WhatOption = None,
     cell: CellOption = None,
     implementation: ImplementationOption = None,
-    hidden_size: Annotated[int, typer.Option(min=1)] = 256,
-    num_layers: Annotated[int, typer.Option(min=1)] = 1,
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    seq_len: Annotated[int, typer.Option(min=1)] = 35,
-    vocab_size: Annotated[int, typer.Option(min=2, max=50_000)] = 65,
-    rounds: Annotated[int, typer.Option(min=1, help="In each of them all have their turn.")] = 9,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="torch's choice")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    hidden_size: Annotated[int, typer.Option(min=1, help="Units in each layer.")] = 256,
+    num_layers: Annotated[int, typer.Option(min=1, help="Number of layers.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows in a batch.")] = 32,
+    seq_len: Annotated[int, typer.Option(min=1, help="Characters in a window.")] = 35,
+    vocab_size: Annotated[int, typer.Option(min=2, max=50_000, help="Symbols in the vocabulary.")] = 65,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; every subject is measured once in each.")] = 9,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Number of CPU threads.", show_default="torch's choice")
+    ] = None,
+    device: Annotated[str, typer.Option(help="The device to measure: cpu, cuda or cuda:N.")] = "cpu",
     json_: JsonOption = False,
 ) -> None:
-    """Measure our networks against the classic torch.nn loop, in turn, and against the machine's matrix product.
+    """Measure how fast charlm's networks are, compared with a torch.nn loop and with the machine's matrix product.
 
     Examples:
 
@@ -84,7 +88,7 @@ def bench_command(
 
 
 def _chosen(option: str, values: list[str] | None, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
-    """Return what was chosen, each once and in the order of the choices."""
+    """Return the chosen values, each once and in the order of the choices."""
     for value in values or []:
         if value not in choices:
             near = did_you_mean(nearest_choice(value, choices))
@@ -93,12 +97,12 @@ def _chosen(option: str, values: list[str] | None, choices: tuple[Choice, ...]) 
 
 
 def _all_whats() -> tuple[What, ...]:
-    """Return everything that can be measured on this system; say what cannot."""
+    """Return everything that can be measured on this system, and print a note on what cannot."""
     from charlm.benchmarks.memory import can_measure_memory
 
     if can_measure_memory():
         return ("layer", "step", "generation", "memory")
-    typer.echo("charlm: memory is left out: only Linux tells a process its peak", err=True)
+    typer.echo("charlm: memory is not measured: only Linux reports the peak memory of a process", err=True)
     return ("layer", "step", "generation")
 
 
@@ -106,7 +110,9 @@ def _device(name: str) -> torch.device:
     import torch
 
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise ConfigError(f"--device must be cpu, cuda or cuda:N here, got {name!r}: a benchmark says what it measures")
+        raise ConfigError(
+            f"--device must be cpu, cuda or cuda:N here, got {name!r}: a benchmark must name what it measures"
+        )
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"--device {name}: torch {torch.__version__} sees no such GPU here; use cpu")

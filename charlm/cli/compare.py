@@ -17,32 +17,38 @@ if TYPE_CHECKING:
 MAX_SHOWN = 200
 PlotOption = Annotated[
     Path | None,
-    typer.Option("--plot", help="Draw the learning curves too, into a file that ends in .svg or .png.", metavar="FILE"),
+    typer.Option(
+        "--plot", help="Also draw the learning curves, into a file that ends in .svg or .png.", metavar="FILE"
+    ),
 ]
 ByOption = Annotated[
     list[str] | None,
-    typer.Option("--by", help="step, chars or time; may be repeated; without it, all three.", metavar="AXIS"),
+    typer.Option(
+        "--by",
+        help="The horizontal axis of the curves: step, chars or time; may be repeated.",
+        metavar="AXIS",
+        show_default="all three",
+    ),
 ]
 
 
 def compare(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(help="Runs' names or paths; one that is named twice counts once.", metavar="RUN"),
+        typer.Argument(help="The runs' names or paths; naming one twice changes nothing.", metavar="RUN"),
     ] = None,
     json_: JsonOption = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print unrounded values between commas.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a table for a README.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values, unrounded.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     plot: PlotOption = None,
     by: ByOption = None,
     runs_dir: RunsDirOption = None,
 ) -> None:
-    """Compare runs: the settings that differ, and what each came to, over its seeds.
+    """Compare runs: show the settings that differ and the results of each, averaged over seeds.
 
-    Runs that differ only by their seed are one row: the mean and the standard deviation (n - 1) of each figure.
+    Runs that differ only in their random seed share a row: the mean and standard deviation (n - 1) of each result.
 
-    The final validation figure is the best checkpoint's over the whole part; a run that goes on has its best so far.
-    The training figures are the last epoch's: the results of runs without a validation part.
+    Final validation results cover the whole split, with the best checkpoint; training results cover the last epoch.
 
     Examples:
 
@@ -54,11 +60,13 @@ def compare(
     """
     formats = {"--json": json_, "--csv": csv, "--markdown": markdown}
     if len(asked := [flag for flag, is_asked in formats.items() if is_asked]) > 1:
-        raise ConfigError(f"{' and '.join(asked)} exclude each other: give one of them")
+        raise ConfigError(f"{' and '.join(asked)} cannot be combined: give only one of them")
     if by and plot is None:
-        raise ConfigError("--by says what curves are drawn against: it needs --plot FILE")
+        raise ConfigError("--by chooses the horizontal axis of the curves, so it needs --plot FILE")
     if not runs:
-        raise ConfigError("name the runs to compare: charlm compare RUN RUN; in a shell, runs/* are all")
+        raise ConfigError(
+            "name the runs to compare, as in charlm compare RUN RUN; in a shell, runs/* stands for all of them"
+        )
     from charlm.reports.comparison import compare as compare_runs
     from charlm.reports.curves import AXES, check_axes
     from charlm.reports.plotting import check_plot, plot_curves
@@ -77,7 +85,7 @@ def compare(
 
 
 def _print(comparison: Comparison, flag: str) -> None:
-    """Print the rows in the form that a flag asks for, and on standard error what does not compare."""
+    """Print the rows in the requested format, and on standard error whatever is not comparable."""
     from charlm.console.compared_runs import print_csv, print_markdown, show_comparison
     from charlm.console.terminal import is_live, print_json
 
@@ -90,6 +98,6 @@ def _print(comparison: Comparison, flag: str) -> None:
     else:
         show_comparison(comparison)
     if flag == "--csv" or not (flag or is_live(sys.stdout)):
-        # What programs read holds nothing but the rows.
+        # Programs read this output: it must hold the rows only.
         for warning in comparison.warnings:
             typer.echo(f"charlm: {warning}", err=True)

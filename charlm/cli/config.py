@@ -1,4 +1,4 @@
-"""`charlm config`: show, check, schema, init; none of them needs torch."""
+"""`charlm config` with its commands show, check, schema and init; none of them imports torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ config_app = typer.Typer(no_args_is_help=True, help=HELP)
 @config_app.command("show")
 @clean_exit
 def show(config: ConfigOption = None, set_: SetOption = None) -> None:
-    """Print the configuration that `charlm train` would run, every default spelled out.
+    """Print the configuration that `charlm train` would use, with every default spelled out.
 
     Example:
 
@@ -37,10 +37,10 @@ def show(config: ConfigOption = None, set_: SetOption = None) -> None:
 @config_app.command("check")
 @clean_exit
 def check(
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="YAML files or names of shipped configurations.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="YAML files or names of bundled configurations.")],
     set_: SetOption = None,
 ) -> None:
-    """Check configurations laid over one another, and tell all problems at once.
+    """Check configurations, later files overriding earlier ones, and report all problems at once.
 
     Example:
 
@@ -57,7 +57,7 @@ def check(
 @config_app.command("schema")
 @clean_exit
 def schema() -> None:
-    """Print the JSON schema of a configuration: every key, its bounds, its default and what it means.
+    """Print the JSON schema of a configuration: every key with its bounds, default and meaning.
 
     Example:
 
@@ -71,11 +71,11 @@ def schema() -> None:
 @config_app.command("init")
 @clean_exit
 def init(
-    file: Annotated[Path, typer.Argument(help="The file to write; an existing one is left alone.")] = Path(
+    file: Annotated[Path, typer.Argument(help="The file to write; an existing file is never overwritten.")] = Path(
         "charlm.yaml"
     ),
 ) -> None:
-    """Write a configuration with every setting, its default and what it means.
+    """Write a configuration file that lists every setting with its default and meaning.
 
     Example:
 
@@ -88,7 +88,7 @@ def init(
         with file.open("x", encoding="utf-8") as stream:
             stream.write(commented_defaults())
     except FileExistsError as error:
-        raise ConfigError(f"{file} exists already and is left alone: name another file") from error
+        raise ConfigError(f"{file} already exists and is not overwritten: name another file") from error
     except OSError as error:
         raise StorageError(f"cannot write {file}: {(error.strerror or '').lower()}") from error
-    typer.echo(f"{file} written; train from it with: charlm train --config {file}")
+    typer.echo(f"{file} is written; train with it: charlm train --config {file}")

@@ -1,4 +1,4 @@
-"""The texts that `charlm train` is given: files, folders, standard input, or a corpus known by name."""
+"""Resolve the texts given to `charlm train`: files, folders, standard input, or a known corpus."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ MAX_SHOWN = 200
 
 
 def corpus_layers(texts: Sequence[str], options: Sequence[str]) -> list[SettingsLayer]:
-    """Return the settings that name a run's text: those given as arguments, then those of --corpus.
+    """Return the settings that select a run's texts: the arguments first, then those of --corpus.
 
-    A known corpus may be named too; a file of that name wins.
+    The name of a known corpus works too, unless a file of that name exists.
 
     Raises:
-        ConfigError: for what was meant as a setting or a configuration, and for a known corpus among other texts.
+        ConfigError: for a word that was meant as a setting or a configuration, and for a known corpus that is combined
+            with other texts.
     """
     from charlm.settings.layers import keyed_layer
     from charlm.text.known import corpus_names
@@ -32,16 +33,16 @@ def corpus_layers(texts: Sequence[str], options: Sequence[str]) -> list[Settings
     named, source = [*texts, *options], "TEXT" if texts else "--corpus"
     known = [each for each in named if each in corpus_names() and not os.path.lexists(each)]
     if known and len(named) > 1:
-        raise ConfigError(f"the corpus {known[0]} is trained on alone: leave the other texts out")
+        raise ConfigError(f"the corpus {known[0]} cannot be combined with other texts: leave them out")
     if named.count("-") > 1:
-        raise ConfigError("- can stand once: there is one standard input")
+        raise ConfigError("- may be given only once, because there is only one standard input")
     if known:
         return [keyed_layer(("corpus", "name"), known[0], source)]
     return [keyed_layer(("corpus", "path"), [*named], source)] if named else []
 
 
 def _refuse_no_text(word: str) -> None:
-    """Refuse an argument that is no text: a setting without --set, a configuration without --config."""
+    """Refuse an argument that is not a text: a setting without --set, or a configuration without --config."""
     from charlm.settings.layers import shipped_names
 
     shown, exists = printable(word, MAX_SHOWN), os.path.lexists(word)

@@ -1,4 +1,4 @@
-"""`charlm corpus`: list the corpora known by name, describe one or a file, bring one to this machine."""
+"""`charlm corpus`: list known corpora, describe a corpus or a file, and download a corpus."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ corpus_app = typer.Typer(no_args_is_help=True, help=HELP)
 @corpus_app.command("list")
 @clean_exit
 def list_corpora() -> None:
-    """List the corpora known by name, and say which are on this machine.
+    """List the known corpora, and show which of them are on this machine.
 
     Example:
 
@@ -39,14 +39,16 @@ def list_corpora() -> None:
 def describe_corpus(
     target: Annotated[
         str,
-        typer.Argument(metavar="NAME|FILE", help="A corpus known by name, or a text file (./NAME to be sure)."),
+        typer.Argument(
+            metavar="NAME|FILE", help="The name of a known corpus, or a text file (./NAME always means a file)."
+        ),
     ],
     encoding: Annotated[
-        str | None, typer.Option(help="Encoding of the file.", show_default="the corpus's own, else utf-8")
+        str | None, typer.Option(help="The encoding of the file.", show_default="the corpus's own, or utf-8")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Describe a text: size, symbols, line endings, entropies, and how well bzip2 packs it.
+    """Describe a text: size, symbols, line ends, entropies, and how well bzip2 compresses it.
 
     Example:
 
@@ -90,15 +92,15 @@ def describe_corpus(
 @corpus_app.command("get")
 @clean_exit
 def get_corpus(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A public corpus; see `charlm corpus list`.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of a public corpus; see `charlm corpus list`.")],
     folder: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FOLDER", help="Copy it from this folder instead of the network."),
+        typer.Option("--from", metavar="FOLDER", help="Copy the corpus from this folder instead of downloading it."),
     ] = None,
 ) -> None:
-    """Download a public corpus, check its SHA-256 and print where it lies.
+    """Download a public corpus, check its SHA-256, and print the path of the file.
 
-    Run the same command again to resume a download that was cut off.
+    Run the same command again to resume an interrupted download.
 
     Example:
 
@@ -111,12 +113,12 @@ def get_corpus(
     corpus = known_corpus(name)
     with download_progress(name) as report:
         path = fetch_corpus(corpus, report=report) if folder is None else import_corpus(corpus, folder, report=report)
-    typer.echo(f"{name}: {corpus.num_bytes:,} bytes with the right SHA-256", err=True)
+    typer.echo(f"{name}: {corpus.num_bytes:,} bytes; the SHA-256 is correct", err=True)
     typer.echo(path)
 
 
 def _located(target: str) -> Path:
-    """Return the file of a corpus known by name, else the file of that path."""
+    """Return the file of a known corpus, or else the file at that path."""
     from charlm.settings.nearest import did_you_mean
     from charlm.text.known import corpus_file, corpus_names, nearest_text
 

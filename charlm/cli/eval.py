@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 
 FilesArgument = Annotated[
     list[str] | None,
-    typer.Argument(help="Text files, - for standard input.", metavar="FILE", show_default="the run's test part"),
+    typer.Argument(help="Text files; - is standard input.", metavar="FILE", show_default="the run's test split"),
 ]
 CorpusOption = Annotated[
     list[str] | None,
-    typer.Option("--corpus", help="The same as FILE; may be repeated.", metavar="FILE"),
+    typer.Option("--corpus", help="Same as FILE; may be repeated.", metavar="FILE"),
 ]
 PARTS = ("train", "val", "test")
 MEASURES = ("dynamic", "gaps", "novelty")
 SplitOption = Annotated[
     Literal["train", "val", "test"] | None,
-    typer.Option("--split", help="A part of the run's own corpus.", show_default="test"),
+    typer.Option("--split", help="A split of the run's own corpus.", show_default="test"),
 ]
-BaselinesOption = Annotated[bool, typer.Option(help="Measure n-grams and compressors beside the model.")]
+BaselinesOption = Annotated[bool, typer.Option(help="Also measure baselines: n-grams and compressors.")]
 
 
 def eval_command(
@@ -75,7 +75,7 @@ def eval_command(
     gaps: GapsOption = None,
     passes: PassesOption = None,
 ) -> None:
-    """Measure a run's perplexity over a whole text: the test part of its own corpus, another part, or files.
+    """Measure a run's perplexity on a whole text: the test split of its own corpus, another split, or files.
 
     Examples:
 
@@ -104,14 +104,14 @@ def eval_command(
 
 
 def _check_texts(texts: list[str], split: str | None, runs_dir: Path | None, *, option: str) -> None:
-    """Refuse files beside a part of the run's corpus, and what is no file and was meant for another option."""
+    """Refuse files combined with a split, and words that are not files but were meant for another option."""
     if texts and split:
         raise ConfigError(f"give either {option} or --split")
     from charlm.runs.run import runs_folder
 
     for text in texts:
         if text in PARTS and not is_there(text):
-            raise ConfigError(f"there is no file {text}: --split {text} measures that part of the run's own corpus")
+            raise ConfigError(f"there is no file {text}: --split {text} measures that split of the run's own corpus")
         if text in MEASURES and not is_there(text):
             raise ConfigError(f"there is no file {text}; did you mean --{text}?")
         if text != "-" and not is_there(text) and is_there(str(runs_folder(runs_dir) / text)):
@@ -120,7 +120,7 @@ def _check_texts(texts: list[str], split: str | None, runs_dir: Path | None, *, 
 
 
 def _show_figures(model: Model, request: Request) -> None:
-    """Print the figure, in all its units, with its interval and its baselines."""
+    """Print the result in all its units, with its interval and the baselines."""
     from charlm.console.evaluation import show_figures
     from charlm.console.terminal import print_json
 

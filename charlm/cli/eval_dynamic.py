@@ -20,20 +20,20 @@ DynamicOption = Annotated[
     bool,
     typer.Option(
         "--dynamic",
-        help="Also measure the model as it learns from what it has read.",
+        help="Also measure the model while it learns from the text it has read.",
         rich_help_panel=PANEL,
     ),
 ]
 RateOption = Annotated[
     float | None,
     typer.Option(
-        help="Learning rate of each step.", metavar="X", show_default="tuned on validation", rich_help_panel=PANEL
+        help="The learning rate of each step.", metavar="X", show_default="tuned on validation", rich_help_panel=PANEL
     ),
 ]
 DecayOption = Annotated[
     float | None,
     typer.Option(
-        help="Decay back to the trained weights.",
+        help="The rate of decay back to the trained weights.",
         metavar="X",
         show_default="tuned on validation",
         rich_help_panel=PANEL,
@@ -44,7 +44,7 @@ SegmentOption = Annotated[
     typer.Option(
         min=1,
         max=MAX_SEGMENT,
-        help="Characters read between two steps.",
+        help="Characters between two learning steps.",
         metavar="N",
         show_default="20",
         rich_help_panel=PANEL,
@@ -54,7 +54,7 @@ SegmentOption = Annotated[
 
 @dataclass(frozen=True)
 class DynamicEvaluation:
-    """The figure and, under a name of its own, that of the model as it goes on learning."""
+    """Measure a text with the model as it was trained, and with the model as it learns while reading."""
 
     dynamic: bool
     learning_rate: float | None
@@ -62,10 +62,10 @@ class DynamicEvaluation:
     segment_chars: int | None
 
     def check(self) -> None:
-        """Leave it to the library, which knows what can be learned with."""
+        """Check nothing here: the library knows which values are possible."""
 
     def show(self, model: Model, request: Request) -> None:
-        """Measure both and print them."""
+        """Measure both results and print them."""
         from charlm.console.evaluation import evaluation_progress, show_dynamic
         from charlm.console.terminal import print_json
         from charlm.evaluation.dynamic import DEFAULT_SEGMENT_CHARS
@@ -81,7 +81,7 @@ class DynamicEvaluation:
                 report=report,
             )
         with warnings.catch_warnings():
-            # The first reading has told of unknown characters.
+            # The first reading has already warned about unknown characters.
             warnings.simplefilter("ignore", UnknownCharactersWarning)
             measured = request.assess(model)
         main = measured.figures.main

@@ -18,7 +18,7 @@ PANEL = "Gap filling (bidirectional models)"
 GapsOption = Annotated[
     str | None,
     typer.Option(
-        help="Measure how well gaps are filled, such as 5/25: 5 characters out of every 25.",
+        help="Measure how well gaps are filled; 5/25 hides 5 of every 25 characters.",
         metavar="G/N",
         rich_help_panel=PANEL,
     ),
@@ -28,7 +28,7 @@ PassesOption = Annotated[
     typer.Option(
         min=1,
         max=1_000_000,
-        help="Gibbs passes for each gap.",
+        help="Gibbs sampling passes over each gap.",
         metavar="N",
         show_default="20",
         rich_help_panel=PANEL,
@@ -38,17 +38,17 @@ PassesOption = Annotated[
 
 @dataclass(frozen=True)
 class GapFilling:
-    """What gap filling costs, from the left side alone and from both."""
+    """Measure the cost of filling gaps, from the left side alone and from both sides."""
 
     gaps: str | None
     passes: int | None
 
     def check(self) -> None:
-        """Refuse sizes that have no sense."""
+        """Refuse sizes that make no sense."""
         self._sizes()
 
     def show(self, model: Model, request: Request) -> None:
-        """Measure and print."""
+        """Measure and print the result."""
         from charlm.console.evaluation import evaluation_progress, show_gaps
         from charlm.console.terminal import print_json
         from charlm.evaluation.gaps import DEFAULT_PASSES
@@ -64,10 +64,10 @@ class GapFilling:
             show_gaps(model.subject, request.text, score)
 
     def _sizes(self) -> tuple[int, int]:
-        """Read `5/25`: the gap, and the characters from one gap to the next."""
+        """Parse `5/25` into the length of a gap and the distance from one gap to the next, in characters."""
         assert self.gaps is not None
         gap, slash, every = self.gaps.partition("/")
         are_numbers = all(part.isdecimal() and len(part) <= MAX_DIGITS for part in (gap, every))
         if not (slash and are_numbers and 1 <= int(gap) < int(every)):
-            raise ConfigError(f"--gaps must look like 5/25, 5 characters out of every 25, got {shown(self.gaps)}")
+            raise ConfigError(f"--gaps must look like 5/25 (5 of every 25 characters), got {shown(self.gaps)}")
         return int(gap), int(every)

@@ -20,20 +20,22 @@ NoveltyOption = Annotated[
     bool,
     typer.Option(
         "--novelty",
-        help="Measure how much of a sample is copied from the training part.",
+        help="Measure how much of a sample is copied from the training split.",
         rich_help_panel=PANEL,
     ),
 ]
 NgramsOption = Annotated[
     str | None,
-    typer.Option(help="Lengths that are compared.", metavar="N,...", show_default="4,8,...,50", rich_help_panel=PANEL),
+    typer.Option(
+        help="The n-gram lengths to compare.", metavar="N,...", show_default="4,8,...,50", rich_help_panel=PANEL
+    ),
 ]
 LengthOption = Annotated[
     int | None,
     typer.Option(
         min=1,
         max=MAX_SAMPLE_LENGTH,
-        help="Characters in the sample.",
+        help="The length of the sample, in characters.",
         metavar="N",
         show_default="10000",
         rich_help_panel=PANEL,
@@ -42,22 +44,22 @@ LengthOption = Annotated[
 PrefixOption = Annotated[
     str | None,
     typer.Option(
-        help="Text the sample begins after.",
+        help="The prefix that the sample continues.",
         metavar="TEXT",
-        show_default="from the text",
+        show_default="the start of the held-out text",
         rich_help_panel=PANEL,
     ),
 ]
 TemperatureOption = Annotated[
     float | None,
-    typer.Option(help="Temperature of the sampling.", metavar="X", show_default="1.0", rich_help_panel=PANEL),
+    typer.Option(help="The sampling temperature.", metavar="X", show_default="1.0", rich_help_panel=PANEL),
 ]
 SeedOption = Annotated[
     int | None,
     typer.Option(
         min=0,
         max=2**63 - 1,
-        help="Random seed for sampling.",
+        help="The random seed for sampling.",
         metavar="N",
         show_default="0",
         rich_help_panel=PANEL,
@@ -67,7 +69,7 @@ SeedOption = Annotated[
 
 @dataclass(frozen=True)
 class SampleNovelty:
-    """How much of a sample stands in the training part."""
+    """Measure how much of a sample is copied from the training split."""
 
     novelty: bool
     ngrams: str | None
@@ -77,11 +79,11 @@ class SampleNovelty:
     seed: int | None
 
     def check(self) -> None:
-        """Refuse n-grams that have no sense."""
+        """Refuse n-gram lengths that make no sense."""
         self._sizes()
 
     def show(self, model: Model, request: Request) -> None:
-        """Write, compare and print."""
+        """Write a sample, compare it with the training split and print the result."""
         from charlm.console.evaluation import evaluation_progress, show_novelty
         from charlm.console.terminal import print_json
         from charlm.library import novelty
@@ -106,10 +108,10 @@ class SampleNovelty:
             show_novelty(model.subject, request.text, found, temperature=temperature, seed=seed)
 
     def _sizes(self) -> list[int]:
-        """Read `4,8,12`; none where it was not given."""
+        """Parse `4,8,12`; return an empty list where the option was not given."""
         if self.ngrams is None:
             return []
         parts = [part.strip() for part in self.ngrams.split(",")]
         if not all(part.isdecimal() and len(part) <= MAX_DIGITS and int(part) >= 1 for part in parts):
-            raise ConfigError(f"--ngrams must look like 4,8,12, numbers of characters, got {shown(self.ngrams)}")
+            raise ConfigError(f"--ngrams must be numbers of characters such as 4,8,12, got {shown(self.ngrams)}")
         return [int(part) for part in parts]

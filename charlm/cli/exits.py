@@ -1,4 +1,4 @@
-"""From errors to one clean sentence and an exit code."""
+"""Turn errors into one clear sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Arguments = ParamSpec("Arguments")
 
 
 def clean_exit(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """Wrap a command: whatever a user can cause becomes a sentence on standard error and its exit code."""
+    """Wrap a command so that every error a user can cause becomes a sentence on standard error and an exit code."""
 
     @wraps(command)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
@@ -44,7 +44,7 @@ def clean_exit(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
                 command(*args, **kwargs)
                 sys.stdout.flush()
             except OSError as error:
-                # One without a file's name is of the output.
+                # An error without a file name comes from the output.
                 if error.filename is None:
                     raise
                 _say(f"cannot use {error.filename}: {reason_of(error)}")
@@ -64,7 +64,7 @@ def clean_exit(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
 
 @contextmanager
 def clean_errors() -> Generator[None]:
-    """Turn our own errors, those of the options included, into a sentence on standard error and their exit code."""
+    """Turn our own errors, including those about options, into a sentence on standard error and their exit code."""
     try:
         yield
     except CharlmError as error:
@@ -73,20 +73,20 @@ def clean_errors() -> Generator[None]:
 
 
 def _say(sentences: str) -> None:
-    """Print sentences on standard error, one a line; no terminal obeys a name or a text within them."""
+    """Print sentences on standard error, one per line, with control characters in names and texts escaped."""
     for line in sentences.split("\n"):
         typer.echo(f"charlm: {printable(line, MAX_LINE)}", err=True)
 
 
 def _is_untold(error: CharlmError) -> bool:
-    """Say whether a full disk swallowed an error's sentence. How a run ended keeps its own exit code all the same."""
+    """Return whether a full disk swallowed an error's sentence; errors that report how a run ended keep their code."""
     lost = lost_messages()
     return lost is not None and lost.errno in FULL and not isinstance(error, OUTCOMES)
 
 
 @contextmanager
 def _plain_warnings() -> Generator[None]:
-    """Print our own warnings as sentences, without the line of code they come from."""
+    """Print our own warnings as sentences, without the line of code that raised them."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", CharlmWarning)
         shown = warnings.showwarning
@@ -105,7 +105,7 @@ def clean_output() -> Generator[None]:
         try:
             yield
         finally:
-            # Help and the version are still on their way.
+            # The help text or the version may still be in the buffer.
             sys.stdout.flush()
     except OSError as error:
         if error.filename is not None:
@@ -117,12 +117,12 @@ def clean_output() -> Generator[None]:
             print(f"charlm: cannot write the output: {reason_of(error)}", file=sys.stderr)
         raise SystemExit(FAILED_OUTPUT) from error
     except SystemExit as error:
-        # Typer itself ends with 1 where help meets a closed pipe.
+        # Typer itself exits with 1 when it prints help into a closed pipe.
         if isinstance(error.__context__, BrokenPipeError):
             raise SystemExit(CLOSED_PIPE) from error
         raise
 
 
 def _discard(stream: TextIO) -> None:
-    """Point a stream at nothing, so that Python's own last flush does not fail once more."""
+    """Redirect a stream to the null device, so that Python's own last flush does not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,4 +1,4 @@
-"""The options of `charlm train` for what everyone changes: each is a setting by a shorter name."""
+"""The options of `charlm train` for the most used settings: each is a shorter name for a setting."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from charlm.errors import ConfigError, printable
 if TYPE_CHECKING:
     from charlm.settings.layers import SettingsLayer
 
-PANEL = "What everyone changes"
-# The setting of each, and the name that its option has.
+PANEL = "Common settings"
+# Each setting with the name of its option.
 FLAGS = {
     "train.epochs": "--epochs",
     "train.max_steps": "--steps",
@@ -30,44 +30,49 @@ FLAGS = {
 }
 
 EpochsOption = Annotated[
-    str | None, typer.Option("--epochs", metavar="N", help="Passes over the text.", rich_help_panel=PANEL)
+    str | None,
+    typer.Option("--epochs", metavar="N", help="Number of passes over the training split.", rich_help_panel=PANEL),
 ]
 StepsOption = Annotated[
     str | None,
-    typer.Option("--steps", metavar="N", help="Optimiser steps; what is reached first ends it.", rich_help_panel=PANEL),
+    typer.Option("--steps", metavar="N", help="Number of optimiser steps.", rich_help_panel=PANEL),
 ]
 MinutesOption = Annotated[
-    str | None, typer.Option("--minutes", metavar="X", help="Minutes of training.", rich_help_panel=PANEL)
+    str | None,
+    typer.Option(
+        "--minutes", metavar="X", help="Minutes of training; the first limit reached ends it.", rich_help_panel=PANEL
+    ),
 ]
 CellOption = Annotated[
-    str | None, typer.Option("--cell", metavar="CELL", help="rnn, gru or lstm.", rich_help_panel=PANEL)
+    str | None,
+    typer.Option("--cell", metavar="CELL", help="The recurrent cell: rnn, gru or lstm.", rich_help_panel=PANEL),
 ]
 HiddenOption = Annotated[
-    str | None, typer.Option("--hidden-size", metavar="N", help="Units of each layer.", rich_help_panel=PANEL)
+    str | None, typer.Option("--hidden-size", metavar="N", help="Units in each layer.", rich_help_panel=PANEL)
 ]
 LayersOption = Annotated[
-    str | None, typer.Option("--num-layers", metavar="N", help="Layers above one another.", rich_help_panel=PANEL)
+    str | None, typer.Option("--num-layers", metavar="N", help="Number of recurrent layers.", rich_help_panel=PANEL)
 ]
 DropoutOption = Annotated[
     str | None,
-    typer.Option("--dropout", metavar="X", help="Share of units dropped between layers.", rich_help_panel=PANEL),
+    typer.Option("--dropout", metavar="X", help="Dropout probability between layers.", rich_help_panel=PANEL),
 ]
 RateOption = Annotated[
     str | None,
     typer.Option("--learning-rate", metavar="X", help="Learning rate of the optimiser.", rich_help_panel=PANEL),
 ]
 BatchOption = Annotated[
-    str | None, typer.Option("--batch-size", metavar="N", help="Windows side by side.", rich_help_panel=PANEL)
+    str | None, typer.Option("--batch-size", metavar="N", help="Number of windows in a batch.", rich_help_panel=PANEL)
 ]
 SeedOption = Annotated[
     str | None,
-    typer.Option("--seed", metavar="N", help="Random seed; random draws one and names it.", rich_help_panel=PANEL),
+    typer.Option("--seed", metavar="N", help="Random seed; 'random' picks one and prints it.", rich_help_panel=PANEL),
 ]
 
 
 @dataclass(frozen=True)
 class Flags:
-    """What was given of these options, each as it was typed, in the order of `FLAGS`."""
+    """The values of these options as they were typed, in the order of `FLAGS`; None where one is missing."""
 
     epochs: str | None
     steps: str | None
@@ -81,12 +86,12 @@ class Flags:
     seed: str | None
 
     def layers(self, overrides: Sequence[str]) -> list[SettingsLayer]:
-        """Return a layer of settings for each.
+        """Return one layer of settings for each option that was given.
 
         Args:
             overrides: texts `section.key=value`.
         Raises:
-            ConfigError: for a setting that is among the overrides too.
+            ConfigError: for a setting that is also among the overrides.
         """
         return list(self._layers(overrides))
 
@@ -105,22 +110,22 @@ class Flags:
 
 
 def asked_seed(seed: str | None, *, resume: bool, seeds: int | None, quiet: bool) -> str | None:
-    """Return the random seed that was asked for; `random` draws one and says which.
+    """Return the requested random seed; for `random`, draw one and print it.
 
     Args:
         seed: as it was typed.
-        resume: whether a run goes on.
-        seeds: how many runs are asked for, each with a seed of its own.
-        quiet: whether a drawn seed is only recorded.
+        resume: whether a run is resumed.
+        seeds: how many runs are requested, each with its own seed.
+        quiet: whether a drawn seed is recorded without printing it.
     Raises:
-        ConfigError: for a seed where the seeds are set already.
+        ConfigError: where the seed is already fixed by --seeds or by the run that is resumed.
     """
     if seed is not None and seeds is not None:
-        raise ConfigError("--seed is of one run, and --seeds trains several: --set train.seed=N is the first of theirs")
+        raise ConfigError(
+            "--seed applies to one run, but --seeds trains several: --set train.seed=N sets the first of their seeds"
+        )
     if seed != "random":
         return seed
     if resume:
-        raise ConfigError(
-            "--seed random draws a new random seed, and a run that is resumed keeps its own: leave it out"
-        )
+        raise ConfigError("--seed random draws a new random seed, but a resumed run keeps its own: leave --seed out")
     return str(draw_seed(None if quiet else "repeats this run"))

@@ -32,28 +32,30 @@ if TYPE_CHECKING:
 DEFAULT_LENGTH = 200
 DEFAULT_PASSES = 20
 MAX_LENGTH = 1_000_000_000
-# A text that is not streamed is held in memory, with those that are drawn beside it.
+# A text that is not streamed is held in memory, together with the other texts of its batch.
 MAX_WHOLE_LENGTH = 1_000_000
 PrefixArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PREFIX",
-        help="The text to write on from, - for standard input; without any, texts begin as the corpus' lines do.",
+        help="The text to continue; - is standard input. Without a prefix, texts begin as the lines of the corpus do.",
         show_default=False,
     ),
 ]
-PrefixOption = Annotated[str | None, typer.Option(help="The same, as an option.", metavar="TEXT")]
+PrefixOption = Annotated[str | None, typer.Option(help="Same as PREFIX.", metavar="TEXT")]
 PrefixFileOption = Annotated[
     str | None,
-    typer.Option(help="Read it from a file, - for standard input; one last line end is left out.", metavar="FILE"),
+    typer.Option(help="Read the prefix from a file, without its last line end; - is standard input.", metavar="FILE"),
 ]
 SuffixOption = Annotated[
-    str | None, typer.Option(help="The text to write towards; with a prefix, a gap to fill.", metavar="TEXT")
+    str | None,
+    typer.Option(help="The text to write towards; with a prefix, fill the gap between the two.", metavar="TEXT"),
 ]
 EscapesOption = Annotated[
     bool,
     typer.Option(
-        "--escapes", help="Read \\n, \\t, \\\\, \\xNN and \\uNNNN in prefix, suffix and stops, as $'...' in bash does."
+        "--escapes",
+        help="Interpret \\n, \\t, \\\\, \\xNN and \\uNNNN in prefix, suffix and stops, like $'...' in bash.",
     ),
 ]
 LengthOption = Annotated[
@@ -61,30 +63,39 @@ LengthOption = Annotated[
     typer.Option(
         min=0,
         max=MAX_LENGTH,
-        help="Characters to write, at most; in a gap, exactly that many.",
+        help="The most characters to write; in a gap, the exact number.",
         show_default="200",
         metavar="N",
     ),
 ]
 NumSamplesOption = Annotated[
-    int, typer.Option("--num-samples", "-n", min=1, max=1_000_000, help="How many texts.", metavar="N")
+    int, typer.Option("--num-samples", "-n", min=1, max=1_000_000, help="Number of texts.", metavar="N")
 ]
 TemperatureOption = Annotated[
-    float, typer.Option("--temperature", "-t", help="0 takes the likeliest character each time.", metavar="T")
+    float,
+    typer.Option(
+        "--temperature", "-t", help="Sampling temperature; 0 always takes the likeliest character.", metavar="T"
+    ),
 ]
-StopOption = Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.", metavar="TEXT")]
-StopAtNewlineOption = Annotated[bool, typer.Option("--stop-at-newline", help="End at the end of a line.")]
-SeedOption = Annotated[str, typer.Option(help="Random seed for sampling; random draws one and names it.", metavar="N")]
+StopOption = Annotated[list[str] | None, typer.Option(help="Stop before this text; may be repeated.", metavar="TEXT")]
+StopAtNewlineOption = Annotated[bool, typer.Option("--stop-at-newline", help="Stop at the end of a line.")]
+SeedOption = Annotated[
+    str, typer.Option(help="Random seed for sampling; 'random' picks one and prints it.", metavar="N")
+]
 PassesOption = Annotated[
     int | None,
-    typer.Option("--passes", min=0, max=1_000_000, help="Gibbs passes over a gap.", show_default="20", metavar="N"),
+    typer.Option(
+        "--passes", min=0, max=1_000_000, help="Gibbs sampling passes over a gap.", show_default="20", metavar="N"
+    ),
 ]
-TopKOption = Annotated[int | None, typer.Option(help="Draw from the K likeliest characters.", metavar="K")]
+TopKOption = Annotated[int | None, typer.Option(help="Sample from the K likeliest characters only.", metavar="K")]
 TopPOption = Annotated[
-    float | None, typer.Option(help="Draw from the likeliest that make up probability P.", metavar="P")
+    float | None,
+    typer.Option(help="Sample from the likeliest characters that together reach probability P.", metavar="P"),
 ]
 MinPOption = Annotated[
-    float | None, typer.Option(help="Draw from those at least P times as likely as the likeliest.", metavar="P")
+    float | None,
+    typer.Option(help="Sample from characters at least P times as likely as the likeliest one.", metavar="P"),
 ]
 
 
@@ -111,7 +122,7 @@ def generate_command(
     device: DeviceOption = "auto",
     runs_dir: RunsDirOption = None,
 ) -> None:
-    """Write on from a prefix, with the newest run's best checkpoint unless told otherwise.
+    """Continue a prefix, by default with the best checkpoint of the newest run.
 
     Examples:
 
@@ -148,12 +159,12 @@ def _stops(given: list[str] | None, *, escapes: bool, at_newline: bool) -> list[
 
 
 def _decoded(prompt: Prompt, model: Model) -> tuple[Prompt, Opening | None]:
-    """Return the prompt as text, and how texts begin where there is none."""
+    """Return the prompt as text, and how texts begin where no prompt was given."""
     return prompt.decoded(model.checkpoint.settings.corpus.encoding), _opening(model) if prompt.is_absent else None
 
 
 def _opening(model: Model) -> Opening:
-    """Return how texts begin that nobody gave a prompt for, and say so."""
+    """Return how texts begin without a prompt, and print a note that says so."""
     from charlm.library.openings import opening
 
     start = opening(model)
@@ -162,36 +173,40 @@ def _opening(model: Model) -> Opening:
     else:
         how = f"{'ends' if start.is_backward else 'begins'} with {start.text!r}, recorded from the corpus"
     words = 'charlm generate --suffix "TEXT"' if start.is_backward else 'charlm generate "TEXT"'
-    typer.echo(f"charlm: no prompt was given, so each text {how}; to choose it: {words}", err=True)
+    typer.echo(f"charlm: no prompt was given, so each text {how}; to choose the prompt: {words}", err=True)
     return start
 
 
 def _checked_length(
     prompt: Prompt, stops: list[str], length: int | None, passes: int | None, *, is_streamed: bool
 ) -> int:
-    """Return how many characters are written; refuse options that do not go together."""
+    """Return how many characters to write; refuse options that cannot be combined."""
     if prompt.is_gap and length is None:
-        raise ConfigError("--length N says how many characters lie between --prefix and --suffix")
+        raise ConfigError(
+            "filling the gap between --prefix and --suffix needs --length N, the number of characters in the gap"
+        )
     if prompt.is_gap and stops:
-        raise ConfigError("--stop has no meaning between --prefix and --suffix: the gap has --length characters")
+        raise ConfigError(
+            "--stop cannot be used with both --prefix and --suffix: the gap always has --length characters"
+        )
     if passes is not None and not prompt.is_gap:
-        raise ConfigError("--passes belongs to a gap: give --prefix and --suffix")
+        raise ConfigError("--passes applies to filling a gap: it needs --prefix and --suffix")
     return _length(length, is_streamed=is_streamed)
 
 
 def _length(given: int | None, *, is_streamed: bool) -> int:
-    """Return how many characters are written; refuse what is too much to hold at once."""
+    """Return how many characters to write; refuse more than fit in memory at once."""
     length = DEFAULT_LENGTH if given is None else given
     if length > MAX_WHOLE_LENGTH and not is_streamed:
         raise ConfigError(
-            f"--length must be at most {MAX_WHOLE_LENGTH:,}, got {length:,}: only a single text without --suffix and "
-            "--json is written as it is drawn, and may be longer"
+            f"--length must be at most {MAX_WHOLE_LENGTH:,}, got {length:,}: only a single text, without --suffix and "
+            "--json, is streamed and may be longer"
         )
     return length
 
 
 def _facts(model: Model, prompt: Prompt, start: Opening | None, seed: int) -> Mapping[str, object]:
-    """Return what a JSON line tells of a text beside the text."""
+    """Return what a JSON line holds besides the text itself."""
     facts = {**model.subject.as_record(), "seed": seed, "prefix": prompt.prefix, "suffix": prompt.suffix}
     if start is not None:
         facts["suffix" if start.is_backward else "prefix"] = start.shown

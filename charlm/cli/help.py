@@ -1,7 +1,7 @@
-"""Help as plain lines: what a command is for, examples, then its options, the most used first.
+"""Format help as plain lines: the purpose of a command, examples, then its options, the most used first.
 
-A docstring is a purpose, examples and whatever else there is to know; what else there is comes last, so that the
-first screen has what most people look for.
+A docstring holds a purpose, examples and further notes. The notes are printed last, so that the first screen shows
+what most people look for.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MIN_WIDTH = 40
 MAX_WIDTH = 100
-# A longer name of an option has its help on the next line.
+# An option with a longer name has its help on the next line.
 MAX_NAME_WIDTH = 26
 COMMANDS = "Commands"
 OPTIONS = "Options"
@@ -32,11 +32,11 @@ KINDS = {int: "N", float: "X", Path: "PATH"}
 
 @dataclass(frozen=True)
 class Described:
-    """A docstring, in its parts.
+    """The parts of a docstring.
 
     Args:
-        purpose: its first paragraph.
-        examples: commands, one a line.
+        purpose: the first paragraph.
+        examples: commands, one per line.
         notes: all other paragraphs.
     """
 
@@ -46,7 +46,7 @@ class Described:
 
 
 def described(text: str) -> Described:
-    """Take a docstring apart."""
+    """Split a docstring into its parts."""
     paragraphs = [paragraph for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text)) if paragraph.strip()]
     examples: list[str] = []
     notes: list[str] = []
@@ -62,14 +62,14 @@ def described(text: str) -> Described:
 
 
 def help_text(command: TyperCommand | TyperGroup, context: Context) -> str:
-    """Return a command's help, as wide as the terminal and at most 100 columns."""
+    """Return a command's help, as wide as the terminal but at most 100 columns."""
     width = min(max(shutil.get_terminal_size().columns, MIN_WIDTH), MAX_WIDTH)
     parts = described(command.help or "")
     blocks = [_wrapped(usage(command, context), "Usage: ", width), _wrapped(parts.purpose, "", width)]
     if parts.examples:
         lines = [line for example in parts.examples for line in _wrapped_command(example, width)]
         blocks.append([f"Example{'s' * (len(parts.examples) > 1)}:", *lines])
-    panels = _panels(command, context)
+    panels = panels_of(command, context)
     commands = panels.pop(COMMANDS, [])
     for group in ({COMMANDS: commands} if commands else {}, panels):
         longest = max((len(name) for rows in group.values() for name, _ in rows), default=0)
@@ -89,7 +89,7 @@ def usage(command: TyperCommand | TyperGroup, context: Context) -> str:
 
 
 def metavar(parameter: TyperOption | TyperArgument) -> str:
-    """Return what stands for a parameter's value: nothing for a flag, N for a whole number, a|b for a choice."""
+    """Return the placeholder of a parameter's value: nothing for a flag, N for a whole number, a|b for a choice."""
     if isinstance(parameter, TyperOption) and parameter.is_flag:
         return ""
     if parameter.metavar is not None:
@@ -103,8 +103,8 @@ def metavar(parameter: TyperOption | TyperArgument) -> str:
     return KINDS.get(kind, "TEXT")
 
 
-def _panels(command: TyperCommand | TyperGroup, context: Context) -> dict[str, list[tuple[str, str]]]:
-    """Return the rows of each panel, in the order in which they are declared."""
+def panels_of(command: TyperCommand | TyperGroup, context: Context) -> dict[str, list[tuple[str, str]]]:
+    """Return the names and helps of each panel of a command's help, in the order in which they are declared."""
     panels: dict[str, list[tuple[str, str]]] = {}
     for parameter in command.get_params(context):
         if isinstance(parameter, TyperArgument) and not parameter.hidden:
@@ -133,7 +133,7 @@ def _argument(argument: TyperArgument, *, bare: bool = False) -> str:
 
 
 def _help(parameter: TyperOption | TyperArgument) -> str:
-    """Return a parameter's help with its default and the environment's variable for it."""
+    """Return a parameter's help with its default and its environment variable."""
     parts = [parameter.help or ""]
     if default := _default(parameter):
         parts.append(f"[default: {default}]")
@@ -171,7 +171,7 @@ def _wrapped(text: str, head: str, width: int) -> list[str]:
 
 
 def _wrapped_command(example: str, width: int) -> list[str]:
-    """Break an example before its options, so that the lines still are a command for a shell."""
+    """Break an example before its options, so that the lines can still be pasted into a shell."""
     lines = [f"  {example}"]
     while len(lines[-1]) > width and (at := lines[-1].rfind(" --", 6, width - 1)) > 0:
         lines[-1:] = [f"{lines[-1][:at]} \\", f"      {lines[-1][at + 1 :]}"]

@@ -20,12 +20,16 @@ MAX_SENTENCE = 2_000
 
 
 def info(
-    run: Annotated[str | None, typer.Argument(help="A run's name or path; without it, a table of all.")] = None,
-    machine: Annotated[bool, typer.Option("--machine", help="Tell torch, threads and devices instead.")] = False,
+    run: Annotated[
+        str | None, typer.Argument(help="A run's name or path; without it, a table of all runs is shown.")
+    ] = None,
+    machine: Annotated[
+        bool, typer.Option("--machine", help="Show this machine's torch version, threads and devices instead.")
+    ] = False,
     json_: JsonOption = False,
     runs_dir: RunsDirOption = None,
 ) -> None:
-    """Show the runs, one run's settings and results, or the machine.
+    """Show all runs, the results and settings of one run, or the machine.
 
     Examples:
 
@@ -62,7 +66,7 @@ def info(
 
 
 def _overviews(runs: Iterable[Run]) -> tuple[list[Overview], dict[str, str]]:
-    """Return what the table shows, and why each damaged run cannot be read, which standard error tells too."""
+    """Return the rows of the table and why each damaged run cannot be read; the reasons are printed too."""
     overviews: list[Overview] = []
     damaged: dict[str, str] = {}
     for run in runs:

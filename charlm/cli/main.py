@@ -1,4 +1,4 @@
-"""The command `charlm`: its options and its commands, each in a file of its own."""
+"""The command `charlm`: its options and its commands, each of which has its own file."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from charlm.cli.corpus import corpus_app
 from charlm.cli.eval import eval_command
 from charlm.cli.exits import clean_exit, clean_output
 from charlm.cli.generate import generate_command
+from charlm.cli.guide import guide
 from charlm.cli.info import info
 from charlm.cli.score import score_command
 from charlm.cli.signals import Signals
@@ -23,7 +24,7 @@ from charlm.cli.train import train
 from charlm.cli.usage import dress
 from charlm.cli.verify import verify
 
-HELP = """Train recurrent character-level language models, and write with them.
+HELP = """Train recurrent character-level language models, and generate text with them.
 
 Examples:
 
@@ -31,7 +32,7 @@ Examples:
 
     charlm train poems.txt --minutes 5
 
-    charlm generate --prefix "The "
+    charlm generate "The "
 """
 
 app = typer.Typer(
@@ -40,19 +41,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help=HELP,
-    epilog="charlm COMMAND --help tells more of each, with examples.",
+    epilog="charlm COMMAND --help describes a command in detail, with examples.",
 )
 app.command("train")(clean_exit(train))
 app.command("sweep")(clean_exit(sweep))
-app.command("generate", short_help="Write on from a prefix.")(clean_exit(generate_command))
-app.command("eval", short_help="Measure a run's perplexity over a whole text.")(clean_exit(eval_command))
+app.command("generate", short_help="Generate text that continues a prefix.")(clean_exit(generate_command))
+app.command("eval", short_help="Measure a run's perplexity on a whole text.")(clean_exit(eval_command))
 app.command("score", short_help="Show which characters or lines of a text surprise a model.")(clean_exit(score_command))
 app.command("info")(clean_exit(info))
-app.command("compare", short_help="Compare runs: the settings that differ, and the results.")(clean_exit(compare))
+app.command("compare", short_help="Compare runs: the settings that differ and the results.")(clean_exit(compare))
 app.command("verify", short_help="Check that a run's checkpoints are whole.")(clean_exit(verify))
-app.command("bench", short_help="Measure the speed of the networks against torch.nn.")(clean_exit(bench_command))
+app.command("bench", short_help="Measure the speed of the networks, compared with torch.nn.")(clean_exit(bench_command))
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(config_app, name="config")
+app.command("guide", short_help="Read the guide: its pages, and what each setting does.")(clean_exit(guide))
 
 
 def _print_version(wanted: bool) -> None:
@@ -68,19 +70,19 @@ def options(
         typer.Option("-V", "--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Hold the options that stand before a command."""
+    """Hold the options that may precede a command."""
 
 
 dress(app)
 
 
 def run(signals: Signals) -> None:
-    """Run the command line; text and consoles are UTF-8 on every system.
+    """Run the command line; its streams use UTF-8 on every system.
 
     Args:
-        signals: what the signals that ask a process to end do; `charlm train` makes requests of them.
+        signals: how signals that ask the process to end are handled; `charlm train` turns them into requests.
     """
     open_streams()
-    # Commands see to their own output; help and the version are written by Typer.
+    # Commands handle errors of their own output; help and the version are written by Typer.
     with clean_output():
         app(obj=signals)

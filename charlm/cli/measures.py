@@ -1,7 +1,7 @@
-"""What the measures of `charlm eval` have in common: the text they are of, and that one is asked for at a time.
+"""What the measures of `charlm eval` share: the text that is measured, and the rule that only one is chosen.
 
-A measure is a dataclass of command-line options, None where one was not given: the first asks for the measure, the
-others belong to it.
+A measure is a dataclass of command-line options, each None where it was not given. The first option selects the
+measure; the others belong to it.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from charlm.settings.corpus import UnknownPolicy
 
     class Measure(DataclassInstance, Protocol):
-        """What can be asked for instead of the plain figure."""
+        """A measure that `charlm eval` offers in place of the plain perplexity."""
 
         def check(self) -> None:
-            """Refuse values that have no sense, before anything is opened."""
+            """Refuse values that make no sense, before anything is opened."""
 
         def show(self, model: Model, request: Request) -> None:
-            """Measure a model and print what was found."""
+            """Measure a model and print the result."""
 
 
 class Where(TypedDict):
-    """Which text is measured: a part of the run's own corpus, or files if there are any; and how these are read."""
+    """Which text is measured: a split of the run's own corpus, or files where any are given; and how it is read."""
 
     split: str
     files: Sequence[str]
@@ -43,7 +43,7 @@ class Request:
 
     Args:
         where: the text.
-        has_baselines: whether n-grams and compressors are measured beside the model.
+        has_baselines: whether n-grams and compressors are measured too.
         as_json: whether one JSON object is printed instead of rows.
     """
 
@@ -53,11 +53,11 @@ class Request:
 
     @property
     def text(self) -> str:
-        """What the text is called beside its figures."""
-        return ", ".join(self.where["files"]) or f"the {self.where['split']} part"
+        """The name of the text, as printed with its results."""
+        return ", ".join(self.where["files"]) or f"the {self.where['split']} split"
 
     def assess(self, model: Model) -> Assessment:
-        """Measure the text, with a bar on standard error."""
+        """Measure the text, with a progress bar on standard error."""
         from charlm.console.evaluation import evaluation_progress
         from charlm.library import assess
 
@@ -65,20 +65,23 @@ class Request:
             return assess(model, **self.where, baselines=self.has_baselines, report=report)
 
     def heading(self, model: Model) -> dict[str, object]:
-        """Return what every JSON object begins with."""
-        return {**model.subject.as_record(), "text": self.text}
+        """Return the keys that every JSON object begins with."""
+        # Scripts know a split by this name.
+        text = self.text if self.where["files"] else f"the {self.where['split']} part"
+        return {**model.subject.as_record(), "text": text}
 
 
 def choose_measure(*measures: Measure) -> Measure | None:
-    """Return the one that was asked for, checked, or None.
+    """Return the selected measure after checking it, or None where none was selected.
 
     Raises:
-        ConfigError: for two measures at once, for options of one that was not asked for, and for values of no sense.
+        ConfigError: for two measures at once, for options of a measure that was not selected, and for values that make
+            no sense.
     """
     flags = {f"--{fields(measure)[0].name}": measure for measure in measures}
     chosen = [flag for flag, measure in flags.items() if getattr(measure, flag[2:]) not in (None, False)]
     if len(chosen) > 1:
-        raise ConfigError(f"{' and '.join(chosen)} are different measures: ask for one at a time")
+        raise ConfigError(f"{' and '.join(chosen)} are different measures: choose one at a time")
     for flag, measure in flags.items():
         given = [field.name for field in fields(measure)[1:] if getattr(measure, field.name) is not None]
         if given and flag not in chosen:

@@ -1,4 +1,4 @@
-"""Commands that are printed to be copied: pasted into a shell, they give the very same arguments."""
+"""Quote commands that are printed to be copied: pasted into a shell, they give exactly the same arguments."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ ANSI_C = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\", "'": "\\'"}
 
 
 def shell_line(words: Iterable[str]) -> str:
-    r"""Return words as one line of printable characters that bash, ksh and zsh read as just these words.
+    r"""Return words as one line of printable characters that bash, ksh and zsh split into exactly these words.
 
         >>> print(shell_line(["charlm", "generate", "--prefix", "it's\n"]))
         charlm generate --prefix $'it\'s\n'
 
     Args:
-        words: without NUL, which no argument can hold; see `prompt_words`.
+        words: must not contain NUL, which no argument can hold; see `prompt_words`.
     """
     return " ".join(_quoted(word) for word in words)
 
 
 def prompt_words(option: str, text: str) -> list[str]:
-    """Return an option with a prompt as its value, escaped where no argument could hold it as it is."""
-    # As bytes, half a surrogate pair would come back as three characters.
+    """Return an option with a prompt as its value, escaped where no argument could hold it unescaped."""
+    # As bytes, a lone surrogate would come back as three characters.
     if "\0" in text or not _is_unicode(text):
         return ["--escapes", option, escape(text)]
     return [option, text]
 
 
 def _quoted(word: str) -> str:
-    """Quote a word; what a terminal would not show, or a paste would not carry, by $'...'."""
+    """Quote a word, with $'...' where a terminal would not show a character or pasting would lose it."""
     if word.isprintable():
         return shlex.quote(word)
     return "$'" + "".join(map(_ansi_c, word)) + "'"
@@ -40,7 +40,7 @@ def _quoted(word: str) -> str:
 def _ansi_c(character: str) -> str:
     if character in ANSI_C:
         return ANSI_C[character]
-    # Bytes, not \u: what that becomes depends on the shell's locale. Three octal digits end by themselves.
+    # Bytes, not \u, whose meaning depends on the shell's locale. Three octal digits need no terminator.
     encoded = character.encode("utf-8", "surrogateescape")
     return character if character.isprintable() else "".join(f"\\{byte:03o}" for byte in encoded)
 

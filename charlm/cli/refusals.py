@@ -1,4 +1,4 @@
-"""What was typed and cannot be: one sentence that names it and says what to do."""
+"""Refuse what was typed wrongly, with one sentence that names it and says what to do."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from charlm.settings.nearest import did_you_mean, nearest_choice
 if TYPE_CHECKING:
     from typer._click import Context
 
-# What Typer's own refusals have in common has no public name there; it is the base of one that has.
+# The base class of Typer's own refusals has no public name, so it is reached through a class that has one.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-# Parameters that are texts, not the names of something: an empty one is their command's business.
+# Parameters that hold texts, not names: whether they may be empty is for the command to decide.
 TEXTS = ("words", "prefix", "suffix", "stop", "text", "next", "next_")
 NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
-# A seed's bound is no number for people.
+# A larger bound, such as that of a seed, is shown as a power of two.
 MAX_TOLD = 10**15
 
 
 def refusal(error: Exception, command: TyperCommand | TyperGroup, context: Context, typed: Sequence[str]) -> str:
-    """Return the sentence for a refusal of Typer's.
+    """Return the sentence that replaces one of Typer's own error messages.
 
     Args:
-        error: the refusal.
-        command: that refuses.
-        context: of the command.
-        typed: what stood behind the command's name.
+        error: the error that Typer raised.
+        command: the command that raised it.
+        context: the context of the command.
+        typed: the words that followed the command's name.
     """
     parameter, option = getattr(error, "param", None), getattr(error, "option_name", None)
     if isinstance(option, str) and hasattr(error, "possibilities"):
@@ -53,7 +53,7 @@ def refusal(error: Exception, command: TyperCommand | TyperGroup, context: Conte
 
 
 def no_such_command(word: str, group: TyperGroup, path: str) -> str:
-    """Return the sentence for a command that is not there, with the one that was meant."""
+    """Return the sentence for a command that does not exist, with the one that was probably meant."""
     names = [name for name, each in group.commands.items() if not each.hidden]
     meant = meant_command(word, path, names)
     if meant is None and "train" in names and (Path(word).is_file() or word.endswith(".txt")):
@@ -67,7 +67,7 @@ def extra_argument(given: Mapping[str, object], extra: Sequence[str], command: T
 
     Args:
         given: the values of its parameters.
-        extra: what is left.
+        extra: the arguments that are left over.
     """
     path, word = context.command_path, extra[0]
     single = [each for each in command.params if isinstance(each, TyperArgument) and each.nargs == 1]
@@ -80,9 +80,9 @@ def extra_argument(given: Mapping[str, object], extra: Sequence[str], command: T
 
 
 def empty_name(command: TyperCommand, given: Mapping[str, object]) -> str | None:
-    """Return the sentence for an empty name of something, or None.
+    """Return the sentence for a name that is empty, or None where no name is.
 
-    An unset variable of a shell would be the current folder, or the newest run.
+    An unset shell variable would otherwise mean the current folder, or the newest run.
     """
     for parameter in command.params:
         value = given.get(parameter.name)
@@ -90,18 +90,18 @@ def empty_name(command: TyperCommand, given: Mapping[str, object]) -> str | None
             continue
         if isinstance(parameter, TyperOption | TyperArgument):
             name = parameter.opts[0] if isinstance(parameter, TyperOption) else metavar(parameter)
-            return f"{name} is empty: give it a value, or leave it out (is a variable of the shell unset?)"
+            return f"{name} is empty: give it a value, or leave it out (perhaps a shell variable is unset)"
     return None
 
 
 def options_of(command: TyperCommand | TyperGroup) -> list[str]:
-    """Return all names of a command's options that its help shows."""
+    """Return the names of all options that a command's help shows."""
     options = [each for each in command.params if isinstance(each, TyperOption) and not each.hidden]
     return ["--help", *(name for option in options for name in (*option.opts, *option.secondary_opts))]
 
 
 def _no_such_option(option: str, command: TyperCommand | TyperGroup, context: Context, typed: Sequence[str]) -> str:
-    # Of -epochs Typer names its first letter alone, of --epochs=3 not the value.
+    # For -epochs Typer names only the first letter, and for --epochs=3 it leaves the value out.
     end = "=" if option.startswith("--") else ""
     whole = next((word for word in typed if word == option or word.startswith(option + end)), option)
     word, equals, value = whole.partition("=")
@@ -114,7 +114,7 @@ def _no_such_option(option: str, command: TyperCommand | TyperGroup, context: Co
 
 
 def _others(command: TyperCommand | TyperGroup, context: Context) -> dict[str, Collection[str]]:
-    """Return the options of all other commands, by their paths."""
+    """Return the options of all other commands, by the path of the command."""
     root = context.find_root()
     commands = _commands(root.command, root.info_name or "charlm") if isinstance(root.command, TyperGroup) else ()
     return {path: options_of(each) for path, each in commands if each is not command}
@@ -135,7 +135,7 @@ def _missing(command: TyperCommand | TyperGroup, context: Context, parameter: Ty
 
 
 def _bad_value(error: Exception, parameter: TyperArgument | TyperOption) -> str:
-    """Return the sentence for a value of the wrong kind, or beyond its bounds."""
+    """Return the sentence for a value of the wrong type, or outside its bounds."""
     name = parameter.opts[0] if isinstance(parameter, TyperOption) else metavar(parameter)
     cause = error.__cause__
     if not isinstance(cause, ValidationError):

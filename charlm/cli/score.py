@@ -29,27 +29,29 @@ if TYPE_CHECKING:
 DEFAULT_TOP = 10
 MAX_TOP = 1_114_113
 MAX_SHOWN_NAME = 1_000
-NO_TEXT = "give either a text or --file FILE, - for standard input"
+NO_TEXT = "give either a text or --file FILE; - is standard input"
 FILE_NAME = re.compile(r"\S+\.(txt|text|log|md|csv|tsv|json|jsonl|py|xml|html)", re.IGNORECASE)
 TextArgument = Annotated[
     list[str] | None,
-    typer.Argument(help="The text; - or nothing reads standard input.", metavar="TEXT", show_default=False),
+    typer.Argument(
+        help="The text to score; - or no text at all reads standard input.", metavar="TEXT", show_default=False
+    ),
 ]
 TextOption = Annotated[
-    str | None, typer.Option("--text", help="The same as TEXT, also where a file is called so.", metavar="TEXT")
+    str | None, typer.Option("--text", help="Same as TEXT, even if a file of that name exists.", metavar="TEXT")
 ]
 FileOption = Annotated[
     list[str] | None,
     typer.Option("--file", help="Read the text from a file; may be repeated.", metavar="FILE"),
 ]
-PerLineOption = Annotated[bool, typer.Option("--per-line", help="Print one row per line, in order.")]
+PerLineOption = Annotated[bool, typer.Option("--per-line", help="Print one row per line of the text, in order.")]
 OddOption = Annotated[
     int | None,
     typer.Option(
         "--odd",
         min=1,
         max=1_000_000,
-        help="Print the N oddest lines: with unknown characters first, then by bits per character.",
+        help="Print the N oddest lines: first those with unknown characters, then those with most bits per character.",
         metavar="N",
     ),
 ]
@@ -57,14 +59,16 @@ AloneOption = Annotated[
     bool | None,
     typer.Option(
         "--alone/--in-context",
-        help="Judge each line by itself, or as it stands in the text.",
+        help="Judge each line on its own, or after the lines before it.",
         show_default="alone with --odd",
     ),
 ]
 NextOption = Annotated[bool, typer.Option("--next", help="Print the characters that the model expects after the text.")]
 TopOption = Annotated[
     int | None,
-    typer.Option("--top", min=1, max=MAX_TOP, help="How many, with --next.", metavar="N", show_default="10"),
+    typer.Option(
+        "--top", min=1, max=MAX_TOP, help="Number of characters to print with --next.", metavar="N", show_default="10"
+    ),
 ]
 
 
@@ -84,7 +88,7 @@ def score_command(
     device: DeviceOption = "auto",
     runs_dir: RunsDirOption = None,
 ) -> None:
-    """Show how much each character of a text surprises a run's model, or each line.
+    """Show how much each character, or each line, of a text surprises a run's model.
 
     Examples:
 
@@ -94,8 +98,9 @@ def score_command(
 
         charlm score --next "The fox w"   (which character comes next?)
 
-    The character that reading begins with, the first or a backward model's last, has no result: null in JSON. Nor has
-    a skipped one that the model does not know. A backward model expects what comes before a text.
+    The character that reading begins with (the first; for a backward model, the last) has no result: it is null in
+    JSON. An unknown character that was skipped has none either. With --next, a backward model predicts the character
+    before the text.
     """
     _check(per_line=per_line, odd=odd, alone=alone, is_next=next_, top=top)
     choice = read_checkpoint_choice(checkpoint)
@@ -165,31 +170,37 @@ def _show_next(
 
 
 def _check(*, per_line: bool, odd: int | None, alone: bool | None, is_next: bool, top: int | None) -> None:
-    """Refuse options that do not go together."""
+    """Refuse options that cannot be combined."""
     if per_line and odd is not None:
         raise ConfigError("give either --per-line or --odd")
     if is_next and (per_line or odd is not None or alone is not None):
-        raise ConfigError("--next is about one character and not about lines: leave --per-line, --odd and --alone out")
+        raise ConfigError(
+            "--next predicts one character and does not judge lines: leave --per-line, --odd and --alone out"
+        )
     if top is not None and not is_next:
-        raise ConfigError("--top belongs to --next, the characters that may come next; --odd N is about lines")
+        raise ConfigError(
+            "--top applies to --next, the characters that may come next; for the oddest lines, give --odd N"
+        )
     if alone is not None and not (per_line or odd is not None):
-        raise ConfigError("--alone and --in-context are about lines: give --per-line or --odd N")
+        raise ConfigError("--alone and --in-context apply to lines: they need --per-line or --odd N")
 
 
 def _given(texts: list[str], text: str | None, files: list[str]) -> tuple[str | None, list[str]]:
-    """Return the text that is scored, or the files.
+    """Return the text to score, or the files to read it from.
 
     Raises:
-        ConfigError: for both and for neither, for an argument that names a file, and for several arguments.
+        ConfigError: for both or neither of them, for an argument that names a file, and for several arguments.
     """
     named = [each for each in texts if each != "-" and is_there(each)]
     if named:
         name = printable(named[0], MAX_SHOWN_NAME)
         options = " ".join(f"--file {printable(each, MAX_SHOWN_NAME)}" for each in [*files, *named][:3])
         more = " ..." if len(files) + len(named) > 3 else ""
-        raise ConfigError(f"{name} is a file: {options}{more} scores what stands in it, --text the name itself")
+        raise ConfigError(f"{name} is a file: {options}{more} scores its content, --text scores the name itself")
     if len(texts) > 1:
-        raise ConfigError(f"the text must be one argument: quote it, charlm score {shown(' '.join(texts))}")
+        raise ConfigError(
+            f"the text must be one argument: put it in quotes, as in charlm score {shown(' '.join(texts))}"
+        )
     if sum((bool(texts), text is not None, bool(files))) > 1:
         raise ConfigError(NO_TEXT)
     if files or text is not None:
@@ -200,6 +211,6 @@ def _given(texts: list[str], text: str | None, files: list[str]) -> tuple[str | 
         return None, ["-"]
     if FILE_NAME.fullmatch(texts[0]):
         warnings.warn(
-            f"{shown(texts[0])} is scored as a text: there is no file of that name", CharlmWarning, stacklevel=2
+            f"{shown(texts[0])} is scored as a text, because there is no file of that name", CharlmWarning, stacklevel=2
         )
     return texts[0], []

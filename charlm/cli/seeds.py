@@ -1,4 +1,4 @@
-"""`--seed N` and `--seed random`."""
+"""Read `--seed N` and `--seed random`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from charlm.cli.arguments import shown
 from charlm.errors import ConfigError
 
 MAX_SEED = 2**63 - 1
-# Short enough to be typed again.
+# Short enough to type again.
 DRAWN_BELOW = 10**9
 
 
 def draw_seed(use: str | None) -> int:
-    """Draw a random seed; `use` says what it does again, and None leaves it unsaid."""
+    """Draw a random seed and print it with `use`, which says what it repeats; None prints nothing."""
     seed = secrets.randbelow(DRAWN_BELOW)
     if use is not None:
         typer.echo(f"charlm: the random seed is {seed}; --seed {seed} {use}", err=True)
@@ -23,13 +23,13 @@ def draw_seed(use: str | None) -> int:
 
 
 def read_seed(text: str) -> int:
-    """Return a random seed as a number; for `random`, draw one and name it on standard error.
+    """Return a random seed as a number; for `random`, draw one and print it on standard error.
 
     Raises:
         ConfigError: for anything else.
     """
     if text == "random":
-        return draw_seed("writes the same again")
+        return draw_seed("writes the same text again")
     try:
         seed = int(text)
     except ValueError:

@@ -1,6 +1,6 @@
-"""What signals that ask for the end do: an order while nothing is at stake, a request once a run trains, then an order.
+"""Handle signals that ask the process to end: at once at first; after the next step while a run trains.
 
-Imports nothing that takes time, so that it stands before anything slow is imported.
+This module imports nothing slow, so that the handlers are installed before anything slow is imported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from charlm.errors import STOP_CODES
 
 WORDS = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate"}
 if hasattr(signal, "SIGUSR1"):
-    # Batch schedulers send it before the time is up.
+    # Batch schedulers send it before a job's time is up.
     WORDS[signal.SIGUSR1] = "terminate"
 if hasattr(signal, "SIGHUP"):
     # The terminal was closed, or the connection to it was lost.
@@ -27,30 +27,30 @@ SHOW_CURSOR = "\x1b[?25h"
 
 
 class Signals:
-    """What the signals that ask a process to end do now."""
+    """Decide what a signal that asks the process to end does at this moment."""
 
     def __init__(self) -> None:
         self.received: str | None = None
         self._waits = False
 
     def listen(self) -> None:
-        """Take the signals from now on: the process ends at once, with one line and its exit code.
+        """Handle the signals from now on: the process ends at once, with one line and its exit code.
 
-        A hangup that whoever started the process has it ignore, as nohup does, stays ignored.
+        A hangup that the process was started to ignore, as with nohup, stays ignored.
         """
         for number, word in WORDS.items():
             if word != "hangup" or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._receive)
 
     def ignore(self) -> None:
-        """Let no signal change how a process ends that is through: Python would give it back its deadly meaning."""
+        """Ignore signals once the work is done: Python restores their default, deadly action as it shuts down."""
         for number in WORDS:
             signal.signal(number, signal.SIG_IGN)
 
     def requested(self) -> str | None:
-        """Return interrupt, terminate or hangup once a signal has come, else None.
+        """Return interrupt, terminate or hangup once a signal has arrived, else None.
 
-        From the first time it is asked, a signal is a request that waits for the next time; a second one is an order.
+        After the first call, a signal is only recorded until the next call; a second signal ends the process at once.
         """
         self._waits = True
         return self.received
@@ -61,16 +61,16 @@ class Signals:
         if self.received is None and self._waits:
             self.received = word
             return
-        end_at_once(word, " at once; what was saved stays" if self._waits else "")
+        end_at_once(word, " at once; what was already saved is kept" if self._waits else "")
 
 
 def end_at_once(word: str, more: str = "") -> NoReturn:
-    """End the process with one line on standard error; a live display's hidden cursor comes back.
+    """End the process with one line on standard error, and show the cursor that a live display has hidden.
 
-    No exception: one raised by a signal in the middle of an import or of a destructor may be caught there.
+    This raises no exception, because one raised in the middle of an import or a destructor may be caught there.
     """
     for stream in (sys.stdout, sys.stderr):
-        # RuntimeError: the signal came while this very stream was written. AttributeError: there is no such stream.
+        # RuntimeError: the signal arrived while this stream was being written. AttributeError: the stream is closed.
         with suppress(OSError, ValueError, RuntimeError, AttributeError):
             stream.flush()
     with suppress(OSError):

@@ -1,6 +1,6 @@
-"""The three standard streams: there whatever the shell did to them, and messages that nobody takes cost nothing else.
+"""Open the three standard streams whatever the shell did to them, and drop messages that cannot be written.
 
-Imports nothing that takes time, so that it stands before anything else opens a file.
+This module imports nothing slow, so that it runs before anything else opens a file.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ T = TypeVar("T")
 
 
 def hold_descriptors() -> None:
-    """Open /dev/null on each of the descriptors 0 to 2 that is closed: else the next file would become a stream.
+    """Open /dev/null on each of the descriptors 0 to 2 that is closed: otherwise the next file would take its place.
 
-    It is opened the wrong way round, so that using the stream fails as it does where the shell has closed it.
+    It is opened for the wrong direction, so that using the stream fails as it would after the shell has closed it.
     """
     for number in range(len(NAMES)):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest free number is the one it gets.
+            # open() takes the lowest free number, which is this one.
             os.open(os.devnull, os.O_RDONLY if number else os.O_WRONLY)
             os.set_inheritable(number, True)
 
 
 def open_streams() -> None:
-    """Give Python its standard streams anew: UTF-8 on every system, and each of them there.
+    """Replace Python's standard streams: all three exist and use UTF-8 on every system.
 
-    What standard output does not take is an OSError without a file's name. What standard error does not take is
-    dropped, so that a full disk or a closed terminal behind messages ends nothing.
+    A failed write to standard output is an OSError without a file name. A failed write to standard error is dropped, so
+    that a full disk or a closed terminal behind the messages ends nothing.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         setattr(sys, name, _opened(number, getattr(sys, name)))
 
 
 def lost_messages() -> OSError | None:
-    """Return why the last message was not written to standard error; None where it was."""
+    """Return why the last message could not be written to standard error; None where it was written."""
     raw = _raw(sys.stderr)
     return raw.failure if isinstance(raw, _MessageFile) else None
 
@@ -58,13 +58,13 @@ def lost_messages() -> OSError | None:
 def _opened(number: int, former: io.TextIOWrapper | None) -> io.TextIOWrapper:
     errors = "backslashreplace" if number else "surrogateescape"
     if former is not None and not isinstance(_raw(former), io.FileIO):
-        # A console of Windows has files of its own kind.
+        # A Windows console has its own kind of file.
         former.reconfigure(encoding="utf-8", errors=errors)
         return former
     raw = _MessageFile(number) if number == STDERR else _StandardFile(number)
     if number == 0:
         return io.TextIOWrapper(io.BufferedReader(raw), "utf-8", errors)
-    # Python itself writes through where it was told not to buffer.
+    # Python itself writes through where it was started without buffering.
     is_unbuffered = former is not None and former.write_through
     is_by_line = number == STDERR or raw.isatty()
     buffer = cast("io.BufferedWriter", raw) if is_unbuffered else io.BufferedWriter(raw)
@@ -72,13 +72,13 @@ def _opened(number: int, former: io.TextIOWrapper | None) -> io.TextIOWrapper:
 
 
 def _raw(stream: TextIO | None) -> object:
-    """Return the file below a stream's text; an unbuffered one has no buffer in between."""
+    """Return the raw file below a text stream; an unbuffered stream has no buffer in between."""
     buffer = getattr(stream, "buffer", None)
     return getattr(buffer, "raw", buffer)
 
 
 class _StandardFile(io.FileIO):
-    """A standard stream's bytes; the descriptor stays open."""
+    """The raw bytes of a standard stream; closing it leaves the descriptor open."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number, "w" if number else "r", closefd=False)
@@ -96,7 +96,7 @@ class _StandardFile(io.FileIO):
         while left:
             taken = self._told(partial(super().write, left), "writing")
             if taken is None:
-                # Somebody who shares the terminal or pipe has made it one that does not wait.
+                # Another process that shares the terminal or pipe has made it non-blocking.
                 select.select([], [self.fileno()], [])
             left = left[taken or 0 :]
         return size
@@ -111,7 +111,7 @@ class _StandardFile(io.FileIO):
 
 
 class _MessageFile(_StandardFile):
-    """Standard error's bytes: what it does not take is dropped, and where somebody looks they are told so once."""
+    """The raw bytes of standard error: a failed write is dropped, and reported once where somebody can see it."""
 
     failure: OSError | None = None
     _has_told = False
@@ -128,7 +128,7 @@ class _MessageFile(_StandardFile):
             return memoryview(content).nbytes
 
     def _tell(self, error: OSError) -> None:
-        """Say on a terminal that standard output may be, once, why messages stay away."""
+        """Report once, where standard output is a terminal, why messages are missing."""
         is_closed_on_purpose = error.errno == errno.EBADF
         if self._has_told or is_closed_on_purpose:
             return

@@ -18,22 +18,24 @@ if TYPE_CHECKING:
 
 def sweep(
     context: typer.Context,
-    file: Annotated[str, typer.Argument(help="A sweep file, or the name of a shipped one: cells.", metavar="FILE")],
+    file: Annotated[
+        str, typer.Argument(help="A sweep file, or the name of a bundled one, such as cells.", metavar="FILE")
+    ],
     jobs: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Worker processes.", show_default="one for each core")
+        int | None, typer.Option(min=1, max=1024, help="Number of worker processes.", show_default="one per core")
     ] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option(help="A Dask scheduler's address; its workers share the runs folder.", metavar="ADDRESS"),
+        typer.Option(help="The address of a Dask scheduler whose workers share the runs folder.", metavar="ADDRESS"),
     ] = None,
     set_: SetOption = None,
     runs_dir: RunsDirOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but the closing table.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the closing table.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Train many runs, as a file says, and report which are best.
+    """Train many runs, as a sweep file describes, and report the best.
 
-    Run the same command again to resume a sweep that was stopped.
+    Run the same command again to resume an interrupted sweep.
 
     Examples:
 
@@ -41,7 +43,7 @@ def sweep(
 
         charlm sweep my-sweep.yaml --jobs 2 --json
     """
-    # The whole file is checked before torch takes its time to load.
+    # The whole file is checked first, because importing torch is slow.
     from charlm.sweeps.sweep_file import read_plan
 
     plan = read_plan(file, overrides=set_ or [])
@@ -58,10 +60,10 @@ def run_plan(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Run a sweep and show it.
+    """Run a sweep and show its progress and results.
 
     Raises:
-        StoppedError: where a signal ended it.
+        StoppedError: where a signal stopped it.
         FailedTrialsError: where trials have failed.
     """
     from charlm.console.sweeps import SweepView
@@ -89,8 +91,8 @@ def _close(end: SweepEnd, *, as_json: bool) -> None:
     num_open = sum(row.state in ("cut", "new") for row in results.trials)
     if end.stopped_by in STOP_CODES:
         raise StoppedError(
-            f"stopped with {num_open} of {len(results.trials)} trials to go, those that ran saved in {end.folder}; "
-            "the same command goes on",
+            f"stopped with {num_open} of {len(results.trials)} trials to go; every trial that ran is saved in "
+            f"{end.folder}; run the same command again to resume",
             end.stopped_by,
         )
     if results.failed:

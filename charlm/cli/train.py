@@ -39,30 +39,35 @@ if TYPE_CHECKING:
 TextsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        help="A text file, a folder of .txt files, or a known corpus.",
+        help="Text files, folders of .txt files, or a known corpus.",
         metavar="TEXT",
     ),
 ]
 CorpusOption = Annotated[
     list[str] | None,
-    typer.Option("--corpus", help="The same as TEXT, - for standard input; may be repeated.", metavar="TEXT"),
+    typer.Option("--corpus", help="Same as TEXT; - is standard input; may be repeated.", metavar="TEXT"),
 ]
 ResumeOption = Annotated[
     bool,
     typer.Option(
-        "--resume", help="Go on with the run, or start it if there is none; without --run the newest unfinished."
+        "--resume",
+        help="Resume the run, or start it if it does not exist; without --run, resume the newest unfinished run.",
     ),
 ]
 SeedsOption = Annotated[
     int | None,
     typer.Option(
-        "--seeds", min=2, max=1000, help="Train with this many random seeds side by side; report mean and deviation."
+        "--seeds",
+        min=2,
+        max=1000,
+        metavar="N",
+        help="Train with N random seeds in parallel; report mean and standard deviation.",
     ),
 ]
 RunNameOption = Annotated[
-    str | None, typer.Option("--run", help="The run's name.", metavar="NAME", show_default="time and model")
+    str | None, typer.Option("--run", help="The name of the run.", metavar="NAME", show_default="time and model")
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="Print nothing but the closing summary.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Print only the closing lines.")]
 
 
 def train(
@@ -88,7 +93,7 @@ def train(
     quiet: QuietOption = False,
     json_: JsonOption = False,
 ) -> None:
-    """Train a model: on a text of yours, or without any, the quick start.
+    """Train a model on your own text; without a text, run the quick start.
 
     Examples:
 
@@ -105,7 +110,7 @@ def train(
         epochs, steps, minutes, cell, hidden_size, num_layers, dropout, learning_rate, batch_size, seed
     ).layers(set_ or [])
     corpora = corpus_layers(texts or [], corpus or [])
-    # Resumed without a configuration, a run keeps its own.
+    # A run that is resumed without a configuration keeps its own.
     is_its_own = resume and not config and not corpora
     settings = None if is_its_own else _settings(config or [], [*corpora, *flags], set_ or [])
     if seeds is not None:
@@ -113,7 +118,7 @@ def train(
         return
     overrides = [*flags, *(set_ or [])] if is_its_own else ()
     end = _train(context, settings, run, runs_dir, resume=resume, overrides=overrides, quiet=quiet)
-    # A run that was moved meanwhile lies elsewhere.
+    # The run folder may have been moved during training.
     _close(end, runs_dir_given=runs_dir is not None or end.run.parent != Path("runs"), as_json=json_)
 
 
@@ -130,7 +135,7 @@ def _train_seeds(
 ) -> None:
     """Train one run for each of several random seeds, as a sweep."""
     if resume or settings is None:
-        raise ConfigError("--seeds makes a sweep, which goes on by itself: leave --resume out")
+        raise ConfigError("--seeds makes a sweep, which always resumes: leave --resume out")
     from charlm.cli.sweep import run_plan
     from charlm.sweeps.sweep_file import plan_seeds
 
@@ -148,8 +153,8 @@ def _train(
     overrides: Sequence[str | SettingsLayer],
     quiet: bool,
 ) -> End:
-    """Train one run, show it, and return its last report."""
-    # After the settings are checked: torch takes its time to load.
+    """Train one run, show its progress, and return its last report."""
+    # Imported only after the settings are checked, because importing torch is slow.
     from charlm.console.training import TrainingView
     from charlm.library import train_reports
     from charlm.training.events import End
@@ -160,7 +165,9 @@ def _train(
     )
     report = next(reports)
     if isinstance(report, End) and not quiet:
-        typer.echo(f"charlm: the run {printable(str(report.run), 200)} is done: nothing was left to do", err=True)
+        typer.echo(
+            f"charlm: the run {printable(str(report.run), 200)} is already finished, so nothing was trained", err=True
+        )
     view = TrainingView(quiet=quiet)
     with view.showing():
         view.show(report)
@@ -177,7 +184,8 @@ def _settings(config: list[str], layers: list[SettingsLayer], overrides: list[st
 
 
 def _close(end: End, *, runs_dir_given: bool, as_json: bool) -> None:
-    from charlm.console.summary import show_summary
+    """Print the results of a run; where a signal stopped it, raise an error that says how to resume."""
+    from charlm.console.summary import Closing, show_closing
     from charlm.console.terminal import print_json
     from charlm.reports.diagnosis import diagnose_run
     from charlm.runs.records import Interruption
@@ -188,25 +196,29 @@ def _close(end: End, *, runs_dir_given: bool, as_json: bool) -> None:
         folder = ["--runs-dir", str(end.run.parent)] if runs_dir_given else []
         command = shell_line([*_program(), "train", "--resume", "--run", end.run.name, *folder])
         raise StoppedError(
-            f"stopped at step {record.steps:,} and saved in {end.run}; go on with: {command}", record.stopped_by
+            f"stopped at step {record.steps:,} and saved in {end.run}; resume with: {command}", record.stopped_by
         )
     if as_json:
         print_json(record)
-    else:
-        next_command = _next_command(end, record.direction, runs_dir_given=runs_dir_given)
-        show_summary(record, next_command, end.run, diagnosis=diagnose_run(Run(end.run)))
-
-
-def _next_command(end: End, direction: str | None, *, runs_dir_given: bool) -> str:
-    """Return a command that writes with the run's model."""
-    option = "--suffix" if direction == "backward" else "--prefix"
-    run = str(end.run) if runs_dir_given else end.run.name
+        return
+    run = Run(end.run)
+    samples = [sample for table in run.samples() for sample in table.samples[:1]]
+    name = str(end.run) if runs_dir_given else end.run.name
+    option = "--suffix" if record.direction == "backward" else "--prefix"
     prompt = [] if end.prefix is None else prompt_words(option, end.prefix)
-    return shell_line([*_program(), "generate", "--run", run, *prompt])
+    closing = Closing(
+        summary=record,
+        path=end.run,
+        sample=samples[-1] if samples else None,
+        diagnosis=diagnose_run(run),
+        next_command=shell_line([*_program(), "generate", "--run", name, *prompt]),
+        info_command=shell_line([*_program(), "info", name]),
+    )
+    show_closing(closing)
 
 
 def _program() -> list[str]:
-    """Return how this program is called here: as it was where a virtual environment is not active."""
+    """Return how to call this program: by name where it is on the path, else as it was called."""
     called = Path(sys.argv[0])
     if shutil.which("charlm") is not None or called.name not in ("charlm", "__main__.py"):
         return ["charlm"]

@@ -1,4 +1,4 @@
-"""Commands and groups whose help and refusals are ours; `dress` gives them to all of an app."""
+"""Commands and groups with our own help and error messages; `dress` applies them to a whole app."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HELP = ("help", "-h", "--help")
 
 
 class Command(TyperCommand):
-    """A command with help and refusals of ours."""
+    """A command with our own help and error messages."""
 
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write the help."""
@@ -31,7 +31,7 @@ class Command(TyperCommand):
         """Read what was typed.
 
         Raises:
-            ConfigError: for whatever the command does not have, and for names that are empty.
+            ConfigError: for options and arguments that the command does not have, and for empty names.
         """
         typed = list(args)
         try:
@@ -46,7 +46,7 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """Commands under one name; other programs' words for them work, or are answered with ours."""
+    """A group of commands; names that other programs use work too, or are answered with ours."""
 
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write the help."""
@@ -55,7 +55,7 @@ class Group(TyperGroup):
     def make_context(
         self, info_name: str | None, args: list[str], parent: Context | None = None, **extra: Any
     ) -> Context:
-        """Read the options before a command; what is wrong with them is said at once."""
+        """Read the options before a command and report what is wrong with them."""
         with clean_errors():
             return super().make_context(info_name, args, parent, **extra)
 
@@ -63,7 +63,7 @@ class Group(TyperGroup):
         """Read what was typed; `help train` and `--help train` are `train --help`, `version` is `--version`.
 
         Raises:
-            ConfigError: for an option that is not there.
+            ConfigError: for an option that does not exist.
         """
         if args == ["version"]:
             args = ["--version"]
@@ -82,7 +82,7 @@ class Group(TyperGroup):
         """Find the command that was typed.
 
         Raises:
-            ConfigError: where there is none, with the one that was meant.
+            ConfigError: where it does not exist, naming the one that was probably meant.
         """
         word = ALIASES.get(ctx.command_path, {}).get(args[0], args[0])
         if word not in self.commands and not ctx.resilient_parsing:
@@ -90,7 +90,7 @@ class Group(TyperGroup):
         return super().resolve_command(ctx, [word, *args[1:]])
 
     def invoke(self, ctx: Context) -> object:
-        """Run the command that was typed; a refusal is said at once."""
+        """Run the command that was typed, and report it where it is refused."""
         with clean_errors():
             try:
                 return super().invoke(ctx)
@@ -100,7 +100,7 @@ class Group(TyperGroup):
 
 
 def dress(app: typer.Typer) -> None:
-    """Give all commands and groups of an app our help and refusals."""
+    """Give all commands and groups of an app our own help and error messages."""
     app.info.cls = Group
     for command in app.registered_commands:
         command.cls = Command

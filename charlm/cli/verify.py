@@ -15,7 +15,7 @@ def verify(
     json_: JsonOption = False,
     runs_dir: RunsDirOption = None,
 ) -> None:
-    """Check every checkpoint of a run: each byte against its manifest, each tensor against the configuration.
+    """Check every checkpoint of a run: each byte against the manifest, each tensor against the configuration.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Other programs' words for our commands and options, and what is answered where one was typed that we do not have."""
+"""Map other programs' names for commands and options to ours, and answer names that do not exist."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from charlm.settings.diagnosis import known_keys, nearest_key
 from charlm.settings.layers import shipped_names
 from charlm.settings.nearest import meaning_of, nearest_name, plain
 
-# Words that simply work, though no help shows them.
+# Names that work although no help shows them.
 ALIASES = {"charlm": {"sample": "generate", "list": "info", "runs": "info"}}
-# Words that are answered with ours; of a group's commands, by its path.
+# Names that are answered with ours: the commands of each group, by the group's path.
 _COMMANDS = {
     "charlm": {
         "train": "fit learn new start run begin teach pretrain finetune fine_tune",
@@ -28,6 +28,7 @@ _COMMANDS = {
         "compare --plot curves.svg": "plot curves graph chart draw",
         "verify": "fsck integrity checksum checkpoints",
         "bench": "benchmark speed profile perf time",
+        "guide": "docs doc documentation manual man tutorial readme topics",
         "corpus list": "datasets dataset corpora data",
         "corpus get": "download get fetch pull",
         "config init": "init configure setup create",
@@ -49,9 +50,9 @@ COMMANDS = {
     group: {word: command for command, words in table.items() for word in words.split()}
     for group, table in _COMMANDS.items()
 }
-# What stands for a value that was not typed.
+# The placeholder for a value that was not typed.
 VALUE = "VALUE"
-# In the order in which a command's options are asked: `--model` is a cell for train, and a run for generate.
+# In order of precedence: `--model` means a cell for train, and a run for generate.
 _OPTIONS = {
     "--prefix": "prompt start start_text start_string seed_text prime primetext prime_text text begin context p",
     "--prefix-file": "prompt_file input input_file file f i",
@@ -85,12 +86,12 @@ _OPTIONS = {
     "--version": "v ver",
 }
 OPTIONS = {option: frozenset(words.split()) for option, words in _OPTIONS.items()}
-# A run is what training puts out; everything else is printed.
+# The output of training is a run; all other output is printed.
 OUTPUTS = frozenset(("output", "out", "save", "save_to", "output_file", "out_file", "o"))
 
 
 def meant_command(word: str, group: str, names: Collection[str]) -> str | None:
-    """Return the command of a group that a word was meant to be, with its options where those belong to the meaning.
+    """Return the command that a word was probably meant to be, with options where the meaning includes them.
 
     Args:
         word: what was typed.
@@ -106,12 +107,12 @@ def meant_command(word: str, group: str, names: Collection[str]) -> str | None:
 
 
 def meant_option(word: str, value: str | None, options: Collection[str]) -> str | None:
-    """Return the option of a command that a word was meant to be, or the setting; None where nobody knows.
+    """Return the option or setting that a word was probably meant to be; None where that is unclear.
 
     Args:
         word: what was typed, with its dashes.
-        value: what stood behind it.
-        options: the command's.
+        value: the word that followed it.
+        options: the options of the command.
     """
     asked, long = plain(word), [option for option in options if option.startswith("--")]
     spelt = {plain(option).replace("_", ""): option for option in long}
@@ -134,23 +135,23 @@ def meant_option(word: str, value: str | None, options: Collection[str]) -> str 
 
 
 def missing_option(word: str, path: str, others: Mapping[str, Collection[str]]) -> str:
-    """Return what is to be done about an option that is like none of the command's.
+    """Return advice on an option that resembles none of the command's options.
 
     Args:
         word: what was typed.
-        path: of the command.
+        path: the path of the command.
         others: the options of the other commands.
     """
     having = [name for name, options in others.items() if word in options]
     if having:
         return f"it is an option of {' and '.join(having[:3])}"
     if plain(word) in OUTPUTS:
-        return "results go to standard output, and > FILE keeps them"
+        return "results go to standard output; redirect them with > FILE"
     return f"{path} --help shows its options"
 
 
 def meant_argument(word: str, options: Collection[str]) -> str | None:
-    """Return the option whose value an argument was meant to be, and the argument; None where nobody knows."""
+    """Return the option that an argument was probably meant for, with its value; None where that is unclear."""
     from charlm.runs.run import Run, runs_folder
 
     if "--set" in options and (meant := meant_setting(word)):
@@ -169,7 +170,7 @@ def meant_argument(word: str, options: Collection[str]) -> str | None:
 
 
 def meant_setting(word: str) -> str | None:
-    """Return `--set key=value` for a setting that stands without its --set; None for what is none."""
+    """Return `--set key=value` for a setting that was typed without --set; None for any other word."""
     name, equals, value = word.partition("=")
     key = nearest_key(name) if equals else None
     return f"--set {shlex.quote(f'{key}={value}')}" if key else None

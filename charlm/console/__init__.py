@@ -1,1 +1,1 @@
-"""Everything a person sees drawn: progress, tables, samples; it draws records and computes nothing."""
+"""Draw everything a person sees: progress, tables and samples. This room draws records and computes nothing."""

@@ -1,4 +1,4 @@
-"""Benchmarks on the screen: what they ran on, then one table for each kind of comparison, 80 columns at most."""
+"""Print benchmarks: the machine and sizes, then one table for each kind of comparison, at most 80 columns wide."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from charlm.benchmarks.findings import Findings, Measurement
 from charlm.benchmarks.timing import MedianRange, median_range
 from charlm.console.terminal import console_for, is_live
 
-# The columns of words stand at the left, those of figures at the right.
+# The leading columns hold words and are aligned left; the others hold numbers and are aligned right.
 NUM_WORDS = 2
 BYTES_A_MIB = 2**20
 
 
 @contextmanager
 def benchmark_progress() -> Generator[Callable[[int, int, str], None]]:
-    """Show a bar on standard error; yield what takes (measurements done, of how many, the next one's name)."""
+    """Show a bar on standard error; yield a callback that takes (number done, total, name of the next measurement)."""
     columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
     console = console_for(sys.stderr)
-    # Drawn between measurements only: a thread that redraws would take its time from them.
+    # Drawn between measurements only: a thread that redraws would take time from them.
     with Progress(
         *columns, console=console, disable=not is_live(sys.stderr), transient=True, auto_refresh=False
     ) as progress:
@@ -44,7 +44,7 @@ def show_findings(findings: Findings) -> None:
 
 
 def header_lines(findings: Findings) -> list[str]:
-    """Return what the comparisons were measured on, and how."""
+    """Return lines that describe the machine, the sizes and the rounds of the measurements."""
     machine, sizes = findings.machine, findings.sizes
     index = int(machine["device"].partition(":")[2] or 0)
     processor = machine["gpus"][index] if machine["device"].startswith("cuda") else machine["cpu_capability"]
@@ -57,7 +57,7 @@ def header_lines(findings: Findings) -> list[str]:
     if findings.sgemms:
         rates = ", ".join(f"{each.cell} {median_range(each.gflops).median:,.0f}" for each in findings.sgemms)
         lines.append(f"sgemm (T*B, H) x (H, gates*H), GFLOP/s: {rates}")
-    return [*lines, f"rounds, in turn: {findings.rounds}; medians (lowest to highest)"]
+    return [*lines, f"rounds, measured in turn: {findings.rounds}; medians (lowest to highest)"]
 
 
 def _show_table(console: Console, rows: Sequence[Measurement]) -> None:
@@ -85,13 +85,13 @@ def _cells(row: Measurement) -> list[str]:
 
 
 def _titles(row: Measurement) -> list[str]:
-    """Return a table's title and those of its columns of figures."""
+    """Return the title of a table and the titles of its columns of numbers."""
     if row.what == "layer":
-        return ["layer step, ms: forward, loss, back to all gradients", "classic", "ours", "times as fast", "of sgemm"]
+        return ["layer step, ms: forward pass, loss, all gradients", "classic", "ours", "times as fast", "of sgemm"]
     if row.what == "step":
         return ["whole training step, ms", "classic", "ours", "times as fast"]
     if row.what == "memory":
-        return ["memory, MiB: what training steps add to the peak", "classic", "ours", "times as much"]
+        return ["memory, MiB: added to the peak by training steps", "classic", "ours", "times as much"]
     if row.baseline == "one_by_one":
         return [f"generation of {row.num_texts} texts, characters/s", "one by one", "at once", "times as fast"]
     return ["generation of one text, characters/s", "classic", "ours", "times as fast"]

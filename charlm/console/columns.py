@@ -1,4 +1,4 @@
-"""Tables whose columns are chosen by a terminal's width, and the cells that several tables share."""
+"""Build tables whose columns are chosen to fit the terminal, and cells that several tables share."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MAX_WIDTH = 10_000
 
 
 def spread_text(values: Spread | None, digits: str) -> str:
-    """Return a mean, with its deviation where there are several runs.
+    """Return a mean, with the standard deviation where there are several runs.
 
     Args:
-        digits: how each is written, as `.3f`.
+        digits: the format of each number, such as `.3f`.
     """
     if values is None:
         return NOTHING
@@ -28,12 +28,12 @@ def spread_text(values: Spread | None, digits: str) -> str:
 
 
 def fitting(columns: Mapping[str, Sequence[str]], order: Iterable[str], width: int) -> dict[str, Sequence[str]]:
-    """Return the columns that fit into a width, in their own order.
+    """Return the columns that fit into a width, in their original order.
 
     Args:
         columns: the cells below each title.
-        order: titles, most needed first; the first is kept whatever its width. Others than those of columns are none.
-        width: in cells of the terminal.
+        order: titles, most needed first; the first is kept whatever its width. Titles of no column are ignored.
+        width: the width of the terminal, in cells.
     """
     kept: set[str] = set()
     for title in order:
@@ -44,7 +44,7 @@ def fitting(columns: Mapping[str, Sequence[str]], order: Iterable[str], width: i
 
 
 def print_whole(console: Console, table: Table) -> None:
-    """Print a table; where no terminal ends the line, nothing of it is cut."""
+    """Print a table; outside a terminal, which has no width, nothing is cut off."""
     if not console.is_terminal:
         console.width = MAX_WIDTH
     console.print(table)
@@ -53,11 +53,11 @@ def print_whole(console: Console, table: Table) -> None:
 def column_table(
     columns: Mapping[str, Sequence[str]], *, texts: Collection[str] = (), styles: Sequence[str] = ()
 ) -> Table:
-    """Return a table; columns of numbers are set to the right.
+    """Return a table in which columns of numbers are aligned right.
 
     Args:
-        texts: titles of columns that are none of numbers, whatever they hold.
-        styles: of each row; none for plain ones.
+        texts: titles of columns to treat as text, whatever they hold.
+        styles: one style per row; empty for unstyled rows.
     """
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
     for title, cells in columns.items():

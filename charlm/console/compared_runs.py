@@ -1,4 +1,4 @@
-"""Runs side by side: a table on a terminal, fields between tabs in a pipe, CSV, and a table for a README."""
+"""Print compared runs: a table on a terminal, tab-separated fields in a pipe, CSV, or a Markdown table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from charlm.runs.csv_cells import csv_cell
 from charlm.runs.json_records import Json, as_object
 
 MIN_RANGE = 3
-# More than any setting has.
+# Longer than the text of any setting.
 MAX_CELL = 1 << 20
 NAMES = ("run", "seeds", "state", "machine")
 FIGURES: dict[str, Callable[[Row], str]] = {
@@ -40,8 +40,8 @@ COSTS: dict[str, Callable[[Row], str]] = {
     "minutes": lambda row: _minutes_text(row.minutes()),
     "machine": lambda row: "; ".join(row.machines),
 }
-# What stays where a terminal is too narrow for all, most needed first: these, then settings, then the others. The
-# training figures are results where there is no validation part, and else stand last of the figures.
+# The order in which columns are kept on a narrow terminal: these first, then settings, then the others. Training
+# results come first only where there is no validation split, and otherwise last.
 NEEDED = ("run", "state", "final val bpc", "best val bpc")
 TRAINING = ("train ppl", "train bpc", "train nats")
 RESULTS = ("test bpc", "minutes")
@@ -50,7 +50,7 @@ LAST = ("parameters", "chars/s", "machine")
 
 
 def show_comparison(comparison: Comparison) -> None:
-    """Print the rows, and on a terminal, whose width chooses the columns, what does not compare below them."""
+    """Print the rows; a terminal shows the columns that fit, and below them warnings about what is not comparable."""
     if not is_live(sys.stdout):
         columns = _columns(comparison)
         for cells in (tuple(columns), *zip(*columns.values(), strict=True)):
@@ -70,13 +70,13 @@ def show_comparison(comparison: Comparison) -> None:
         kept = {title: kept[title] for title in order if title in kept}
     console.print(column_table(kept, texts=NAMES))
     if left_out:
-        console.print(f"no room for: {', '.join(left_out)}; --csv has all")
+        console.print(f"no room for these columns: {', '.join(left_out)}; --csv prints all")
     for warning in comparison.warnings:
         console.print(f"warning: {warning}")
 
 
 def print_csv(comparison: Comparison) -> None:
-    """Print a row of unrounded values for each row, below their names."""
+    """Print a header and one line of unrounded values for each row."""
     records = [dict(_flattened(row.as_record())) for row in comparison.rows]
     writer = csv.DictWriter(sys.stdout, list(records[0]), lineterminator="\n")
     writer.writeheader()
@@ -84,10 +84,10 @@ def print_csv(comparison: Comparison) -> None:
 
 
 def print_markdown(comparison: Comparison) -> None:
-    """Print a table as GitHub draws it, and below it what does not compare."""
+    """Print a Markdown table, and below it warnings about what is not comparable."""
     has_spreads = any(len(row.results) > 1 for row in comparison.rows)
     of = "validation" if any({VAL, BEST_VAL} & row.results[0].figures.keys() for row in comparison.rows) else "training"
-    nats = f"{of} nats" + (" (mean ± deviation)" if has_spreads else "")
+    nats = f"{of} nats" + (" (mean ± standard deviation)" if has_spreads else "")
     header = ("configuration", "seeds", nats, "bits per character", "perplexity", "parameters", "minutes", "machine")
     lines = [header, tuple("---" for _ in header), *(_markdown_cells(row, of) for row in comparison.rows)]
     for cells in lines:
@@ -97,7 +97,7 @@ def print_markdown(comparison: Comparison) -> None:
 
 
 def _markdown_cells(row: Row, of: str) -> tuple[str, ...]:
-    """Return the closing figures of finished runs, of others the best so far, and without either those of training."""
+    """Return the final results of a finished run, else its best so far, or training results where it has no others."""
     figure, mark = (VAL, "") if row.state == "finished" else (BEST_VAL, " (best so far)")
     if figure not in row.results[0].figures and TRAIN in row.results[0].figures:
         figure, mark = TRAIN, "" if of == "training" else " (training)"
@@ -115,7 +115,7 @@ def _markdown_cells(row: Row, of: str) -> tuple[str, ...]:
 
 
 def _columns(comparison: Comparison) -> dict[str, list[str]]:
-    """Return the cells of each column below its title; the cloze figures where a model has them."""
+    """Return the cells of each column by its title; cloze columns appear only where a model has such results."""
     rows = comparison.rows
     columns = {"run": [row.name for row in rows]}
     columns |= {key: [value_text(row.settings[key]) for row in rows] for key in comparison.settings}
@@ -135,7 +135,7 @@ def _by_need(comparison: Comparison, titles: Iterable[str]) -> list[str]:
 
 
 def _shortened(columns: Mapping[str, list[str]], comparison: Comparison) -> dict[str, list[str]]:
-    """Return the columns, a setting called by its short name where no other column has that."""
+    """Return the columns, with short names for settings where no other column has the same name."""
     short = short_names(comparison)
     return {
         short[title] if title in short and short[title] not in columns else title: cells
@@ -144,7 +144,7 @@ def _shortened(columns: Mapping[str, list[str]], comparison: Comparison) -> dict
 
 
 def _seeds_text(seeds: Sequence[int]) -> str:
-    """Return seeds in rising order, three and more that follow each other as a range."""
+    """Return seeds in ascending order; three or more consecutive ones are written as a range."""
     first, last = seeds[0], seeds[-1]
     if len(seeds) >= MIN_RANGE and last - first == len(seeds) - 1:
         return f"{first} to {last}"
@@ -166,7 +166,7 @@ def _minutes_text(values: Spread | None) -> str:
 
 
 def _flattened(record: Json) -> Iterator[tuple[str, JsonValue]]:
-    """Yield the fields of a row of CSV: a spread is two, settings have their dotted keys, lists are joined."""
+    """Yield the fields of a CSV row: a spread takes two, settings use dotted keys, and lists are joined."""
     figures = [key for key in record if key.endswith(("_nats_per_char", "_bpc", "_perplexity"))]
     spreads = (*figures, "steps", "chars_per_second", "minutes")
     for key, value in record.items():
@@ -180,6 +180,6 @@ def _flattened(record: Json) -> Iterator[tuple[str, JsonValue]]:
 
 
 def _setting_cell(value: JsonValue) -> JsonValue:
-    """Return a setting for CSV: a number as it is, and nothing of a text left out."""
+    """Return a setting as a CSV cell: numbers unchanged, texts in full."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return value if is_number else value_text(value, MAX_CELL)

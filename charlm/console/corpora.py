@@ -1,4 +1,4 @@
-"""Corpora on the screen: tables and a progress bar on a terminal, plain lines anywhere else."""
+"""Print corpora: tables and a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MILLION = 1_000_000
 
 
 def show_corpora(entries: Sequence[CorpusEntry]) -> None:
-    """Print one row for each corpus: name, bytes, what it is, standard split, whether it is here, source."""
+    """Print one row for each corpus: name, bytes, description, standard split, whether it is here, source."""
     header = ("name", "bytes", "text", "split", "here", "source")
     rows = [
         (
@@ -55,7 +55,7 @@ def show_corpora(entries: Sequence[CorpusEntry]) -> None:
 def show_statistics(
     statistics: TextStatistics, *, path: Path, sha256: str, encoding: str, split: StandardSplit | None
 ) -> None:
-    """Print what a text is made of, one fact a line; `split` is None where the text has no standard one."""
+    """Print facts about a text, one per line; `split` is None where the text has no standard split."""
     endings = statistics.line_endings
     rows = [
         ("file", str(path)),
@@ -82,9 +82,9 @@ def show_statistics(
 
 @contextmanager
 def download_progress(name: str) -> Generator[Callable[[int, int | None], None]]:
-    """Yield the callback that shows on standard error how far the corpus of that name has come.
+    """Yield a callback that shows the progress of a download on standard error.
 
-    The callback takes the bytes done and the bytes in all (None while nobody knows).
+    The callback takes the number of bytes done and the total, which is None while it is unknown.
     """
     if not is_live(sys.stderr):
         yield _line_report(name)
@@ -93,7 +93,7 @@ def download_progress(name: str) -> Generator[Callable[[int, int | None], None]]
     with Progress(*columns, TimeRemainingColumn(), console=console_for(sys.stderr), transient=True) as progress:
 
         def report(done: int, total: int | None) -> None:
-            # The bar appears with the first byte: nothing is drawn for a corpus that is here already.
+            # The bar appears with the first byte: nothing is drawn for a corpus that is already here.
             if not progress.task_ids:
                 progress.add_task(name, completed=done, total=total)
             progress.update(progress.task_ids[0], completed=done, total=total)

@@ -1,4 +1,4 @@
-"""Evaluations as a person sees them."""
+"""Print the results of `charlm eval` for people."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ NO_BETTER = "a table of 5-grams predicts this text as well or better"
 
 
 def interval_text(interval: Sequence[float]) -> str:
-    """Return an interval of bits per character; how it comes about stands in evaluation/intervals.py."""
+    """Return an interval of bits per character as text; evaluation/intervals.py describes how it is computed."""
     return f"{interval[0]:.3f} to {interval[1]:.3f} bits per character"
 
 
 def baselines_text(baselines: Mapping[str, float]) -> str:
-    """Return what simpler models make of the same text, in bits per character."""
+    """Return the baselines of the same text, in bits per character."""
     return ", ".join(f"{name} {bits:.3f}" for name, bits in baselines.items()) + " bits per character"
 
 
 @contextmanager
 def evaluation_progress(name: str = "reading") -> Generator[Callable[[int, int], None]]:
-    """Show a bar on standard error while a text is read; yield what takes (characters done, of how many)."""
+    """Show a bar on standard error while a text is read; yield a callback that takes (characters done, total)."""
     console = console_for(sys.stderr)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not is_live(sys.stderr), transient=True) as progress:
@@ -45,7 +45,7 @@ def evaluation_progress(name: str = "reading") -> Generator[Callable[[int, int],
 
 
 def show_figures(subject: Subject, text: str, measured: Assessment) -> None:
-    """Print what `charlm eval` measured, in all its units."""
+    """Print the result of `charlm eval` in all its units."""
     figures, interval = measured.figures, in_bits(measured.interval)
     main = figures.main
     rows = [
@@ -58,18 +58,18 @@ def show_figures(subject: Subject, text: str, measured: Assessment) -> None:
         ("SHA-256 of the text", measured.sha256),
     ]
     if figures.backward and figures.cloze:
-        cloze = f"{figures.cloze.bits_per_char:.3f} bits per character, each from both its sides; no perplexity"
+        cloze = f"{figures.cloze.bits_per_char:.3f} bits per character, predicted from both sides (not a perplexity)"
         rows += [("backward", _figure_text(figures.backward)), ("cloze", cloze)]
     rows += _unknown(measured.unknown)
     if measured.baselines:
-        rows.append(("beside it", baselines_text(measured.baselines)))
+        rows.append(("baselines", baselines_text(measured.baselines)))
     if measured.beats_ngrams is False:
         rows.append(("warning", NO_BETTER))
     _show_rows(subject, text, [*rows, *_warning(subject)])
 
 
 def show_gaps(subject: Subject, text: str, score: GapScore) -> None:
-    """Print what gap filling costs, from the left side alone and from both."""
+    """Print the cost of filling gaps, from the left side alone and from both sides."""
     rows = [
         ("gaps", f"{score.num_gaps:,} of {score.gap} characters in every {score.every}"),
         ("forward only", f"{score.forward_bits:.3f} bits for each gap character"),
@@ -80,7 +80,7 @@ def show_gaps(subject: Subject, text: str, score: GapScore) -> None:
 
 
 def show_dynamic(subject: Subject, text: str, measured: Assessment, learned: DynamicFigure) -> None:
-    """Print a model's figure, and that of the model as it goes on learning, each under its name."""
+    """Print the result of the model as it was trained, and of the model as it learns while reading."""
     static, dynamic, adaptation = measured.figures.main, learned.figure, learned.adaptation
     intervals = {"static": in_bits(measured.interval), "dynamic": in_bits(learned.interval)}
     rows = [
@@ -98,31 +98,31 @@ def show_dynamic(subject: Subject, text: str, measured: Assessment, learned: Dyn
     ]
     if learned.tuned_chars:
         itself = ", which is the text measured here" if learned.is_tuned_on_itself else ""
-        rows.append(("tuned on", f"{learned.tuned_chars:,} characters of the validation part{itself}"))
+        rows.append(("tuned on", f"{learned.tuned_chars:,} characters of the validation split{itself}"))
     if measured.baselines:
-        rows.append(("beside them", baselines_text(measured.baselines)))
+        rows.append(("baselines", baselines_text(measured.baselines)))
     if measured.beats_ngrams is False:
         rows.append(("warning", f"static: {NO_BETTER}"))
     _show_rows(subject, text, rows)
 
 
 def show_novelty(subject: Subject, text: str, found: Novelty, *, temperature: float, seed: int) -> None:
-    """Print the longest stretch of a sample that is copied, and what shares are, beside a held-out text's."""
+    """Print the longest copied stretch of a sample and its copied shares, compared with those of a held-out text."""
     sample, held_out = found.sample, found.held_out
     rows = [
         ("sample", f"{sample.num_chars:,} characters, temperature {temperature:g}, seed {seed}"),
         ("held-out text", f"{held_out.num_chars:,} characters"),
-        ("longest copied", f"{sample.longest:,} characters; of the held-out text, {held_out.longest:,}"),
-        ("it reads", printable(found.longest, MAX_STRETCH)),
+        ("longest copied", f"{sample.longest:,} characters (held-out text: {held_out.longest:,})"),
+        ("copied text", printable(found.longest, MAX_STRETCH)),
     ]
     _show_rows(subject, text, [*rows, *_unknown(found.unknown), *_warning(subject)])
     header = ("n", "of the sample's n-grams", "of the held-out text's")
     shares = ((f"{n:,}", _share_text(share), _share_text(held_out.shares[n])) for n, share in sample.shares.items())
-    show_table("share that stands in the training part", [header, *shares])
+    show_table("share of n-grams that occur in the training split", [header, *shares])
 
 
 def show_table(title: str, rows: Sequence[Sequence[str]]) -> None:
-    """Print rows, the first of which is their header: a table on a terminal, fields between tabs elsewhere."""
+    """Print rows, of which the first is the header: a table on a terminal, tab-separated fields elsewhere."""
     console = console_for(sys.stdout)
     console.print(f"\n{title}", style="bold" if is_live(sys.stdout) else None)
     if not is_live(sys.stdout):
@@ -146,7 +146,7 @@ def _saving_text(saving: float) -> str:
 
 
 def _share_text(share: float | None) -> str:
-    return "none so long" if share is None else f"{100 * share:.2f} %"
+    return "none that long" if share is None else f"{100 * share:.2f} %"
 
 
 def _unknown(count: UnknownCount) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What a model expects next, as a person sees it."""
+"""Print which characters a model expects next."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from charlm.settings.model import Direction
 HEADER = ("rank", "character", "probability", "bits")
 PLACES: dict[Direction, str] = {
     "forward": "the character that comes next",
-    "backward": "the character that comes before: the model reads backwards",
-    "bidirectional": "the character that comes next, of the model's forward half",
+    "backward": "the character that comes before the text, because the model reads backwards",
+    "bidirectional": "the character that comes next, predicted by the model's forward half",
 }
 NAMES = {"\n": "newline", "\t": "tab", "\r": "carriage return", "\x1b": "escape", "\0": "zero"}
 
 
 def show_next(subject: Subject, expected: Sequence[NextCharacter], *, direction: Direction, vocab_size: int) -> None:
-    """Print a row for each character: a table on a terminal, fields between tabs elsewhere."""
+    """Print a row for each character: a table on a terminal, tab-separated fields elsewhere."""
     rows = [(str(each.rank), shown_name(each), f"{each.probability:.4g}", f"{each.bits:.3f}") for each in expected]
     if not is_live(sys.stdout):
         for row in (HEADER, *rows):
@@ -39,7 +39,7 @@ def show_next(subject: Subject, expected: Sequence[NextCharacter], *, direction:
 
 
 def shown_name(expected: NextCharacter) -> str:
-    """Return a character quoted as in Python, with its name where it cannot be seen."""
+    """Return a character quoted as in Python, with its name where it is not visible."""
     if expected.is_unknown:
         return "any unknown character"
     character = expected.character

@@ -1,14 +1,17 @@
-"""Runs and machines as tables."""
+"""Print runs, checkpoints and machines."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from charlm.console.columns import NOTHING, column_table, fitting, print_whole
+from charlm.console.results import result_rows
 from charlm.console.terminal import console_for, is_live
 from charlm.errors import printable
 from charlm.reports.diagnosis import Diagnosis
@@ -35,9 +38,9 @@ COLUMNS = {
     "chars_per_second": "chars/s",
 }
 TEXTS = ("run", "state", "corpus", "model")
-# Columns of bidirectional models, there only where one has something in them.
+# Columns of bidirectional models, shown only where a run has such results.
 SPECIAL = ("backward", "cloze")
-# What stays where a terminal is too narrow for all, most needed first.
+# The order in which columns are kept on a narrow terminal, most needed first.
 BY_NEED = (
     *("run", "best val bpc", *SPECIAL, "train ppl", "test bpc", "state", "model"),
     *("steps", "final val bpc", "corpus", "train bpc", "parameters", "chars/s"),
@@ -47,12 +50,12 @@ MAX_DAMAGE = 1_000
 
 
 def show_runs(overviews: Sequence[Overview], folder: Path, *, damaged: Sequence[str] = ()) -> None:
-    """Print one row for each run: as many columns as the terminal has room for, all of them elsewhere.
+    """Print one row for each run: the columns that fit on a terminal, all of them elsewhere.
 
     Args:
-        overviews: of the runs.
-        folder: where they lie.
-        damaged: names of runs that cannot be read: they have a row that says so.
+        overviews: one for each run.
+        folder: the folder of the runs.
+        damaged: names of runs that cannot be read; each gets a row that says so.
     """
     console = console_for(sys.stdout)
     if not overviews and not damaged:
@@ -66,29 +69,49 @@ def show_runs(overviews: Sequence[Overview], folder: Path, *, damaged: Sequence[
             console.print(f"{overview.name}: {overview.warning}")
     if partial := [each.name for each in overviews if _lengths(each)]:
         names = ", ".join(partial)
-        console.print(f"best val bpc is of the beginning of the validation part, final val bpc of all: {names}")
+        console.print(f"best val bpc covers the beginning of the validation split, final val bpc all of it: {names}")
 
 
 def show_run(run: Run, overview: Overview, diagnosis: Diagnosis | None = None) -> None:
-    """Print one run's figures, what is the matter with it, and its settings."""
+    """Print a run's results, its diagnosis and its settings."""
     console = console_for(sys.stdout)
     rows = {title: cells[0] for title, cells in _columns([overview]).items()}
     if lengths := _lengths(overview):
-        rows["best val bpc"] += f" (of the first {lengths[0]:,} predicted characters)"
-        rows["final val bpc"] += f" (of all {lengths[1]:,})" if overview.val_bpc is not None else ""
+        rows["best val bpc"] += f" (over the first {lengths[0]:,} predicted characters)"
+        rows["final val bpc"] += f" (over all {lengths[1]:,})" if overview.val_bpc is not None else ""
     if diagnosis:
         rows["diagnosis"] = diagnosis.sentence
     if overview.warning:
         rows["warning"] = overview.warning
     rows["path"] = str(run.path)
     rows["checkpoints"] = ", ".join(path.name for path in run.checkpoint_paths()) or "none"
-    for title, value in rows.items():
-        console.print(f"{title:<14}{value}")
+    _print_pairs(console, rows.items(), width=14)
+    if summary := run.summary():
+        console.print("\nresults at the end", style="bold" if is_live(sys.stdout) else None)
+        _print_pairs(console, result_rows(summary), width=22)
     console.print(f"\n{dump_settings(run.settings())}", end="")
 
 
+def _print_pairs(console: Console, pairs: Iterable[tuple[str, str]], *, width: int) -> None:
+    """Print names with values: one line for each, which a terminal wraps below its value.
+
+    Args:
+        width: of the names, in characters.
+    """
+    if not is_live(sys.stdout):
+        for name, value in pairs:
+            console.print(f"{name:<{width}}{value}")
+        return
+    table = Table(show_header=False, box=None, padding=0)
+    table.add_column(width=width, no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(Text(name), Text(value))
+    console.print(table)
+
+
 def show_verdicts(run: Run, verdicts: Sequence[Verdict]) -> None:
-    """Print one line for each checkpoint: its step, its size, and whether it is whole."""
+    """Print one line for each checkpoint: its step, its size, and whether it is intact."""
     console = console_for(sys.stdout)
     console.print(printable(str(run.path), MAX_PATH))
     for verdict in verdicts:
@@ -98,7 +121,7 @@ def show_verdicts(run: Run, verdicts: Sequence[Verdict]) -> None:
 
 
 def show_machine(machine: Machine) -> None:
-    """Print what the computations here would run on."""
+    """Print the facts about this machine that computations depend on."""
     console = console_for(sys.stdout)
     for name, value in {**(machine.versions or {}), **machine}.items():
         if name != "versions":
@@ -106,13 +129,13 @@ def show_machine(machine: Machine) -> None:
 
 
 def _lengths(overview: Overview) -> tuple[int, int] | None:
-    """Return how many characters the best and the final validation figure are of, where these are not the same."""
+    """Return the numbers of characters behind the best and the final validation result, where they differ."""
     best, final = overview.best_val_chars, overview.val_chars
     return None if best is None or final is None or best == final else (best, final)
 
 
 def _columns(overviews: Sequence[Overview], damaged: Sequence[str] = ()) -> dict[str, list[str]]:
-    """Return the cells of each column below its title."""
+    """Return the cells of each column by its title."""
     columns = {title: [_cell_text(key, each[key]) for each in overviews] for key, title in COLUMNS.items()}
     for name in damaged:
         for title, cells in columns.items():
@@ -121,7 +144,7 @@ def _columns(overviews: Sequence[Overview], damaged: Sequence[str] = ()) -> dict
 
 
 def _cell_text(key: str, value: str | float | None) -> str:
-    """Return a value with the digits its kind is printed with."""
+    """Return a value with the number of digits that its kind is printed with."""
     if value is None:
         return NOTHING
     if isinstance(value, str):

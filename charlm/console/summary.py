@@ -1,107 +1,160 @@
-"""What a run came to, as a person sees it at its end: a table on a terminal, plain lines elsewhere."""
+"""Print how a training ended, in five lines that a beginner can read; `charlm info RUN` has every result."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from charlm.console.evaluation import NO_BETTER, baselines_text, interval_text
+from charlm.console.results import skipped_text
 from charlm.console.terminal import console_for, is_live
+from charlm.console.training import one_line
+from charlm.errors import printable
 from charlm.reports.diagnosis import Diagnosis
-from charlm.runs.choice import MIN_CHOICE_CHARS
-from charlm.runs.records import Rates, Summary
+from charlm.runs.choice import MIN_CHOICE_CHARS, is_enough
+from charlm.runs.records import Sample, Summary
+
+MAX_PATH = 1_000
+MAX_SAMPLE = 200
+MAX_PREFIX = 60
+GIVEN = "bold cyan"
+NO_SAMPLE = "none was written"
+BASELINES = {
+    "uniform": "a uniform guess",
+    "unigram": "a unigram model",
+    "bigram": "a bigram model",
+    "5-gram": "a 5-gram",
+}
+PROBLEMS = {
+    "diverged": "training diverged",
+    "worse_than_uniform": "it has learned next to nothing",
+    "overfit": "it has begun to learn its training text by heart",
+    "still_falling": "it has not finished learning",
+    "underfit": "it stopped improving too early",
+}
 
 
-def show_summary(summary: Summary, next_command: str, path: Path, *, diagnosis: Diagnosis | None = None) -> None:
-    """Print the closing summary on standard output: a table on a terminal, plain lines elsewhere.
+@dataclass(frozen=True)
+class Closing:
+    """What the end of a training shows.
 
     Args:
-        summary: of the run.
-        next_command: to copy.
-        path: of its folder.
-        diagnosis: what is the matter with it.
+        summary: the run's closing record.
+        path: the run's folder.
+        sample: a text that the model wrote; None where none was recorded.
+        diagnosis: of the run; None where it cannot be judged.
+        next_command: generates text with the model.
+        info_command: shows every result of the run.
     """
+
+    summary: Summary
+    path: Path
+    sample: Sample | None
+    diagnosis: Diagnosis | None
+    next_command: str
+    info_command: str
+
+
+def show_closing(closing: Closing) -> None:
+    """Print how a training ended on standard output: a panel on a terminal, five plain lines elsewhere."""
     console = console_for(sys.stdout)
-    told = [("diagnosis", diagnosis.sentence)] if diagnosis else []
-    rows = [*summary_rows(summary), *told, ("run", str(path))]
+    result, path = result_text(closing.summary), printable(str(closing.path), MAX_PATH)
+    comparison, problems = list(_comparison(closing)), list(_problems(closing))
+    samples = _sample_texts(closing.sample)
+    quality, is_good = "; ".join(comparison + problems), not problems and comparison[0].startswith("better")
     if not is_live(sys.stdout):
-        for name, value in [*rows, ("next", next_command)]:
+        sample = repr("".join(text for text, _ in samples)) if samples else NO_SAMPLE
+        details = f"{path} (details: {closing.info_command})"
+        rows = [("result", result), ("quality", quality), ("sample", sample), ("run", details)]
+        for name, value in [*rows, ("next", closing.next_command)]:
             console.print(f"{name}: {value}")
         return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in rows:
-        table.add_row(name, Text(value, style="bold" if "perplexity" in value else ""))
-    console.print(Panel(table, title="done", title_align="left", expand=False))
+    table = Table(show_header=False, box=None, padding=0)
+    table.add_column(width=8, no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("result", Text(result, style="bold"))
+    table.add_row("quality", Text(quality, style="green" if is_good else "yellow"))
+    table.add_row("sample", Text.assemble(*((one_line(text), style) for text, style in samples or [(NO_SAMPLE, "")])))
+    table.add_row("run", Text(f"{path}\ndetails: {closing.info_command}"))
+    console.print(Panel(table, title="training is done", title_align="left", expand=False))
     # Wrapped, the command would be pasted with line ends in it.
-    console.print(Text.assemble("next: ", (next_command, "bold")), soft_wrap=True)
+    console.print(Text.assemble("next: ", (closing.next_command, "bold")), soft_wrap=True)
 
 
-def summary_rows(summary: Summary) -> list[tuple[str, str]]:
-    """Return the closing figures as (name, value) lines, each perplexity saying which text it is of."""
-    rows = [("training", "every step was skipped")]
-    if summary.train is not None:
-        batches = "the last epoch's own batches" if summary.epochs else "the batches of its unfinished first epoch"
-        rows = figure_rows(summary.train, "training", f"over {batches}")
-    for rates, name in ((summary.val, "validation"), (summary.test, "test")):
-        if rates is not None:
-            rows += figure_rows(rates, name, f"over all {rates.chars:,} predicted characters")
-            rows += standing_rows(rates, name)
-    if summary.warning is not None:
-        rows.append(("warning", summary.warning))
-    rows += [
-        (
-            "trained",
-            f"{summary.steps:,} steps, {summary.epochs:,} epochs, {summary.seconds:.0f} s; "
-            f"{summary.chars_per_second:,.0f} characters/s; ended by {summary.stopped_by}",
-        ),
-        ("best checkpoint", f"step {summary.best_step:,}{_chance(summary)}"),
-    ]
-    return rows
-
-
-def _chance(summary: Summary) -> str:
-    """Return why a checkpoint is the last and not the best, where nothing has chosen it."""
-    if summary.is_chosen:
-        return ""
+def result_text(summary: Summary) -> str:
+    """Return perplexity and bits per character on the validation split, or on the training split without one."""
+    rates = summary.val or summary.train
+    if rates is None:
+        return "none: every training step was skipped, because its loss was not a finite number"
+    where = "on the validation split"
     if summary.val is None:
-        return ", the last: without a validation part nothing chooses"
-    return f", the last: a choice takes {MIN_CHOICE_CHARS} predicted characters of validation"
-
-
-def figure_rows(rates: Rates, name: str, text: str) -> list[tuple[str, str]]:
-    """Return the lines of one text's figures, three for a bidirectional model; only the real ones are perplexities."""
-    main = f"perplexity {rates.perplexity:.2f}, {rates.bpc:.3f} bits per character, {text}"
+        where = f"on the training split, during the {'last' if summary.epochs else 'unfinished first'} epoch"
+    reading = {"backward": ", read backwards", "bidirectional": ", read forwards"}.get(summary.direction or "", "")
     both = rates.both_ways
-    if both is None:
-        return [(name, main)]
-    backward = f"perplexity {both.backward_perplexity:.2f}, {both.backward_bpc:.3f} bits per character"
-    cloze = (
-        f"{both.cloze_bpc:.3f} bits per character, pseudo-perplexity {both.cloze_pseudo_perplexity:.2f} "
-        "(each character from both its sides)"
+    cloze = f"; {both.cloze_bpc:.3f} bits where both sides of a character are known (cloze)" if both else ""
+    return f"perplexity {rates.perplexity:.2f} ({rates.bpc:.3f} bits per character) {where}{reading}{cloze}"
+
+
+def _comparison(closing: Closing) -> Iterator[str]:
+    """Yield how the model compares with the best baseline, where that says anything."""
+    summary = closing.summary
+    rates = summary.val or summary.test
+    if summary.warning is not None:
+        yield f"its perplexity means nothing, because the model {summary.warning}"
+    elif rates is None:
+        yield "not measured on any other text, because the corpus has no validation split"
+    elif summary.val and not is_enough(summary.val.chars):
+        yield (
+            f"unknown, because {summary.val.chars:,} predicted characters of validation are too few to judge it by, or "
+            f"to choose the best checkpoint ({MIN_CHOICE_CHARS} are needed)"
+        )
+    else:
+        where = "" if summary.val else f"{rates.bpc:.3f} bits per character on the test split, "
+        baselines = rates.standing.baselines if rates.standing else None
+        yield where + (_compared(rates.bpc, baselines) if baselines else "not compared with any baseline")
+
+
+def _compared(bpc: float, baselines: Mapping[str, float]) -> str:
+    """Return whether the best baseline is beaten, and if not, which of the others is."""
+
+    def named(name: str) -> str:
+        return f"{BASELINES.get(name, name)} ({baselines[name]:.3f} bits)"
+
+    first, *others = sorted(baselines, key=lambda name: baselines[name])
+    if bpc < baselines[first]:
+        return f"better than {named(first)}, the best baseline"
+    beaten = next((name for name in others if bpc < baselines[name]), None)
+    return f"no better than {named(first)}, the best baseline" + (
+        f", but better than {named(beaten)}" if beaten else ""
     )
-    return [(f"{name}, forward", main), (f"{name}, backward", backward), (f"{name}, cloze", cloze)]
 
 
-def standing_rows(rates: Rates, name: str) -> list[tuple[str, str]]:
-    """Return what it takes to judge a text's figures: their units, interval and hash, and simpler models beside them.
+def _problems(closing: Closing) -> Iterator[str]:
+    """Yield, in plain words, everything else that is needed to judge the result."""
+    summary, diagnosis = closing.summary, closing.diagnosis
+    if summary.stopped_by == "early_stopping":
+        best = f" (best at step {summary.best_step:,})" if summary.is_chosen else ""
+        yield f"training stopped early, because validation no longer improved{best}"
+    if skipped := skipped_text(summary):
+        yield skipped
+    if summary.val and is_enough(summary.val.chars) and not summary.is_chosen:
+        yield "the last checkpoint was kept, because each evaluation read too little text to choose the best"
+    if diagnosis is not None and diagnosis.advice:
+        problem = PROBLEMS.get(diagnosis.kind)
+        yield f"{problem}: {diagnosis.advice}" if problem else diagnosis.advice
 
-    A run of an older charlm has none of it.
-    """
-    standing = rates.standing
-    if standing is None:
+
+def _sample_texts(sample: Sample | None) -> list[tuple[str, str]]:
+    """Return a sample as texts with their styles, in reading order, shortened where it is long; none without one."""
+    if sample is None:
         return []
-    parts = [f"{rates.nats:.4f} nats per character", f"{standing.bits_per_byte:.3f} bits per byte"]
-    if standing.bpc_interval:
-        parts.append(f"95 % interval {interval_text(standing.bpc_interval)}")
-    if standing.sha256:
-        parts.append(f"SHA-256 {standing.sha256[:12]}")
-    rows = [(f"{name}, exactly", ", ".join(parts))]
-    if standing.baselines:
-        rows.append((f"{name}, beside it", baselines_text(standing.baselines)))
-    if standing.beats_5gram is False:
-        rows.append((f"{name}, warning", NO_BETTER))
-    return rows
+    written = sample.continuation
+    more = "..." if len(written) > MAX_SAMPLE else ""
+    if sample.suffix is not None:
+        return [(more + written[-MAX_SAMPLE:], ""), (sample.suffix[:MAX_PREFIX], GIVEN)]
+    return [((sample.prefix or "")[-MAX_PREFIX:], GIVEN), (written[:MAX_SAMPLE] + more, "")]

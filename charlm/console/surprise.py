@@ -1,4 +1,4 @@
-"""Surprise as a person sees it: a text in colours on a terminal, rows with tabs between the columns elsewhere."""
+"""Print the scores of a text: coloured text on a terminal, tab-separated rows elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from charlm.evaluation.characters import ScoredCharacter
 from charlm.evaluation.lines import ScoredLine
 from charlm.evaluation.subject import Subject
 
-# From how many bits on a character has which colours: one hue that darkens, for every eye and every background.
+# The fewest bits that give a character each colour: one darkening hue, legible to every eye on every background.
 BANDS = (
     (0.0, ""),
     (1.0, "black on color(230)"),
@@ -31,23 +31,23 @@ NOT_PREDICTED = "dim italic"
 UNKNOWN = "bold reverse"
 LINE_END = "↵"
 CARRIER = "◌"
-# The columns of lines on a terminal, with their widths; the text follows.
+# The columns of scored lines on a terminal, with their widths; the text follows them.
 WIDTHS = {"line": 6, "bits_per_char": 14, "bits": 11, "chars": 8, "cloze_bits": 11}
 TITLES = {"bits_per_char": "bits per char", "cloze_bits": "cloze bits"}
 GAP = 2
 MAX_NAME = 40
-# What comes from anybody: escaped wherever it is shown.
+# Fields with text from unknown sources, which is escaped wherever it is shown.
 TEXTS = ("text", "unknown", "file")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Which columns and fields there are beside those of every score.
+    """Which columns and fields a score has besides those that every score has.
 
     Args:
         has_cloze: whether the model is bidirectional.
-        num_unknown: characters of the text that the model does not know.
-        files: those that lines were read from.
+        num_unknown: number of characters in the text that the model does not know.
+        files: the files that lines were read from.
     """
 
     has_cloze: bool = False
@@ -55,7 +55,7 @@ class Shape:
     files: tuple[str, ...] = ()
 
     def record(self, scored: ScoredCharacter | ScoredLine, *, has_files: bool) -> dict[str, object]:
-        """Return the fields of one character or line that this shape has."""
+        """Return the fields of one character or line for this shape."""
         has_cloze, has_unknown = self.has_cloze, self.num_unknown > 0
         if isinstance(scored, ScoredCharacter):
             return scored.as_record(has_cloze=has_cloze, has_unknown=has_unknown)
@@ -66,14 +66,14 @@ PLAIN = Shape()
 
 
 def print_records(subject: Subject, scored: Iterable[ScoredCharacter | ScoredLine], shape: Shape = PLAIN) -> None:
-    """Print a JSON object for each, with the number of unknown characters in all and a leaky model's warning."""
+    """Print one JSON object for each, with the total number of unknown characters and a leaky model's warning."""
     beside = ({"unknown_chars": shape.num_unknown} if shape.num_unknown else {}) | subject.warning_record()
     for each in scored:
         print_json(shape.record(each, has_files=bool(shape.files)) | beside)
 
 
 def show_characters(subject: Subject, characters: Iterable[ScoredCharacter], shape: Shape = PLAIN) -> None:
-    """Print a text, each character coloured by its surprise; without colours, a row for each."""
+    """Print a text with each character coloured by its surprise, or one row per character without colours."""
     console = console_for(sys.stdout)
     if not _has_colours(console):
         _print_rows(subject, characters, shape)
@@ -85,9 +85,9 @@ def show_characters(subject: Subject, characters: Iterable[ScoredCharacter], sha
 
 
 def show_lines(subject: Subject, lines: Iterable[ScoredLine], shape: Shape = PLAIN) -> None:
-    """Print a row for each line: its surprise, then its text, on a terminal as much of it as there is room for.
+    """Print a row for each line: its surprise, then its text, shortened on a terminal to the space there is.
 
-    A line with characters that the model does not know is shown whole.
+    A line with characters that the model does not know is always shown in full.
     """
     console = console_for(sys.stdout)
     if not _has_colours(console):
@@ -113,7 +113,7 @@ def show_lines(subject: Subject, lines: Iterable[ScoredLine], shape: Shape = PLA
 
 
 def _line_text(line: ScoredLine, width: int) -> Text:
-    """Return a line's text cut to a width in cells; one with unknown characters stays whole, and they are marked."""
+    """Return a line's text, cut to a width in cells; with unknown characters it stays whole and they are marked."""
     if not line.unknown:
         text = Text(printable(line.text, 4 * width + 100) if line.text else "")
         text.truncate(max(1, width), overflow="ellipsis")
@@ -128,10 +128,10 @@ def _line_text(line: ScoredLine, width: int) -> Text:
 
 
 def visible(character: str) -> str:
-    """Return what stands for one character of a text on a terminal, alone in its cells and obeyed by nobody.
+    """Return how one character of a text is shown on a terminal, in cells of its own and without any effect.
 
-    Control characters, bidirectional overrides and whatever else is not printed are escaped; what would join the
-    character before it, such as an accent, is carried by a dotted circle.
+    Control characters, bidirectional overrides and other non-printing characters are escaped. A character that would
+    combine with the one before it, such as an accent, is shown on a dotted circle.
     """
     if character == "\n":
         return LINE_END
@@ -151,12 +151,12 @@ def _show_heading(console: Console, subject: Subject) -> None:
 
 
 def _legend(*, has_unknown: bool) -> Text:
-    """Return which colours stand for how many bits."""
+    """Return a legend of the colours and the bits they stand for."""
     legend = Text("bits: ")
     for (low, style), (high, _) in zip(BANDS, (*BANDS[1:], (0.0, "")), strict=True):
-        legend.append(f" {low:.0f} to {high:.0f} " if high else f" {low:.0f} and more ", style=style)
-    legend.append("  ").append("nothing to predict it from", style=NOT_PREDICTED)
-    return legend.append("  ").append("not known to the model", style=UNKNOWN) if has_unknown else legend
+        legend.append(f" {low:.0f} to {high:.0f} " if high else f" {low:.0f} or more ", style=style)
+    legend.append("  ").append("not predicted", style=NOT_PREDICTED)
+    return legend.append("  ").append("unknown to the model", style=UNKNOWN) if has_unknown else legend
 
 
 def _style(bits: float | None) -> str:
@@ -164,7 +164,7 @@ def _style(bits: float | None) -> str:
 
 
 def _wrapped(characters: Iterable[ScoredCharacter], width: int) -> Iterator[Text]:
-    """Yield rows of at most so many cells; no character is cut, and a newline ends its row."""
+    """Yield rows of at most `width` cells; no character is cut, and a newline ends its row."""
     row, num_cells = Text(), 0
     for each in characters:
         shown = visible(each.character)
@@ -177,13 +177,13 @@ def _wrapped(characters: Iterable[ScoredCharacter], width: int) -> Iterator[Text
         if each.character == "\n":
             yield row
             row, num_cells = Text(), 0
-    # A skin tone alone has no cell of its own.
+    # A row may hold text of no width, such as a skin tone on its own.
     if row:
         yield row
 
 
 def _print_rows(subject: Subject, scored: Iterable[ScoredCharacter | ScoredLine], shape: Shape) -> None:
-    """Print the names of the columns, then a row for each; characters are quoted and escaped as in Python."""
+    """Print a header, then one row for each; characters are quoted and escaped as in Python."""
     has_files = len(shape.files) > 1
     records = (shape.record(each, has_files=has_files) | subject.warning_record() for each in scored)
     for first in records:

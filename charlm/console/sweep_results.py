@@ -1,4 +1,4 @@
-"""What a sweep found, as a person sees it: a row for each configuration, the best first, and what made it good."""
+"""Print the results of a sweep: one row per configuration, the best first, and which settings mattered."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from charlm.sweeps.results import Configuration, Results, figure_names, varied_k
 MAX_VALUE = 40
 BAR_WIDTH = 20
 TITLES = {"chars_per_second": "chars/s", "num_parameters": "parameters"}
-# What a front is of, in a word for the column that marks who stands on it.
+# The word for each Pareto front, used in the column that marks its members.
 FRONTS = {"chars_per_second": "speed", "num_parameters": "size"}
-BEST_FOR = "best at its"
+BEST_FOR = "best for its"
 COUNTS = ("trials", "steps")
 
 
 def show_results(results: Results, folder: Path) -> None:
-    """Print the closing table on standard output; on a terminal its width chooses the columns."""
+    """Print the closing table on standard output; a terminal shows the columns that fit."""
     console, on_terminal = console_for(sys.stdout), is_live(sys.stdout)
     columns = _columns(results)
     shown: Mapping[str, Sequence[str]] = columns
@@ -37,13 +37,13 @@ def show_results(results: Results, folder: Path) -> None:
     table = column_table(shown, texts=COUNTS[:1], styles=[first, *[""] * (len(results.configurations) - 1)])
     print_whole(console, table)
     if left_out := [title for title in columns if title not in shown]:
-        console.print(f"no room for: {', '.join(left_out)}; {RESULTS} has all")
+        console.print(f"no room for these columns: {', '.join(left_out)}; {RESULTS} has all")
     if any(value.deviation is not None for each in results.configurations for value in each.figures.values()):
         console.print("(mean ± standard deviation over seeds, n - 1)")
     if BEST_FOR in columns:
-        console.print("(best at its speed or size: no other has fewer bits and is as fast, or as small)")
+        console.print("(best for its speed or size: no other configuration has fewer bits and is as fast, or as small)")
     for figure, numbers in results.fronts.items() if BEST_FOR in left_out else ():
-        console.print(f"best at its {FRONTS[figure]}: {_named(results, numbers)}")
+        console.print(f"best for its {FRONTS[figure]}: {_named(results, numbers)}")
     for name, share in (results.importance or {}).items():
         bar = "█" * round(share * BAR_WIDTH) if on_terminal else ""
         console.print(f"importance of {name}: {share:.0%} {bar}".rstrip())
@@ -54,7 +54,7 @@ def show_results(results: Results, folder: Path) -> None:
 
 
 def _columns(results: Results) -> dict[str, list[str]]:
-    """Return the cells of each column below its title."""
+    """Return the cells of each column by its title."""
     rows = results.configurations
     keys = varied_keys(rows)
     last = [key.rpartition(".")[2] for key in keys]
@@ -74,7 +74,7 @@ def _columns(results: Results) -> dict[str, list[str]]:
 
 
 def _named(results: Results, numbers: Sequence[int]) -> str:
-    """Return configurations by their values."""
+    """Return configurations as the values of their settings."""
     settings = {each.number: each.settings for each in results.configurations}
     return "; ".join(
         " ".join(value_text(value, MAX_VALUE) for value in settings[number].values()) for number in numbers
@@ -90,6 +90,6 @@ def _trials_text(row: Configuration) -> str:
 
 
 def _fronts_text(row: Configuration, results: Results) -> str:
-    """Return the fronts that a configuration stands on."""
+    """Return the fronts that a configuration belongs to."""
     names = [FRONTS[figure] for figure, numbers in results.fronts.items() if row.number in numbers]
     return ", ".join(names) or NOTHING

@@ -1,4 +1,4 @@
-"""A sweep as a person sees it: a live table on a terminal, one plain line for each trial elsewhere."""
+"""Show the progress of a sweep: a live table on a terminal, one plain line for each trial elsewhere."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from charlm.sweeps.tasks import number_of
 
 MAX_ENDED = 10
 MAX_VALUE = 40
-# The bar, the titles, and what a terminal keeps free below.
+# Lines for the bar and the titles, and those kept free at the bottom of the terminal.
 OTHER_LINES = 4
-# Trials may take many minutes, and the time left is told by those that have ended.
+# Trials may take many minutes, and the time left is estimated from those that have ended.
 SPEED_SECONDS = 24 * 3600
 
 
@@ -81,7 +81,7 @@ class SweepView:
 
     @contextmanager
     def showing(self) -> Generator[SweepView]:
-        """Show the live table while the sweep lasts; the cursor comes back whatever ends it."""
+        """Show the live table while the sweep runs; the cursor is restored however it ends."""
         if self.live is None:
             yield self
             return
@@ -101,13 +101,15 @@ class SweepView:
             case TrialEnd():
                 self._end(report)
             case RungDecided():
-                self._say(f"rung {report.rung:,} decided: {report.num_kept:,} of {report.num_entered:,} go on")
-                # Figures of the next rung are of more steps, and compare among themselves.
+                self._say(
+                    f"rung {report.rung:,} is decided: {report.num_kept:,} of {report.num_entered:,} trials continue"
+                )
+                # Results of the next rung come after more steps, so they are compared only with each other.
                 self.best = None
                 self._restart_bar(report.progress)
             case WorkerLost():
-                going_on = "its trial goes" if report.num_tasks == 1 else f"{report.num_tasks} trials go"
-                self._say(f"warning: a worker died; {going_on} on from the last checkpoint", "yellow")
+                resumed = "its trial resumes" if report.num_tasks == 1 else f"{report.num_tasks} trials resume"
+                self._say(f"warning: a worker died; {resumed} from the last checkpoint", "yellow")
             case Waiting() | SweepEnd():
                 pass
         if self.live is not None and not isinstance(report, TrialStart):
@@ -118,13 +120,15 @@ class SweepView:
         plan = report.plan
         self.folder, self.metric, self.sign = report.folder, plan.metric, plan.sign
         count = "trials until the time is up" if report.num_trials is None else f"{report.num_trials:,} trials"
-        seeds = f", each of {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else ""
-        varying = ", ".join(key for key in plan.space.keys if key in plan.space.varying) or "seeds"
-        known = f", {report.num_known:,} of them have ended before" if report.num_known else ""
-        self._say(f"sweep {plan.name}: {plan.method} of {varying}{seeds}; {count}{known}")
+        seeds = f", each with {len(plan.seeds)} random seeds" if len(plan.seeds) > 1 else ""
+        varying = ", ".join(key for key in plan.space.keys if key in plan.space.varying) or "random seeds"
+        known = f", of which {report.num_known:,} ended earlier" if report.num_known else ""
+        self._say(f"sweep {plan.name}: {plan.method} over {varying}{seeds}; {count}{known}")
         if plan.rungs:
             rungs = ", ".join(f"{rung:,}" for rung in plan.rungs)
-            self._say(f"rungs at {rungs} steps, in place of the base's budget; {plan.keep:.0%} of each go on")
+            self._say(
+                f"rungs at {rungs} steps replace the budget of the base; {plan.keep:.0%} of the trials continue at each"
+            )
         self._say(f"{report.where}; {plan.direction} {plan.metric}; {printable(str(report.folder), 500)}")
         self._restart_bar(report.progress)
 
@@ -151,15 +155,15 @@ class SweepView:
         self.console.print(Text(text, style))
 
     def _restart_bar(self, progress: SweepProgress) -> None:
-        """Begin the bar of a rung, at what has ended before."""
+        """Restart the bar for a rung, at the number of trials that have already ended."""
         self.bar.reset(self.task, total=progress.num_trials, completed=progress.num_ended, told=_count_text(progress))
 
     def _table(self) -> Table:
-        """Return the running trials, and above them the last that have ended; as many as there is room for."""
+        """Return a table of the running trials, below the last trials that ended, as many as fit."""
         lines = list(self._lines())
         keys = list(dict.fromkeys(key for line in lines for key in line.trial.varied))
         table = Table(box=None, padding=(0, 2, 0, 0))
-        # Of all columns the name alone is cut where a terminal is narrow: the settings tell the trial as well.
+        # Only the name is shortened on a narrow terminal, because the settings identify the trial as well.
         table.add_column("trial", overflow="ellipsis")
         rung = ["rung"] if any(line.rung for line in lines) else []
         for name in (*(key.rpartition(".")[2] for key in keys), *rung, self.metric, "time"):
@@ -185,9 +189,9 @@ def _count_text(progress: SweepProgress) -> str:
 
 
 def _latest(run: Run, metric: str) -> str:
-    """Return a running trial's last evaluation and its step; nothing before it has one."""
+    """Return a running trial's last evaluation and its step, or an empty text before the first one."""
     with suppress(CharlmError, OSError):
-        # An evaluation calls the last whole epoch `epoch`, and its recent windows by the former name `train`.
+        # In an evaluation, `epoch` is the last whole epoch, and `train` is the former name of the recent windows.
         key = metric.replace("train_", "epoch_")
         measured = [each for each in run.history().evaluations if each.get(key) is not None]
         if measured:

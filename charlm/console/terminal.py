@@ -1,4 +1,4 @@
-"""What kind of place the output goes to, and how text is made fit for it."""
+"""Find out what kind of place the output goes to, and make text safe for it."""
 
 from __future__ import annotations
 
@@ -20,48 +20,48 @@ TURNING = frozenset(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x2070)]))
 
 
 class PlainConsole(Console):
-    """Rich's console for text that comes from anybody: it is shown as it is, and obeyed by nobody.
+    """Rich's console for text from unknown sources, which must be shown without having any effect.
 
-    Where no terminal redraws, texts go out to the last character: Rich would expand tabs and drop a carriage return. On
-    a terminal control characters are escaped. A closed pipe stays an OSError, for the command line to turn into its
-    exit code.
+    Outside a terminal, texts are written unchanged, where Rich would expand tabs and drop carriage returns. On a
+    terminal, control characters are escaped. A closed pipe stays an OSError, which the command line turns into an exit
+    code.
     """
 
     def print(self, *objects: Any, end: str = "\n", **options: Any) -> None:
-        """Print texts or whatever else Rich can draw."""
+        """Print texts or anything else that Rich can draw."""
         if not self.is_terminal and all(isinstance(each, str | Text) for each in objects):
             self.file.write(" ".join(map(str, objects)) + end)
         else:
             super().print(*objects, end=end, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return a text as Rich draws it, escaped before it is measured."""
+        """Return a text as Rich draws it, escaped before its width is measured."""
         return super().render_str(shown_safely(text, self.file), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """Yield what is drawn, control characters within texts escaped."""
+        """Yield the drawn segments, with control characters in texts escaped."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=shown_safely(segment.text, self.file))
 
     def on_broken_pipe(self) -> None:
-        """Raise it again, where Rich itself would exit with 1."""
+        """Raise the error again, where Rich itself would exit with code 1."""
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def is_live(stream: TextIO) -> bool:
-    """Say whether a stream is a terminal that can redraw; a notebook, a log and CI are not."""
+    """Return whether a stream is a terminal that can redraw; a notebook, a log and CI cannot."""
     return stream.isatty() and not os.environ.get("CI") and os.environ.get("TERM", "") != "dumb"
 
 
 def is_watched() -> bool:
-    """Say whether somebody looks on: standard error is a terminal, or this is a notebook."""
+    """Return whether a person is watching: standard error is a terminal, or this is a notebook."""
     return is_live(sys.stderr) or "ipykernel" in sys.modules
 
 
 def console_for(stream: TextIO) -> Console:
-    """Return a console that draws on a stream: colours on a terminal unless NO_COLOR, plain text elsewhere."""
+    """Return a console for a stream: colours on a terminal unless NO_COLOR is set, plain text elsewhere."""
     is_terminal = is_live(stream)
-    # Brackets and colons are text here, never markup or the name of an emoji.
+    # Brackets and colons are text here, never markup or emoji names.
     return PlainConsole(
         file=stream,
         force_terminal=is_terminal,
@@ -73,33 +73,33 @@ def console_for(stream: TextIO) -> Console:
 
 
 def print_json(record: Mapping[str, object]) -> None:
-    """Print one JSON object on a line of standard output; a terminal gets the escapes that JSON has."""
+    """Print one JSON object on a line of standard output; on a terminal, with JSON's own escapes."""
     line = json_line(record)
     sys.stdout.write((_escaped(line, "\\u00{:02x}") if sys.stdout.isatty() else line) + "\n")
 
 
 def shown_safely(text: str, stream: IO[str] | None = None) -> str:
-    """Return text as it is, or on a terminal with escapes for what the terminal would obey: see `is_harmless`."""
+    """Return text unchanged, or on a terminal with escapes for characters it would act on; see `is_harmless`."""
     return escaped(text) if (stream or sys.stdout).isatty() else text
 
 
 def escaped(text: str) -> str:
-    """Return text with an escape in place of each character that is not harmless on a terminal."""
+    """Return text with each character that is not harmless on a terminal replaced by an escape."""
     return _escaped(text, "\\x{:02x}")
 
 
 def is_harmless(character: str) -> bool:
-    """Say whether a terminal only shows a character.
+    """Return whether a terminal merely shows a character, without acting on it.
 
-    It would obey control characters other than newline and tab; separators of lines and paragraphs, and what turns the
-    direction of all that follows, make a line show something else than it says. Joiners and direction marks stay, which
-    scripts need.
+    A terminal acts on control characters other than newline and tab. Line and paragraph separators, and characters that
+    change the direction of the text after them, can make a line look different from what it says. Joiners and direction
+    marks are harmless, and many writing systems need them.
     """
     return character in "\n\t" or not (category(character) in ("Cc", "Cs", "Zl", "Zp") or character in TURNING)
 
 
 def _escaped(text: str, short: str) -> str:
-    """Escape by a format for code points below 256; the others have one for all."""
+    """Escape code points below 256 in the `short` format, and all others as \\u escapes."""
     codes = ((character, ord(character)) for character in text)
     return "".join(
         character if is_harmless(character) else short.format(code) if code < 0x100 else f"\\u{code:04x}"

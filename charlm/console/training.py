@@ -1,4 +1,4 @@
-"""A training run as a person sees it: a live display on a terminal, one plain line for each report elsewhere."""
+"""Show the progress of a run: a live display on a terminal, one plain line for each report elsewhere."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TrainingView:
 
     @contextmanager
     def showing(self) -> Generator[TrainingView]:
-        """Show the live display while the run lasts; the cursor comes back whatever ends it."""
+        """Show the live display while the run trains; the cursor is restored however it ends."""
         with self.progress:
             yield self
 
@@ -63,7 +63,9 @@ class TrainingView:
             case Divergence():
                 self._warn(f"{report.sentence}; {report.went_on}")
             case Unsaved():
-                self._warn(f"the checkpoint of step {report.step:,} is not saved: {report.sentence}; training goes on")
+                self._warn(
+                    f"the checkpoint of step {report.step:,} could not be saved: {report.sentence}; training continues"
+                )
             case End():
                 pass
 
@@ -105,14 +107,14 @@ class TrainingView:
         if self.needs_header:
             self.console.print(Text("".join(f"{name:>{width}}" for name, _, width in columns), style="bold"))
             if report.val is not None and report.is_partial:
-                note = f"(* over the first {report.val.main.num_predicted + 1:,} characters of validation)"
+                note = f"(* over the first {report.val.main.num_predicted + 1:,} characters of the validation split)"
                 self.console.print(Text(note, style="dim"))
             self.needs_header = False
         row = "".join(f"{value:>{width}}" for _, value, width in columns)
         self.console.print(Text(row, style="green" if report.is_best else "") + Text(self.warning, style="red"))
 
     def _completed(self, report: Step) -> float:
-        """Return the progress towards whichever budget will end the run first, in units of the bar."""
+        """Return the progress towards whichever limit ends the run first, in units of the bar."""
         assert self.start is not None
         by_steps = report.step / self.start.planned_steps if self.start.planned_steps else 0.0
         by_time = report.seconds / (60 * self.start.minutes) if self.start.minutes else 0.0
@@ -126,31 +128,32 @@ class TrainingView:
             return
         table = Table(title=f"samples after step {report.step:,}", title_justify="left", show_header=False)
         for prefix, text in zip(report.prefixes, report.continuations, strict=True):
-            given, written = Text(one_line(prefix), style="bold cyan"), Text(one_line(text))
-            table.add_row(written + given if report.is_backward else given + written)
+            # Adding to a Text would extend its style to the addition.
+            pieces = [(one_line(prefix), "bold cyan"), one_line(text)]
+            table.add_row(Text.assemble(*(pieces[::-1] if report.is_backward else pieces)))
         self.console.print(table)
         self.needs_header = True
 
 
 class _TimeLeft(ProgressColumn):
-    """Time until the first budget is reached."""
+    """The time left until the first limit is reached."""
 
     def render(self, task: Task) -> Text:
         return TimeRemainingColumn(compact=True).render(task) + Text(" left")
 
 
 def start_lines(report: Start) -> list[str]:
-    """Return what a run runs on, in two or three lines."""
+    """Return three lines that describe a run: its corpus, its model and machine, and its folder."""
     facts = report.facts
     sizes = ", ".join(f"{name} {part['chars']:,}" for name, part in dict(facts.split or {}).items())
-    # Only a run that computes on a CPU uses kernels, or does without them.
+    # The kernels only matter to a run on the CPU.
     kernels = f" ({facts.machine.kernels})" if facts.implementation == "native" or facts.device == "cpu" else ""
     return [
         f"corpus {facts.corpus_name}: {facts.corpus_chars:,} characters, {facts.vocab_size:,} symbols; "
         f"{sizes}; {facts.dropped_chars:,} characters at window ends are left out of each epoch",
         f"{facts.num_parameters:,} parameters on {facts.device}, CPU threads: {facts.machine.threads}, "
         f"implementation {facts.implementation}{kernels}",
-        f"run {report.run}" + ("" if report.resumed_at is None else f", from step {report.resumed_at:,} on"),
+        f"run {report.run}" + ("" if report.resumed_at is None else f", resumed at step {report.resumed_at:,}"),
     ]
 
 
@@ -163,17 +166,16 @@ def evaluation_line(report: Evaluation) -> str:
     ]
     if report.val is not None:
         val = report.val.main
-        label = f"first {val.num_predicted + 1:,} characters of validation" if report.is_partial else "validation"
-        parts.append(
-            f"{label} perplexity {val.perplexity:.2f} ({val.bits_per_char:.3f} bpc{other_readouts(report.val)})"
-        )
+        partly = f" over the first {val.num_predicted + 1:,} characters" if report.is_partial else ""
+        bits = f"{val.bits_per_char:.3f} bpc{other_readouts(report.val)}"
+        parts.append(f"validation perplexity {val.perplexity:.2f} ({bits}){partly}")
     parts += [
         f"learning rate {report.learning_rate:.3g}",
         f"gradient norm {report.gradient_norm:.2f}",
         f"{report.chars_per_second:,.0f} characters/s",
     ]
     if report.epoch_seconds is not None:
-        parts.append(f"{report.epoch_seconds:.1f} s an epoch")
+        parts.append(f"{report.epoch_seconds:.1f} s per epoch")
     return "  ".join(parts)
 
 
@@ -184,7 +186,7 @@ def _perplexity(figures: Figures | None) -> str:
 def evaluation_columns(report: Evaluation) -> list[tuple[str, str, int]]:
     """Return an evaluation as (name, value, width) columns that fit a terminal of 80 characters.
 
-    A star marks a validation figure over less than the whole part.
+    A star marks a validation result over less than the whole split.
     """
     columns = [
         ("epoch", f"{report.epoch:,}", 6),
@@ -198,7 +200,7 @@ def evaluation_columns(report: Evaluation) -> list[tuple[str, str, int]]:
             ("val bpc" + star, f"{report.val.main.bits_per_char:.3f}", 9),
         ]
     if report.val is not None and report.val.backward is not None and report.val.cloze is not None:
-        # No room for the learning rate beside these; it stands in metrics.jsonl.
+        # These leave no room for the learning rate, which is in metrics.jsonl.
         columns += [
             ("backward", f"{report.val.backward.bits_per_char:.3f}", 9),
             ("cloze", f"{report.val.cloze.bits_per_char:.3f}", 6),
@@ -214,12 +216,12 @@ def evaluation_columns(report: Evaluation) -> list[tuple[str, str, int]]:
 
 
 def other_readouts(figures: Figures) -> str:
-    """Return a bidirectional model's other two figures, each under its own name; nothing for other models."""
+    """Return a bidirectional model's backward and cloze results; an empty text for other models."""
     if figures.backward is None or figures.cloze is None:
         return ""
     return f", backward {figures.backward.bits_per_char:.3f} bpc, cloze {figures.cloze.bits_per_char:.3f} bpc"
 
 
 def one_line(text: str) -> str:
-    """Return text on one line: line ends as a small sign, what a terminal would obey escaped."""
+    """Return text on one line, with line ends shown as a sign and control characters escaped."""
     return escaped(text.replace("\n", "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}").replace("\t", "\\t"))

@@ -1,6 +1,6 @@
-"""What the command line does, as functions: train, open, evaluate, generate, many runs."""
+"""Everything the command line does, as functions: train, open, evaluate, generate, and run sweeps."""
 
-# Imported here to be had from `charlm`, whose __all__ is the list of the public names.
+# Imported here for `charlm`, whose __all__ lists the public names.
 # ruff: noqa: F401
 # pyright: reportUnusedImport=false
 from charlm.library.adapting import evaluate_dynamically

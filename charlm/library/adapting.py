@@ -1,4 +1,4 @@
-"""A model measured while it goes on learning from what it has read."""
+"""Measure a model while it keeps learning from the text it has read."""
 
 from __future__ import annotations
 
@@ -33,24 +33,25 @@ def evaluate_dynamically(
     segment_chars: int = dynamic.DEFAULT_SEGMENT_CHARS,
     report: Callable[[int, int], None] | None = None,
 ) -> DynamicFigure:
-    """Measure a model that learns from each segment of a text once it has predicted it; see `evaluation.dynamic`.
+    """Measure a model that learns from each segment of a text after predicting it; see `evaluation.dynamic`.
 
-    The model itself is left as it is. Of a bidirectional model, this is its forward half.
+    The model itself is not changed. For a bidirectional model, its forward half is measured.
 
     Args:
-        model: from `open_run`, or a run or its name, whose best checkpoint is taken.
+        model: a model from `open_run`, or a run or its name, of which the best checkpoint is used.
         split: train, val or test; not used when files are given.
-        files: texts read one after the other, with the run's encoding and cleaning.
-        unknown: what becomes of their characters that the model does not know; see `score`.
-        learning_rate: of each segment's step; None takes the best of a few on the beginning of the validation part.
-        decay: back towards the trained weights; None likewise.
-        segment_chars: characters scored, and then learned from, at once.
-        report: called with the characters done and their total, those of the trials included.
+        files: texts to read one after another, with the run's encoding and cleaning.
+        unknown: what to do with characters in them that the model does not know; see `score`.
+        learning_rate: the learning rate of each segment's step; None tries a few and takes the best on the beginning of
+            the validation split.
+        decay: the rate of decay back towards the trained weights; None chooses it likewise.
+        segment_chars: number of characters to score, and then learn from, at a time.
+        report: called with the number of characters done and the total, both including the tries.
     Raises:
         ConfigError: for a rate out of range, and for a leaky model.
-        TextError: for a text shorter than two characters or with unknown characters, or a corpus that is gone or has
-            changed: the gradients' mean squares are those of the training part, whatever text is measured.
-        RunError: for a part that the run does not have; for no validation part where a rate is to be chosen.
+        TextError: for a text shorter than two characters or with unknown characters, and for a corpus that is missing
+            or has changed: the mean squares of the gradients always come from the training split.
+        RunError: for a split that the run does not have, and where a rate must be chosen without a validation split.
         DivergedError: where the loss is no longer finite.
 
     Example:
@@ -83,7 +84,7 @@ def _causal_half(model: Model) -> CharLM:
     network = writing_half(model.network)
     if not isinstance(network, CharLM):
         raise ConfigError(
-            f"the model of run {model.run.name} is leaky: it reads its own target, and learning from it as well would "
+            f"the model of run {model.run.name} is leaky: it reads its own target, so dynamic evaluation would "
             "measure nothing"
         )
     return network
@@ -92,13 +93,13 @@ def _causal_half(model: Model) -> CharLM:
 def _trial_text(model: Model, parts: Split) -> Ids:
     if parts.val is None:
         raise RunError(
-            f"the run {model.run.name} has no validation part to choose the rates on: give --learning-rate and --decay"
+            f"the run {model.run.name} has no validation split to choose the rates on: give --learning-rate and --decay"
         )
     return parts.val.ids[: dynamic.TUNING_CHARS]
 
 
 def _phases(report: Callable[[int, int], None] | None, sizes: Sequence[int]) -> list[Callable[[int], None]]:
-    """Return what takes the characters done in each of several readings, one after the other."""
+    """Return one callback for each of several consecutive readings, which takes the characters done in it."""
 
     def phase(before: int) -> Callable[[int], None]:
         return lambda done: report(before + done, sum(sizes)) if report else None

@@ -1,4 +1,4 @@
-"""How much of what a model writes stands in the text that it was trained on, beside a text that nobody copied."""
+"""Measure how much of a model's writing is copied from its training text, compared with a held-out text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from charlm.text.vocabulary import Ids
 
 DEFAULT_NGRAMS = (4, 8, 12, 16, 20, 30, 50)
 DEFAULT_LENGTH = 10_000
-# The text and what is known of its n-grams are held in memory.
+# The text and the facts about its n-grams are held in memory.
 MAX_LENGTH = 1_000_000
 PREFIX_CHARS = 100
 
@@ -36,28 +36,28 @@ def novelty(
     seed: int = 0,
     report: Callable[[int, int], None] | None = None,
 ) -> Novelty:
-    """Have a model write a sample, and say what share of its n-grams stand in the run's training part.
+    """Let a model write a sample, and measure what share of its n-grams occur in the run's training split.
 
-    Texts are compared as the model sees them: cleaned, and with one symbol for all characters that it does not know.
+    Texts are compared as the model sees them: cleaned, and with one symbol for all unknown characters.
 
     Args:
-        model: from `open_run`, or a run or its name, whose best checkpoint is taken. A bidirectional model's forward
-            half writes.
+        model: a model from `open_run`, or a run or its name, of which the best checkpoint is used. A bidirectional
+            model writes with its forward half.
         split: val or test, the held-out text; not used when files are given.
-        files: a held-out text instead.
-        unknown: what becomes of their characters that the model does not know; see `score`.
-        ngrams: each n.
-        length: characters written, 1 to 1,000,000; the held-out text is cut to as many.
-        prefix: what the sample is written on from; None takes the first 100 characters of the held-out text, of which
-            the rest then goes on as the sample does. A backward model writes towards the last 100.
-        temperature: of the draws.
-        seed: of the draws.
-        report: called with the characters written or read and how many that will be, first of the one, then of the
-            other.
+        files: a held-out text to use instead of a split.
+        unknown: what to do with characters in them that the model does not know; see `score`.
+        ngrams: the lengths n to compare.
+        length: number of characters to write, 1 to 1,000,000; the held-out text is cut to the same length.
+        prefix: the text that the sample continues; None takes the first 100 characters of the held-out text, whose rest
+            is then compared with the sample. A backward model writes towards the last 100 characters.
+        temperature: the sampling temperature.
+        seed: the random seed for sampling.
+        report: called with the number of characters done and the total, first while writing and then while reading.
     Raises:
-        ConfigError: for a size or a length out of range, the training part as held-out text, a backward model's prefix.
-        TextError: for a prefix with characters the model has never seen, and a corpus that is gone or has changed.
-        RunError: for a part that the run does not have.
+        ConfigError: for an n or a length out of range, the training split as held-out text, a backward model's prefix.
+        TextError: for a prefix with characters the model has never seen, and for a corpus that is missing or has
+            changed.
+        RunError: for a split that the run does not have.
 
     Example:
         >>> found = charlm.novelty("my-run", ngrams=[2, 4], length=100)
@@ -82,20 +82,22 @@ def novelty(
 
 
 def _checked(ngrams: Sequence[int], length: int, split: str, files: Sequence[str | Path]) -> list[int]:
-    """Return the sizes, each once and in order; refuse what cannot be asked for."""
+    """Return the lengths n in ascending order without duplicates; refuse values out of range."""
     if not ngrams or min(ngrams) < 1:
-        raise ConfigError("the n of n-grams must be numbers from 1 upwards, at least one of them")
+        raise ConfigError("the lengths of n-grams must be at least 1, and there must be at least one of them")
     if not 1 <= length <= MAX_LENGTH:
-        raise ConfigError(f"the length of the sample must be in 1 to {MAX_LENGTH:,}, got {length:,}")
+        raise ConfigError(f"the length of the sample must be from 1 to {MAX_LENGTH:,}, got {length:,}")
     if split == "train" and not files:
-        raise ConfigError("the sample is compared with a text that was held out, not with the train part: val or test")
+        raise ConfigError(
+            "the sample must be compared with a held-out text, not with the training split: choose val or test"
+        )
     return sorted(set(ngrams))
 
 
 def _given_prefix(model: Model, prefix: str) -> Ids:
     if model.direction == "backward":
         raise ConfigError(
-            f"the model of run {model.run.name} reads backwards and writes on from no prefix: leave it out, and it "
+            f"the model of run {model.run.name} reads backwards and cannot continue a prefix: leave it out, and it "
             "writes towards the end of the held-out text"
         )
     return model.encode(prefix, "prefix")[1]

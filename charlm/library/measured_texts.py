@@ -1,4 +1,4 @@
-"""The texts that a model is measured on, in the order in which it reads them."""
+"""Find the texts that a model is measured on, in the order in which it reads them."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ OTHER_ADVICE = ", or measure another with --corpus"
 
 
 def read_parts(model: Model) -> Split:
-    """Return the parts of a run's own corpus.
+    """Return the splits of a run's own corpus.
 
     Raises:
-        TextError: for a corpus that is gone or has changed, and any other error that it cannot be read for.
+        TextError: for a corpus that is missing, has changed or cannot be read.
     """
     return read_split(model.run, model.checkpoint).in_reading_order(model.direction)
 
 
 def read_known_parts(model: Model, purpose: str) -> Split:
-    """Return the parts of a run's own corpus where the training part is needed, whatever text is measured.
+    """Return the splits of a run's own corpus where the training split is needed, whatever text is measured.
 
     Args:
-        model: the run's.
-        purpose: what needs the training part, for messages.
+        model: the model of the run.
+        purpose: what needs the training split, for messages.
     Raises:
-        TextError: as `read_parts`.
+        TextError: as for `read_parts`.
     """
     try:
         return read_parts(model)
     except CharlmError as error:
-        # Another text would be measured with the same training part.
+        # Measuring another text would need the same training split.
         reason = str(error).removesuffix(OTHER_ADVICE)
-        raise type(error)(f"{purpose} needs the training part of the run {model.run.name}: {reason}") from error
+        raise type(error)(f"{purpose} needs the training split of the run {model.run.name}: {reason}") from error
 
 
 def choose_text(
@@ -54,20 +54,20 @@ def choose_text(
     unknown: UnknownPolicy | None = None,
     parts: Split | None = None,
 ) -> Part:
-    """Return the text that is measured: files, or a part of the run's own corpus.
+    """Return the text to measure: files, or a split of the run's own corpus.
 
     Args:
-        model: the run's.
+        model: the model of the run.
         split: train, val or test; not used when files are given.
-        files: texts read one after the other, with the run's encoding and cleaning.
-        unknown: what becomes of characters in files that the model does not know; None takes the run's
-            `corpus.unknown`, and the unknown symbol of a model that has one instead of an error. A `CharlmWarning`
-            tells what was skipped or replaced.
-        parts: of the run's corpus, where they have been read already.
+        files: texts to read one after another, with the run's encoding and cleaning.
+        unknown: what to do with characters in files that the model does not know. None takes the run's
+            `corpus.unknown`, where a model with an unknown symbol uses it instead of raising an error. A
+            `CharlmWarning` reports what was skipped or replaced.
+        parts: the splits of the run's corpus, if they have already been read.
     Raises:
-        ConfigError: for a part that no corpus has.
-        RunError: for a part that this run does not have.
-        TextError: for files that cannot be read, and as `read_parts`.
+        ConfigError: for a split that no corpus has.
+        RunError: for a split that this run does not have.
+        TextError: for files that cannot be read, and as for `read_parts`.
     """
     corpus, vocabulary = model.checkpoint.settings.corpus, model.checkpoint.vocabulary
     if files:
@@ -79,7 +79,7 @@ def choose_text(
     if part := (parts or read_parts(model)).part(split):
         num_replaced = np.count_nonzero(part.ids == len(vocabulary.characters)) if vocabulary.has_unknown else 0
         return replace(part, unknown=UnknownCount(replaced=int(num_replaced)))
-    raise RunError(f"the run {model.run.name} has no {split} part (corpus.split {corpus.split})")
+    raise RunError(f"the run {model.run.name} has no {split} split (corpus.split {corpus.split})")
 
 
 def choose_predictable_text(
@@ -90,10 +90,10 @@ def choose_predictable_text(
     unknown: UnknownPolicy | None = None,
     parts: Split | None = None,
 ) -> Part:
-    """Return the text that is measured; see `choose_text`.
+    """Return the text to measure; see `choose_text`.
 
     Raises:
-        TextError: for a text of fewer than two characters, too.
+        TextError: also for a text of fewer than two characters.
     """
     part = choose_text(model, split, files, unknown=unknown, parts=parts)
     if len(part.ids) < 2:
@@ -102,5 +102,5 @@ def choose_predictable_text(
 
 
 def of_total(report: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
-    """Return what takes the characters done, and tells them with their total to whoever wants to know."""
+    """Wrap a (done, total) callback as a (done) callback; None becomes a callback that does nothing."""
     return lambda done: report(done, total) if report else None

@@ -1,4 +1,4 @@
-"""What a model makes of a text: its figures, those of simpler models beside them, and how it fills gaps."""
+"""Measure how well a model predicts a text, compared with baselines, and how well it fills gaps."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def score_gaps(
     """Score how well a bidirectional model fills gaps, from the left side alone and from both; see `evaluation.gaps`.
 
     Args:
-        model: from `open_run`, or a run or its name, whose best checkpoint is taken.
-        gap: characters in a gap.
-        every: characters from the start of one gap to the next.
+        model: a model from `open_run`, or a run or its name, of which the best checkpoint is used.
+        gap: number of characters in a gap.
+        every: number of characters from the start of one gap to the start of the next.
         split: train, val or test; not used when files are given.
-        files: texts read one after the other.
-        unknown: what becomes of their characters that the model does not know; see `score`.
-        passes: Gibbs passes that are averaged.
-        seed: of the draws.
-        report: called with the gaps done and their number.
+        files: texts to read one after another.
+        unknown: what to do with characters in them that the model does not know; see `score`.
+        passes: number of Gibbs sampling passes to average.
+        seed: the random seed for sampling.
+        report: called with the number of gaps done and the total.
     Raises:
-        ConfigError: for a model that reads one way only.
+        ConfigError: for a model that reads in one direction only.
         TextError: for a text too short for a gap.
 
     Example:
@@ -67,17 +67,17 @@ def evaluate(
     unknown: UnknownPolicy | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Figures:
-    """Measure a model over a whole part of its corpus, or over other files.
+    """Measure a model on a whole split of its corpus, or on other files.
 
     Args:
-        model: from `open_run`, or a run or its name, whose best checkpoint is taken.
+        model: a model from `open_run`, or a run or its name, of which the best checkpoint is used.
         split: train, val or test; not used when files are given.
-        files: texts read one after the other, with the run's encoding and cleaning.
-        unknown: what becomes of their characters that the model does not know; see `score`.
-        report: called with the characters done and their total.
+        files: texts to read one after another, with the run's encoding and cleaning.
+        unknown: what to do with characters in them that the model does not know; see `score`.
+        report: called with the number of characters done and the total.
     Raises:
-        TextError: for a text shorter than two characters or with unknown characters, or a changed corpus.
-        RunError: for a part that the run does not have.
+        TextError: for a text shorter than two characters or with unknown characters, and for a changed corpus.
+        RunError: for a split that the run does not have.
 
     Example:
         >>> main = charlm.evaluate("my-run", split="val").main
@@ -98,19 +98,20 @@ def assess(
     baselines: bool = True,
     report: Callable[[int, int], None] | None = None,
 ) -> Assessment:
-    """Measure a model as `evaluate` does, with an interval and what n-grams and compressors make of the same text.
+    """Measure a model as `evaluate` does, with an interval and with n-gram and compressor baselines for the same text.
 
     Args:
-        model: from `open_run`, or a run or its name, whose best checkpoint is taken.
+        model: a model from `open_run`, or a run or its name, of which the best checkpoint is used.
         split: train, val or test; not used when files are given.
-        files: texts read one after the other, with the run's encoding and cleaning.
-        unknown: what becomes of their characters that the model does not know; see `score`.
-        baselines: whether to fit them on the run's training part, which has none itself: they would know each of its
-            characters. Where files are given and that part cannot be had, a `CharlmWarning` says why there are none.
-        report: called with the characters done and their total.
+        files: texts to read one after another, with the run's encoding and cleaning.
+        unknown: what to do with characters in them that the model does not know; see `score`.
+        baselines: whether to fit baselines on the run's training split. The training split itself has none, because
+            they would know all of its characters. Where files are given and the training split is not available, a
+            `CharlmWarning` says why there are no baselines.
+        report: called with the number of characters done and the total.
     Raises:
-        TextError: for a text shorter than two characters or with unknown characters, or a changed corpus.
-        RunError: for a part that the run does not have.
+        TextError: for a text shorter than two characters or with unknown characters, and for a changed corpus.
+        RunError: for a split that the run does not have.
 
     Example:
         >>> found = charlm.assess("my-run")
@@ -135,9 +136,9 @@ def assess(
 
 
 def _known_part(model: Model) -> Part | None:
-    """Return the training part; None, with a warning, where it is not at hand."""
+    """Return the training split; None, with a warning, where it is not available."""
     try:
         return read_parts(model).train
     except CharlmError as error:
-        warnings.warn(f"the figure has no baselines beside it: {error}", CharlmWarning, stacklevel=3)
+        warnings.warn(f"the result has no baselines: {error}", CharlmWarning, stacklevel=3)
         return None

@@ -1,4 +1,4 @@
-"""A run's model, opened: its network with what belongs to it."""
+"""Open the model of a run: its network with the vocabulary, the settings and the step."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from charlm.training.resolution import choose_device
 
 
 class GenerateOptions(TypedDict, total=False):
-    """What `generate` takes beside a prefix; see there."""
+    """The arguments of `generate` besides the prefix; see there."""
 
     suffix: str | None
     length: int
@@ -48,13 +48,13 @@ class GenerateOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, repr=False)
 class Model:
-    """A checkpoint's network with what belongs to it; its methods are the functions of the same name.
+    """A network with its checkpoint; the methods do what the functions of the same names do.
 
     Args:
-        run: that it is of.
+        run: the run that the model belongs to.
         checkpoint: its settings, vocabulary, weights and step.
         network: the torch module; `model.network(ids)` of ids (T, B) returns logits (T, B, V) and the state after them.
-        unknown: what becomes of a prompt's unknown characters; None leaves it to the run.
+        unknown: what to do with unknown characters in a prompt; None takes the policy of the run.
 
     Example:
         >>> model = charlm.open_run("my-run")
@@ -76,7 +76,7 @@ class Model:
     unknown: UnknownPolicy | None = None
 
     def __repr__(self) -> str:
-        """Name the run, the step and the network in one line."""
+        """Describe the run, the step and the network in one line."""
         model = self.checkpoint.settings.model
         return (
             f"Model(run={self.run.name!r}, step={self.checkpoint.step}, direction={model.direction!r}, "
@@ -85,7 +85,7 @@ class Model:
         )
 
     def generate(self, prefix: str | None = None, **options: Unpack[GenerateOptions]) -> list[str]:
-        """Write texts; the options are those of `charlm.generate`."""
+        """Generate texts; the options are those of `charlm.generate`."""
         from charlm.library.writing import generate
 
         return generate(self, prefix, **options)
@@ -97,13 +97,13 @@ class Model:
         return score(self, text, files=files)
 
     def evaluate(self, *, split: str = "test", files: Sequence[str | Path] = ()) -> Figures:
-        """Measure the model over a part of its corpus, or over other files; see `charlm.evaluate`."""
+        """Measure the model on a split of its corpus, or on other files; see `charlm.evaluate`."""
         from charlm.library.measuring import evaluate
 
         return evaluate(self, split=split, files=files)
 
     def summary(self) -> Summary | None:
-        """Return the closing results of the model's run; None for one that has not finished."""
+        """Return the closing results of the model's run; None where the run has not finished."""
         return self.run.summary()
 
     def metrics(self) -> list[EvaluationLine | Summary]:
@@ -112,22 +112,22 @@ class Model:
 
     @property
     def direction(self) -> Direction:
-        """The model's direction."""
+        """The direction in which the model reads."""
         return self.checkpoint.settings.model.direction
 
     @property
     def warning(self) -> str | None:
-        """What must stand beside every figure of a leaky model; None for the others."""
+        """The warning that must accompany every result of a leaky model; None for other models."""
         return WARNING if self.direction == "leaky" else None
 
     @property
     def subject(self) -> Subject:
-        """What is said of the model beside its figures."""
+        """How the model is named in its results."""
         return Subject(self.run.name, self.checkpoint.step, self.warning)
 
     @property
     def unknown_remedy(self) -> str:
-        """What can be done about a measured text with characters that the model does not know; ends a sentence."""
+        """The end of a sentence that says what to do about unknown characters in a measured text."""
         if self.checkpoint.vocabulary.has_unknown:
             return "; --unknown replace reads them as the model's unknown symbol, --unknown skip leaves them out"
         return "; --unknown skip leaves such characters out"
@@ -141,7 +141,7 @@ class Model:
         Raises:
             TextError: for characters the model has never seen, and for an empty text.
         Warns:
-            CharlmWarning: for a text whose accents are brought to the Unicode form of the corpus.
+            CharlmWarning: where accents are converted to the Unicode form of the corpus.
         """
         vocabulary, clean = self.checkpoint.vocabulary, self.cleaned(text, f"the {what}")
         policy = self.unknown or vocabulary.policy(self.checkpoint.settings.corpus.unknown)
@@ -151,21 +151,21 @@ class Model:
             raise TextError(f"{error}{remedy_of_unknown(text, clean, vocabulary)}") from None
         if len(ids) == 0:
             is_known = "is empty" if not clean else "has no character that this model knows"
-            raise TextError(f"the {what} {is_known}: a model writes on from at least one character it knows")
+            raise TextError(f"the {what} {is_known}: the model needs at least one character that it knows")
         return clean, ids
 
     def with_unknown(self, policy: UnknownPolicy | None) -> Model:
-        """Return the model with another policy for unknown characters; None keeps that of its run."""
+        """Return the model with another policy for unknown characters; None takes the policy of its run."""
         return replace(self, unknown=policy)
 
     def cleaned(self, text: str, what: str) -> str:
-        """Return a prefix or a suffix as the corpus was read: its line ends, cleaning and Unicode form.
+        """Return a prefix or a suffix with the line ends, cleaning and Unicode form of the corpus.
 
         Args:
-            text: as it was typed.
+            text: the text as it was typed.
             what: its name in messages.
         Warns:
-            CharlmWarning: for a text whose accents are brought to the Unicode form of the corpus.
+            CharlmWarning: where accents are converted to the Unicode form of the corpus.
         """
         matched = match_form(clean_prefix(text, self.checkpoint.settings.corpus.clean), self.checkpoint.vocabulary)
         if told := matched.told(what):
@@ -173,7 +173,7 @@ class Model:
         return matched.text
 
     def writer(self) -> CausalNetwork:
-        """Return what writes on from a prefix.
+        """Return the network that continues a prefix.
 
         Raises:
             ConfigError: for a backward model.
@@ -183,10 +183,10 @@ class Model:
         return writing_half(self.network)
 
     def backward_writer(self) -> CharLM:
-        """Return what writes what comes before a suffix.
+        """Return the network that writes the text before a suffix.
 
         Raises:
-            ConfigError: for a model that only reads forwards.
+            ConfigError: for a model that reads forwards only.
         """
         if isinstance(self.network, BidirectionalLM):
             return self.network.backward_half
@@ -198,21 +198,21 @@ class Model:
         )
 
     def gap_filler(self) -> BidirectionalLM:
-        """Return what fills gaps.
+        """Return the network that fills gaps.
 
         Raises:
-            ConfigError: for a model that reads one way only.
+            ConfigError: for a model that reads in one direction only.
         """
         if isinstance(self.network, BidirectionalLM):
             return self.network
         raise ConfigError(
-            f"the model of run {self.run.name} reads one way only ({self.direction}) and cannot fill a gap: train one "
-            "with model.direction bidirectional"
+            f"the model of run {self.run.name} reads in one direction only ({self.direction}) and cannot fill a gap: "
+            "train one with model.direction bidirectional"
         )
 
 
 def opened(model: Model | Run | str | Path) -> Model:
-    """Return a model as it is, or the best checkpoint of a run: what every public function of a model takes."""
+    """Return a model unchanged, or open the best checkpoint of a run; every public function accepts either."""
     return model if isinstance(model, Model) else open_run(model)
 
 
@@ -223,15 +223,15 @@ def open_run(
     runs_dir: str | Path | None = None,
     device: str = "cpu",
 ) -> Model:
-    """Open a run's checkpoint for writing and evaluating.
+    """Open a checkpoint of a run, to generate with it and to evaluate it.
 
     Args:
         name: a run, its name or its path; None takes the newest run that has a checkpoint.
-        checkpoint: best, last, or a step.
-        runs_dir: where runs lie; None takes CHARLM_RUNS_DIR or ./runs.
-        device: auto, cpu, cuda, or mps; a run saved on one loads on another.
+        checkpoint: best, last, or the number of a step.
+        runs_dir: the folder of runs; None takes CHARLM_RUNS_DIR or ./runs.
+        device: auto, cpu, cuda or mps; a checkpoint saved on one device loads on any other.
     Raises:
-        RunError: for a run or checkpoint that is missing or damaged.
+        RunError: for a run or a checkpoint that is missing or damaged.
         ConfigError: for a device that this machine does not have.
 
     Example:

@@ -1,4 +1,4 @@
-"""How a text begins where nobody says how: as the lines of the model's corpus do."""
+"""Choose how a text begins without a prompt: as the lines of the model's corpus do."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from charlm.text.cleaning import clean_prefix
 
 @dataclass(frozen=True)
 class Opening:
-    """What a model reads before it writes without a prompt.
+    """The text that a model reads before it writes without a prompt.
 
     Args:
-        text: read first; the model knows all of it.
-        is_line_end: whether it is a line end, which is no part of the text; else it is the beginning of a line.
-        is_backward: whether the model reads backwards, and this is how texts end.
+        text: the text to read first; the model knows all of its characters.
+        is_line_end: whether it is a line end, which is not part of the written text, or else the beginning of a line.
+        is_backward: whether the model reads backwards, so that this text is how its texts end.
     """
 
     text: str
@@ -26,28 +26,28 @@ class Opening:
 
     @property
     def prefix(self) -> str | None:
-        """What is written on from."""
+        """The prefix to continue; None for a backward model."""
         return None if self.is_backward else self.text
 
     @property
     def suffix(self) -> str | None:
-        """What is written towards, by a backward model."""
+        """The suffix that a backward model writes towards; None for other models."""
         return self.text if self.is_backward else None
 
     @property
     def shown(self) -> str:
-        """What of it belongs to the text."""
+        """The characters of it that belong to the written text."""
         return "" if self.is_line_end else self.text
 
 
 def opening(model: Model) -> Opening:
     """Return how a model's texts begin without a prompt, or end if it reads backwards.
 
-    A model that knows line ends has them before the first character. Of another, whose corpus is one long line, it is
-    the first of the sample prefixes that its run recorded.
+    For a model that knows line ends, a line end comes before the first character. Otherwise the corpus is one long
+    line, and the first sample prefix that the run recorded is used.
 
     Raises:
-        ConfigError: where the run folder tells of none.
+        ConfigError: where the run has recorded no sample prefix either.
     """
     known, is_backward = model.checkpoint.vocabulary.characters, model.direction == "backward"
     for line_end in ("\n", "\r"):
@@ -57,8 +57,8 @@ def opening(model: Model) -> Opening:
         if text and set(known).issuperset(text):
             return Opening(text, is_line_end=False, is_backward=is_backward)
     raise ConfigError(
-        f"the model of run {model.run.name} knows no line ends and its run has no sample prefix to begin with: give a "
-        "text to write on from"
+        f"the model of run {model.run.name} knows no line ends, and its run has no sample prefix to begin with: give a "
+        "prefix to continue"
     )
 
 

@@ -1,4 +1,4 @@
-"""How much each character of a text surprises a model, and each line, and what it expects next."""
+"""Score how much each character or line of a text surprises a model, and what it expects next."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ def score(
     files: Sequence[str | Path] = (),
     unknown: UnknownPolicy | None = None,
 ) -> Iterator[ScoredCharacter]:
-    """Return each character of a text with its probability, its surprise in bits, its rank and the likeliest instead.
+    """Return each character of a text with its probability, bits, rank and the character that was likeliest.
 
-    The bits add up to the figure of `evaluate`. A backward model's characters come in the order of the text too.
+    The bits add up to the result of `evaluate`. Characters come in the order of the text, also for a backward model.
 
     Args:
-        model: from `open_run`, or a run or its name, whose best checkpoint is taken. Beside a leaky model's
-            figures its `warning` must stand.
-        text: cleaned and encoded as files are, with the run's cleaning; or one from `read_scored_text`.
-        files: read one after the other, instead of a text.
-        unknown: what becomes of characters that the model does not know: error, skip or replace. Skipped ones are
-            returned too, without figures. None takes the run's `corpus.unknown`, and the unknown symbol of a model
-            that has one instead of an error. A `CharlmWarning` says what was skipped or replaced.
+        model: a model from `open_run`, or a run or its name, of which the best checkpoint is used. Results of a leaky
+            model must be shown with its `warning`.
+        text: a text, to which the run's cleaning is applied; or the result of `read_scored_text`.
+        files: files to read one after another, instead of a text.
+        unknown: what to do with characters that the model does not know: error, skip or replace. Skipped characters
+            are returned too, without results. None takes the run's `corpus.unknown`, where a model with an unknown
+            symbol uses it instead of raising an error. A `CharlmWarning` reports what was skipped or replaced.
     Raises:
         ConfigError: for both a text and files, and for neither.
         TextError: for a text without a character that the model knows, and for unknown characters.
-        DivergedError: while reading, where a probability is no number.
+        DivergedError: while reading, where a probability is not a number.
 
     Example:
         >>> first, *others = charlm.score("my-run", "the cat")
@@ -75,26 +75,26 @@ def score_lines(
     unknown: UnknownPolicy | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Iterator[ScoredLine]:
-    """Return each line of a text with its bits, in order, or the odd ones out.
+    """Return each line of a text with its bits, in order, or only the oddest lines.
 
-    A line's bits are those of its characters and of its newline. In the context of the text they are what `score` says
-    of these, and the lines add up to the text. Alone, each line is read between two newlines from the initial state:
-    what it says then depends neither on the other lines nor on their order.
+    The bits of a line are those of its characters and its newline. In context, they are the bits that `score` returns,
+    and the lines add up to the text. Alone, each line is read between two newlines from the initial state, so that its
+    bits depend neither on the other lines nor on their order.
 
     Args:
-        model: from `open_run`, or a run or its name, whose best checkpoint is taken.
-        text: cleaned and encoded as files are; or one from `read_scored_text`.
-        files: read one after the other, instead of a text.
-        odd: only so many lines: those with characters that the model does not know, then those of the most bits per
-            character.
-        alone: whether each line is judged alone; None judges odd ones alone, and others in context.
-        unknown: as for `score`; but where odd lines are looked for, an unknown character is a finding and no error
+        model: a model from `open_run`, or a run or its name, of which the best checkpoint is used.
+        text: a text, to which the run's cleaning is applied; or the result of `read_scored_text`.
+        files: files to read one after another, instead of a text.
+        odd: return only this many lines: first those with characters that the model does not know, then those with the
+            most bits per character.
+        alone: whether each line is judged alone; None judges lines alone where `odd` is given, else in context.
+        unknown: as for `score`; but where `odd` is given, an unknown character makes a line odd and is not an error,
             unless this says so.
-        report: called with the lines done and their number, where they are judged alone.
+        report: called with the number of lines done and the total, where they are judged alone.
     Raises:
         ConfigError: for a model without a newline, for both a text and files, and for neither.
         TextError: for a text without a character that the model knows, and for unknown characters.
-        DivergedError: while reading, where a probability is no number.
+        DivergedError: while reading, where a probability is not a number.
 
     Example:
         >>> lines = charlm.score_lines("my-run", files=["mine.txt"], odd=2)
@@ -120,18 +120,18 @@ def next_characters(
 ) -> list[NextCharacter]:
     """Return the characters that a model expects after a text, likeliest first.
 
-    A backward model says what it expects before the text; of a bidirectional model its forward half is asked.
+    A backward model returns those it expects before the text; a bidirectional model uses its forward half.
 
     Args:
-        model: from `open_run`, or a run or its name, whose best checkpoint is taken.
-        text: at least one character that the model knows; cleaned as a prefix is.
-        files: read one after the other, instead of a text; a last newline is an editor's and left out.
-        top: how many, at most all that the model knows. The probabilities of all add up to 1.
+        model: a model from `open_run`, or a run or its name, of which the best checkpoint is used.
+        text: a text with at least one character that the model knows; it is cleaned as a prefix is.
+        files: files to read one after another, instead of a text; a final newline is left out.
+        top: number of characters to return, at most all that the model knows; all probabilities add up to 1.
         unknown: as for `score`.
     Raises:
-        ConfigError: for a leaky model, which needs to read a character to predict it, and for a `top` below 1.
+        ConfigError: for a leaky model, which must read a character to predict it, and for a `top` below 1.
         TextError: for a text without a character that the model knows, and for unknown characters.
-        DivergedError: where a probability is no number.
+        DivergedError: where a probability is not a number.
 
     Example:
         >>> likeliest, *others = charlm.next_characters("my-run", "the ", top=3)
@@ -144,8 +144,8 @@ def next_characters(
     network = writing_half(model.network)
     if not isinstance(network, CharLM):
         raise ConfigError(
-            f"the model of run {model.run.name} is leaky: it reads each character before it predicts it, and expects "
-            "nothing of one that is still to come"
+            f"the model of run {model.run.name} is leaky: it reads each character before it predicts it, so it "
+            "cannot predict the next one"
         )
     read = read_scored_text(model, text, files=files, unknown=unknown, is_prefix=True)
     ids = read.ids
@@ -162,16 +162,16 @@ def read_scored_lines(
     unknown: UnknownPolicy | None = None,
     odd: int | None = None,
 ) -> EncodedText:
-    """Return a text whose lines are to be scored, encoded; see `score_lines` and `read_scored_text`.
+    """Return the encoded text whose lines are scored; see `score_lines` and `read_scored_text`.
 
     Raises:
-        ConfigError: for a model without a newline, too.
+        ConfigError: also for a model without a newline.
     """
     if "\n" not in model.checkpoint.vocabulary.characters:
-        raise ConfigError(f"the model of run {model.run.name} knows no newline: it cannot tell lines apart")
+        raise ConfigError(f"the model of run {model.run.name} knows no newline, so it cannot tell lines apart")
     policy = model.checkpoint.vocabulary.policy(model.checkpoint.settings.corpus.unknown)
     if odd is not None and unknown is None and policy == "error":
-        # Such a line is what is looked for.
+        # Lines with unknown characters are what the caller looks for.
         unknown = "skip"
     return read_scored_text(model, text, files=files, unknown=unknown)
 
@@ -184,12 +184,12 @@ def read_scored_text(
     unknown: UnknownPolicy | None = None,
     is_prefix: bool = False,
 ) -> EncodedText:
-    """Return a text that is to be scored, encoded; a `CharlmWarning` tells of unknown characters in it.
+    """Return the encoded text to score; a `CharlmWarning` reports unknown characters in it.
 
     Args:
-        model: from `open_run`.
-        text: as it is written; one that is encoded already is returned as it is.
-        files: instead of a text.
+        model: a model from `open_run`.
+        text: the text; one that is already encoded is returned unchanged.
+        files: files to read instead of a text.
         unknown: as for `score`.
         is_prefix: whether the text may end within a line.
     Raises:
@@ -223,7 +223,7 @@ def read_scored_text(
 def _lines_alone(model: Model, text: EncodedText, report: Callable[[int, int], None] | None) -> Iterator[ScoredLine]:
     ids, newline = text.ids, text.vocabulary.encode("\n")
     if len(text.unknown) and text.marked[-1] != newline[0]:
-        # So that a last line of skipped characters alone is one as well; the others' bits do not depend on it.
+        # Makes a line of a final one that holds only skipped characters; the bits of other lines do not depend on it.
         ids = np.append(ids, newline)
     lines = score_lines_alone(model.network, ids, text.vocabulary, direction=model.direction, report=report)
     return lines_with_unknown(lines, text) if len(text.unknown) else lines

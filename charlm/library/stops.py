@@ -1,4 +1,4 @@
-"""Where texts are asked to end: stops as a model can write them."""
+"""Convert stops, the texts before which a sample ends, to what a model can write."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from charlm.text.vocabulary import Vocabulary
 
 
 def possible_stops(model: Model, stops: Sequence[str]) -> list[str]:
-    """Return the stops that a model's texts can hold, cleaned as its corpus was, each with the model's line ends.
+    """Return the stops that can occur in a model's texts, cleaned as its corpus was, with the model's line ends.
 
-    Some stop that no text can hold is told by a `CharlmWarning`.
+    A `CharlmWarning` reports each stop that cannot occur.
 
     Raises:
-        TextError: where no text can hold any of them.
+        TextError: where none of them can occur.
     """
     vocabulary = model.checkpoint.vocabulary
     possible: list[str] = []
@@ -40,13 +40,13 @@ def possible_stops(model: Model, stops: Sequence[str]) -> list[str]:
 
 def _cleaned(stop: str, model: Model) -> str:
     clean = model.checkpoint.settings.corpus.clean
-    # `letters` would make a space of a full stop, and the text would end at every space.
+    # `letters` would turn a full stop into a space, and the text would end at every space.
     kept = clean.model_copy(update={"letters": False, "lowercase": clean.lowercase or clean.letters})
     return match_form(clean_prefix(stop, kept), model.checkpoint.vocabulary).text
 
 
 def _with_line_ends(stop: str, vocabulary: Vocabulary) -> list[str]:
-    """Return a stop with each of the line ends that the model may have, CRLF among them."""
+    """Return a stop with each kind of line end that the model may know, including CRLF."""
     plain = stop.replace("\r\n", "\n").replace("\r", "\n")
     if "\n" not in plain:
         return [stop]

@@ -1,4 +1,4 @@
-"""Training one run, or many, from Python: what the command line does, with its display where somebody looks on."""
+"""Train one run or many from Python, as the command line does, with its display where a person is watching."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def train(
 
     Args:
         settings: from `load_settings`; None takes the quick start's, or those of the run that is resumed.
-        name: of the run; None takes the time and the model, or the newest unfinished run to resume.
+        name: the name of the run; None takes the time and the model, or the newest unfinished run to resume.
         runs_dir: the folder of runs; None takes CHARLM_RUNS_DIR or ./runs.
-        resume: start the run if it is absent, resume it if it is unfinished or its budget has grown. Of the settings,
-            those that were written are compared with the run's, and none that was left to its default.
-        overrides: texts `section.key=value`, laid over the settings that None takes.
-        progress: whether to show it; None shows it in a terminal and in a notebook.
+        resume: start the run if it does not exist, and resume it if it is unfinished or its budget has grown. Only
+            settings that were written are compared with those of the run, not those left to their defaults.
+        overrides: texts `section.key=value` that override the settings chosen by None.
+        progress: whether to show progress; None shows it in a terminal and in a notebook.
         observe: called with each report of `train_reports`.
     Returns:
-        The finished run. Its `summary()` has the results, `val_bpc` in bits per character among them; its best
-        checkpoint is what `generate`, `evaluate` and the others take.
+        The finished run. Its `summary()` has the results, including `val_bpc` in bits per character; `generate`,
+        `evaluate` and the other functions use its best checkpoint.
     Raises:
-        ConfigError: for settings that do not go together, and for a name that is taken.
+        ConfigError: for settings that cannot be combined, and for a name that is taken.
         TextError: for a corpus that cannot be used.
-        RunError: for a setting or a corpus that a resumed run does not have.
+        RunError: for a setting or a corpus that differs from those of a resumed run.
         DivergedError: where the loss is no longer finite.
         StorageError: where the run cannot be written.
 
@@ -79,22 +79,22 @@ def sweep(
     progress: bool | None = None,
     observe: Callable[[SweepEvent], None] | None = None,
 ) -> Results:
-    """Run a sweep to its end, or what is left of it, and return its results.
+    """Run a sweep, or the rest of one that was interrupted, and return its results.
 
-    Workers are spawned: a script that calls this does so under `if __name__ == "__main__":`.
+    Worker processes are spawned, so a script must call this under `if __name__ == "__main__":`.
 
     Args:
-        source: a sweep file, the name of a shipped one, or a plan.
-        runs_dir: where the sweep's folder lies; None takes CHARLM_RUNS_DIR or ./runs.
-        jobs: worker processes; None has one for each core.
-        scheduler: the address of a Dask scheduler, whose workers share the runs folder; None runs them here.
-        overrides: texts `section.key=value`, laid over the file's base.
-        progress: whether to show it on standard error; None shows it in a terminal and in a notebook.
+        source: a sweep file, the name of a bundled one, or a plan.
+        runs_dir: the folder that holds the sweep's folder; None takes CHARLM_RUNS_DIR or ./runs.
+        jobs: number of worker processes; None starts one per core.
+        scheduler: the address of a Dask scheduler whose workers share the runs folder; None runs the workers here.
+        overrides: texts `section.key=value` that override the base of the sweep file.
+        progress: whether to show progress on standard error; None shows it in a terminal and in a notebook.
         observe: called with each report of `sweep_reports`.
     Returns:
         The configurations, the best first, and the trials.
     Raises:
-        CharlmError: for a bad file, before anything has started; what fails in a trial is told in its trial.
+        CharlmError: for a bad file, before anything is started; a trial that fails is reported in the results.
 
     Example:
         >>> results = charlm.sweep("tiny.yaml", jobs=1)

@@ -1,4 +1,4 @@
-"""Texts that a model writes: on from a prefix, towards a suffix, or between the two."""
+"""Generate texts: continue a prefix, write towards a suffix, or fill the gap between the two."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ def generate(
     stops: Sequence[str] = (),
     passes: int = 20,
 ) -> list[str]:
-    """Write texts that begin with the prefix, end with the suffix, or both.
+    """Generate texts that begin with the prefix, end with the suffix, or both.
 
     Args:
-        model: from `open_run`, or a run or its name, whose best checkpoint is taken.
-        prefix: what the texts begin with; without prefix and suffix they begin as the lines of the corpus do.
-        suffix: what they end with; with a prefix too, the gap between them is filled.
-        length: characters written, at most; exactly so many in a gap.
-        num_samples: how many texts.
-        seed: sample k of a seed is the same however many are asked for.
-        temperature: divides the logits, 0 or more; 0 takes the likeliest character each time; None is 0.8.
-        top_k: draw from the k likeliest characters.
-        top_p: draw from the likeliest that make up this probability, in (0, 1].
-        min_p: draw from those at least this fraction as likely as the likeliest, in [0, 1].
-        filters: these four in one object, instead of them.
-        stops: a text ends before the first of these (begins after the last, before a suffix); none for a gap.
-        passes: Gibbs passes over a gap.
+        model: a model from `open_run`, or a run or its name, of which the best checkpoint is used.
+        prefix: the beginning of the texts; without a prefix and a suffix, they begin as the lines of the corpus do.
+        suffix: the end of the texts; together with a prefix, the gap between them is filled.
+        length: the most characters to write; in a gap, the exact number.
+        num_samples: number of texts.
+        seed: the random seed; sample k of a seed is the same however many samples are requested.
+        temperature: divides the logits, at least 0; 0 always takes the likeliest character; None means 0.8.
+        top_k: sample from the k likeliest characters only.
+        top_p: sample from the likeliest characters that together reach this probability, in (0, 1].
+        min_p: sample from characters at least this fraction as likely as the likeliest one, in [0, 1].
+        filters: the four values above in one object, instead of separately.
+        stops: a text ends before the first of these (before a suffix, it begins after the last); not for a gap.
+        passes: number of Gibbs sampling passes over a gap.
     Returns:
-        The texts, prefix and suffix included.
+        The texts, including prefix and suffix.
     Raises:
-        ConfigError: for what the model cannot do, and for a value out of range.
-        TextError: for characters the model does not know, and for stops of which no text can hold any.
+        ConfigError: for anything the model cannot do, and for a value out of range.
+        TextError: for characters the model does not know, and where none of the stops can occur.
         RunError: for a run or checkpoint that is missing or damaged.
 
     Example:
@@ -79,20 +79,21 @@ def stream(
     filters: Filters | None = None,
     stops: Sequence[str] = (),
 ) -> Iterator[str]:
-    """Yield one text as it is written, in memory that does not grow: first the prefix, then each character.
+    """Yield one text as it is written, in constant memory: first the prefix, then each character.
 
-    Joined it is the text that `generate` returns.
+    The pieces join to the text that `generate` returns.
 
     Args:
-        model: from `open_run`, or a run or its name, whose best checkpoint is taken. A backward model cannot do it.
-        prefix: what the text begins with; without one it begins as the lines of the corpus do.
-        length: characters written after it, at most.
-        seed: of the draws.
+        model: a model from `open_run`, or a run or its name, of which the best checkpoint is used; backward
+            models cannot stream.
+        prefix: the beginning of the text; without one, it begins as the lines of the corpus do.
+        length: the most characters to write after the prefix.
+        seed: the random seed for sampling.
         temperature: as for `generate`, as are top_k, top_p, min_p and filters.
-        top_k: draw from the k likeliest characters.
-        top_p: draw from the likeliest that make up this probability, in (0, 1].
-        min_p: draw from those at least this fraction as likely as the likeliest, in [0, 1].
-        filters: these four in one object, instead of them.
+        top_k: sample from the k likeliest characters only.
+        top_p: sample from the likeliest characters that together reach this probability, in (0, 1].
+        min_p: sample from characters at least this fraction as likely as the likeliest one, in [0, 1].
+        filters: the four values above in one object, instead of separately.
         stops: the text ends before the first of these.
     Raises:
         ConfigError: for a model that reads backwards, and for a value out of range.
@@ -124,7 +125,7 @@ def write_texts(
     stops: Sequence[str],
     passes: int,
 ) -> Iterator[str]:
-    """Yield the texts of `generate` one after the other."""
+    """Yield the texts of `generate` one after another."""
     vocabulary = model.checkpoint.vocabulary
     write = partial(sample_texts, length=length, num_samples=num_samples, seed=seed, filters=filters)
     fill = partial(fill_gap, length=length, num_samples=num_samples, seed=seed, filters=filters)
@@ -155,10 +156,10 @@ def _filters(
     top_p: float | None,
     min_p: float | None,
 ) -> Filters:
-    """Return what draws are taken from.
+    """Return the sampling filters.
 
     Raises:
-        ConfigError: where it is said twice.
+        ConfigError: where they are given both in one object and separately.
     """
     singly = (temperature, top_k, top_p, min_p)
     if filters is None:

@@ -106,6 +106,11 @@ class Diagnosis:
     kind: Kind
     sentence: str
 
+    @property
+    def advice(self) -> str:
+        """What to do: the end of the sentence, after its last semicolon; empty for a sound run."""
+        return "" if self.kind == "sound" else self.sentence.rpartition("; ")[2]
+
 
 def diagnose_run(run: Run) -> Diagnosis | None:
     """Return what is the matter with a run; None before there is anything to tell, and for a leaky model.
@@ -259,6 +264,10 @@ def _underfit(evidence: Evidence) -> Diagnosis | None:
     trained = [(each.step, each.train) for each in evidence.points if each.train is not None]
     if falling := _fallen(trained, "training", 0.0, evidence.stopped_by):
         return falling
+    if len(evidence.points) == 1 and (key := BUDGETS.get(evidence.stopped_by or "")):
+        # One point is no curve: nothing says that it has settled.
+        what = f"validation is at {evidence.val:.3f} nats, a table of 5-grams at {evidence.five_gram:.3f}"
+        return Diagnosis("still_falling", f"measured only once: {what}; train longer ({key})")
     return Diagnosis(
         "underfit",
         f"settled too high: validation is at {evidence.val:.3f} nats, a table of 5-grams at {evidence.five_gram:.3f}; "

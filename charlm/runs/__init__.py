@@ -1,1 +1,1 @@
-"""A run on disk: its folder, its checkpoints, its records."""
+"""A run on disk: its folder, its checkpoints and its records."""

@@ -1,4 +1,4 @@
-"""Checkpoints: a model with all that goes on from it, saved durably, read as data and checked."""
+"""Checkpoints: a model and everything needed to resume its training, saved durably and read as untrusted data."""
 
 from __future__ import annotations
 
@@ -42,24 +42,25 @@ from charlm.text.vocabulary import Vocabulary
 FILES = (MODEL_FILE, TRAINING_FILE, "state.json", "vocabulary.json", "config.yaml")
 MAX_STATE_BYTES = 1 << 20
 MAX_CONFIG_BYTES = 1 << 18
-# All code points there are, as UTF-8.
+# The size of all code points in UTF-8.
 MAX_VOCABULARY_BYTES = 5 << 20
 Choice = Literal["best", "last"] | int
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CheckpointState(Record):
-    """What state.json holds: where the run stood, and on what.
+    """The content of state.json: how far the run had come, and with which text and machine.
 
     Args:
-        val_nats_per_char: the validation figure of these weights, which decides which checkpoint is best; None where
-            the schedule asked for none.
-        progress: the counts, for the training loop to check.
-        recorded_until: the step until which evaluations and samples that were due have been recorded.
-        seconds: trained so far, evaluations included.
-        fingerprint: of what the run computes with; None of a format that did not tell, like all below.
-        corpus_sha256: of the text.
-        split: its parts.
+        val_nats_per_char: the validation result of these weights, which decides which checkpoint is best; None if no
+            evaluation was scheduled for this step.
+        progress: the counts, which the training loop checks.
+        recorded_until: the step up to which all evaluations and samples that were due have been recorded.
+        seconds: training time so far, evaluations included.
+        fingerprint: what the exact bits depend on besides settings and text; None if the format did not record it,
+            like the two below.
+        corpus_sha256: SHA-256 of the text.
+        split: the splits of the text.
         step: optimiser steps taken.
     """
 
@@ -75,7 +76,7 @@ class CheckpointState(Record):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Symbols(Record):
-    """What vocabulary.json holds."""
+    """The content of vocabulary.json."""
 
     characters: Text
     has_unknown: Flag
@@ -83,15 +84,15 @@ class Symbols(Record):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What one checkpoint holds.
+    """The content of one checkpoint.
 
     Args:
         step: optimiser steps taken.
         settings: the run's resolved configuration.
-        vocabulary: its symbols.
+        vocabulary: the run's symbols.
         model: the network's parameters by name.
-        training: optimiser moments and the carried state, by name; nothing of it is needed to write or evaluate.
-        state: counters and figures.
+        training: optimiser moments and the carried state by name; only training needs them.
+        state: counts and results.
     """
 
     step: int
@@ -103,11 +104,11 @@ class Checkpoint:
 
 
 def write_checkpoint(run: Run, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint and read it back; another of that step is replaced.
+    """Write a checkpoint and read it back; an existing one of the same step is replaced.
 
     Raises:
-        StorageError: where it cannot be written; earlier checkpoints stay.
-        RunError: where the disk gives back something else.
+        StorageError: if it cannot be written; earlier checkpoints stay.
+        RunError: if the disk returns other bytes than were written.
     """
     target = run.checkpoints_folder / f"step-{checkpoint.step:08d}"
     vocabulary = checkpoint.vocabulary
@@ -128,14 +129,14 @@ def write_checkpoint(run: Run, checkpoint: Checkpoint) -> Path:
 
 
 def load_checkpoint(run: Run, choice: Choice = "best") -> Checkpoint:
-    """Load the best or last checkpoint of a run, or that of a step.
+    """Load the best or last checkpoint of a run, or the one of a step.
 
-    Best is the lowest validation figure, the earliest of equals; without any it is the last. A damaged one is passed
-    over with a `CharlmWarning` that says which and why; one chosen by its step is not. Another tells where an older
-    charlm has chosen the best by too few characters.
+    The best has the lowest validation result, and is the earliest of equals; without any result the last counts as the
+    best. A damaged checkpoint is passed over with a `CharlmWarning` that says which and why, unless it was chosen by
+    its step. Another warning says if an older charlm has chosen the best by too few characters.
 
     Raises:
-        RunError: where there is none, or no whole one.
+        RunError: if there is no checkpoint, or no undamaged one.
     """
     paths = run.checkpoint_paths()
     if not paths:
@@ -147,7 +148,7 @@ def load_checkpoint(run: Run, choice: Choice = "best") -> Checkpoint:
         ordered = paths[::-1]
     else:
         known, unknown = _by_figure(paths)
-        # Any of these may have been the best: whoever asked for it is told of each.
+        # Any of the unreadable ones may have been the best, so each is warned about.
         ordered = unknown + known
     for path in ordered:
         try:
@@ -156,43 +157,43 @@ def load_checkpoint(run: Run, choice: Choice = "best") -> Checkpoint:
             damages.append(str(error))
             continue
         for damage in damages:
-            warnings.warn(f"{damage}; step {checkpoint.step:,} is taken instead", CharlmWarning, stacklevel=2)
+            warnings.warn(f"{damage}; step {checkpoint.step:,} is used instead", CharlmWarning, stacklevel=2)
         if choice == "best" and path != paths[-1]:
             _tell_of_chance(checkpoint, last=step_of(paths[-1]))
         return checkpoint
-    raise RunError(f"the run {run.path} has no whole checkpoint: {'; '.join(damages)}")
+    raise RunError(f"the run {run.path} has no undamaged checkpoint: {'; '.join(damages)}")
 
 
 def best_first(paths: Sequence[Path]) -> list[Path]:
-    """Return checkpoints by their validation figures, lowest first; then those without any, newest first."""
+    """Return checkpoints by their validation results, lowest first; then those without a result, newest first."""
     known, unknown = _by_figure(paths)
     return known + unknown
 
 
 def are_measured(paths: Sequence[Path]) -> bool:
-    """Say whether any of these checkpoints has a validation figure."""
+    """Say whether any of these checkpoints has a validation result."""
     return any(isinstance(figure, float) for figure in map(_figure_of, paths))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint's folder.
+    """Read the folder of a checkpoint.
 
     Raises:
-        RunError: where it is missing, damaged, not what its configuration says, or too new.
+        RunError: if it is missing, damaged or too new, or does not fit its configuration.
     """
     folder = open_folder(path, FILES)
     settings = _read_settings(folder)
     vocabulary = _read_vocabulary(folder)
     state = _read_state(folder)
     if path.name.removesuffix(ASIDE) != f"step-{state.step:08d}":
-        raise RunError(f"{path} holds the checkpoint of step {state.step}")
+        raise RunError(f"{path} contains the checkpoint of step {state.step}")
     model, training = read_tensors(folder, settings, len(vocabulary), step=state.step)
     return Checkpoint(state.step, settings, vocabulary, model, training, state)
 
 
 def restore_model(checkpoint: Checkpoint, *, device: torch.device | str = "cpu") -> Network:
-    """Build a checkpoint's network on a device, with its weights, ready to write or evaluate."""
-    # Which implementation trained it is no matter here: this machine takes what it has.
+    """Build a checkpoint's network on a device with its weights, ready to generate or evaluate."""
+    # The implementation that trained it does not matter here: this machine uses what it has.
     model = checkpoint.settings.model
     if model.implementation == "native":
         model = model.replaced({"implementation": "auto"})
@@ -202,7 +203,7 @@ def restore_model(checkpoint: Checkpoint, *, device: torch.device | str = "cpu")
 
 
 def step_of(path: Path) -> int:
-    """Return the step of a checkpoint's folder."""
+    """Return the step in the name of a checkpoint's folder."""
     return int(path.name.removeprefix("step-").removesuffix(ASIDE))
 
 
@@ -211,11 +212,11 @@ def _of_step(run: Run, paths: Sequence[Path], step: int) -> Path:
         if step_of(path) == step:
             return path
     steps = ", ".join(str(step_of(path)) for path in paths)
-    raise RunError(f"the run {run.path} keeps no checkpoint of step {step}; it has steps {steps}")
+    raise RunError(f"the run {run.path} has no checkpoint of step {step}; it has steps {steps}")
 
 
 def _by_figure(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the checkpoints whose state can be read, best first, and the others."""
+    """Return the checkpoints whose state can be read, best first, and those whose state cannot."""
     measured: list[tuple[float, Path]] = []
     unmeasured: list[Path] = []
     unknown: list[Path] = []
@@ -231,7 +232,7 @@ def _by_figure(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def _figure_of(path: Path) -> float | RunError | None:
-    """Return a checkpoint's validation figure, None without one, or why its state cannot be read."""
+    """Return a checkpoint's validation result, None if it has none, or the error if its state cannot be read."""
     try:
         return _read_state(open_folder(path, FILES)).val_nats_per_char
     except RunError as error:
@@ -243,7 +244,7 @@ def _tell_of_chance(checkpoint: Checkpoint, *, last: int) -> None:
     if num_chars is not None and not is_enough(num_chars):
         warnings.warn(
             f"the best checkpoint, step {checkpoint.step:,}, was chosen by {num_chars:,} predicted characters of "
-            f"validation, and a choice takes {MIN_CHOICE_CHARS}: --checkpoint last takes step {last:,}",
+            f"validation, and a choice needs {MIN_CHOICE_CHARS}: --checkpoint last uses step {last:,}",
             CharlmWarning,
             stacklevel=3,
         )
@@ -269,9 +270,9 @@ def _read_vocabulary(folder: Folder) -> Vocabulary:
         raise RunError(f"{path} is not a vocabulary")
     characters, has_unknown = symbols.characters, symbols.has_unknown
     if any(first >= second for first, second in pairwise(characters)) or len(characters) + has_unknown < 2:
-        raise RunError(f"{path} is not a vocabulary: its characters must be two or more, each once and in order")
+        raise RunError(f"{path} is not a vocabulary: it must have two or more characters, each once and in order")
     if any("\ud800" <= character <= "\udfff" for character in characters):
-        raise RunError(f"{path} is not a vocabulary: half of a surrogate pair is no character")
+        raise RunError(f"{path} is not a vocabulary: half of a surrogate pair is not a character")
     return Vocabulary(characters, has_unknown)
 
 

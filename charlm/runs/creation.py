@@ -1,4 +1,4 @@
-"""Making a run folder: its name, its owner, its configuration."""
+"""Create a run folder: its name, its owner and its configuration."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from charlm.settings.values import RUN_NAME, RUN_NAME_RULE
 
 
 def check_run_name(name: str) -> None:
-    """Refuse what cannot name a run.
+    """Refuse a text that cannot name a run.
 
     Raises:
-        ConfigError: for a path, and any character that could make one.
+        ConfigError: for a path, or a character that could make one.
     """
     if not RUN_NAME.fullmatch(name):
-        raise ConfigError(f"{name[:120]!r} cannot name a run: {RUN_NAME_RULE} (--runs-dir says where it lies)")
+        raise ConfigError(f"{name[:120]!r} cannot name a run: {RUN_NAME_RULE} (--runs-dir chooses the folder)")
 
 
 def check_new_name(name: str, folder: Path) -> None:
     """Refuse a name that a new run in this folder cannot have.
 
     Raises:
-        ConfigError: for a bad name or one that exists.
+        ConfigError: for a bad name, or one that exists.
     """
     check_run_name(name)
     if os.path.lexists(folder / name):
@@ -50,19 +50,19 @@ def create_run(
     stem: str | None = None,
     goes_on: bool = False,
 ) -> tuple[Run, Ownership]:
-    """Create a run folder with its configuration and environment, and own it.
+    """Create a run folder with its configuration and environment, and become its owner.
 
     Args:
-        settings: resolved.
-        environment: what stands in environment.json.
-        folder: where runs lie.
-        name: of the run; None takes the stem, and a number where that is taken.
-        stem: None takes the time and the model.
-        goes_on: whether a folder may be there that a killed process has begun and not finished.
+        settings: the resolved settings.
+        environment: the content of environment.json.
+        folder: the folder of all runs.
+        name: the run's name; None uses the stem, with a number if that name exists.
+        stem: the beginning of the name; None uses the time and the model.
+        goes_on: whether to accept a folder that a killed process has begun and not finished.
     Raises:
         ConfigError: for a bad or existing name.
-        RunInUseError: where another process is just creating it.
-        StorageError: where it cannot be written.
+        RunInUseError: if another process is creating it now.
+        StorageError: if it cannot be written.
     """
     if name is not None:
         check_run_name(name)
@@ -73,11 +73,11 @@ def create_run(
         ownership = take_ownership(run.path)
     except StorageError:
         if not goes_on:
-            # It is this process' own, and holds no more than an empty lock.
+            # This process has just made the folder, and it contains at most an empty lock.
             shutil.rmtree(run.path, ignore_errors=True)
         raise
     if run.exists:
-        # Another process was quicker, and is through with it.
+        # Another process was quicker and has finished creating it.
         ownership.release()
         raise _exists(run.path)
     _write_beginning(run, ownership, settings, environment, goes_on=goes_on)
@@ -87,11 +87,11 @@ def create_run(
 def _write_beginning(
     run: Run, ownership: Ownership, settings: Settings, environment: Environment, *, goes_on: bool
 ) -> None:
-    """Write what makes a folder a run; where that fails, nothing of it stays."""
+    """Write what makes a folder a run; if that fails, remove the folder."""
     try:
-        # The configuration comes last: a folder that has one is a whole run.
+        # The configuration is written last: a folder that has one is a complete run.
         files = {ENVIRONMENT: json_file(environment), CONFIG: dump_settings(settings).encode("utf-8")}
-        # By its lock a folder that a power cut leaves is known as ours.
+        # The lock on the disk shows after a power cut that the folder is ours.
         sync_folder(run.path.parent)
         sync_folder(run.path)
         run.checkpoints_folder.mkdir(exist_ok=goes_on)
@@ -108,7 +108,7 @@ def _write_beginning(
 
 
 def _made_folder(folder: Path, stem: str, *, is_exact: bool, goes_on: bool) -> Path:
-    """Make a new folder for a run; fifty processes that do it at once get fifty."""
+    """Make a new folder for a run; fifty processes that do so at once get fifty folders."""
     try:
         if folder.exists() and not folder.is_dir():
             raise storage_error(folder, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
@@ -133,7 +133,7 @@ def _made_folder(folder: Path, stem: str, *, is_exact: bool, goes_on: bool) -> P
 
 
 def _is_begun_run(path: Path) -> bool:
-    """Say whether a folder holds nothing but what a run's creation leaves when it is killed, or has become a run."""
+    """Say whether a folder is a run, or contains only what a killed process leaves while creating one."""
     if path.is_symlink() or not path.is_dir():
         return False
     if Run(path).exists:
@@ -142,7 +142,7 @@ def _is_begun_run(path: Path) -> bool:
     names = {entry.name for entry in path.iterdir()}
     if not all(name in ours or LEASE_NAME.fullmatch(name) or DRAFT_NAME.fullmatch(name) for name in names):
         return False
-    # The lock comes first, and checkpoints after the configuration: otherwise it is somebody else's folder.
+    # The lock is made first, and checkpoints after the configuration: otherwise the folder is somebody else's.
     has_checkpoints = "checkpoints" in names and any(Run(path).checkpoints_folder.iterdir())
     return not names or (LOCK_NAME in names and not has_checkpoints)
 
@@ -151,7 +151,7 @@ def _exists(path: Path) -> ConfigError:
     if dangling := dangling_link(path):
         return ConfigError(f"{path} exists already and is never overwritten: {dangling}; choose another name")
     if not Run(path).exists and not _is_begun_run(path):
-        return ConfigError(f"{path} exists already and is never overwritten, and it is no run: choose another name")
+        return ConfigError(f"{path} exists already and is never overwritten, and it is not a run: choose another name")
     return ConfigError(
-        f"the run {path} exists already and is never overwritten: choose another name, or go on with it by --resume"
+        f"the run {path} exists already and is never overwritten: choose another name, or resume it with --resume"
     )

@@ -1,4 +1,4 @@
-"""Cells of CSV, for programs and for spreadsheets: numbers as they are, and no text that is taken for a formula."""
+"""CSV cells for programs and spreadsheets: numbers stay as they are, and no text is taken for a formula."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 
 from pydantic import JsonValue
 
-# What a spreadsheet takes for the beginning of a formula, full-width forms included.
+# The characters that a spreadsheet takes for the start of a formula, including full-width forms.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def csv_cell(value: JsonValue) -> JsonValue:
-    """Return a value as a cell; a text that a spreadsheet would compute is led by an apostrophe, the usual sign.
+    """Return a value as a cell; a text that a spreadsheet would compute gets an apostrophe in front, as is usual.
 
-    Texts come from anybody: a corpus' path, a setting or a folder's name of a run that a stranger has made.
+    Texts can come from anybody: a corpus path, a setting or a folder name in a run made by a stranger.
 
     >>> csv_cell("=HYPERLINK(1)"), csv_cell("-0.5"), csv_cell(-0.5)
     ("'=HYPERLINK(1)", '-0.5', -0.5)

@@ -1,7 +1,7 @@
-"""Writing files that are whole or not there, also when the machine stops in between.
+"""Write files that are complete or absent, even if the machine stops in between.
 
-The order is that of every careful writer: a draft beside the target, each file on the disk before the manifest that
-vouches for it, the draft's folder, a rename, the parent. Nothing here follows or makes a link.
+The order is that of every careful writer: make a draft next to the target, sync each file before the manifest that
+vouches for it, sync the draft's folder, rename it, and sync the parent. Nothing here follows or makes a link.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ DRAFT_NAME = re.compile(
     r"\.tmp-(step-\d{8,}(\.old)?|config\.yaml|environment\.json|sweep\.yaml|results\.json|table\.csv|best\.yaml)"
     r"-\d+-[0-9a-f]{8}"
 )
-# A folder on its way out, while another takes its name; until that has happened it is whole and found.
+# A folder that is being replaced by another of its name; until then it stays complete and can still be found.
 ASIDE = ".old"
 UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
-    """Create a folder with its files and a manifest of their SHA-256, whole or not at all.
+    """Create a folder with its files and a manifest of their SHA-256, completely or not at all.
 
-    One of that name is replaced: it steps aside under a name by which it is still found, until the new one is there.
+    An existing folder of that name is replaced: it is renamed, so that it can still be found, until the new one exists.
 
     Raises:
-        StorageError: where it cannot be written, or not be known to be on the disk.
+        StorageError: if it cannot be written, or cannot be confirmed to be on the disk.
     """
     draft, aside = _draft_name(target), target.with_name(target.name + ASIDE)
     num_bytes = sum(map(len, files.values()))
@@ -67,10 +67,10 @@ def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file, or another in its place, whole or not at all.
+    """Write a file or replace an existing one, completely or not at all.
 
     Raises:
-        StorageError: where it cannot be written; what was there stays.
+        StorageError: if it cannot be written; the former file stays.
     """
     draft = _draft_name(path)
     try:
@@ -85,15 +85,15 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder; at each moment it is whole or gone.
+    """Remove a folder; at each moment it is complete or gone.
 
     Raises:
-        StorageError: where it cannot be removed.
+        StorageError: if it cannot be removed.
     """
     draft = _draft_name(folder)
     try:
         folder.rename(draft)
-        # Else a power cut could bring the name back without all of its files.
+        # Otherwise a power cut could bring the name back without all of its files.
         sync_folder(folder.parent)
         _remove(draft)
     except OSError as error:
@@ -101,7 +101,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def sweep_drafts(folder: Path) -> None:
-    """Remove the drafts that a killed writer has left in a folder; nothing that only looks like one."""
+    """Remove the drafts that a killed writer has left in a folder, but nothing that merely looks like one."""
     for path in list(folder.iterdir()) if folder.is_dir() else []:
         if DRAFT_NAME.fullmatch(path.name) and not path.is_symlink():
             _remove(path)
@@ -111,7 +111,7 @@ def append_lines(path: Path, lines: Iterable[str]) -> None:
     """Append lines to a file, all of them or none.
 
     Raises:
-        StorageError: where they cannot be written.
+        StorageError: if they cannot be written.
     """
     content = "".join(f"{line}\n" for line in lines).encode("utf-8")
     try:
@@ -127,10 +127,10 @@ def append_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def cut_file(path: Path, num_bytes: int) -> None:
-    """Cut a file off after so many bytes.
+    """Cut a file off after this many bytes.
 
     Raises:
-        StorageError: where it cannot be written.
+        StorageError: if it cannot be written.
     """
     try:
         with _opened(path, os.O_WRONLY) as descriptor:
@@ -140,15 +140,15 @@ def cut_file(path: Path, num_bytes: int) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Put what was appended to a file on the disk, and its name; nothing where there is none.
+    """Sync a file and its name to the disk; do nothing if the file does not exist.
 
     Raises:
-        StorageError: where the disk does not take it.
+        StorageError: if the disk does not accept it.
     """
     num_bytes: int | None = None
     try:
         with _opened(path, os.O_RDONLY) as descriptor:
-            # How much of it is new is not known here.
+            # It is not known here how much of the file is new.
             num_bytes = os.fstat(descriptor).st_size
             os.fsync(descriptor)
         sync_folder(path.parent)
@@ -159,12 +159,12 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on the disk."""
+    """Sync the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some file systems, such as shares, cannot; their servers see to it.
+        # Some file systems, such as network shares, cannot do this; their servers take care of it.
         if error.errno not in UNSYNCED:
             raise
     finally:
@@ -172,7 +172,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def storage_error(path: Path, error: OSError, action: str = "write", *, num_bytes: int | None = None) -> StorageError:
-    """Turn an operating system's error into a sentence; of a full disk it tells the bytes needed and free."""
+    """Turn an operating system's error into a sentence; for a full disk it names the bytes needed and free."""
     sentence = f"cannot {action} {path}: {reason_of(error)}"
     if dangling := dangling_link(path):
         sentence = f"cannot {action} {path}: {dangling}"
@@ -184,7 +184,7 @@ def storage_error(path: Path, error: OSError, action: str = "write", *, num_byte
 
 
 def dangling_link(path: Path) -> str | None:
-    """Say which part of a path is a link that leads nowhere, and where to; None where none is."""
+    """Say which part of a path is a link to something that does not exist; return None if there is none."""
     with suppress(OSError):
         for each in (path, *path.parents):
             if each.is_symlink() and not each.exists():
@@ -193,7 +193,7 @@ def dangling_link(path: Path) -> str | None:
 
 
 def sha256(content: bytes) -> str:
-    """Return the SHA-256 of some bytes, in hexadecimal."""
+    """Return the SHA-256 of bytes in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -214,7 +214,7 @@ def _write_all(descriptor: int, content: bytes) -> None:
 
 @contextmanager
 def _opened(path: Path, flags: int) -> Generator[int]:
-    """Open a regular file, through no link, and without waiting for a pipe's other end."""
+    """Open a regular file without following a link or waiting for the other end of a pipe."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -225,12 +225,12 @@ def _opened(path: Path, flags: int) -> Generator[int]:
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder with all that is in it, a file, or a link but not what it leads to."""
+    """Remove a folder with everything in it, a file, or a link but not its target."""
     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _free_bytes(path: Path) -> int:
-    """Return what is free where a path lies, or 0 where even that cannot be told."""
+    """Return the free bytes on the disk of a path, or 0 if that cannot be found out."""
     with suppress(OSError):
         return shutil.disk_usage(next(parent for parent in path.absolute().parents if parent.exists())).free
     return 0

@@ -1,6 +1,6 @@
-"""What a run is made with and on, as environment.json holds it: which text, which network, which machine.
+"""The facts about a run in environment.json: its text, its network and its machine.
 
-A fact that an older charlm did not write, or a stranger wrote wrongly, is None.
+A fact is None if an older charlm did not write it, or if a stranger wrote it wrongly.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_FACTS = 40
 MAX_FACT = 2_000
 ShortLine = Annotated[Line, Field(max_length=MAX_FACT)]
 FactName = Annotated[str, Field(strict=True, pattern="^[a-z0-9_]{1,40}$")]
-# What bits depend on beside configuration and text; whichever of it differs is shown.
+# Everything besides settings and text that affects the exact bits; facts that differ are shown.
 Fingerprint = Annotated[
     Mapping[FactName, Flag | Annotated[int, Field(strict=True)] | Number | ShortLine | None],
     Field(max_length=MAX_FACTS),
@@ -28,7 +28,7 @@ Fingerprint = Annotated[
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PartFacts(Record):
-    """A part of a corpus: its length in characters, and the SHA-256 of its text."""
+    """A split of a corpus: its length in characters, and the SHA-256 of its text."""
 
     chars: Count
     sha256: Sha256
@@ -36,7 +36,7 @@ class PartFacts(Record):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SplitFacts(Record):
-    """How a corpus is cut; a part that it does not have is None."""
+    """The splits of a corpus; one that it does not have is None."""
 
     train: PartFacts
     val: PartFacts | None = None
@@ -45,7 +45,7 @@ class SplitFacts(Record):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Versions(Record):
-    """Which versions compute."""
+    """The versions of the programs that compute."""
 
     charlm: Text
     python: Text
@@ -58,14 +58,14 @@ class Machine(Record):
     """What computations run on.
 
     Args:
-        versions: of what computes.
-        threads: of torch.
-        cores: of the machine.
+        versions: versions of the programs that compute.
+        threads: number of torch's threads.
+        cores: number of the machine's cores.
         kernels: which native kernels there are, or why there are none.
-        kernel_build: what tells this build of them from others; None where there are none, empty where nobody told.
-        cpu_capability: the instructions that torch uses.
-        gpus: their names.
-        platform: the system.
+        kernel_build: identifies this build of the kernels; None if there are none, empty if it was not recorded.
+        cpu_capability: the instruction set that torch uses.
+        gpus: names of the GPUs.
+        platform: the operating system.
     """
 
     versions: Told[Versions] = None
@@ -80,20 +80,20 @@ class Machine(Record):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Environment(Record):
-    """What a run is made with and on.
+    """The facts about a run.
 
     Args:
-        corpus: the name of a known one, or its files.
-        corpus_sha256: of the whole text.
-        corpus_chars: its length.
-        vocab_size: how many symbols it has.
-        split: its parts.
-        dropped_chars: of the training part at window ends, left out of each epoch.
-        num_parameters: trained ones.
-        direction: of the model.
-        implementation: what runs its recurrence.
-        device: where.
-        machine: what that runs on.
+        corpus: the name of a known corpus, or the files.
+        corpus_sha256: SHA-256 of the whole text.
+        corpus_chars: length of the text in characters.
+        vocab_size: number of symbols.
+        split: the splits of the text.
+        dropped_chars: characters of the training split that each epoch leaves out at the ends of windows.
+        num_parameters: number of trained parameters.
+        direction: the model's direction.
+        implementation: the code that computes the recurrence.
+        device: the device that computes.
+        machine: the machine of that device.
     """
 
     corpus: Text | Annotated[tuple[Text, ...], Field(min_length=1)]
@@ -110,7 +110,7 @@ class Environment(Record):
 
     @property
     def corpus_name(self) -> str:
-        """The corpus' name, or those of its files: of many, the first and the number of the others."""
+        """The corpus's name, or those of its files; of many files, the first ones and how many more there are."""
         return self.corpus if isinstance(self.corpus, str) else name_few(self.corpus)
 
 

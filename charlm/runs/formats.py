@@ -1,10 +1,10 @@
-"""The format of a checkpoint, by number, and how an older one becomes today's.
+"""The numbered formats of a checkpoint, and how an older one is converted to the present one.
 
-1. The first.
-2. state.json also tells until which step the records go, the seconds trained, the last step's learning rate and
-   gradient norm, what was skipped and rolled back, and what the run computes with and on which text: all that an exact
-   resume needs.
-3. The progress also counts the weights' average, and training.safetensors has the raw weights where there is one.
+1. The first format.
+2. state.json also records up to which step the records go, the seconds trained, the last step's learning rate and
+   gradient norm, the numbers of skipped steps and rollbacks, the fingerprint, and the hashes of the text and its
+   splits: everything that an exact resume needs.
+3. The progress also counts the average of the weights, and training.safetensors has the raw weights if there is one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FORMAT = 3
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FileEntry(Record):
-    """A file in a manifest: how many bytes it has, and their SHA-256."""
+    """A file in a manifest: its number of bytes, and their SHA-256."""
 
     bytes: Count
     sha256: Text
@@ -30,12 +30,12 @@ class FileEntry(Record):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Manifest(Record):
-    """What vouches for a checkpoint's files.
+    """The manifest, which vouches for a checkpoint's files.
 
     Args:
-        format: its number.
+        format: number of the format.
         charlm: the version that wrote it.
-        files: by their names; None where they are not told as they should be.
+        files: the files by name; None if the manifest does not list them correctly.
     """
 
     format: Annotated[int, Field(strict=True, ge=1)]
@@ -44,11 +44,11 @@ class Manifest(Record):
 
 
 def migrate_state(state: Json, number: int) -> Json:
-    """Return a checkpoint's state as today's format has it; one that is not what its format says stays that.
+    """Return a checkpoint's state in the present format; a state that is invalid in its own format stays invalid.
 
     Args:
-        state: the content of its state.json.
-        number: of the format that it was written in.
+        state: the content of state.json.
+        number: the number of the format that it was written in.
     """
     for older in range(number, FORMAT):
         state = MIGRATIONS[older](state)

@@ -1,4 +1,4 @@
-"""What a run has written down, read as data from a stranger; a line that a crash has torn is left out."""
+"""Read what a run has recorded, as untrusted data; a line that a crash has cut off is left out."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from charlm.runs.json_records import Json, from_json_or_none
 from charlm.runs.records import Diverged, EvaluationLine, Rates, SampleTable, Summary
 from charlm.runs.untrusted import check_depth, open_regular
 
-# A table of the longest samples there can be; of a longer line nothing is kept.
+# The size of a table of the longest possible samples; a longer line is not kept.
 MAX_LINE_BYTES = 1 << 25
 
 
 @dataclass(frozen=True)
 class History:
-    """What metrics.jsonl tells.
+    """The content of metrics.jsonl.
 
     Args:
-        evaluations: in their order.
-        summary: of a run that has ended.
-        divergence: of a run that could not go on.
+        evaluations: the evaluations in order.
+        summary: the closing summary, if the run has ended.
+        divergence: the step that diverged, if the run ended for that reason.
     """
 
     evaluations: tuple[EvaluationLine, ...]
@@ -38,23 +38,23 @@ class History:
 
     @property
     def train(self) -> Rates | None:
-        """The training figure: of the last whole epoch's own batches, or at the end of a shorter run of all batches."""
+        """The training result: of the last whole epoch's batches, or of all batches of a shorter run that ended."""
         if self.summary is not None:
             return self.summary.train
         return self.latest.last_epoch if self.latest else None
 
     @property
     def best(self) -> Rates | None:
-        """The lowest figures of the validation part, the earliest of equals."""
+        """The lowest result on the validation split, or the earliest of equals."""
         measured = [each.val for each in self.evaluations if each.val is not None]
         return min(measured, key=lambda val: val.nats, default=None)
 
 
 def read_history(path: Path) -> History:
-    """Read a metrics.jsonl until its last line, a summary or a divergence, or one that is no evaluation either.
+    """Read a metrics.jsonl up to the first line that is not an evaluation, such as a summary or a divergence.
 
     Raises:
-        RunError: for what is no regular file.
+        RunError: if it is not a regular file.
     """
     evaluations: list[EvaluationLine] = []
     for _, line in read_lines(path):
@@ -67,10 +67,10 @@ def read_history(path: Path) -> History:
 
 
 def read_samples(path: Path) -> Iterator[SampleTable]:
-    """Yield the tables of a samples.jsonl until a line that is none.
+    """Yield the tables of a samples.jsonl up to the first line that is not one.
 
     Raises:
-        RunError: for what is no regular file.
+        RunError: if it is not a regular file.
     """
     for _, line in read_lines(path):
         table = from_json_or_none(SampleTable, line)
@@ -80,18 +80,18 @@ def read_samples(path: Path) -> Iterator[SampleTable]:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, Json]]:
-    """Yield each JSON object of a file, with the bytes from the file's start to its end.
+    """Yield each JSON object of a file, with the number of bytes from the start of the file to the end of its line.
 
-    What is none, as a line torn by a crash, ends it; whatever stands before it is whole.
+    The first line that is not an object, such as one that a crash has cut off, ends the reading.
 
     Raises:
-        RunError: for what is no regular file.
+        RunError: if it is not a regular file.
     """
     if not path.exists():
         return
     end = 0
     with open_regular(path) as file:
-        # Bytes: a text's lines also end at U+2028 and its like, and a torn one may end within a character.
+        # Bytes: lines of text would also end at U+2028, and a line that was cut off may end inside a character.
         while line := file.readline(MAX_LINE_BYTES):
             end += len(line)
             value = _parsed(line) if line.endswith(b"\n") else None

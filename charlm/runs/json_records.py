@@ -1,8 +1,7 @@
-"""Records and JSON: the one place that turns frozen dataclasses into JSON objects, and a stranger's objects into them.
+"""Records and JSON: the one place that turns frozen dataclasses into JSON objects, and untrusted objects into them.
 
-The fields of a record are the keys of its object, in their order. One that has its default is left out of the object,
-and one that is missing in an object has its default: so may what an older charlm did not write. Keys that a record does
-not know are passed over.
+The fields of a record are the keys of its object, in order. A field that has its default is left out of the object, and
+a key that is missing has its default, so that records of an older charlm can be read. Unknown keys are ignored.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ MAX_NUMBER = 1e18
 
 
 class Record(Mapping[str, Any]):
-    """A frozen dataclass that stands for a JSON object, and that scripts may read as that object.
+    """A frozen dataclass that represents a JSON object, and that scripts may read like that object.
 
-    It equals the object too: its dataclass leaves the comparison to this class (`eq=False`).
+    It also equals the object: its dataclass leaves the comparison to this class (`eq=False`).
     """
 
     def as_json(self) -> Json:
-        """Return the JSON object: of a record that was read, the very one."""
+        """Return the JSON object; for a record that was read, this is the original one."""
         return vars(self).get("_source") or _object(self)
 
     def __getitem__(self, key: str) -> Any:
@@ -43,7 +42,7 @@ class Record(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class Inline:
-    """Marks a record whose keys stand among those of the outer one, each after a prefix; without it they are nulls."""
+    """Marks a record whose keys are among those of the outer one, each with a prefix; if it is None, they are null."""
 
     prefix: str = ""
 
@@ -73,24 +72,24 @@ R = TypeVar("R", bound=Record)
 Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=0, lt=MAX_NUMBER)]
 Number = Annotated[float, Field(strict=True), AfterValidator(_is_in_bounds)]
-# At least 0, and finite.
+# A finite number of at least 0.
 Amount = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(strict=True)]
 Line = Annotated[Text, AfterValidator(_is_one_line)]
 Sha256 = Annotated[str, Field(strict=True, pattern="^[0-9a-f]{64}$")]
-# What may be anything in a stranger's file; None where it is not what it should be.
+# A value that may be anything in an untrusted file; None if it is not what it should be.
 Told = Annotated[T | None, Wrap(_or_none)]
 
 
 def as_object(value: JsonValue) -> Json:
-    """Return a JSON object; an empty one for any other value."""
+    """Return a JSON object unchanged, and an empty one for any other value."""
     return value if isinstance(value, dict) else {}
 
 
 def from_json(kind: type[R], value: JsonValue) -> R:
-    """Return the record that a JSON value stands for.
+    """Return the record that a JSON value represents.
 
-    Types are strict: a boolean is no number, and a number no text.
+    Types are strict: a boolean is not a number, and a number is not a text.
 
     Raises:
         ValueError: naming the first key whose value is not what it should be.
@@ -101,13 +100,13 @@ def from_json(kind: type[R], value: JsonValue) -> R:
     except ValidationError as error:
         key = ".".join(map(str, error.errors(include_url=False, include_input=False)[0]["loc"][:1]))
         raise ValueError(f"its {key} is not what it should be") from error
-    # No field, so that a copy with another value does not take it along.
+    # This is not a field, so that a copy with another value does not inherit it.
     object.__setattr__(record, "_source", values)
     return record
 
 
 def from_json_or_none(kind: type[R], value: JsonValue) -> R | None:
-    """Return the record that a JSON value stands for, or None where it stands for none."""
+    """Return the record that a JSON value represents, or None if it represents none."""
     try:
         return from_json(kind, value)
     except ValueError:
@@ -115,8 +114,8 @@ def from_json_or_none(kind: type[R], value: JsonValue) -> R | None:
 
 
 def to_json(value: Any) -> Any:
-    """Return a value as JSON has it: records as their objects, other dataclasses with all fields, tuples as lists."""
-    # Nearly all of them, and the questions below take long.
+    """Return a value as JSON: records become their objects, other dataclasses all their fields, and tuples lists."""
+    # Nearly all values are of these types, and the checks below are slow.
     if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, Record):
@@ -129,7 +128,7 @@ def to_json(value: Any) -> Any:
 
 
 def json_line(value: Mapping[str, Any]) -> str:
-    """Return a JSON object as a line of text, without its end."""
+    """Return a JSON object as a line of text without a line end."""
     return json.dumps(to_json(value), ensure_ascii=False)
 
 
@@ -137,21 +136,21 @@ def json_file(value: Mapping[str, Any]) -> bytes:
     """Return a JSON object as the bytes of a file for people and programs.
 
     Raises:
-        ValueError: for numbers that JSON does not have.
+        ValueError: for numbers that JSON cannot represent.
     """
     return (json.dumps(to_json(value), ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode("utf-8")
 
 
 @dataclass(frozen=True)
 class _Key:
-    """A field of a record, as it stands in the object.
+    """A field of a record, and how its object represents it.
 
     Args:
-        name: of the field.
-        default: with which it is left out.
-        inline: of a record whose keys stand among those of the outer one, how they are spelled there.
-        kind: of that record.
-        may_be_none: whether there may be none of it.
+        name: name of the field.
+        default: the value with which it is left out.
+        inline: for an inline record, how its keys are spelt in the outer object.
+        kind: the type of the inline record.
+        may_be_none: whether the inline record may be None.
     """
 
     name: str
@@ -162,7 +161,7 @@ class _Key:
 
     @property
     def nulls(self) -> list[str]:
-        """The keys that stand for none, where it is no default."""
+        """The keys that are null if the inline record is None and that is not the default."""
         return [each.name for each in _keys(self.kind) if each.inline is None]
 
 
@@ -177,7 +176,7 @@ def _key(name: str, default: Any, hint: Any) -> _Key:
     if inline is None:
         return _Key(name, default)
     kind: Any = get_args(hint)[0]
-    # Of `Kind | None` the first of the two.
+    # `Kind | None` has two arguments, of which the first is the record.
     kinds: tuple[Any, ...] = get_args(kind) or (kind,)
     first, *others = kinds
     names: list[str] = [name for each in _keys(first) for name in each.inline or (each.name,)]
@@ -204,7 +203,7 @@ def _object(record: Record) -> Json:
 
 
 def _nested(kind: Any, value: Json) -> dict[str, Any]:
-    """Return an object with what is inline in it as objects of their own."""
+    """Return an object in which inline records are separate objects."""
     nested: dict[str, Any] = dict(value)
     for key in _keys(kind):
         if key.inline is not None:

@@ -1,4 +1,4 @@
-"""Room in memory, asked for before a library takes it that ends the whole process where there is none."""
+"""Check for room in memory before calling a library that would end the whole process without it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from charlm.errors import memory_limit, out_of_memory
 
 
 def require_room(num_bytes: int) -> None:
-    """Make sure that a process with a limit of addresses can have so many bytes more; none is taken.
+    """Make sure that a process with limited address space can get this many more bytes; nothing is allocated.
 
-    Libraries in other languages end the whole process where they get none.
+    Libraries in other languages end the whole process if an allocation fails.
 
     Raises:
         OutOfMemoryError: with the bytes needed.

@@ -1,4 +1,4 @@
-"""What a table of runs shows of each."""
+"""One row of a table of runs."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ MAX_SHOWN = 1_000
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Overview(Record):
-    """A run in a table of many; figures that it does not have yet are None.
+    """A run in a table of many; results that it does not have yet are None.
 
     Args:
-        name: of the run.
-        state: running, unfinished, diverged, or what has ended it.
-        corpus: its name, or those of its files.
-        model: cell, layers and hidden size, and the direction where it is not forward.
-        direction: of the model.
-        num_parameters: trained ones.
-        steps: until the last evaluation.
-        train_perplexity: of the last whole epoch's own batches.
-        train_bpc: the same in bits.
-        best_val_bpc: the lowest of the evaluations; of a bidirectional model, of its forward half.
-        best_val_chars: that it predicted: of the whole part, or of its beginning.
-        best_val_backward_bpc: of its backward half, at that evaluation.
-        best_val_cloze_bpc: of both halves, at that evaluation.
-        val_bpc: of the whole validation part, read at the end.
-        val_chars: that it predicted.
-        test_bpc: of the whole test part, read at the end.
-        chars_per_second: since the last evaluation but one.
-        warning: what must stand beside every figure of a leaky model.
+        name: the run's name.
+        state: running, unfinished, diverged, or the reason why it ended.
+        corpus: the name of the corpus, or those of its files.
+        model: cell, layers and hidden size, and the direction if it is not forward.
+        direction: the model's direction.
+        num_parameters: number of trained parameters.
+        steps: steps up to the last evaluation.
+        train_perplexity: perplexity of the last whole epoch's batches.
+        train_bpc: the same in bits per character.
+        best_val_bpc: the lowest of the evaluations; for a bidirectional model, that of its forward half.
+        best_val_chars: how many characters that evaluation predicted, of the whole split or of its beginning.
+        best_val_backward_bpc: the backward half's result at that evaluation.
+        best_val_cloze_bpc: the result of both halves at that evaluation.
+        val_bpc: the result on the whole validation split, read at the end.
+        val_chars: how many characters that predicted.
+        test_bpc: the result on the whole test split, read at the end.
+        chars_per_second: training speed between the last two evaluations.
+        warning: the sentence that must accompany every result of a leaky model.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Overview(Record):
 def overview_of(
     name: str, model: ModelSettings, environment: Environment, history: History, *, is_running: bool
 ) -> Overview:
-    """Return what a table of runs shows of the run of a name."""
+    """Return the row of a run in a table of runs."""
     latest, best, end = history.latest, history.best, history.summary
     both_ways = best.both_ways if best else None
     direction = "" if model.direction == "forward" else f" {model.direction}"

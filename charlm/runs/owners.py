@@ -1,4 +1,4 @@
-"""Who owns a run folder, and whether that process is known to be gone."""
+"""Identify the owner of a run folder, and find out whether that process is gone."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ MAX_PID = 1 << 31
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Owner(Record):
-    """What a lease tells of its owner; a lease that cannot be read tells nothing.
+    """What a lease says about its owner; everything is None if the lease cannot be read.
 
     Args:
-        host: the machine's name.
-        machine: what tells it, since it was started, from all others.
-        processes: what tells this container from others on the machine.
-        pid: of the process.
-        since: local time, with its offset.
-        mark: what tells this ownership from every other.
+        host: name of the machine.
+        machine: identifies the machine since its last start.
+        processes: identifies the container on the machine.
+        pid: number of the process.
+        since: local time with its offset.
+        mark: identifies this ownership among all others.
     """
 
     host: Told[Text] = None
@@ -34,14 +34,14 @@ class Owner(Record):
 
     @property
     def sentence(self) -> str:
-        """Who it is, in a message."""
+        """The owner's description for a message."""
         if self.pid is None:
             return "another process"
         return f"process {self.pid} on {self.host}, since {self.since}"
 
 
 def machine() -> str:
-    """Return what tells this machine, since it was started, from all others: processes elsewhere cannot be asked."""
+    """Return what identifies this machine since its last start; processes on other machines cannot be checked."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -49,7 +49,7 @@ def machine() -> str:
 
 
 def process_table() -> str:
-    """Return what tells this container from others on the machine, each of which counts its processes from 1."""
+    """Return what identifies this container on the machine, as each container counts its processes from 1."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -57,7 +57,7 @@ def process_table() -> str:
 
 
 def is_dead(owner: Owner) -> bool:
-    """Say whether an owner is known to be gone: only the processes that this one can see can be asked."""
+    """Say whether an owner is known to be gone; only processes that are visible to this one can be checked."""
     if (owner.machine, owner.processes) != (machine(), process_table()):
         return False
     if owner.pid is None or not 0 < owner.pid < MAX_PID:
@@ -67,6 +67,6 @@ def is_dead(owner: Owner) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        # It is another user's.
+        # The process exists and belongs to another user.
         return False
     return False

@@ -1,9 +1,10 @@
-"""One owner for each run folder: a lock on one machine, and across machines a lease that must be renewed.
+"""Give each run folder one owner: by a lock on one machine, and across machines by a lease that must be renewed.
 
 The lock is flock's and ends with its process, however that ends. File systems that several machines share do not always
-pass it on, so an owner also holds a lease: a file of its own generation, made exclusively, renewed every ten seconds
-and void after sixty. Whoever finds a void one makes the next generation; the former owner sees it, and writes no more.
-Generations begin anew where an owner has released the last one, so that a lease also holds a mark of its owner's own.
+pass it on, so an owner also holds a lease: a file named after its generation, created exclusively, renewed every ten
+seconds and void after sixty. Whoever finds a void lease creates the next generation; the former owner notices that and
+stops writing. Generations start again at 1 after an owner has released its lease, so each lease also contains a mark
+that no other has.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from charlm.runs.untrusted import open_regular, parse_json
 
 try:
     import fcntl
-except ImportError:  # Windows has none; the lease remains.
+except ImportError:  # Windows does not have it; the lease remains.
     fcntl = None
 
 RENEWED_EVERY_SECONDS = 10.0
@@ -37,12 +38,12 @@ VOID_AFTER_SECONDS = 60.0
 LOCK_NAME = ".lock"
 LEASE_NAME = re.compile(r"\.lease-([0-9]{6,})")
 MAX_LEASE_BYTES = 4096
-# What a file system says that does not lock.
+# The errors of file systems that do not support locks.
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class FolderGoneError(StorageError):
-    """Report a folder that was deleted while its owner wrote it."""
+    """Report a folder that was deleted while its owner was writing it."""
 
 
 class Ownership:
@@ -56,17 +57,17 @@ class Ownership:
 
     @property
     def mark(self) -> str:
-        """What tells this ownership from every other; `owner_of` tells it too."""
+        """The mark that identifies this ownership; `owner_of` returns it too."""
         assert self._owner.mark is not None
         return self._owner.mark
 
     def check(self) -> None:
-        """Make sure that this process still owns the folder; called before each write. A moved one is followed.
+        """Make sure before a write that this process still owns the folder, and follow a folder that was moved.
 
         Raises:
-            FolderGoneError: where it has been deleted.
-            RunInUseError: where another process has taken it over.
-            StorageError: where that cannot be told.
+            FolderGoneError: if the folder has been deleted.
+            RunInUseError: if another process has taken it over.
+            StorageError: if that cannot be found out.
         """
         leases: list[Path] | None = None
         try:
@@ -78,23 +79,23 @@ class Ownership:
             raise storage_error(self.folder, error, "read") from error
         if is_owner:
             if time.time() - self._renewed_at > RENEWED_EVERY_SECONDS:
-                # The machine slept, or this process was stopped; nobody has taken the folder meanwhile.
+                # The machine slept, or this process was stopped, and nobody has taken the folder meanwhile.
                 self._renew_once()
         elif (found := self._moved_to()) is not None:
             self.folder, self._lease = found, found / self._lease.name
             self.check()
         elif self._lock is not None and os.fstat(self._lock).st_nlink == 0:
-            raise FolderGoneError(f"the folder {self.folder} was deleted while this process wrote it")
+            raise FolderGoneError(f"the folder {self.folder} was deleted while this process was writing it")
         elif leases is not None:
             by = f" by {_owner(leases[-1]).sentence}" if leases else ", or its lease was removed,"
             raise RunInUseError(
                 f"the run {self.folder} has been taken over{by} while this process did not answer: nothing more "
                 "is written there"
             )
-        # Else its disk has vanished, which makes nobody its owner: the write itself will say what is wrong.
+        # Otherwise the disk has vanished and nobody else is the owner: the write itself will report the problem.
 
     def _moved_to(self) -> Path | None:
-        """Return where the folder lies now if that is another place; its lock, which is open, tells."""
+        """Return the folder's new place, found through its open lock, or None if it has not moved."""
         if self._lock is None:
             return None
         with suppress(OSError):
@@ -105,12 +106,12 @@ class Ownership:
         return None
 
     def release(self) -> None:
-        """Give the folder free; once more does nothing."""
+        """Release the folder; a second call does nothing."""
         if self._released.is_set():
             return
         self._released.set()
         with suppress(OSError):
-            # The folder may have been removed and made anew by another process.
+            # Another process may have removed the folder and made a new one.
             if self._is_mine():
                 self._lease.unlink()
         if self._lock is not None:
@@ -127,7 +128,7 @@ class Ownership:
             self._renew_once()
 
     def _renew_once(self) -> None:
-        # Where it fails the lease may run out, and `check` finds whether someone else has taken the folder.
+        # If this fails, the lease may run out; `check` notices if someone else has then taken the folder.
         with suppress(OSError):
             if self._is_mine():
                 os.utime(self._lease)
@@ -135,11 +136,11 @@ class Ownership:
 
 
 def take_ownership(folder: Path) -> Ownership:
-    """Become the one process that writes a run folder.
+    """Become the only process that writes a run folder.
 
     Raises:
-        RunInUseError: where another process is, naming it.
-        StorageError: where the folder cannot be written.
+        RunInUseError: naming the process that owns it already.
+        StorageError: if the folder cannot be written.
     """
     try:
         lock, is_locked = _lock(folder)
@@ -154,7 +155,7 @@ def take_ownership(folder: Path) -> Ownership:
 
 
 def owner_of(folder: Path) -> Owner | None:
-    """Return what the live owner of a run folder tells of itself, or None where there is none."""
+    """Return the live owner of a run folder, or None if there is none."""
     try:
         leases = _leases(folder)
         if not leases or _age_seconds(leases[-1]) > VOID_AFTER_SECONDS:
@@ -166,7 +167,7 @@ def owner_of(folder: Path) -> Owner | None:
 
 
 def _lock(folder: Path) -> tuple[int | None, bool]:
-    """Return the lock's descriptor, None on a system without, and whether the file system has locked it."""
+    """Return the lock's descriptor (None on a system without locks), and whether the file system locked it."""
     descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     if fcntl is None:
         os.close(descriptor)
@@ -188,10 +189,10 @@ def _take_lease(folder: Path, lock: int | None, *, is_locked: bool) -> Ownership
     leases = _leases(folder)
     if leases and (left := VOID_AFTER_SECONDS - _age_seconds(leases[-1])) >= 0:
         owner = _owner(leases[-1])
-        # With the lock in hand, a lease of this machine is a dead process' own, and so is one it had no time to sign.
+        # Whoever has the lock knows that the owner of a lease from this machine is dead, or that of an empty one.
         is_left_over = owner.machine in (None, machine()) if is_locked else is_dead(owner)
         if not is_left_over:
-            raise _in_use(folder, owner, f"; if that one is gone, its lease {_ending(leases[-1], left)}")
+            raise _in_use(folder, owner, f"; if that process is gone, its lease {_ending(leases[-1], left)}")
     lease = folder / f".lease-{_generation(leases[-1]) + 1 if leases else 1:06d}"
     owner = _myself()
     try:
@@ -211,7 +212,7 @@ def _take_lease(folder: Path, lock: int | None, *, is_locked: bool) -> Ownership
 
 
 def _leases(folder: Path) -> list[Path]:
-    """Return the leases of a folder, the newest generation last."""
+    """Return the leases in a folder, the newest generation last."""
     return sorted((path for path in folder.iterdir() if LEASE_NAME.fullmatch(path.name)), key=_generation)
 
 
@@ -220,7 +221,7 @@ def _generation(lease: Path) -> int:
 
 
 def _owner(lease: Path) -> Owner:
-    """Return what the owner wrote of itself; nothing where that cannot be read."""
+    """Return the owner that a lease names, or an unknown one if it cannot be read."""
     try:
         with open_regular(lease) as file:
             return from_json(Owner, parse_json(file.read(MAX_LEASE_BYTES), lease))
@@ -229,11 +230,12 @@ def _owner(lease: Path) -> Owner:
 
 
 def _age_seconds(lease: Path) -> float:
-    """Return how long ago a lease was renewed; none that is gone is young.
+    """Return how long ago a lease was renewed; a lease that is gone counts as infinitely old.
 
-    One from the future, as a clock that was set back leaves it, is dated anew: its owner renews it, or it ends.
+    A clock that was set back can leave a lease dated in the future. It gets the present date: then either its owner
+    renews it, or it ends.
     """
-    # By the clock that stamps the folder's files, where it can be asked: machines' own clocks may differ.
+    # Use the clock that dates the files in the folder if possible, because the clocks of machines may differ.
     now, clock = time.time(), lease.with_name(LOCK_NAME)
     with suppress(OSError):
         os.utime(clock, follow_symlinks=False)
@@ -250,14 +252,14 @@ def _age_seconds(lease: Path) -> float:
 
 
 def _ending(lease: Path, left: float) -> str:
-    """Say when a lease ends, and what to do about one whose date says never."""
+    """Say when a lease ends, and what to do if its date is in the future."""
     if left > 2 * VOID_AFTER_SECONDS:
         return f"never ends, as its date is in the future: remove {lease}"
     return f"ends in {max(1, round(left))} s"
 
 
 def _places_of(lock: int, folder: Path) -> Iterator[Path]:
-    """Yield where the folder of an open lock may lie: where the system says, else beside where it was."""
+    """Yield where the folder of an open lock may be: where the system says, else next to its former place."""
     try:
         yield Path(f"/proc/self/fd/{lock}").readlink().parent
     except OSError:
@@ -273,7 +275,7 @@ def _in_use(folder: Path, owner: Owner, more: str = "") -> RunInUseError:
 
 
 def _content(owner: Owner) -> bytes:
-    """Return what a lease holds."""
+    """Return the content of a lease."""
     return json_line(owner).encode("utf-8")
 
 

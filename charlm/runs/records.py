@@ -1,6 +1,6 @@
-"""What a run writes down as it trains, one JSON object a line: evaluations, samples, resumes, and its closing summary.
+"""The records of a run, one JSON object on each line: evaluations, samples, resumes and the closing summary.
 
-They are read as data from a stranger: see history.py.
+They are read as untrusted data: see history.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from charlm.runs.json_records import (
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BothWays(Record):
-    """What a bidirectional model's other readouts came to: its backward half, and both halves together."""
+    """The other results of a bidirectional model: those of its backward half, and of both halves together."""
 
     backward_bpc: Number
     backward_perplexity: Number
@@ -36,14 +36,14 @@ class BothWays(Record):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Standing(Record):
-    """What it takes to judge the figures of a whole text.
+    """What is needed to judge the results on a whole text.
 
     Args:
-        bits_per_byte: of the predicted characters in the corpus' encoding.
-        bpc_interval: between which bits a character 95 % of resampled texts lie; None for a short text.
-        sha256: of the text.
-        baselines: bits per character of simpler models; None where none were asked for.
-        beats_5gram: whether the model is better than the hardest of them.
+        bits_per_byte: bits for each byte that the predicted characters take in the corpus's encoding.
+        bpc_interval: the range of bits per character that 95 % of resampled texts have; None for a short text.
+        sha256: SHA-256 of the text.
+        baselines: bits per character of simpler models; None if they were not asked for.
+        beats_5gram: whether the model is better than the 5-gram, the hardest baseline.
     """
 
     bits_per_byte: Number
@@ -55,15 +55,15 @@ class Standing(Record):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Rates(Record):
-    """What a text came to, or a stretch of training.
+    """The results on a text, or on a stretch of training.
 
     Args:
-        nats_per_char: mean negative log-likelihood of a character; an older charlm told the bits alone.
-        bpc: the same in bits; of a bidirectional model, of its forward half, like all that stands here.
-        perplexity: of a character.
-        chars: characters predicted.
-        both_ways: the other readouts of a bidirectional model.
-        standing: of a text read whole.
+        nats_per_char: mean negative log-likelihood of a character; None from an older charlm, which wrote only bits.
+        bpc: the same in bits; for a bidirectional model this and the others are the results of its forward half.
+        perplexity: perplexity per character.
+        chars: number of predicted characters.
+        both_ways: the other results of a bidirectional model.
+        standing: what is needed to judge the results on a whole text.
     """
 
     nats_per_char: Number | None = None
@@ -75,29 +75,29 @@ class Rates(Record):
 
     @property
     def nats(self) -> float:
-        """Mean negative log-likelihood of a character, whether it was told in nats or in bits."""
+        """Mean negative log-likelihood of a character, whether it was recorded in nats or in bits."""
         return self.bpc * math.log(2) if self.nats_per_char is None else self.nats_per_char
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EvaluationLine(Record):
-    """A line of metrics.jsonl: what the model had come to after a step.
+    """A line of metrics.jsonl: the results of an evaluation after a step.
 
     Args:
         step: steps taken so far.
         epoch: epochs begun so far.
-        seconds: since the run began.
+        seconds: time since the run began.
         chars_seen: training characters so far, repeated ones counted again.
-        learning_rate: of the last step.
-        gradient_norm: of the last step, before clipping.
-        chars_per_second: of training steps alone.
-        epoch_seconds: of the last whole epoch's steps; None before there is one.
-        last_epoch: of that epoch's own batches, while the weights moved; what the closing summary calls `train`.
-        recent: of the training windows since the evaluation before, while the weights moved; None where all were
+        learning_rate: learning rate of the last step.
+        gradient_norm: gradient norm of the last step, before clipping.
+        chars_per_second: speed of the training steps alone.
+        epoch_seconds: time of the last whole epoch's steps; None before there is one.
+        last_epoch: results on that epoch's batches, while the weights moved; the closing summary calls them `train`.
+        recent: results on the training windows since the last evaluation, while the weights moved; None if all were
             skipped.
-        train: the same under its former name, which scripts read; an older charlm wrote no other.
-        val: of the validation part, or of its beginning; None without one.
-        is_closing: whether it falls outside the schedule, at the run's end: a run that goes on takes it back.
+        train: the same as `recent` under its former name, which scripts read; an older charlm wrote only this one.
+        val: results on the validation split, or on its beginning; None without that split.
+        is_closing: whether the evaluation falls outside the schedule, at the end of the run; resuming removes it.
     """
 
     kind: Literal["evaluation"]
@@ -118,22 +118,22 @@ class EvaluationLine(Record):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Summary(Record):
-    """The last line of metrics.jsonl, and what `charlm train --json` prints: what a run came to.
+    """The last line of metrics.jsonl, which `charlm train --json` prints too: the results of a run.
 
     Args:
-        run: its name.
-        stopped_by: what ended it.
-        steps: taken.
-        epochs: whole ones.
-        best_step: of the checkpoint that validation and test were read with.
-        is_chosen: whether validation has chosen it; else it is the last.
-        seconds: over all its processes, this reading included.
+        run: the run's name.
+        stopped_by: the reason why it ended.
+        steps: number of steps taken.
+        epochs: number of whole epochs.
+        best_step: step of the checkpoint that validation and test were evaluated with.
+        is_chosen: whether validation chose that checkpoint; otherwise it is the last one.
+        seconds: time over all processes, this evaluation included.
         chars_seen: training characters, repeated ones counted again.
-        chars_per_second: of training steps alone.
-        train: of the last whole epoch's steps, while the weights moved; None where all were skipped.
-        val: of the whole validation part; None without one.
-        test: of the whole test part; None without one.
-        warning: what must stand beside every figure of a leaky model.
+        chars_per_second: speed of the training steps alone.
+        train: results on the last whole epoch's steps, while the weights moved; None if all were skipped.
+        val: results on the whole validation split; None without that split.
+        test: results on the whole test split; None without that split.
+        warning: the sentence that must accompany every result of a leaky model.
     """
 
     kind: Literal["end"]
@@ -149,7 +149,7 @@ class Summary(Record):
     num_skipped_steps: Told[Count] = None
     num_rollbacks: Told[Count] = None
     num_parameters: Told[Count] = None
-    # The first runs did not tell it: all read forwards.
+    # The first runs did not record it: all of them read forwards.
     direction: Line | None = None
     implementation: Told[Line] = None
     device: Told[Line] = None
@@ -163,12 +163,12 @@ class Summary(Record):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Diverged(Record):
-    """The last line of metrics.jsonl of a run that ended because a loss or weight was not a number.
+    """The last line of metrics.jsonl for a run that ended because a loss or gradient was not a number.
 
     Args:
-        step: that could not be taken.
-        learning_rate: that it used.
-        gradient_norm: before clipping; None where that was no number, which JSON does not have.
+        step: the step that could not be taken.
+        learning_rate: its learning rate.
+        gradient_norm: its gradient norm before clipping; None if that was not a number, which JSON cannot represent.
     """
 
     kind: Literal["diverged"]
@@ -179,11 +179,11 @@ class Diverged(Record):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Interruption(Record):
-    """What `charlm train` knows of a run that was stopped from outside, and is to be gone on with.
+    """What `charlm train` reports about a run that was stopped from outside and can be resumed.
 
     Args:
         stopped_by: interrupt, terminate or hangup.
-        steps: taken.
+        steps: number of steps taken.
     """
 
     stopped_by: Line
@@ -192,7 +192,7 @@ class Interruption(Record):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sample(Record):
-    """What a model wrote: after a prefix, or before a suffix."""
+    """A text that a model wrote after a prefix, or before a suffix."""
 
     prefix: Text | None = None
     suffix: Text | None = None
@@ -206,8 +206,8 @@ class SampleTable(Record):
     Args:
         step: steps taken so far.
         epoch: whole epochs so far.
-        samples: one for each prefix.
-        is_closing: whether it falls outside the schedule, at the run's end: a run that goes on takes it back.
+        samples: one sample for each prefix.
+        is_closing: whether the table falls outside the schedule, at the end of the run; resuming removes it.
     """
 
     step: Count
@@ -218,13 +218,13 @@ class SampleTable(Record):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Resume(Record):
-    """A line of resumes.jsonl: a process has gone on with the run.
+    """A line of resumes.jsonl: a process has resumed the run.
 
     Args:
-        step: from which.
-        time: local, with its offset.
-        fingerprint: of what it computes with.
-        note: what is not as it was; None where bits are promised.
+        step: the step from which it resumed.
+        time: local time with its offset.
+        fingerprint: what the exact bits depend on besides settings and text.
+        note: what differs from before; None if the same bits are promised.
     """
 
     step: Count

@@ -1,4 +1,4 @@
-"""A run on disk: where it lies, what stands in it, and how one is found."""
+"""A run on disk: where it is, what it contains, and how one is found."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from charlm.settings.loading import load_run_settings
 from charlm.settings.nearest import did_you_mean, nearest_name
 from charlm.settings.schema import Settings
 
-# One that is just being replaced is found beside its successor, or in its place.
+# A checkpoint that is being replaced can be found next to its successor, or in its place.
 CHECKPOINT_NAME = re.compile(rf"step-(\d{{8,}})({re.escape(ASIDE)})?", re.ASCII)
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
@@ -45,12 +45,12 @@ class Run:
 
     @property
     def exists(self) -> bool:
-        """Whether it is there, and whole: its configuration is written last."""
+        """Whether the run exists and is complete: its configuration is written last."""
         return (self.path / CONFIG).is_file()
 
     @property
     def checkpoints_folder(self) -> Path:
-        """Where the checkpoints lie."""
+        """The folder of the checkpoints."""
         return self.path / "checkpoints"
 
     def settings(self) -> Settings:
@@ -58,10 +58,10 @@ class Run:
         return load_run_settings(self.path / CONFIG)
 
     def environment(self) -> Environment:
-        """Read what the run was made with and on.
+        """Read the facts about the run: its text, its network and its machine.
 
         Raises:
-            RunError: where it is missing or damaged.
+            RunError: if they are missing or damaged.
         """
         path = self.path / ENVIRONMENT
         with open_regular(path) as file:
@@ -69,42 +69,42 @@ class Run:
         try:
             return from_json(Environment, parse_json(content, path))
         except ValueError as error:
-            raise RunError(f"{path} is not what a run was made with and on: {error}") from error
+            raise RunError(f"{path} is not the environment of a run: {error}") from error
 
     def history(self) -> History:
-        """Read the evaluations and the closing summary; a torn last line is left out."""
+        """Read the evaluations and the closing summary; a last line that was cut off is left out."""
         return read_history(self.path / METRICS)
 
     def metrics(self) -> list[EvaluationLine | Summary]:
-        """Read the evaluations and, last, the closing summary; a torn last line is left out."""
+        """Read the evaluations and, last, the closing summary; a last line that was cut off is left out."""
         history = self.history()
         return [*history.evaluations, *([history.summary] if history.summary else [])]
 
     def samples(self) -> list[SampleTable]:
-        """Read what the model wrote during training; a torn last line is left out."""
+        """Read what the model wrote during training; a last line that was cut off is left out."""
         return list(read_samples(self.path / SAMPLES))
 
     def summary(self) -> Summary | None:
-        """Return the closing summary, or None for a run that goes on or was cut."""
+        """Return the closing summary, or None for a run that is running or was cut off."""
         return self.history().summary
 
     def overview(self) -> Overview:
-        """Return what a table of runs shows: state, corpus, model, size and best figures."""
+        """Return the run's row in a table of runs: state, corpus, model, size and best results."""
         is_running, model = owner_of(self.path) is not None, self.settings().model
         return overview_of(self.name, model, self.environment(), self.history(), is_running=is_running)
 
     def last_written(self) -> int:
-        """Return when its newest checkpoint was saved, or its configuration, in nanoseconds."""
+        """Return when the newest checkpoint was saved, or else the configuration, in nanoseconds."""
         return (self.checkpoint_paths() or [self.path / CONFIG])[-1].stat().st_mtime_ns
 
     def checkpoint_paths(self) -> list[Path]:
         """Return the folders of all finished checkpoints, oldest first.
 
         Raises:
-            RunError: where they lie in another folder, which may have another owner.
+            RunError: if they are in another folder, which may have another owner.
         """
         if self.checkpoints_folder.is_symlink():
-            raise RunError(f"{self.checkpoints_folder} is a link, and a run's checkpoints lie in its own folder")
+            raise RunError(f"{self.checkpoints_folder} is a link, but a run's checkpoints must be in its own folder")
         if not self.checkpoints_folder.is_dir():
             return []
         found = ((CHECKPOINT_NAME.fullmatch(path.name), path) for path in self.checkpoints_folder.iterdir())
@@ -112,15 +112,15 @@ class Run:
 
 
 def runs_folder(given: str | Path | None = None) -> Path:
-    """Return where runs lie: the one given, else CHARLM_RUNS_DIR, else ./runs."""
+    """Return the folder of runs: the given one, else CHARLM_RUNS_DIR, else ./runs."""
     return Path(given or os.environ.get("CHARLM_RUNS_DIR") or "runs")
 
 
 def find_run(name: str | None, *, folder: Path) -> Run:
-    """Return the run of a name or path, or without one the newest run that has a checkpoint.
+    """Return the run with a name or path, or without one the newest run that has a checkpoint.
 
     Raises:
-        RunError: where there is none.
+        RunError: if there is none.
     """
     if name is None:
         runs = [run for run in list_runs(folder) if _has_checkpoint(run)]
@@ -139,10 +139,10 @@ def find_run(name: str | None, *, folder: Path) -> Run:
 
 
 def list_runs(folder: Path) -> list[Run]:
-    """Return the runs of a folder, in the order of their configurations' age.
+    """Return the runs in a folder, ordered by the age of their configurations.
 
     Raises:
-        RunError: for a folder that is a link to nothing.
+        RunError: if the folder is a link to something that does not exist.
     """
     if dangling := dangling_link(folder):
         raise RunError(f"there are no runs: {dangling}")
@@ -156,7 +156,7 @@ def find_unfinished(folder: Path) -> Run:
     """Return the newest run that has not ended by itself.
 
     Raises:
-        RunError: where there is none.
+        RunError: if there is none.
     """
     unfinished = [run for run in list_runs(folder) if _is_unfinished(run)]
     if not unfinished:
@@ -171,7 +171,7 @@ def _has_checkpoint(run: Run) -> bool:
 
 
 def _is_unfinished(run: Run) -> bool:
-    """Say whether a run has not ended; one that cannot be read hides no other."""
+    """Say whether a run has not ended; an unreadable run does not count, so that it hides no other."""
     with suppress(RunError):
         run.checkpoint_paths()
         return run.summary() is None

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint, held against its configuration before any memory is taken for them."""
+"""The tensors of a checkpoint, compared with its configuration before any memory is allocated for them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ MODEL_FILE = "model.safetensors"
 TRAINING_FILE = "training.safetensors"
 MAX_HEADER_BYTES = 1 << 20
 FLOAT_BYTES = 4
-# For whatever else is taken meanwhile, such as the first threads.
+# Room for other allocations, such as the first threads.
 SLACK_BYTES = 32 << 20
-# What each optimiser keeps of a parameter, in its shape, and its count of steps; with momentum a buffer beside it.
+# What each optimiser stores for a parameter, in its shape, besides a count of steps; momentum adds a buffer.
 MOMENTS = {
     "adam": {"step", "exp_avg", "exp_avg_sq"},
     "adamw": {"step", "exp_avg", "exp_avg_sq"},
@@ -40,7 +40,7 @@ MOMENT_NAME = re.compile(r"optimizer\.(\d{1,6})\.([a-z_]+)", re.ASCII)
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TensorHeader(Record):
-    """What a safetensors file tells of a tensor of float32 numbers."""
+    """What the header of a safetensors file says about a tensor of float32 numbers."""
 
     dtype: Literal["F32"]
     shape: tuple[Count, ...]
@@ -48,25 +48,25 @@ class TensorHeader(Record):
 
 def save_tensors(tensors: Mapping[str, Tensor]) -> bytes:
     """Return tensors as the bytes of a safetensors file."""
-    # The copies below, and safetensors' own two.
+    # The copy below, and two that safetensors makes.
     require_room(3 * FLOAT_BYTES * sum(tensor.numel() for tensor in tensors.values()) + SLACK_BYTES)
-    # Copies: safetensors refuses tensors that share memory, as the zeros of a first state do.
+    # Copy the tensors: safetensors refuses those that share memory, as the zeros of an initial state do.
     return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
 
 
 def read_tensors(
     folder: Folder, settings: Settings, vocab_size: int, *, step: int
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return a checkpoint's weights, and what training goes on from.
+    """Return a checkpoint's weights, and the tensors that training resumes from.
 
     Args:
-        folder: of the checkpoint.
+        folder: the checkpoint's folder.
         settings: its configuration.
-        vocab_size: of its vocabulary.
-        step: until which it was trained.
+        vocab_size: size of its vocabulary.
+        step: the step up to which it was trained.
     Raises:
-        RunError: for names, shapes or types that are not those of the configuration, for weights that are no numbers,
-            and for damaged files.
+        RunError: for names, shapes or types that do not fit the configuration, for weights that are not numbers, and
+            for damaged files.
     """
     network = build_outline(settings.model, vocab_size)
     weights = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
@@ -76,7 +76,7 @@ def read_tensors(
     }
     for name in (MODEL_FILE, TRAINING_FILE):
         if folder.entries[name].bytes <= SMALL:
-            # Before anything is made of its header: damage is called damage.
+            # Check the bytes before interpreting the header, so that damage is reported as damage.
             folder.read(name, at_most=SMALL)
     model = _read(folder, MODEL_FILE, weights)
     if not all(tensor.isfinite().all() for tensor in model.values()):
@@ -92,12 +92,12 @@ def read_tensors(
     if not all(training[name].isfinite().all() for name in raw):
         raise RunError(f"{path} has weights that are not numbers")
     if not all(_is_count(tensor, step) for name, tensor in training.items() if name.endswith(".step")):
-        raise RunError(f"{path} counts other steps than its checkpoint's {step:,}")
+        raise RunError(f"{path} does not count the {step:,} steps of its checkpoint")
     return model, training
 
 
 def _moment_shapes(found: Shapes, parameters: Sequence[tuple[int, ...]], optimizer: OptimizerSettings) -> Shapes | None:
-    """Return the shapes that a file's moments must have: of all parameters alike, or none; None for other moments."""
+    """Return the shapes that a file's moments must have, for all parameters or for none; None for wrong moments."""
     kinds = {match[2] for match in map(MOMENT_NAME.fullmatch, found) if match}
     if kinds and kinds != MOMENTS[optimizer.method] | ({"momentum_buffer"} if optimizer.momentum else set()):
         return None
@@ -109,7 +109,7 @@ def _moment_shapes(found: Shapes, parameters: Sequence[tuple[int, ...]], optimiz
 
 
 def _is_count(tensor: Tensor, limit: int) -> bool:
-    """Say whether an optimiser's count is a whole number from 1 to a limit: it divides by what it makes of it."""
+    """Say whether an optimiser's count is a whole number from 1 to a limit, because the optimiser divides by it."""
     number = tensor.item()
     return 1 <= number <= limit and number == int(number)
 
@@ -126,16 +126,16 @@ def _read(folder: Folder, name: str, expected: Shapes) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise RunError(f"{path} is not a safetensors file: {printable(str(error), 200)}") from error
     if {key: tuple(tensor.shape) for key, tensor in tensors.items()} != expected:
-        raise RunError(f"{path} says different things of its tensors")
+        raise RunError(f"{path} contradicts itself about its tensors")
     return tensors
 
 
 def _header_shapes(path: Path) -> Shapes:
-    """Return the shapes that a safetensors file tells of its tensors, each float32."""
+    """Return the shapes of the tensors in a safetensors file, all of them float32."""
     with open_regular(path) as file:
         length = int.from_bytes(file.read(8), "little")
         if length > MAX_HEADER_BYTES:
-            raise RunError(f"{path} is not a safetensors file of a checkpoint: its header has {length:,} bytes")
+            raise RunError(f"{path} is not a checkpoint's safetensors file: its header has {length:,} bytes")
         content = file.read(length)
     shapes: dict[str, tuple[int, ...]] = {}
     for name, entry in as_object(parse_json(content, path)).items():
@@ -143,15 +143,15 @@ def _header_shapes(path: Path) -> Shapes:
             continue
         header = from_json_or_none(TensorHeader, entry)
         if header is None:
-            raise RunError(f"{path}: its tensor {printable(name)!r} is not one of float32 numbers")
+            raise RunError(f"{path}: its tensor {printable(name)!r} is not float32")
         shapes[name] = header.shape
     return shapes
 
 
 def _difference(found: Shapes, expected: Shapes) -> str:
-    """Name one tensor in which two files differ."""
+    """Name one tensor that differs between two lists of shapes."""
     for name in (*expected, *found):
         if found.get(name) != expected.get(name):
             has, wants = (str(list(shapes[name]))[:60] if name in shapes else "absent" for shapes in (found, expected))
             return f"{printable(name)!r} is {has} and should be {wants}"
-    return "its tensors are others"
+    return "its tensors differ"

@@ -1,4 +1,4 @@
-"""The texts that a run's model is measured on: a part of its own corpus, found unchanged, or other files."""
+"""The texts that a run's model is evaluated on: a split of its own corpus, if that is unchanged, or other files."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ STANDARD_INPUT = "standard input"
 def encode_files(
     checkpoint: Checkpoint, files: Sequence[str | Path], *, unknown: UnknownPolicy, remedy: str = ""
 ) -> EncodedText:
-    """Encode files, one after the other, with the encoding and cleaning of a checkpoint.
+    """Encode files in order, with the encoding and cleaning of a checkpoint.
 
     Args:
-        checkpoint: the model's.
-        files: text files; a folder means its .txt files, - standard input.
+        checkpoint: the model's checkpoint.
+        files: text files; a folder means its .txt files, and - means standard input.
         unknown: what becomes of characters that the model does not know.
-        remedy: ends the sentence of an error about these.
+        remedy: the end of an error's sentence about such characters.
     Raises:
         TextError: for a file that cannot be read, and for unknown characters.
     """
@@ -36,7 +36,7 @@ def encode_files(
         found = locate_corpus(corpus.model_copy(update={"path": (entry,)}))
         located += [(STANDARD_INPUT if entry == "-" else str(path), path) for path in found]
     if corpus.clean.letters:
-        # A run of other characters may reach from one file into the next; of lines there are none anyway.
+        # A run of other characters may reach from one file into the next, and there are no lines to end anyway.
         sources = [Source(None, read_cleaned([path for _, path in located], corpus))]
     else:
         *before, last = ((name, read_cleaned([path], corpus)) for name, path in located)
@@ -47,7 +47,7 @@ def encode_files(
 
 
 def _ended(chunks: Iterable[str]) -> Iterator[str]:
-    """Yield a file's characters, and a line end where it has none at its own end: the next file begins a line."""
+    """Yield a file's characters, and a line end if it does not end with one, so that the next file begins a line."""
     last = ""
     for chunk in chunks:
         last = chunk or last
@@ -57,10 +57,10 @@ def _ended(chunks: Iterable[str]) -> Iterator[str]:
 
 
 def read_split(run: Run, checkpoint: Checkpoint) -> Split:
-    """Return the parts of a run's own corpus.
+    """Return the splits of a run's own corpus.
 
     Raises:
-        TextError: for a corpus that is gone or has changed.
+        TextError: if the corpus is gone or has changed.
     """
     settings = checkpoint.settings
     recorded = run.environment().corpus_sha256
@@ -68,6 +68,6 @@ def read_split(run: Run, checkpoint: Checkpoint) -> Split:
     if found != recorded:
         raise TextError(
             f"the corpus has changed since the run {run.name} was trained (SHA-256 {found[:12]}, recorded "
-            f"{recorded[:12]}): bring that text back, or measure another with --corpus"
+            f"{recorded[:12]}): restore that text, or evaluate another with --corpus"
         )
     return split_corpus(load_corpus(settings.corpus, settings.vocabulary), settings.corpus)

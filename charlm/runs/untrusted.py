@@ -1,7 +1,7 @@
-"""Reading a checkpoint's files as what they are: data from a stranger.
+"""Read a checkpoint's files as what they are: untrusted data.
 
-Regular files only, never through a link; each read up to a size, held against the manifest; JSON of bounded size and
-depth. Nothing is unpickled.
+Only regular files are read, and never through a link. Each has a largest size and is compared with the manifest; JSON
+has a largest size and depth. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from charlm.runs.json_records import from_json_or_none
 
 MAX_MANIFEST_BYTES = 1 << 16
 MAX_JSON_DEPTH = 12
-# No count has more, and a larger integer may not become a float.
+# No count has more digits, and a larger integer may not fit into a float.
 MAX_DIGITS = 30
-# What is read at once, to be hashed in memory.
+# Files up to this size are read at once and hashed in memory.
 SMALL = 1 << 26
 
 
@@ -40,8 +40,8 @@ class Folder:
     """A folder with a manifest.
 
     Args:
-        path: of it.
-        format: its format's number, one that this charlm reads.
+        path: path of the folder.
+        format: number of its format, which this charlm can read.
         entries: its files by name.
     """
 
@@ -50,19 +50,19 @@ class Folder:
     entries: Mapping[str, FileEntry]
 
     def read(self, name: str, *, at_most: int) -> bytes:
-        """Return a file's bytes, held against the manifest.
+        """Return a file's bytes after comparing them with the manifest.
 
         Raises:
-            RunError: for a file that is missing, too large, no regular file, or damaged.
+            RunError: for a file that is missing, too large, not a regular file, or damaged.
         """
         if name not in self.entries:
-            raise RunError(f"{self.path} is not a whole checkpoint: it has no {name}")
+            raise RunError(f"{self.path} is not a complete checkpoint: it has no {name}")
         entry, path = self.entries[name], self.path / name
         if entry.bytes > at_most:
-            raise RunError(f"{path} is too large: {entry.bytes:,} bytes, where at most {at_most:,} are expected")
+            raise RunError(f"{path} is too large: it has {entry.bytes:,} bytes, and at most {at_most:,} are expected")
         with open_regular(path) as file:
             is_large, is_whole = entry.bytes > SMALL, os.fstat(file.fileno()).st_size == entry.bytes
-            # Large ones are hashed block by block first: what is not the saved bytes takes no memory.
+            # Large files are hashed block by block first, so that wrong bytes take no memory.
             if is_whole and (not is_large or file_digest(file, "sha256").hexdigest() == entry.sha256):
                 file.seek(0)
                 content = file.read(entry.bytes)
@@ -75,13 +75,13 @@ def open_folder(path: Path, names: tuple[str, ...]) -> Folder:
     """Read a folder's manifest.
 
     Args:
-        path: of the folder; not a link.
-        names: the files it must hold, no others.
+        path: path of the folder, which must not be a link.
+        names: the files that it must contain, and no others.
     Raises:
-        RunError: for a folder that is missing, damaged, or of a newer format.
+        RunError: for a folder that is missing, damaged, or in a newer format.
     """
     if path.is_symlink():
-        raise RunError(f"{path} is a link, and a checkpoint is a folder of its own")
+        raise RunError(f"{path} is a link, but a checkpoint must be a real folder")
     with open_regular(path / MANIFEST) as file:
         content = file.read(MAX_MANIFEST_BYTES + 1)
     if len(content) > MAX_MANIFEST_BYTES:
@@ -98,13 +98,13 @@ def open_folder(path: Path, names: tuple[str, ...]) -> Folder:
 
 @contextmanager
 def open_regular(path: Path) -> Generator[BufferedReader]:
-    """Open a regular file, through no link, without waiting for anyone.
+    """Open a regular file without following a link or waiting for a pipe.
 
     Raises:
         RunError: for anything else.
     """
     try:
-        # A pipe would wait for a writer; a link may lead out of the folder.
+        # A pipe would wait for a writer, and a link may lead out of the folder.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -116,11 +116,11 @@ def open_regular(path: Path) -> Generator[BufferedReader]:
 
 
 def parse_json(content: bytes, path: Path) -> JsonValue:
-    """Parse JSON of bounded depth without NaN and infinities.
+    """Parse JSON of limited depth without NaN and infinities.
 
     Args:
-        content: its bytes; the caller bounds their number.
-        path: for messages.
+        content: the bytes, whose number the caller limits.
+        path: the file's path for messages.
     Raises:
         RunError: for anything else.
     """
@@ -136,10 +136,10 @@ def parse_json(content: bytes, path: Path) -> JsonValue:
 
 
 def _newer(path: Path, manifest: Manifest) -> str:
-    # A version is shown only where it looks like one: the text may come from anywhere.
+    # Show a version only if it looks like one, because the text may come from anybody.
     is_known = re.fullmatch(r"[0-9][0-9A-Za-z.+-]{0,30}", manifest.charlm or "")
     install = f"charlm {manifest.charlm} or newer" if is_known else "a newer charlm"
-    return f"{path} has format {manifest.format} and charlm {__version__} reads up to {FORMAT}: install {install}"
+    return f"{path} has format {manifest.format}, but charlm {__version__} reads up to {FORMAT}: install {install}"
 
 
 def _refuse_constant(text: str) -> NoReturn:
@@ -163,7 +163,7 @@ def check_depth(value: JsonValue) -> None:
     """Refuse values nested too deeply.
 
     Raises:
-        RecursionError: for those.
+        RecursionError: for such values.
     """
     level = [value]
     for _ in range(MAX_JSON_DEPTH + 1):

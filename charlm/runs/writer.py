@@ -1,7 +1,7 @@
-"""The one writer of a run folder.
+"""The only writer of a run folder.
 
-Before each write it makes sure that it still owns the folder. What a full disk refuses it keeps, and tries again with
-the next checkpoint, so that a checkpoint never stands without the records that lead to it.
+Before each write it makes sure that it still owns the folder. It keeps lines that a full disk refuses and tries again
+with the next checkpoint, so that a checkpoint never exists without the records that lead to it.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from charlm.settings.loading import dump_settings
 from charlm.settings.schema import Settings
 from charlm.settings.training import CheckpointSettings
 
-# The end of the name of what is saved from a deleted folder, and how much of the former name stands before it.
+# The ending of a folder that replaces a deleted one, and how many characters of the former name come before it.
 RESCUED = "-rescued"
 MAX_STEM = 80
-# What stands in each file of lines, until a closing summary.
+# The records in each file of lines, up to a closing summary.
 KINDS: Mapping[str, type[EvaluationLine | SampleTable]] = {METRICS: EvaluationLine, SAMPLES: SampleTable}
 
 
@@ -44,8 +44,8 @@ class RunWriter:
     """Write a run's records and checkpoints.
 
     Args:
-        run: the folder.
-        ownership: of it; released by `close`.
+        run: the run.
+        ownership: the ownership of its folder, which `close` releases.
     """
 
     def __init__(self, run: Run, ownership: Ownership) -> None:
@@ -54,12 +54,12 @@ class RunWriter:
         self._sweep()
 
     def close(self) -> None:
-        """Give the folder free."""
+        """Release the folder."""
         self._ownership.release()
 
     @property
     def is_there(self) -> bool:
-        """Whether the run's folder is still there, here or wherever it was moved to."""
+        """Whether the run's folder still exists, here or wherever it was moved."""
         try:
             self._check()
         except FolderGoneError:
@@ -67,28 +67,30 @@ class RunWriter:
         return True
 
     def begin_anew(self, settings: Settings, environment: Environment) -> None:
-        """Make a new folder beside the place of one that was deleted, for all that is written from now on.
+        """Make a new folder next to the place of a deleted one, for everything that is written from now on.
 
         Args:
-            settings: of the run, resolved.
-            environment: what stands in environment.json.
+            settings: the run's resolved settings.
+            environment: the content of environment.json.
         Raises:
-            StorageError: where there is no room for it.
+            StorageError: if it cannot be written.
         """
         former = self.run.path
         stem = f"{former.name[:MAX_STEM]}{RESCUED}"
         run, ownership = create_run(settings, environment, folder=former.parent, stem=stem)
         self._ownership.release()
         self.run, self._ownership = run, ownership
-        gone = f"the folder {former} was deleted while its run was trained"
-        warnings.warn(f"{gone}: it goes on in {run.path}, with all that it has learned", CharlmWarning, stacklevel=2)
+        gone = f"the folder {former} was deleted while its run was training"
+        warnings.warn(
+            f"{gone}: training continues in {run.path} with everything learned so far", CharlmWarning, stacklevel=2
+        )
 
     def record_metrics(self, record: EvaluationLine | Summary | Diverged) -> None:
-        """Add a line to metrics.jsonl, at the latest with the next checkpoint."""
+        """Add a line to metrics.jsonl, which is written with the next checkpoint at the latest."""
         self._pending[METRICS].append(json_line(record))
 
     def record_samples(self, table: SampleTable) -> None:
-        """Add a line to samples.jsonl, at the latest with the next checkpoint."""
+        """Add a line to samples.jsonl, which is written with the next checkpoint at the latest."""
         self._pending[SAMPLES].append(json_line(table))
 
     def record_resume(self, resume: Resume) -> None:
@@ -97,11 +99,11 @@ class RunWriter:
         append_lines(self.run.path / RESUMES, [json_line(resume)])
 
     def flush(self) -> None:
-        """Write the lines that wait.
+        """Write the lines that are waiting.
 
         Raises:
-            StorageError: where the disk does not take them; they wait on.
-            RunInUseError: where another process has taken the folder over.
+            StorageError: if the disk does not accept them; they keep waiting.
+            RunInUseError: if another process has taken the folder over.
         """
         self._check()
         for name, lines in self._pending.items():
@@ -110,18 +112,18 @@ class RunWriter:
                 lines.clear()
 
     def save(self, checkpoint: Checkpoint, *, keep_every: int | None = None, eval_every: int = 1) -> None:
-        """Write the lines that wait and a checkpoint, then remove the checkpoints that need not be kept.
+        """Write the lines that are waiting and a checkpoint, then remove checkpoints that need not be kept.
 
         Args:
-            checkpoint: to save.
-            keep_every: those whose step is a multiple of it are kept; None keeps none of them.
-            eval_every: the newest whose step is a multiple of it is kept: a diverged run goes back to that one.
+            checkpoint: the checkpoint to save.
+            keep_every: checkpoints whose step is a multiple of this are kept; None keeps no others.
+            eval_every: the newest checkpoint whose step is a multiple of this is kept: a diverged run returns to it.
         Raises:
-            StorageError: where the disk does not take it; what was saved before stays.
-            RunInUseError: where another process has taken the folder over.
+            StorageError: if the disk does not accept it; earlier checkpoints stay.
+            RunInUseError: if another process has taken the folder over.
         """
         self.flush()
-        # A disk that refuses everything also keeps what was begun.
+        # A disk that refused everything may also have kept drafts that could not be removed.
         self._sweep()
         for name in self._pending:
             sync_file(self.run.path / name)
@@ -131,11 +133,11 @@ class RunWriter:
             remove_folder(path)
 
     def remove_later(self, step: int) -> None:
-        """Remove the checkpoints after a step, newest first: the run has gone back to it.
+        """Remove the checkpoints after a step, newest first, because the run has returned to that step.
 
         Raises:
-            StorageError: where one cannot be removed.
-            RunInUseError: where another process has taken the folder over.
+            StorageError: if one cannot be removed.
+            RunInUseError: if another process has taken the folder over.
         """
         self._check()
         for path in self.run.checkpoint_paths()[::-1]:
@@ -143,15 +145,15 @@ class RunWriter:
                 remove_folder(path)
 
     def change_settings(self, settings: Settings) -> None:
-        """Write another configuration in the place of the run's."""
+        """Replace the run's configuration."""
         self._check()
         replace_file(self.run.path / CONFIG, dump_settings(settings).encode("utf-8"))
 
     def cut_records(self, until: int) -> None:
-        """Remove the records after a step, and what a closing run wrote off its schedule, so that curves never double.
+        """Remove the records after a step, and those outside the schedule of a closing run, so that none is doubled.
 
         Raises:
-            StorageError: where a file cannot be cut.
+            StorageError: if a file cannot be cut.
         """
         self._check()
         for name, lines in self._pending.items():
@@ -166,13 +168,13 @@ class RunWriter:
                 cut_file(path, kept)
 
     def _check(self) -> None:
-        """Make sure that the folder is still this process' own; go where it has gone."""
+        """Make sure that this process still owns the folder, and follow the folder if it was moved."""
         self._ownership.check()
         former, found = self.run.path, self._ownership.folder
         if found != former:
             self.run = Run(found)
-            moved = f"the folder {former} was moved to {found} while its run was trained"
-            warnings.warn(f"{moved}: it goes on there", CharlmWarning, stacklevel=2)
+            moved = f"the folder {former} was moved to {found} while its run was training"
+            warnings.warn(f"{moved}: training continues there", CharlmWarning, stacklevel=2)
 
     def _sweep(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The settings of the text: which one, how it is read, cleaned, split, counted and cut into windows."""
+"""The settings of the text: which one it is, and how it is read, cleaned, split, counted and cut into windows."""
 
 from __future__ import annotations
 
@@ -28,17 +28,30 @@ DEFAULT_CORPUS = "stories"
 
 
 class Clean(Section):
-    """How a text is cleaned; `letters` alone may be written `clean: letters`, all kept as it is `clean: none`."""
+    """Choose how the text is cleaned; `clean: letters` sets letters alone, and `clean: none` keeps everything."""
 
     model_config = also({"enum": ["letters", "none"]})
 
     newline: Literal["keep", "lf"] = Field(
-        default="lf", description="lf reads CRLF and CR line ends as LF, keep leaves them as they are"
+        default="lf",
+        description="Reads CRLF and CR line ends as LF (lf) or leaves them as they are (keep); choose keep if the "
+        "model should learn them",
     )
-    unicode: Literal["none", "nfc"] = Field(default="none", description="Unicode normalisation")
-    lowercase: bool = Field(default=False, description="lower-case every character")
+    unicode: Literal["none", "nfc"] = Field(
+        default="none",
+        description="Composes letters and their accents into single characters (nfc) or leaves them as they are "
+        "(none); choose nfc if the text mixes both spellings",
+    )
+    lowercase: bool = Field(
+        default=False,
+        description="Lower-cases every character; turn it on for a smaller vocabulary, at the price of capitals in "
+        "what the model writes",
+    )
     letters: bool = Field(
-        default=False, description="a to z and space only: each line stripped, lines joined with nothing"
+        default=False,
+        description="Keeps only the letters a to z, in lower case, and single spaces: each line is stripped and the "
+        "lines are joined with nothing between them; turn it on to compare results with Dive into Deep "
+        "Learning",
     )
 
     @model_validator(mode="before")
@@ -50,39 +63,55 @@ class Clean(Section):
             return {"newline": "keep"}
         if isinstance(value, Clean | dict):
             return value
-        raise PydanticCustomError("clean", "must be letters, none, or keys out of newline, unicode, lowercase, letters")
+        raise PydanticCustomError(
+            "clean", "must be letters, none, or keys among newline, unicode, lowercase and letters"
+        )
 
 
 class CorpusSettings(Section):
-    """Which text, how it is read and cleaned, and how it is split."""
+    """Choose the text, and how it is read, cleaned and split."""
 
     name: str | None = Field(
         default=DEFAULT_CORPUS,
-        description="a shipped or known corpus, see `charlm corpus list`; null is stories if there is no path",
+        description="Selects a bundled or public corpus by its name (`charlm corpus list` shows them all); null means "
+        "stories unless corpus.path is set",
     )
     path: TextList | None = Field(
         default=None,
-        description="text files in this order; a folder means its .txt files, sorted; - is standard input",
+        description="Lists the text files to train on, in this order; a folder means its .txt files, sorted by name, "
+        "and - means standard input",
     )
     between_files: Literal["newline", "nothing"] = Field(
         default="newline",
-        description="newline ends the last line of a file that lacks its line end before the next file begins",
+        description="Ends the last line of a file that lacks its line end before the next file begins (newline) or "
+        "joins files as they are (nothing); choose nothing if a text was cut within its lines",
     )
-    encoding: str = Field(default="utf-8", description="strict; a byte order mark is removed")
+    encoding: str = Field(
+        default="utf-8",
+        description="Names the encoding of the text files, in which every byte must decode; change it if they are not "
+        "UTF-8 (a byte order mark is removed)",
+    )
     clean: Clean = Field(
         default=Clean(),
-        description="cleaning, stored with the model and applied to prefixes and evaluated texts too",
+        description="How the text is cleaned; the cleaning is stored with the model and applied to prefixes and "
+        "evaluated texts too",
     )
-    max_chars: PositiveInt | None = Field(default=None, description="only the first characters, counted after cleaning")
+    max_chars: PositiveInt | None = Field(
+        default=None,
+        description="Uses only this many characters from the start of the cleaned text; set it to try something out "
+        "on a large text",
+    )
     split: SplitSetting = Field(
         default="default",
-        description="train, validation and test in this order: default is 90/5/5, nanogpt 90/10, torch-rnn "
-        "80/10/10, none trains on all, standard is a known corpus's own protocol",
+        description="Divides the text into training, validation and test splits, in this order: default is 90/5/5, "
+        "nanogpt 90/10, torch-rnn 80/10/10, none trains on everything, and standard is the corpus's own "
+        "protocol; choose standard to compare with published results",
     )
     unknown: UnknownPolicy = Field(
         default="error",
-        description="what becomes of unknown characters in prefixes and evaluated texts; error reads them as the "
-        "unknown symbol where vocabulary.min_count or max_size made one",
+        description="Decides what happens to characters that the model does not know in prefixes and evaluated texts; "
+        "error refuses them, but reads them as the unknown symbol where vocabulary.min_count or max_size "
+        "made one; choose skip to leave odd characters out",
     )
 
     @model_validator(mode="wrap")
@@ -94,40 +123,54 @@ class CorpusSettings(Section):
 
 
 class VocabularySettings(Section):
-    """Which characters become symbols."""
+    """Choose which characters become symbols."""
 
-    min_count: PositiveInt = Field(default=1, description="characters seen less often become the unknown symbol")
+    min_count: PositiveInt = Field(
+        default=1,
+        description="Turns characters that occur less often than this into one unknown symbol; raise it if the text "
+        "has many rare characters",
+    )
     max_size: AtLeastTwo | None = Field(
         default=None,
-        description="at most so many symbols, the unknown symbol included; the most frequent stay",
+        description="Limits the vocabulary to this many symbols, the unknown symbol included, and keeps the most "
+        "frequent ones; set it if a text with thousands of characters needs too much memory",
     )
 
 
 class SamplingSettings(Section):
-    """How the text is cut into windows."""
+    """Choose how the text is cut into windows."""
 
     method: Literal["consecutive", "random"] = Field(
-        default="consecutive", description="consecutive carries the recurrent state, random starts it at zero"
+        default="consecutive",
+        description="Chooses how windows follow each other: consecutive ones carry the recurrent state on, random "
+        "ones are shuffled and each starts from the initial state; choose random if the text is a list of "
+        "unrelated lines",
     )
-    batch_size: Annotated[int, Field(ge=1, le=MAX_WINDOW)] = Field(default=32, description="windows side by side")
+    batch_size: Annotated[int, Field(ge=1, le=MAX_WINDOW)] = Field(
+        default=32,
+        description="Sets how many windows each step reads side by side; raise it for speed, lower it if memory or "
+        "text is short",
+    )
     seq_len: Annotated[int, Field(ge=1, le=MAX_WINDOW)] = Field(
-        default=64, description="characters in a window, the length of truncated BPTT"
+        default=64,
+        description="Sets how many characters a window has, which is the length of truncated BPTT; raise it to learn "
+        "from longer contexts, lower it to save time and memory",
     )
 
 
 def is_older(corpus: dict[str, JsonValue]) -> bool:
-    """Say whether a section stands as an older charlm wrote it into a run: all of cleaning, nothing of `between_files`.
+    """Say whether an older charlm wrote this section into a run: it has all keys of `clean`, but no `between_files`.
 
-    Such a run joined its files with nothing between them, and goes on so.
+    Such a run joined its files with nothing between them, and resuming it must do the same.
     """
     clean = corpus.get("clean")
     return isinstance(clean, dict) and clean.keys() >= Clean.model_fields.keys() and "between_files" not in corpus
 
 
 def corpus_conflicts(corpus: CorpusSettings) -> Iterator[Conflict]:
-    """Yield what of the corpus' settings does not go together."""
+    """Yield the conflicts between settings of the corpus."""
     if corpus.name is not None and corpus.path is not None:
-        yield "corpus.path", "and corpus.name exclude each other: keep one"
+        yield "corpus.path", "and corpus.name exclude each other: keep one of them"
     if corpus.path == ():
         yield "corpus.path", "is an empty list: name a text file, or leave it out"
     if "" in (corpus.path or ()):
@@ -144,4 +187,4 @@ def _split_conflicts(parts: tuple[float | int, ...]) -> Iterator[Conflict]:
     if len(parts) not in (2, 3) or min(parts) < 0 or not (sizes or fractions) or parts[0] == 0:
         yield "corpus.split", f"needs two or three fractions, or two or three sizes, not {printable(str(list(parts)))}"
     elif fractions and (total := sum(Fraction(str(part)) for part in parts)) != 1:
-        yield "corpus.split", f"fractions must sum to 1, these sum to {float(total)}"
+        yield "corpus.split", f"fractions must sum to 1, but these sum to {float(total)}"

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in sentences: place, dotted key, value, what is allowed, the nearest key."""
+"""Sentences that say what is wrong with a configuration: dotted key, value, what is allowed, nearest key, place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from charlm.settings.strict_yaml import KeyPath, Place
 from charlm.settings.values import DEVICE_NAMES
 
 MAX_PROBLEMS = 20
-# A longer key is no misspelling of one of ours.
+# A longer key is not a misspelling of one of ours.
 MAX_KEY = 100
 COMPARISONS = {
     "greater_than": "greater than {gt}",
@@ -39,17 +39,17 @@ KINDS = {
 
 
 def explain(error: ValidationError, places: dict[KeyPath, Place], schema: type[BaseModel] = Settings) -> list[str]:
-    """Return one sentence for each problem, in the order of their places; of very many only the first.
+    """Return one sentence for each problem, ordered by place; if there are very many, return only the first ones.
 
     Args:
         error: what pydantic found.
-        places: where each value stands.
-        schema: what was checked against; its keys are the known ones.
+        places: where each value was set.
+        schema: what the values were checked against; its keys are the known ones.
     """
     problems: dict[KeyPath, tuple[Place | None, Callable[[], str]]] = {}
     for detail in error.errors(include_url=False):
         for path, sentence in _sentences(detail, schema):
-            # A union reports each of its members; the first says enough.
+            # A union reports a problem for each of its members; the first one is enough.
             problems.setdefault(path, (_place(path, places), sentence))
     ordered = sorted(problems.values(), key=lambda problem: (str(problem[0] and problem[0].source), _line(problem[0])))
     shown = [f"{sentence()} ({place})" if place else sentence() for place, sentence in ordered[:MAX_PROBLEMS]]
@@ -62,7 +62,7 @@ def known_keys(schema: type[BaseModel] = Settings) -> list[str]:
 
 
 def nearest_key(dotted: str, schema: type[BaseModel] = Settings) -> str | None:
-    """Return the known key that a wrong one was meant to be, or None where nothing is like it.
+    """Return the known key that a wrong one was probably meant to be, or None if nothing is similar.
 
     Example:
         >>> nearest_key("lr"), nearest_key("model.hiddenSize")
@@ -85,7 +85,7 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[str]:
 
 
 def _sentences(detail: ErrorDetails, schema: type[BaseModel]) -> Iterator[tuple[KeyPath, Callable[[], str]]]:
-    """Yield where each problem of a report lies and what makes its sentence: of 10,000, most are never written."""
+    """Yield the path of each problem and a function that makes its sentence; of 10,000, most are never shown."""
     if detail["type"] == "conflict":
         for key, reason in detail.get("ctx", {})["problems"]:
             yield tuple(key.split(".")), partial(str.format, "{} {}", key, reason)
@@ -105,7 +105,7 @@ def _bad_value(path: KeyPath, detail: ErrorDetails) -> str:
 
 
 def _meant(subject: str, detail: ErrorDetails) -> str | None:
-    """Return the choice that a wrong text was meant to be, or the setting of a section that was given one."""
+    """Return the choice that a wrong text was probably meant to be, or a section's `method` that was left out."""
     given = detail["input"]
     if not isinstance(given, str):
         return None
@@ -143,7 +143,7 @@ def _requirement(detail: ErrorDetails, context: dict[str, Any]) -> str:
 
 
 def _key_path(location: tuple[str | int, ...], schema: type[BaseModel]) -> KeyPath:
-    """Cut what pydantic appends for the members of a union: names that are no keys of ours."""
+    """Remove what pydantic appends for the members of a union, which are not keys of ours."""
     path: list[str | int] = []
     known = known_keys(schema)
     for part in location:

@@ -1,4 +1,4 @@
-"""Layers of settings from files and options, each value with its place; later layers win."""
+"""Layers of settings from files and options; each value knows its place, and later layers win."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from charlm.settings.strict_yaml import (
 )
 
 QUICKSTART = "quickstart"
-# As many bytes as the reader's limit in characters can have.
+# The most bytes that the reader's limit in characters can take.
 MAX_BYTES = 4 * MAX_CHARS
 MAX_NAME = 1_000
 PERIODS = (
@@ -33,7 +33,7 @@ PERIODS = (
     ("optimizer", "schedule", "every"),
     ("checkpoint", "keep_every"),
 )
-# A later layer that sets one of a pair removes what an earlier layer said of the other.
+# A later layer that sets one of a pair removes the other from earlier layers.
 EXCLUSIVE = (
     (("corpus", "name"), ("corpus", "path")),
     *(((*period, "steps"), (*period, "epochs")) for period in PERIODS),
@@ -42,14 +42,14 @@ EXCLUSIVE = (
 
 @dataclass(frozen=True)
 class SettingsLayer:
-    """One source of settings: nested values and the place of each."""
+    """One source of settings: nested values, and the place of each."""
 
     values: dict[str, JsonValue]
     places: dict[KeyPath, Place]
 
 
 def file_layer(file: str | Path) -> SettingsLayer:
-    """Read a YAML file, or a shipped configuration by its name; relative corpus paths start from the file."""
+    """Read a YAML file, or a bundled configuration by its name; relative corpus paths start from the file's folder."""
     path = Path(file)
     if str(file) in shipped_names() and not path.exists():
         return shipped_layer(str(file))
@@ -60,10 +60,11 @@ def read_document(file: str | Path, kind: str, *, shipped: Sequence[str]) -> Doc
     """Parse a YAML file.
 
     Args:
-        kind: what it is called in messages.
-        shipped: the names of those of its kind that come with the package.
+        file: where it is.
+        kind: what messages call it.
+        shipped: the names of the bundled files of this kind.
     Raises:
-        ConfigError: where it cannot be read, or is no YAML.
+        ConfigError: if it cannot be read, or is not YAML.
     """
     name = printable(str(file), MAX_NAME)
     try:
@@ -73,29 +74,29 @@ def read_document(file: str | Path, kind: str, *, shipped: Sequence[str]) -> Doc
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         near = nearest_file(Path(file), suffixes=(".yaml", ".yml"), names=shipped)
-        remedy = did_you_mean(near and printable(near, MAX_NAME)) or f"; shipped ones by name: {', '.join(shipped)}"
+        remedy = did_you_mean(near and printable(near, MAX_NAME)) or f"; the bundled ones are {', '.join(shipped)}"
         raise ConfigError(f"cannot read the {kind} {name}: {reason.lower()}{remedy}") from error
     return parse_yaml(text, name)
 
 
 def text_layer(text: str, source: str) -> SettingsLayer:
-    """Read a configuration's text; `source` names it in messages, relative paths start from here."""
+    """Read the text of a configuration; messages call it `source`, and relative paths start from the current folder."""
     return _layer(parse_yaml(text, source), base=Path())
 
 
 def shipped_names() -> list[str]:
-    """Return the names of the configurations that come with the package."""
+    """Return the names of the bundled configurations."""
     return sorted(entry.name[:-5] for entry in shipped_folder("configs").iterdir() if entry.name.endswith(".yaml"))
 
 
 def shipped_layer(name: str) -> SettingsLayer:
-    """Read the shipped configuration of that name."""
+    """Read the bundled configuration of that name."""
     text = (shipped_folder("configs") / f"{name}.yaml").read_text(encoding="utf-8")
     return text_layer(text, f"configs/{name}.yaml")
 
 
 def override_layer(text: str | SettingsLayer) -> SettingsLayer:
-    """Read one `section.key=value`; the value goes through the YAML parser. A layer stays as it is."""
+    """Read one `section.key=value`, whose value is parsed as YAML; return a layer unchanged."""
     if isinstance(text, SettingsLayer):
         return text
     key, equals, value = text.partition("=")
@@ -109,13 +110,15 @@ def override_layer(text: str | SettingsLayer) -> SettingsLayer:
 
 
 def keyed_layer(path: Sequence[str], value: JsonValue, source: str, *, base: Path = Path()) -> SettingsLayer:
-    """Wrap one value at a path of keys; `source` names it in messages, relative paths start from `base`.
+    """Wrap one value at a path of keys; messages call it `source`, and relative paths start from `base`.
 
     Raises:
-        ConfigError: for a text that UTF-8 cannot hold, such as a file name that is not UTF-8.
+        ConfigError: for a text that UTF-8 cannot encode, such as a file name that is not UTF-8.
     """
     if found := next(_torn_texts(value), None):
-        raise ConfigError(f"{source}: {printable(found)} is not UTF-8 and cannot stand in a configuration; rename it")
+        raise ConfigError(
+            f"{source}: {printable(found)} is not UTF-8 and cannot be written in a configuration; rename it"
+        )
     values: dict[str, JsonValue] = {path[-1]: value}
     for key in reversed(path[:-1]):
         values = {key: values}
@@ -124,7 +127,7 @@ def keyed_layer(path: Sequence[str], value: JsonValue, source: str, *, base: Pat
 
 
 def merge(layers: Sequence[SettingsLayer]) -> SettingsLayer:
-    """Lay later layers over earlier ones, key by key."""
+    """Merge layers key by key; later ones win."""
     values: dict[str, JsonValue] = {}
     places: dict[KeyPath, Place] = {}
     for layer in layers:
@@ -154,21 +157,21 @@ def _with_absolute_paths(values: dict[str, JsonValue], base: Path) -> dict[str, 
 
 
 def _absolute(entry: str, base: Path) -> str:
-    # Of an empty name no path is made: it would be the folder that stands around.
+    # An empty name must stay empty: as a path it would be the folder `base` itself.
     if entry in ("-", ""):
         return entry
-    # Unlike Path.expanduser this leaves a file called ~draft.txt alone. A name with a zero byte is nobody's home:
-    # whoever opens it says so.
+    # Unlike Path.expanduser this leaves a file called ~draft.txt alone. expanduser fails on a zero byte; whoever
+    # opens such a name reports it.
     expanded = entry if "\0" in entry else os.path.expanduser(entry)  # noqa: PTH111
     return str((base / expanded).absolute())
 
 
 def _read_content(path: Path, name: str) -> bytes:
-    """Read a configuration file, never more of it than a configuration has; `name` is the file's in messages.
+    """Read a configuration file, but never more than a configuration can have; messages call it `name`.
 
     Raises:
-        ConfigError: for what is no file, or too long.
-        OSError: where it cannot be read.
+        ConfigError: if it is not a regular file, or too long.
+        OSError: if it cannot be read.
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
@@ -181,7 +184,7 @@ def _read_content(path: Path, name: str) -> bytes:
 
 
 def _torn_texts(value: JsonValue) -> Iterator[str]:
-    """Yield the texts of a value that UTF-8 cannot hold."""
+    """Yield the texts within a value that UTF-8 cannot encode."""
     if isinstance(value, str) and SURROGATES.search(value):
         yield value
     elif isinstance(value, list):
@@ -198,7 +201,7 @@ def value_at(values: dict[str, JsonValue], path: Sequence[str]) -> JsonValue:
 
 
 def sets(layer: SettingsLayer, key: str) -> bool:
-    """Say whether a layer sets a key, a part of it, or in place of its section something that is none."""
+    """Say whether a layer sets a key, a key below it, or something in place of the section that it is in."""
     value: JsonValue = layer.values
     for part in key.split("."):
         if not isinstance(value, dict):
@@ -225,7 +228,7 @@ def _overlay(below: dict[str, JsonValue], above: dict[str, JsonValue]) -> None:
 
 
 def _placed_anew(below: dict[KeyPath, Place], above: dict[KeyPath, Place]) -> dict[KeyPath, Place]:
-    """Lay places over one another: what an option sets as a whole has its place, whatever stood inside before."""
+    """Merge places; a value that is set as a whole replaces the places of everything that was inside it."""
     parents = {path[:depth] for path in above for depth in range(len(path))}
     leaves = above.keys() - parents
     kept = {

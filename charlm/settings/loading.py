@@ -1,4 +1,4 @@
-"""From configuration files and `--set` options to one checked configuration, and back to YAML."""
+"""Turn configuration files and `--set` options into one checked configuration, and write it back as YAML."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from charlm.settings.strict_yaml import dump_yaml
 def load_settings(
     *files: str | Path, overrides: Sequence[str | SettingsLayer] = (), layers: Sequence[SettingsLayer] = ()
 ) -> Settings:
-    """Load a configuration; without a file and without a corpus, the quick start.
+    """Load a configuration; without a file or a corpus, load the quick start.
 
     Args:
-        files: YAML files, or names of shipped configurations such as `lyrics-gru`; later ones win.
-        overrides: texts `section.key=value`, or layers, stronger than the files.
-        layers: further layers, between the files and the overrides.
+        files: YAML files, or names of bundled configurations such as `lyrics-gru`; later ones win.
+        overrides: texts `section.key=value`, or layers; they win over the files.
+        layers: further layers, which win over the files and lose to the overrides.
     Raises:
-        ConfigError: every problem at once, each with its place, the value and what is allowed.
+        ConfigError: naming every problem at once, each with its place, the value and what is allowed.
 
     Example:
         >>> settings = charlm.load_settings("quickstart", overrides=["model.cell=lstm"])
@@ -41,7 +41,7 @@ def load_settings(
 
 
 def load_run_settings(path: Path) -> Settings:
-    """Load the resolved configuration that stands in a run folder or checkpoint."""
+    """Load the resolved configuration from a run folder or checkpoint."""
     return check_layer(file_layer(path))
 
 
@@ -49,7 +49,7 @@ def check_layer(layer: SettingsLayer) -> Settings:
     """Turn values into settings.
 
     Raises:
-        ConfigError: with one line for each problem.
+        ConfigError: naming each problem on a line.
     """
     try:
         return Settings.model_validate(layer.values)
@@ -58,13 +58,13 @@ def check_layer(layer: SettingsLayer) -> Settings:
 
 
 def dump_settings(settings: Settings) -> str:
-    """Write settings as YAML, every default spelled out; loading it gives equal settings."""
+    """Return settings as YAML with every default spelled out; loading it gives equal settings."""
     return _yaml_of(settings.model_dump_json())
 
 
 @lru_cache(maxsize=2)
 def _yaml_of(values: str) -> str:
-    # Each checkpoint of a run holds the same settings, and PyYAML takes milliseconds for them.
+    # Each checkpoint of a run holds the same settings, and PyYAML takes milliseconds to write them.
     return dump_yaml(json.loads(values))
 
 
@@ -72,13 +72,13 @@ def dotted_values(settings: Settings, *, only_written: bool = False) -> dict[str
     """Return every setting by its dotted key, as plain values.
 
     Args:
-        only_written: leave out what was left to its default.
+        only_written: leave out settings that nobody has set.
     """
     return dict(_dotted(settings.model_dump(mode="json", exclude_unset=only_written), ""))
 
 
 def names_corpus(layer: SettingsLayer) -> bool:
-    """Say whether a layer names the text."""
+    """Say whether a layer names a corpus."""
     return any(value_at(layer.values, ("corpus", key)) is not None for key in ("name", "path"))
 
 

@@ -1,7 +1,7 @@
-"""What a wrong word was meant to be: by its meaning first, then by its parts, then by its spelling.
+"""Find what a wrong word was meant to be, by its meaning first, then by its parts, then by its spelling.
 
-People bring the words of other programs with them: `lr`, `nhid`, `bptt`, `--data`. One table holds what they mean here,
-and whoever refuses a word - a setting, an option, a command, a run, a corpus - asks here for the one to name instead.
+People bring the words of other programs with them: `lr`, `nhid`, `bptt`, `--data`. One table holds what they mean here.
+Whatever refuses a word (a setting, option, command, run or corpus) asks this module which one to suggest instead.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Collection, Iterable
 from itertools import islice
 from pathlib import Path
 
-# No longer word is a misspelling of one of ours, and comparing takes its time.
+# A longer word is not a misspelling of one of ours, and comparing it would be slow.
 MAX_WORD = 100
 LIKE = 0.72
-# Files beside a missing one that are looked at.
+# How many files next to a missing one are compared with it.
 MAX_FILES = 5_000
 
-# Other programs' words for a setting; underscores and capitals aside, and with or without a section before them.
+# Other programs' words for each setting, in lower case with underscores, with or without a section before them.
 _MEANINGS = {
     "optimizer.learning_rate": "lr eta learn_rate learning_speed step_size base_lr max_lr initial_lr",
     "train.epochs": "epoch epochs num_epochs n_epochs max_epochs nepochs passes",
@@ -84,7 +84,7 @@ _MEANINGS = {
     "budget.num_trials": "trials n_trials max_trials num_samples",
     "objective.metric": "metric monitor goal",
 }
-# What people call a choice.
+# Other programs' words for a value.
 _CHOICES = {
     "gpu": "cuda",
     "metal": "mps",
@@ -98,16 +98,16 @@ MEANINGS = {word: key for key, words in _MEANINGS.items() for word in words.spli
 
 
 def plain(word: str) -> str:
-    """Return a word as settings are spelt: `hiddenSize`, `hidden-size` and `HIDDEN_SIZE` are hidden_size."""
+    """Return a word as settings are spelt: `hiddenSize`, `hidden-size` and `HIDDEN_SIZE` become hidden_size."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word.strip().strip("-"))
     return re.sub(r"[-_\s]+", "_", parted).lower()
 
 
 def nearest_name(word: str, names: Iterable[str]) -> str | None:
-    """Return the name that a word was meant to be, or None where nothing is like it.
+    """Return the name that a word was probably meant to be, or None if nothing is similar.
 
-    Capitals, hyphens and underscores do not count. A name that begins with the word is like it, and so is one that has
-    a longer word anywhere.
+    Capitals, hyphens and underscores do not count. A name that begins with the word is similar, and so is one that
+    contains it, if the word is long enough.
 
     Example:
         >>> nearest_name("timemachin-lstm", ["timemachine-lstm", "quickstart"])
@@ -129,23 +129,23 @@ def nearest_name(word: str, names: Iterable[str]) -> str | None:
 
 
 def nearest_choice(word: str, choices: Collection[str]) -> str | None:
-    """Return the value that a wrong one was meant to be, or None where nothing is like it."""
+    """Return the value that a wrong one was probably meant to be, or None if nothing is similar."""
     meant = _CHOICES.get(plain(word))
     return meant if meant in choices else nearest_name(word, choices)
 
 
 def nearest_file(path: Path, *, suffixes: Collection[str] = (), names: Iterable[str] = ()) -> str | None:
-    """Return the file beside a missing one, or one of some names, that it was meant to be; None where none is like it.
+    """Return the file or name that a missing file was probably meant to be, or None if nothing is similar.
 
     Args:
-        path: of what is missing; its ending may be.
-        suffixes: endings of the files that it can be, such as `.yaml`; none means any.
-        names: what it can be besides files.
+        path: the missing file, whose ending may be missing too; files in its folder are compared with it.
+        suffixes: the endings that the file can have, such as `.yaml`; empty for any.
+        names: what it can be besides a file.
     """
     try:
         with os.scandir(path.parent) as entries:
             found = [Path(entry.name) for entry in islice(entries, MAX_FILES) if entry.name != path.name]
-    except (OSError, ValueError):  # no folder, no files; ValueError: a name that none can have
+    except (OSError, ValueError):  # There is no such folder; ValueError: no file can have such a name.
         found = []
     files = [file.name for file in found if not suffixes or file.suffix in suffixes]
     near = nearest_name(path.name, [*names, *sorted(files)])
@@ -156,12 +156,12 @@ def nearest_file(path: Path, *, suffixes: Collection[str] = (), names: Iterable[
 
 
 def did_you_mean(near: str | None) -> str:
-    """Return the end of a sentence that names what was meant; nothing where nobody knows."""
+    """Return the end of a sentence that suggests what was meant, or an empty text for None."""
     return f"; did you mean {near}?" if near else ""
 
 
 def nearest_dotted(dotted: str, keys: Collection[str]) -> str | None:
-    """Return the dotted key that a wrong one was meant to be, or None where nothing is like it.
+    """Return the dotted key that a wrong one was probably meant to be, or None if nothing is similar.
 
     Example:
         >>> nearest_dotted("train.lr", ["optimizer.learning_rate", "train.epochs"])
@@ -192,7 +192,7 @@ def nearest_dotted(dotted: str, keys: Collection[str]) -> str | None:
 
 
 def meaning_of(word: str, keys: Collection[str]) -> str | None:
-    """Return the one of some keys that is this word in other programs, or None."""
+    """Return the key for which other programs use this word, or None."""
     asked = plain(word)
     meant = MEANINGS.get(asked) or MEANINGS.get(asked.replace("_", ""))
     return meant if meant in keys else None
@@ -203,12 +203,12 @@ def _name(key: str) -> str:
 
 
 def _of_name(name: str, keys: Iterable[str]) -> str | None:
-    """Return the key of that very name that lies least deep."""
+    """Return the least deeply nested key of exactly that name."""
     return min((key for key in keys if _name(key) == name), key=lambda key: (key.count("."), key), default=None)
 
 
 def _spelt(name: str, keys: Iterable[str], *, whole: bool = False) -> str | None:
-    """Return the key most like a name, or like a dotted key as a whole."""
+    """Return the key whose name is spelt most like this one, or, for `whole`, whose dotted form is."""
     names: dict[str, str] = {}
     for key in sorted(keys, key=lambda key: (key.count("."), key)):
         names.setdefault(key if whole else _name(key), key)
@@ -217,7 +217,7 @@ def _spelt(name: str, keys: Iterable[str], *, whole: bool = False) -> str | None
 
 
 def _of_part(name: str, keys: Iterable[str]) -> str | None:
-    """Return the key whose name has all the words of this one, the shortest of several."""
+    """Return the key whose name has all the words of this one, or the shortest of several such keys."""
     words = set(name.split("_"))
     having = [key for key in keys if words <= {*_name(key).split("_")}]
     return min(having, key=lambda key: (key.count("."), len(key), key), default=None)

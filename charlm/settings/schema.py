@@ -1,4 +1,4 @@
-"""The whole configuration of a run, and what of its sections does not go together."""
+"""The whole configuration of a run, and the conflicts between its sections."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ from charlm.settings.values import Conflict, Section
 class Settings(Section):
     """The whole configuration of a run."""
 
-    corpus: CorpusSettings = Field(default=CorpusSettings(), description="the text")
-    vocabulary: VocabularySettings = Field(default=VocabularySettings(), description="the symbols")
-    sampling: SamplingSettings = Field(default=SamplingSettings(), description="the windows")
-    model: ModelSettings = Field(default=ModelSettings(), description="the network")
-    optimizer: OptimizerSettings = Field(default=OptimizerSettings(), description="the optimiser")
-    train: TrainSettings = Field(default=TrainSettings(), description="budget, seed and device")
-    checkpoint: CheckpointSettings = Field(default=CheckpointSettings(), description="checkpoints")
-    eval: EvalSettings = Field(default=EvalSettings(), description="evaluations during training")
-    sample: SampleSettings = Field(default=SampleSettings(), description="samples during training")
+    corpus: CorpusSettings = Field(default=CorpusSettings(), description="Which text is learned")
+    vocabulary: VocabularySettings = Field(default=VocabularySettings(), description="Which characters become symbols")
+    sampling: SamplingSettings = Field(default=SamplingSettings(), description="How the text is cut into windows")
+    model: ModelSettings = Field(default=ModelSettings(), description="The network")
+    optimizer: OptimizerSettings = Field(default=OptimizerSettings(), description="How the weights are adjusted")
+    train: TrainSettings = Field(
+        default=TrainSettings(), description="How long to train, the random seed and the device"
+    )
+    checkpoint: CheckpointSettings = Field(
+        default=CheckpointSettings(), description="Which checkpoints are saved and kept"
+    )
+    eval: EvalSettings = Field(default=EvalSettings(), description="Evaluations during training")
+    sample: SampleSettings = Field(default=SampleSettings(), description="Samples during training")
 
     @property
     def validation_listeners(self) -> tuple[tuple[str, str], ...]:
-        """The settings by which evaluations decide something about later steps: the key, and the value with a space."""
+        """The settings that let evaluations change later steps, each with its key and its value followed by a space."""
         schedule, average = self.optimizer.schedule, self.optimizer.average
         listeners = (
             ("optimizer.average.method", "triggered ", average.method == "triggered"),
@@ -47,7 +51,7 @@ class Settings(Section):
 
 
 def _conflicts(settings: Settings) -> Iterator[Conflict]:
-    """Yield settings that are sound alone and not together: of each section, then between sections."""
+    """Yield the conflicts within each section, then those between sections."""
     yield from corpus_conflicts(settings.corpus)
     yield from model_conflicts(settings.model)
     yield from optimizer_conflicts(settings.optimizer)
@@ -57,4 +61,4 @@ def _conflicts(settings: Settings) -> Iterator[Conflict]:
         yield "optimizer.schedule.total_steps", "must be given when train.minutes is the only budget"
     if settings.corpus.split == "none":
         for key, asker in settings.validation_listeners:
-            yield key, f"{asker}needs a validation part, and corpus.split is none"
+            yield key, f"{asker}needs a validation split, and corpus.split is none"

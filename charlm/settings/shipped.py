@@ -1,4 +1,4 @@
-"""Where the corpora and configurations lie that come along."""
+"""Find the bundled corpora and configurations."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 def shipped_folder(name: str) -> Traversable:
     """Return the folder `data` or `configs`.
 
-    An installed package holds them; a Python started in a checkout imports the folder `charlm` there instead, and finds
-    them beside it.
+    An installed package contains them. A Python started in a checkout imports the folder `charlm` there instead, and
+    finds them next to it.
     """
     inside = resources.files("charlm") / name
     return inside if inside.is_dir() else Path(__file__).parents[2] / name

@@ -1,8 +1,8 @@
-"""A strict YAML reader with the place of every value, and a writer that it reads back alike.
+"""A strict YAML reader that records the place of every value, and a writer whose output it reads back unchanged.
 
-PyYAML alone takes `1e-3` for a text, `no` for false, `010` for 8 and lets the second of two equal keys win. This
-reader keeps PyYAML's parser and decides scalars itself, by YAML 1.2's core schema; anchors, tags and duplicate keys
-are errors. The only module that imports yaml.
+PyYAML alone takes `1e-3` for a text, `no` for false and `010` for 8, and lets the second of two equal keys win. This
+reader keeps PyYAML's parser but interprets scalars itself, by YAML 1.2's core schema. Anchors, tags and duplicate keys
+are errors. No other module imports yaml.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value stands: a file with its line, or an option of the command line (line 0)."""
+    """Where a value was set: a file and its line, or an option of the command line (line 0)."""
 
     source: str
     line: int = 0
@@ -59,13 +59,13 @@ class Document:
 
 
 def parse_yaml(text: str, source: str) -> Document:
-    """Parse one YAML document strictly; each call returns values of its own.
+    """Parse one YAML document strictly; each call returns new values.
 
     Args:
         text: the document.
         source: its name in error messages.
     Raises:
-        ConfigError: with file, line and column for whatever is not plain, unambiguous YAML.
+        ConfigError: naming file, line and column of whatever is not plain, unambiguous YAML.
     """
     if len(text) > MAX_CHARS:
         raise ConfigError(f"{source}: longer than {MAX_CHARS:,} characters, too long for a configuration")
@@ -103,7 +103,7 @@ class _Reader:
     places: dict[KeyPath, Place]
 
     def fail(self, event: yaml.Event, message: str) -> ConfigError:
-        """Return the error that says where an event stands and what is wrong with it."""
+        """Return the error that says where an event is and what is wrong with it."""
         mark = event.start_mark
         return ConfigError(f"{self.source}:{mark.line + 1}:{mark.column + 1}: {message}")
 
@@ -115,7 +115,7 @@ def _document(reader: _Reader) -> JsonValue:
         if isinstance(event, yaml.DocumentStartEvent):
             num_documents += 1
             if num_documents > 1:
-                raise reader.fail(event, "a second document; a configuration is one")
+                raise reader.fail(event, "a second document begins here; a configuration is a single one")
         elif isinstance(event, yaml.NodeEvent):
             value = _node(reader, event, ())
     return value
@@ -152,9 +152,9 @@ def _mapping(reader: _Reader, path: KeyPath) -> dict[str, JsonValue]:
         _refuse_what_is_not_plain(reader, event)
         key = event.value
         if key in values:
-            raise reader.fail(event, f"the key {printable(key)} stands here twice")
+            raise reader.fail(event, f"the key {printable(key)} is given twice")
         values[key] = _node(reader, next(reader.events), (*path, key))
-        # The key's own line is where a reader looks, also when the value is a block below it.
+        # People look at the line of the key, even if the value is a block below it.
         reader.places[(*path, key)] = Place(reader.source, event.start_mark.line + 1)
     return values
 
@@ -175,7 +175,7 @@ def _scalar(text: str) -> JsonValue:
         return text.lower() == "true"
     if SCALARS["int"].match(text):
         base = {"0o": 8, "0x": 16}.get(text[:2], 10)
-        # More digits than Python turns into an integer are no number anybody means.
+        # Python refuses to convert very many digits, and nobody means such a number.
         return int(text, base) if len(text) < 100 else text
     if SCALARS["float"].match(text):
         return float(text.lower().replace(".i", "i").replace(".n", "n"))
@@ -183,7 +183,7 @@ def _scalar(text: str) -> JsonValue:
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML's writer, quoting also the texts that YAML 1.2 would read as numbers."""
+    """PyYAML's writer, which also quotes texts that YAML 1.2 would read as numbers."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the signature is PyYAML's
         return True
@@ -201,5 +201,5 @@ for _tag in ("null", "bool", "int", "float"):
 
 
 def dump_yaml(values: dict[str, JsonValue]) -> str:
-    """Write plain values as YAML that `parse_yaml` reads back equal."""
+    """Return plain values as YAML that `parse_yaml` reads back unchanged."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)

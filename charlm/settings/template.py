@@ -1,7 +1,8 @@
-"""A configuration file to start from: every setting with its default and its description."""
+"""A configuration file to start from, with every setting, its default and its description."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from pydantic import BaseModel, JsonValue
@@ -10,10 +11,13 @@ from charlm.settings.schema import Settings
 from charlm.settings.strict_yaml import dump_yaml
 from charlm.settings.values import Period
 
+# The width of a small terminal.
+WIDTH = 80
+
 
 def commented_defaults() -> str:
-    """Return a YAML text that loads as the defaults, a comment beside every setting."""
-    lines = ["# Every setting of charlm with its default; delete what you do not change."]
+    """Return a YAML text that loads as the defaults, with a comment above every setting."""
+    lines = ["# This file has every setting of charlm with its default; delete what you do not change."]
     lines += _section_lines(Settings(), indent="")
     return "\n".join(lines) + "\n"
 
@@ -22,14 +26,25 @@ def _section_lines(section: BaseModel, indent: str) -> Iterator[str]:
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, BaseModel) and not isinstance(value, Period):
-            yield f"{indent}{name}:  # {field.description}"
+            yield ""
+            yield from _comment(field.description, indent)
+            yield f"{indent}{name}:"
             yield from _section_lines(value, indent + "  ")
         else:
             plain = section.model_dump(mode="json")[name]
-            yield f"{indent}{name}: {_inline(plain)}  # {field.description}"
+            yield from _comment(field.description, indent)
+            yield f"{indent}{name}: {inline(plain)}"
 
 
-def _inline(value: JsonValue) -> str:
+def _comment(text: str | None, indent: str) -> list[str]:
+    mark = f"{indent}# "
+    return textwrap.wrap(
+        f"{text}.", WIDTH, initial_indent=mark, subsequent_indent=mark, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def inline(value: JsonValue) -> str:
+    """Return a value as YAML on one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_inline(entry)}" for key, entry in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {inline(entry)}" for key, entry in value.items()) + "}"
     return dump_yaml({"value": value}).removeprefix("value: ").strip()

@@ -1,4 +1,4 @@
-"""The settings of training: how long, from which seed, on what; what is saved, evaluated and sampled on the way."""
+"""The settings of training: its length, random seed and device, and what it saves, evaluates and samples."""
 
 from __future__ import annotations
 
@@ -22,30 +22,56 @@ DEFAULT_EPOCHS = 20
 
 
 class TrainSettings(Section):
-    """How long, from which seed, on what; the first budget reached ends the run."""
+    """Say how long to train, from which random seed and on which device; the first budget reached ends the run."""
 
     epochs: Epochs | None = Field(
         default=DEFAULT_EPOCHS,
-        description=f"passes over the training part; null is {DEFAULT_EPOCHS} if neither max_steps nor minutes is set",
+        description=f"Sets the budget in passes over the training split; null means {DEFAULT_EPOCHS} unless max_steps "
+        "or minutes is set, and more help while validation still gets better",
     )
-    max_steps: PositiveInt | None = Field(default=None, description="optimiser steps")
-    minutes: PositiveFloat | None = Field(default=None, description="minutes of training")
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(default=0, description="of weights, order and dropout")
-    eval_every: Period = Field(default=Period(epochs=1), description="evaluate, report and save a checkpoint")
+    max_steps: PositiveInt | None = Field(
+        default=None, description="Sets the budget in optimiser steps; set it to compare runs of equal length"
+    )
+    minutes: PositiveFloat | None = Field(
+        default=None,
+        description="Sets the budget in minutes of training; set it if time is what you have, although such a run "
+        "cannot be repeated exactly",
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        default=0,
+        description="Sets the random seed of the weights, the order of windows and dropout; change it to see how far "
+        "results vary by chance",
+    )
+    eval_every: Period = Field(
+        default=Period(epochs=1),
+        description="Sets how often, in steps or epochs, the model is evaluated, reported and saved as a checkpoint; "
+        "lower it if epochs take long",
+    )
     early_stopping: PositiveInt | None = Field(
-        default=None, description="stop after so many evaluations without improvement"
+        default=None,
+        description="Stops training after this many evaluations without improvement; null never does, so set it to "
+        "save time on a model that overfits",
     )
     on_divergence: Literal["stop", "skip", "rollback"] = Field(
         default="stop",
-        description="a loss or gradient that is not a number: stop; skip the step; or go back to the last checkpoint "
-        "with half the learning rate",
+        description="Decides what follows a loss or gradient that is not a number: stop ends the run, skip leaves the "
+        "step out, and rollback returns to the last checkpoint with half the learning rate; choose "
+        "rollback for a run that nobody watches",
     )
-    max_rollbacks: PositiveInt = Field(default=3, description="rollback: how often at most")
+    max_rollbacks: PositiveInt = Field(
+        default=3,
+        description="Sets how often on_divergence rollback may go back before the run stops; raise it for a very long "
+        "run",
+    )
     device: Annotated[str, Field(pattern=DEVICES)] = Field(
-        default="auto", description="auto, cpu, cuda, cuda:N, or mps (untested)"
+        default="auto",
+        description="Chooses where to compute: auto takes cuda where there is a GPU, else cpu, and cuda:N takes one "
+        "of several GPUs (mps is untested)",
     )
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        default=None, description="CPU threads; null measures how many are fastest when the run is created"
+        default=None,
+        description="Sets how many CPU threads compute; null measures how many are fastest when the run is created, "
+        "so set it if other programs need the cores",
     )
 
     @model_validator(mode="wrap")
@@ -55,34 +81,59 @@ class TrainSettings(Section):
 
 
 class CheckpointSettings(Section):
-    """When checkpoints are saved beside those of evaluations, and which are kept beside the best."""
+    """Say when checkpoints are saved between evaluations, and which are kept besides the best."""
 
-    minutes: PositiveFloat = Field(default=10.0, description="save between evaluations too, so often")
-    keep_last: AtLeastTwo = Field(default=2, description="the newest so many are kept")
+    minutes: PositiveFloat = Field(
+        default=10.0,
+        description="Sets how many minutes may pass before a checkpoint is saved between evaluations too; lower it if "
+        "a crash must cost little",
+    )
+    keep_last: AtLeastTwo = Field(
+        default=2,
+        description="Sets how many of the newest checkpoints are kept, besides the best; raise it to look back at "
+        "earlier ones",
+    )
     keep_every: Period | None = Field(
-        default=None, description="those whose step is a multiple of this are kept as well; null keeps none of them"
+        default=None,
+        description="Also keeps the checkpoints whose step is a multiple of this period, in steps or epochs; null "
+        "keeps none of them, so set it to study how the model develops",
     )
 
 
 class EvalSettings(Section):
-    """Evaluations during training; the end always reads everything."""
+    """Set how much evaluations during training read; the closing one always reads everything."""
 
-    max_chars: AtLeastTwo = Field(default=20_000, description="characters read at most")
+    max_chars: AtLeastTwo = Field(
+        default=20_000,
+        description="Sets how many characters of the validation split an evaluation reads at most, while the closing "
+        "one reads them all; lower it if evaluations take long, raise it if their results jump about",
+    )
     baselines: bool = Field(
-        default=True, description="measure n-grams and compressors beside the model at the end of training"
+        default=True,
+        description="Measures n-grams and compressors for comparison at the end of training; turn it off to save that "
+        "time on a large text",
     )
 
 
 class SampleSettings(Section):
-    """The sample table printed during training."""
+    """Choose the samples that training prints."""
 
     prefixes: TextList | None = Field(
-        default=None, description="one continuation each; null takes two beginnings of lines from the corpus"
+        default=None,
+        description="Lists the prefixes that samples continue, one each; null takes two line beginnings from the "
+        "corpus",
     )
     length: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=80, description="characters written after the prefix"
+        default=80,
+        description="Sets how many characters are written after each prefix; raise it to see whether the model keeps "
+        "to a subject",
     )
     temperature: Annotated[float, Field(ge=0.0, le=1000.0)] = Field(
-        default=0.8, description="0 takes the likeliest character"
+        default=0.8,
+        description="Sets how boldly characters are chosen: lower values are safer and repeat more, and 0 always "
+        "takes the likeliest character; raise it if samples repeat themselves",
     )
-    every: Period = Field(default=Period(epochs=5), description="how often samples are written")
+    every: Period = Field(
+        default=Period(epochs=5),
+        description="Sets how often, in steps or epochs, samples are written; lower it to watch the model learn",
+    )

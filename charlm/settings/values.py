@@ -1,4 +1,4 @@
-"""The kinds of values in a configuration, and those that may be written in more than one way."""
+"""The types of values in a configuration, including those that can be written in more than one way."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ SplitName = Literal["default", "nanogpt", "torch-rnn", "none", "standard"]
 DEVICE_NAMES = ("auto", "cpu", "mps", "cuda")
 DEVICES = r"^(auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?)$"
 
-# What can name a run, and a sweep with runs in it.
+# The names that a run, or a sweep of runs, can have.
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 RUN_NAME_RULE = "at most 100 letters, digits, '.', '_' and '-', the first a letter or a digit"
 
-# Beyond what any run counts; with it and the bounds below no product of two settings passes 2^63.
+# More than any run counts; with these bounds no product of two settings exceeds 2^63.
 MAX_COUNT = 1_000_000_000_000
 MAX_EPOCHS = 1_000_000
 MAX_WINDOW = 1_000_000
-# Beyond what any rate or norm is; float32 holds it.
+# Larger than any rate or norm, yet within float32.
 MAX_NUMBER = 1e30
 
-# A dotted key, and what is wrong with its value beside others.
+# A dotted key, and the reason why its value conflicts with others.
 Conflict = tuple[str, str]
 
 UnitInterval = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -50,14 +50,14 @@ PositiveFloat = Annotated[float, Field(gt=0.0, le=MAX_NUMBER)]
 
 
 class Section(BaseModel):
-    """A part of the configuration: frozen, strictly typed, closed to unknown keys."""
+    """A section of the configuration: frozen, strictly typed, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     def replaced(self, values: Mapping[str, object]) -> Self:
-        """Return a copy in which some settings, by their dotted keys below this section, have other values.
+        """Return a copy in which some settings, given by their dotted keys below this section, have other values.
 
-        The values are the program's own, and are not checked.
+        The values come from the program itself and are not checked.
         """
         mine = {key: value for key, value in values.items() if "." not in key}
         below: dict[str, dict[str, object]] = {}
@@ -72,7 +72,7 @@ AnySection = TypeVar("AnySection", bound=Section)
 
 
 def also(*shapes: JsonDict) -> ConfigDict:
-    """Tell the JSON schema of a section the short ways to write it."""
+    """Add the short ways to write a section to its JSON schema."""
 
     def widen(schema: JsonDict) -> None:
         section: JsonValue = dict(schema)
@@ -83,12 +83,12 @@ def also(*shapes: JsonDict) -> ConfigDict:
 
 
 class Period(Section):
-    """A period counted in steps (written `500`) or in epochs (written `{epochs: 40}`)."""
+    """A period in steps (written `500`) or in epochs (written `{epochs: 40}`)."""
 
     model_config = also({"type": "integer", "minimum": 1, "maximum": MAX_COUNT})
 
-    steps: PositiveInt | None = Field(default=None, description="optimiser steps")
-    epochs: Epochs | None = Field(default=None, description="epochs")
+    steps: PositiveInt | None = Field(default=None, description="Gives the period in optimiser steps")
+    epochs: Epochs | None = Field(default=None, description="Gives the period in epochs")
 
     @model_validator(mode="before")
     @classmethod
@@ -115,7 +115,7 @@ class Period(Section):
 
 
 def listed(value: JsonValue | tuple[str, ...]) -> JsonValue | tuple[JsonValue, ...]:
-    """Accept one text for a list of one, and YAML's list for our tuple."""
+    """Accept a single text as a list of one, and a YAML list as our tuple."""
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
@@ -129,7 +129,7 @@ TextList = Annotated[
 
 
 def _split_shape(value: JsonValue | tuple[float, ...]) -> str | tuple[float, ...]:
-    """Accept a protocol's name, '80/10/10' in percent, or a list of fractions or of sizes."""
+    """Accept a protocol's name, percentages such as '80/10/10', or a list of fractions or of sizes."""
     if isinstance(value, str):
         parts = value.split("/")
         if value in get_args(SplitName):
@@ -166,9 +166,9 @@ SplitSetting = Annotated[
 def with_sole_default(
     value: JsonValue, handler: ModelWrapValidatorHandler[AnySection], key: str, others: tuple[str, ...]
 ) -> AnySection:
-    """Validate a section in which the default of one key stands only where none of the others is set.
+    """Validate a section in which one key has its default only if none of the others is set.
 
-    `model_fields_set` tells what was written: neither the default, nor that it does not stand.
+    `model_fields_set` then holds the keys that were written, not the one that took or lost its default.
     """
     if not isinstance(value, dict):
         return handler(value)

@@ -1,1 +1,1 @@
-"""From a corpus to ids and windows."""
+"""Turn a corpus into ids and windows."""

@@ -1,4 +1,4 @@
-"""Cleaning a text, chunk by chunk in constant memory, or a prefix at once."""
+"""Clean a text chunk by chunk in constant memory, or a prefix at once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from charlm.settings.corpus import Clean
 
 
 def clean_text(chunks: Iterator[str], clean: Clean) -> Iterator[str]:
-    """Clean a text given in chunks; the result does not depend on where the chunks were cut.
+    """Clean a text given in chunks; the result does not depend on where it was cut into chunks.
 
     Args:
         chunks: the text, in order.
-        clean: what to do; newlines first, then Unicode, then case and letters.
+        clean: what to do: newlines come first, then Unicode, then case and letters.
     """
     if clean.newline == "lf" or clean.letters:
         chunks = _with_lf(chunks)
@@ -24,7 +24,7 @@ def clean_text(chunks: Iterator[str], clean: Clean) -> Iterator[str]:
 
 
 def clean_prefix(text: str, clean: Clean) -> str:
-    """Clean a prefix as its model's corpus was; under `letters` the outer spaces stay, it is part of a line."""
+    """Clean a prefix like its model's corpus; `letters` keeps the outer spaces, as a prefix may be part of a line."""
     if not clean.letters:
         return "".join(clean_text(iter([text]), clean))
     before_letters = clean.model_copy(update={"newline": "lf", "letters": False})
@@ -42,7 +42,7 @@ def _cased(chunk: str, clean: Clean) -> str:
 def _with_lf(chunks: Iterator[str]) -> Iterator[str]:
     held = ""
     for chunk in chunks:
-        # A CR at the end waits: the LF of the same line end may open the next chunk.
+        # A CR at the end is held back: the LF of the same line end may begin the next chunk.
         text = held + chunk
         held = "\r" if text.endswith("\r") else ""
         yield (text[:-1] if held else text).replace("\r\n", "\n").replace("\r", "\n")
@@ -51,7 +51,7 @@ def _with_lf(chunks: Iterator[str]) -> Iterator[str]:
 
 
 def _at_safe_places(chunks: Iterator[str]) -> Iterator[str]:
-    """Cut anew where no character looks across (final sigma, accents): after a line end, else before a space."""
+    """Cut after a line end or before a space, where no character depends on the next (final sigma, accents)."""
     held: list[str] = []
     for chunk in chunks:
         cut = max(chunk.rfind("\n") + 1, chunk.rfind(" "))
@@ -64,13 +64,13 @@ def _at_safe_places(chunks: Iterator[str]) -> Iterator[str]:
 
 
 def _letters_only(chunks: Iterator[str]) -> Iterator[str]:
-    """Turn each run of other characters into nothing if it ends a line or the text, else into one space."""
+    """Replace each run of other characters by nothing if it ends a line or the text, else by one space."""
     held = "\n"
     for chunk in chunks:
         text = held + chunk
         end = _end_of_last_letter(text)
         yield _joined_lines(text[:end])
-        # One mark stands for the whole run: that it is there, and whether a line ends in it.
+        # One character replaces the whole run: it records that there is one, and whether a line ends in it.
         held = "\n" if "\n" in text[end:] else " " * (end < len(text))
 
 

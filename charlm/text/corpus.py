@@ -1,4 +1,4 @@
-"""A corpus with its ids: read, counted, encoded and cached, streamed in constant memory."""
+"""Read, count, encode and cache a corpus, streaming it in constant memory."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from charlm.text.vocabulary import (
     build_vocabulary,
 )
 
-# Below this size encoding anew is quicker than a look into the cache, above it ids stay on disk and are mapped.
+# Below this size encoding again is quicker than using the cache; above it ids stay on disk and are memory-mapped.
 CACHED_BYTES = 8 << 20
 CACHE_VERSION = 3
 DIGEST_BYTES = 32
-# The first and the last; they stand for no character, and no UTF-8 can write them.
+# The first and the last surrogate: they are not characters, and UTF-8 cannot encode them.
 SURROGATES = ("\ud800", "\udfff")
 
 
@@ -48,9 +48,9 @@ class Corpus:
     Args:
         ids: one id for each character, (num_chars,), read-only; memory-mapped when large.
         vocabulary: the symbols.
-        files: where the text lies.
-        sha256: of the files' bytes.
-        notices: what a person should know of how it was read, and of what it has.
+        files: the files of the text.
+        sha256: SHA-256 of the files' bytes.
+        notices: what a person should know about how the text was read and what is in it.
     """
 
     ids: Ids
@@ -62,7 +62,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class _Source:
-    """A corpus before it is encoded: its files and, as they were hashed, their bytes."""
+    """A corpus before it is encoded: its files, and the SHA-256 and number of their bytes."""
 
     settings: CorpusSettings
     files: tuple[Path, ...]
@@ -85,13 +85,13 @@ class _Source:
         ]
         if len(self.files) == 1:
             return key
-        # Between files a line end may stand, and at each one's start a byte order mark: it matters where they end.
+        # A line end may be put between files, and each may start with a byte order mark: it matters where they end.
         return [*key, settings.between_files, [file_size(file) for file in self.files]]
 
 
 @dataclass(frozen=True)
 class _Counted:
-    """What a first reading counts: each character that is left, and what was done to line ends."""
+    """What the first reading counts: the characters after cleaning, the line ends and the joints between files."""
 
     counts: dict[str, int]
     line_ends: LineEnds
@@ -102,7 +102,7 @@ def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings) -> Corpu
     """Read, clean, count and encode a corpus.
 
     Raises:
-        TextError: for a corpus that is missing, not decodable, empty, of one symbol only, or changing.
+        TextError: for a corpus that is missing, not decodable, empty, of one symbol only, or changing meanwhile.
     """
     found = find_corpus(corpus)
     files = found.files
@@ -113,7 +113,7 @@ def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings) -> Corpu
     if not counts:
         raise TextError(f"the corpus {source.name} is empty" + (" after cleaning" if source.num_bytes else ""))
     if any(SURROGATES[0] <= character <= SURROGATES[1] for character in counts):
-        raise TextError(f"the corpus {source.name} is not {corpus.encoding}: it has halves of surrogate pairs")
+        raise TextError(f"the corpus {source.name} is not {corpus.encoding}: it contains halves of surrogate pairs")
     symbols = build_vocabulary(counts, min_count=vocabulary.min_count, max_size=vocabulary.max_size)
     if len(symbols) < 2:
         raise TextError(f"the corpus {source.name} has only one symbol: there is nothing to predict")
@@ -129,13 +129,13 @@ def _notices(source: _Source, counted: _Counted) -> Iterator[Notice]:
         yield from line_end_notices(counted.line_ends, is_cut=num_chars == settings.max_chars)
     if not settings.clean.letters:
         yield from joint_notices(counted.num_joints, len(source.files))
-    # What the public corpora have is known, and part of what their results mean.
+    # The characters of public corpora are known, and published results depend on them.
     if settings.name not in KNOWN_CORPORA:
         yield from character_notices(counted.counts, settings.encoding)
 
 
 def read_cleaned(files: Iterable[Path], corpus: CorpusSettings) -> Iterator[str]:
-    """Stream the cleaned characters of files that a model is given, one after the other, max_chars of them at most."""
+    """Stream the cleaned characters of files that a model is given, at most max_chars of them."""
     return _cleaned(read_files(files, Decoding(corpus.encoding, is_chosen=False)), corpus)
 
 
@@ -145,12 +145,12 @@ def _cleaned(chunks: Iterator[str], corpus: CorpusSettings) -> Iterator[str]:
 
 
 def _read_unchanged(source: _Source, line_ends: LineEnds, joints: Joints) -> Iterator[str]:
-    """Stream the cleaned characters of a corpus, and see at their end that its bytes are those that were hashed.
+    """Stream the cleaned characters of a corpus, and check at the end that its bytes are those that were hashed.
 
     Args:
         source: the corpus.
-        line_ends: counts them, as they are read.
-        joints: counts them too.
+        line_ends: counts the line ends as they are read.
+        joints: counts the joints between files.
     """
     digest, problem = hashlib.sha256(), None
     blocks = _seen_by(digest.update, source)
@@ -160,18 +160,18 @@ def _read_unchanged(source: _Source, line_ends: LineEnds, joints: Joints) -> Ite
         yield from _cleaned(line_ends.counted(chunks), source.settings)
     except TextError as error:
         problem = error
-    # What max_chars or a bad byte left out was hashed too.
+    # The bytes after max_chars or after a bad byte were hashed too.
     deque(blocks, maxlen=0)
     if digest.hexdigest() != source.sha256:
         raise TextError(
-            f"the corpus {source.name} changed while it was read: start again when nothing writes to it"
+            f"the corpus {source.name} changed while it was read: start again when nothing is writing to it"
         ) from problem
     if problem:
         raise problem
 
 
 def _seen_by(update: Callable[[bytes], None], source: _Source) -> Iterator[tuple[Path, bytes]]:
-    """Yield the blocks of a corpus, each shown to `update`; files that grow are left at their first new one."""
+    """Yield the blocks of a corpus and pass each to `update`; stop at the first block beyond the hashed size."""
     num_bytes = 0
     for file, block in file_blocks(source.files):
         update(block)
@@ -190,7 +190,7 @@ def _first(chunks: Iterator[str], num_chars: int) -> Iterator[str]:
 
 
 def _encode_source(source: _Source, vocabulary: Vocabulary) -> Iterator[Ids]:
-    # A character that was not counted can only be of a changed text: the reading says so at its end.
+    # A character that was not counted means that the text has changed: the reading reports that at its end.
     unknown = "replace" if vocabulary.has_unknown else "skip"
     chunks = _read_unchanged(source, LineEnds(), Joints())
     return encoded_chunks(chunks, vocabulary, unknown=unknown, what="the corpus")
@@ -226,7 +226,7 @@ def _cache_path(key: Sequence[object], suffix: str) -> Path:
 
 
 def _is_intact(path: Path) -> bool:
-    """Say whether a cache file is there and ends in the SHA-256 of the rest; a damaged one is made anew."""
+    """Say whether a cache file exists and ends with the SHA-256 of the rest; a damaged one is written again."""
     try:
         content = np.memmap(path, dtype=np.uint8, mode="r")
     except (OSError, ValueError):  # ValueError: an empty file
@@ -235,7 +235,7 @@ def _is_intact(path: Path) -> bool:
 
 
 def _write(path: Path, blocks: Iterable[bytes]) -> None:
-    """Write a cache file whole or not at all, the SHA-256 of its content at its end."""
+    """Write a cache file whole or not at all, and end it with the SHA-256 of its content."""
     digest = hashlib.sha256()
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:

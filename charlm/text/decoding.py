@@ -1,7 +1,7 @@
-"""From bytes to characters, by one rule for corpora, for texts that are scored, and for prefixes from a file or a pipe.
+"""Decode bytes to characters, by one rule for corpora, for texts that are scored, and for prefixes.
 
-Bytes are decoded strictly, a byte order mark at a file's start is removed, and what does not decode is named with
-file, byte and line. Line ends stay as they are: `charlm.text.cleaning` reads them as a model's settings say.
+Bytes are decoded strictly, a byte order mark at the start of a file is removed, and an error names the file, byte and
+line of whatever does not decode. Line ends stay as they are: `charlm.text.cleaning` treats them as the settings say.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from charlm.text.encodings import Finding, is_cut_utf8, is_damaged_utf8, likely_
 from charlm.text.files import blocks_of, file_blocks, shown_path
 
 MAX_PREFIX_BYTES = 10_000_000
-# So much of a file shows what it is, and so much of a line before its undecodable byte.
+# How many bytes of a file are enough to recognise it, and how many of the text before an undecodable byte.
 START_BYTES, LINE_BYTES = 1 << 13, 1 << 12
 BYTE_ORDER_MARK = "\N{BYTE ORDER MARK}"
 
 
 @dataclass
 class Joints:
-    """Counts, while files are read, those that a line end was put after."""
+    """Counts, while files are read, how many had a line end added after them."""
 
     number: int = 0
 
@@ -33,10 +33,10 @@ class Decoding:
     """How bytes become characters.
 
     Args:
-        encoding: decoded strictly.
-        is_chosen: whether the text is a corpus, whose encoding a setting chooses; that of other texts is the model's.
-        joints: given where the last line of a file that lacks its line end is ended before the next file begins.
-        reopen: what reads a file's bytes again, to say what is wrong with them.
+        encoding: the encoding, which is decoded strictly.
+        is_chosen: whether the text is a corpus, whose encoding a setting chooses; other texts have the model's.
+        joints: a counter, if a file that lacks its last line end gets one before the next file begins; else None.
+        reopen: a function that reads a file's bytes again, to find out what is wrong with them.
     """
 
     encoding: str = "utf-8"
@@ -50,15 +50,15 @@ def read_files(files: Iterable[Path], decoding: Decoding = Decoding()) -> Iterat
 
     Args:
         files: the files, in order.
-        decoding: how.
+        decoding: how to decode them.
     Raises:
-        TextError: for an unreadable file, for one that is no text, and for a byte that does not decode.
+        TextError: for a file that cannot be read or is not a text, and for a byte that does not decode.
     """
     return decode_blocks(file_blocks(files), decoding)
 
 
 def decode_blocks(blocks: Iterable[tuple[Path, bytes]], decoding: Decoding) -> Iterator[str]:
-    """Stream the characters of blocks such as those of `file_blocks`; see `read_files`."""
+    """Stream the characters of blocks such as those from `file_blocks`; see `read_files`."""
     decoder = _decoder(decoding.encoding)
     offset, is_start, last = 0, True, ""
     for file, block in blocks:
@@ -80,21 +80,21 @@ def decode_blocks(blocks: Iterable[tuple[Path, bytes]], decoding: Decoding) -> I
 
 
 def decode_prefix(content: bytes, name: str, encoding: str = "utf-8") -> str:
-    """Return the text of a prefix file's bytes, without the one line end that editors and `echo` put at its close.
+    """Return the text of a prefix file's bytes, without the one line end that editors and `echo` add at the end.
 
     Args:
-        content: all of it.
-        name: of the file, or `standard input`, for messages.
-        encoding: of the model's corpus.
+        content: all bytes of the file.
+        name: the file's name, or `standard input`, for messages.
+        encoding: the encoding of the model's corpus.
     Raises:
-        TextError: for what does not decode, with byte and line.
+        TextError: naming the byte and line of whatever does not decode.
     """
     decoding = Decoding(encoding, is_chosen=False, reopen=lambda _: iter([content]))
     return without_last_line_end("".join(decode_blocks([(Path(name), content), (Path(name), b"")], decoding)))
 
 
 def without_last_line_end(text: str) -> str:
-    """Return a text without the one line end at its close, LF, CRLF or CR; nothing else is taken away."""
+    """Return a text without one line end (LF, CRLF or CR) at its end; nothing else is removed."""
     if text.endswith("\r\n"):
         return text[:-2]
     return text[:-1] if text.endswith(("\n", "\r")) else text
@@ -116,12 +116,12 @@ def _decode(decoder: codecs.IncrementalDecoder, block: bytes, *, file: Path, dec
     except UnicodeDecodeError as error:
         raise TextError(_bad_byte(file, decoding, offset + error.start)) from error
     except UnicodeError as error:
-        # Some codecs name no byte: UTF-16 without a byte order mark, for one.
+        # Some codecs do not name the byte, such as UTF-16 without a byte order mark.
         hint = _suggestion(file, decoding, 0)
         raise TextError(f"{shown_path(file)} is not {encoding}: {error}{hint}") from error
     if "\0" in text:
         hint = _suggestion(file, decoding, 0) or f" than {encoding}"
-        raise TextError(f"{shown_path(file)} holds zero bytes: it is a binary file or of another encoding{hint}")
+        raise TextError(f"{shown_path(file)} contains zero bytes: it is a binary file or has another encoding{hint}")
     return text
 
 
@@ -141,15 +141,15 @@ def _bad_byte(file: Path, decoding: Decoding, position: int) -> str:
 
 
 def _suggestion(file: Path, decoding: Decoding, position: int) -> str:
-    """Say in which encoding a file likely is, how the line of a position reads in it, and what to type."""
+    """Say which encoding a file probably has, how the line at a position reads in it, and what to type."""
     start, before, after = _about(file, decoding, position)
     line_start = before.rfind(b"\n") + 1
     line, place = before[line_start:] + after, len(before) - line_start
     if codecs.lookup(decoding.encoding).name == "utf-8":
         if is_cut_utf8(after):
-            return "; the file ends within a character: it was cut off"
+            return "; the file ends in the middle of a character: it was cut off"
         if is_damaged_utf8(before + after):
-            return "; the rest reads as utf-8: the file is damaged there, or joined from texts in two encodings"
+            return "; the rest is valid utf-8: the file is damaged there, or was joined from texts in two encodings"
     found = likely_encodings(start, line, place, besides=decoding.encoding)
     found = [finding for finding in found if _decodes(file, finding.encoding, decoding)]
     if not found:
@@ -161,11 +161,13 @@ def _suggestion(file: Path, decoding: Decoding, position: int) -> str:
 def _remedy(decoding: Decoding, finding: Finding) -> str:
     if decoding.is_chosen:
         return f"--set corpus.encoding={finding.encoding}"
-    return f"the model reads {decoding.encoding}: iconv -f {finding.encoding} -t {decoding.encoding} converts it"
+    return (
+        f"the model reads {decoding.encoding}: convert the file with iconv -f {finding.encoding} -t {decoding.encoding}"
+    )
 
 
 def _about(file: Path, decoding: Decoding, position: int) -> tuple[bytes, bytes, bytes]:
-    """Return a file's first bytes, those before a position, and those from it on."""
+    """Return a file's first bytes, the bytes before a position, and the bytes from it on."""
     start, before, after, seen = b"", b"", b"", 0
     for block in decoding.reopen(file):
         start = (start + block)[:START_BYTES]
@@ -179,7 +181,7 @@ def _about(file: Path, decoding: Decoding, position: int) -> tuple[bytes, bytes,
 
 
 def _decodes(file: Path, encoding: str, decoding: Decoding) -> bool:
-    """Say whether a whole file decodes."""
+    """Say whether the whole file can be decoded."""
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
         for block in decoding.reopen(file):

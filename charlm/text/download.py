@@ -1,6 +1,6 @@
-"""Bring a public corpus to this machine: download it, from where an earlier try stopped, or import a copy.
+"""Bring a public corpus to this machine: download it, continuing an earlier attempt, or import a copy.
 
-Nothing takes its final name before its SHA-256 is right.
+No file gets its final name before its SHA-256 is right.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ DAMAGED_ARCHIVE = (zipfile.BadZipFile, KeyError, EOFError, RuntimeError, zlib.er
 
 
 def fetch_corpus(corpus: KnownCorpus, *, report: Report, url: str | None = None) -> Path:
-    """Download a corpus and return its text file; at once, without a network, where it is here already.
+    """Download a corpus and return its text file; if it is here already, no network is needed.
 
     Args:
-        corpus: which one.
-        report: called with the bytes done and the bytes in all (None while nobody knows).
-        url: another place to take it from.
+        corpus: the corpus.
+        report: a function that is called with the bytes done and the total (None while it is unknown).
+        url: another place to download it from.
     Raises:
-        StorageError: no network, a refusal, a download that breaks off (what arrived is kept), a wrong hash,
-            a full disk or a read-only folder.
+        StorageError: if there is no network, the server refuses, the download breaks off (what arrived is kept), the
+            hash is wrong, the disk is full or the folder is read-only.
     """
     target = downloaded_file(corpus.name)
     with _writing(target):
@@ -59,12 +59,12 @@ def import_corpus(corpus: KnownCorpus, folder: Path, *, report: Report) -> Path:
     """Copy a corpus from a folder on this machine and return its text file; the folder is only read.
 
     Args:
-        corpus: which one.
-        folder: holds NAME.txt, one of the aliases, or the archive; or is that file itself.
-        report: called with the bytes done and the bytes in all.
+        corpus: the corpus.
+        folder: a folder with NAME.txt, one of the aliases, or the archive; or one of these files itself.
+        report: a function that is called with the bytes done and the total.
     Raises:
-        StorageError: none of these files is there, or the first of them is not the corpus, a full disk or a
-            read-only folder.
+        StorageError: if none of these files exists, the first one found is not the corpus, the disk is full or the
+            folder is read-only.
     """
     target = downloaded_file(corpus.name)
     with _writing(target):
@@ -82,13 +82,13 @@ def _is_genuine(path: Path, corpus: KnownCorpus) -> bool:
 
 
 def _part_path(target: Path, corpus: KnownCorpus) -> Path:
-    """Return where the download grows: of the text itself, or of the archive that holds it."""
+    """Return the file that a download is written to: the text itself, or the archive that contains it."""
     return target.with_suffix(".txt.part" if corpus.member is None else ".zip.part")
 
 
 @contextmanager
 def _writing(target: Path) -> Generator[None]:
-    """Make the folder of the target, and put failures of the local disk into a sentence."""
+    """Make the target's folder, and turn failures of the local disk into a sentence."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield
@@ -101,20 +101,20 @@ def _writing(target: Path) -> Generator[None]:
 
 @contextmanager
 def _open_alone(path: Path) -> Generator[BufferedRandom]:
-    """Open a file for appending and reading that no other process writes at the same time."""
+    """Open a file for appending and reading, and make sure that no other process writes it at the same time."""
     with path.open("a+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StorageError(f"another process is writing {path}; wait until it is done") from error
-        # Between our opening and our locking, that process may have given the file its final name.
+        # Between opening and locking it, that process may have given the file its final name.
         if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
             raise StorageError(f"another process has just moved {path}; run the same command again")
         yield file
 
 
 def _download(part: BufferedRandom, corpus: KnownCorpus, *, url: str, report: Report) -> None:
-    """Complete the file, from its end where the server grants that, else from the beginning."""
+    """Complete the file from its end if the server allows it, else from the beginning."""
     for start in (part.seek(0, os.SEEK_END), 0):
         with _ask(corpus, url, start=start) as response:
             if response.status == RANGE_REFUSED and _stated(r"bytes \*/(\d+)$", response) == start:
@@ -124,11 +124,13 @@ def _download(part: BufferedRandom, corpus: KnownCorpus, *, url: str, report: Re
                 part.truncate(beginning)
                 _receive(part, response, corpus, report=report)
                 return
-    raise StorageError(f"cannot download {corpus.name}: {url} answers with another part of the file than asked for")
+    raise StorageError(
+        f"cannot download {corpus.name}: {url} answers with a different range of the file than was asked for"
+    )
 
 
 def _ask(corpus: KnownCorpus, url: str, *, start: int) -> http.client.HTTPResponse:
-    """Send the request; a refused range is an answer, every other failure an error."""
+    """Send the request; a refused range counts as an answer, any other failure raises an error."""
     headers = {"User-Agent": "charlm"} | ({"Range": f"bytes={start}-"} if start else {})
     offline = f"without a network, copy the file here and run: charlm corpus get {corpus.name} --from FOLDER"
     try:
@@ -146,7 +148,7 @@ def _ask(corpus: KnownCorpus, url: str, *, start: int) -> http.client.HTTPRespon
 
 
 def _beginning(response: http.client.HTTPResponse) -> int | None:
-    """Return which byte of the file an answer begins with; None where it holds none."""
+    """Return the position of the first byte in an answer, or None if it has no bytes of the file."""
     if response.status == RANGE_GRANTED:
         return _stated(r"bytes (\d+)-", response)
     return None if response.status == RANGE_REFUSED else 0
@@ -158,7 +160,7 @@ def _stated(pattern: str, response: http.client.HTTPResponse) -> int | None:
 
 
 def _receive(part: BufferedRandom, response: http.client.HTTPResponse, corpus: KnownCorpus, *, report: Report) -> None:
-    """Append the body of an answer; whatever arrives is kept."""
+    """Append the body of an answer; all that arrives is kept."""
     done = part.seek(0, os.SEEK_END)
     total = _total_bytes(response, corpus, done)
     report(done, total)
@@ -178,7 +180,7 @@ def _receive(part: BufferedRandom, response: http.client.HTTPResponse, corpus: K
 
 
 def _total_bytes(response: http.client.HTTPResponse, corpus: KnownCorpus, done: int) -> int | None:
-    """Return how long the file will be; of an archive, only its server knows."""
+    """Return how long the file will be, or None for an archive whose server does not say."""
     if response.length is not None:
         return done + response.length
     return corpus.num_bytes if corpus.member is None else None
@@ -188,7 +190,7 @@ def _broken_off(corpus: KnownCorpus, done: int, total: int | None, reason: str) 
     goal = "" if total is None else f" of {total:,}"
     return StorageError(
         f"the download of {corpus.name} stopped after {done:,}{goal} bytes ({reason}); they are kept, "
-        f"and the same command goes on from there: charlm corpus get {corpus.name}"
+        f"and the same command continues from there: charlm corpus get {corpus.name}"
     )
 
 
@@ -203,7 +205,7 @@ def _reason(error: Exception) -> str:
 
 
 def _settle(part: BufferedRandom, part_path: Path, target: Path, corpus: KnownCorpus) -> None:
-    """Give a complete download its final name, or remove it where it is not the corpus."""
+    """Give a complete download its final name, or remove it if it is not the corpus."""
     part.seek(0)
     source = "the downloaded file"
     try:
@@ -220,7 +222,7 @@ def _settle(part: BufferedRandom, part_path: Path, target: Path, corpus: KnownCo
 
 
 def _report_nothing(_done: int, _total: int | None) -> None:
-    """Unpack in silence: it takes a second."""
+    """Report nothing while unpacking, which takes a second."""
 
 
 def _find_copy(corpus: KnownCorpus, folder: Path) -> Path:
@@ -240,7 +242,7 @@ def _open_source(source: Path) -> IO[bytes]:
 
 
 def _open_text(file: IO[bytes], corpus: KnownCorpus, *, source: Path) -> AbstractContextManager[IO[bytes]]:
-    """Open the text of a local copy, which may be the archive."""
+    """Open the text of a local copy, which may be an archive."""
     if corpus.member is not None and source.suffix == ".zip":
         return _open_member(file, corpus.member, source=str(source))
     return nullcontext(file)
@@ -253,11 +255,11 @@ def _open_member(file: IO[bytes], member: str, *, source: str) -> Generator[IO[b
         with zipfile.ZipFile(file) as archive, archive.open(member) as text:
             yield text
     except DAMAGED_ARCHIVE as error:
-        raise StorageError(f"{source} is no archive that holds {member}, or is damaged ({error})") from error
+        raise StorageError(f"{source} is not an archive that contains {member}, or is damaged ({error})") from error
 
 
 def _copy_checked(text: IO[bytes], target: Path, corpus: KnownCorpus, *, source: str, report: Report) -> None:
-    """Copy a text to the target; nothing is left where it is not the corpus."""
+    """Copy a text to the target; nothing of it stays if it is not the corpus."""
     copy_path = target.with_suffix(".txt.new")
     digest, done = hashlib.sha256(), 0
     with _open_alone(copy_path) as copy:
@@ -278,7 +280,7 @@ def _check_hash(found: str, corpus: KnownCorpus, *, source: str) -> None:
     if found != corpus.sha256:
         raise StorageError(
             f"{source} is not the corpus {corpus.name}: its SHA-256 is {found}, expected {corpus.sha256}; "
-            f"nothing of it was kept, get a good copy with: charlm corpus get {corpus.name}"
+            f"nothing of it was kept; get a good copy with: charlm corpus get {corpus.name}"
         )
 
 

@@ -1,4 +1,4 @@
-"""From characters to ids and hashes, chunk by chunk."""
+"""Turn characters into ids and hashes, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def count_characters(chunks: Iterable[str]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Source:
-    """A file that a text is read from, or a text that is in none.
+    """A file that a text is read from, or a text that does not come from a file.
 
     Args:
-        name: what the file is called in messages; None for a text that is in no file.
+        name: what messages call the file; None for a text that does not come from a file.
         chunks: its characters, cleaned.
     """
 
@@ -45,7 +45,7 @@ class Source:
 
 @dataclass(frozen=True)
 class FileStart:
-    """Where a file begins in a text that was read from several: its first character's position, from 0."""
+    """Where a file begins in a text that was read from several: the position of its first character, from 0."""
 
     name: str
     position: int
@@ -53,14 +53,14 @@ class FileStart:
 
 @dataclass(frozen=True)
 class EncodedText:
-    """A text in ids that still knows which characters its model has no symbol for, and where they stand.
+    """A text as ids that still knows which characters the model has no symbol for, and where they are.
 
     Args:
         marked: the id of each character, (N,), and `len(vocabulary.characters)` for each unknown one.
-        unknown: the code points of the unknown ones, (U,), in order.
-        vocabulary: the model's.
-        policy: what becomes of unknown ones: skip, or replace by the unknown symbol.
-        files: those that the text was read from, in order; none for a text that is in no file.
+        unknown: the code points of the unknown characters, (U,), in order.
+        vocabulary: the model's vocabulary.
+        policy: what becomes of unknown characters: skip, or replace by the unknown symbol.
+        files: the files that the text was read from, in order; empty if it does not come from files.
     """
 
     marked: Ids
@@ -71,14 +71,14 @@ class EncodedText:
 
     @cached_property
     def ids(self) -> Ids:
-        """What the model reads: (N,), fewer where unknown characters are skipped."""
+        """The ids that the model reads, (N,), or fewer if unknown characters are skipped."""
         is_whole = self.policy == "replace" or not len(self.unknown)
         kept = self.marked if is_whole else self.marked[self.marked < len(self.vocabulary.characters)]
         return kept.astype(self.vocabulary.dtype, copy=False)
 
     @cached_property
     def positions(self) -> npt.NDArray[np.int64]:
-        """Where the unknown characters stand, (U,), from 0."""
+        """The positions of the unknown characters, (U,), from 0."""
         return np.flatnonzero(self.marked == len(self.vocabulary.characters))
 
     @property
@@ -89,12 +89,12 @@ class EncodedText:
 
     @property
     def notice(self) -> str | None:
-        """What is told of the unknown characters: how many, which, and where; None where there are none."""
+        """A sentence on the unknown characters: how many, which, and where; None if there are none."""
         return f"{self.count.sentence}: {listed(self.places)}" if len(self.unknown) else None
 
     @property
     def places(self) -> dict[str, str]:
-        """Where each unknown character first stands, in words, by the character; a file is named where it changes."""
+        """Each unknown character with its first place in words; a file is named only if the one before is another."""
         codes, first = np.unique(self.unknown, return_index=True)
         order = np.argsort(first)
         places: dict[str, str] = {}
@@ -106,7 +106,7 @@ class EncodedText:
         return places
 
     def characters(self, start: int, stop: int) -> str:
-        """Return a piece of the text, the unknown characters as they stand in it."""
+        """Return a piece of the text with its unknown characters as they were read."""
         first, last = np.searchsorted(self.positions, [start, stop])
         piece = self.vocabulary.decode(self.marked[start:stop])
         if first == last:
@@ -117,7 +117,7 @@ class EncodedText:
 
     @cached_property
     def line_ends(self) -> npt.NDArray[np.int64]:
-        """Where the newlines stand, in order."""
+        """The positions of the newlines, in order."""
         newline = self.vocabulary.characters.find("\n")
         if newline < 0:
             return self.positions[self.unknown == ord("\n")]
@@ -152,12 +152,12 @@ def encode_text(
 
     Args:
         sources: the files, or the text itself, in order; nothing is put between them.
-        vocabulary: the model's.
+        vocabulary: the model's vocabulary.
         unknown: error, skip, or replace (by the unknown symbol, which the model must have).
-        what: the name of the text in error messages.
-        remedy: what a user can do about unknown characters; ends their error's sentence.
+        what: what error messages call the text.
+        remedy: the end of an error's sentence, which says what to do about unknown characters.
     Raises:
-        TextError: naming each unknown character once, with its code point, its file and its line.
+        TextError: naming each unknown character once, with its code point, file and line.
     """
     pieces: list[Ids] = []
     strangers: list[npt.NDArray[np.uint32]] = []
@@ -184,7 +184,7 @@ def encode_text(
 def encoded_chunks(
     chunks: Iterable[str], vocabulary: Vocabulary, *, unknown: UnknownPolicy, what: str
 ) -> Iterator[Ids]:
-    """Encode a text chunk by chunk; positions in messages count from the text's start."""
+    """Encode a text chunk by chunk; positions in messages count from the start of the text."""
     offset = 0
     for chunk in chunks:
         yield vocabulary.encode(chunk, unknown=unknown, what=what, offset=offset)
@@ -192,7 +192,7 @@ def encoded_chunks(
 
 
 def hash_ids(ids: Ids, vocabulary: Vocabulary) -> str:
-    """Return the SHA-256 of the UTF-8 text that some ids stand for, the unknown symbol as U+FFFD."""
+    """Return the SHA-256 of the UTF-8 text that ids stand for, in which the unknown symbol is U+FFFD."""
     digest = hashlib.sha256()
     step = 1 << 20
     for start in range(0, len(ids), step):

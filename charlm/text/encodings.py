@@ -1,7 +1,8 @@
-"""What a file is that does not read as text: likely encodings of its bytes, or another kind of file altogether.
+"""Find out what a file is that does not decode: its likely encodings, or another kind of file altogether.
 
-A reading is judged by how likely its characters are in the languages that its encoding is used for: letters by their
-order of frequency (Zipf's law), other characters of the script by how many there are, anything else hardly at all.
+A reading is judged by how likely its characters are in the languages that its encoding is used for. Letters are rated
+by their order of frequency (Zipf's law), other characters of the script by how many there are, and all others as
+hardly possible.
 """
 
 from __future__ import annotations
@@ -15,28 +16,29 @@ from itertools import pairwise
 
 from charlm.errors import printable
 
-# Nats of an ASCII character, of punctuation that all encodings of a family share, and of what no text has.
+# Log probabilities in nats of an ASCII character, of punctuation that a family of encodings shares, and of any
+# character that no text has.
 PLAIN, SHARED, STRANGE = -3.0, -5.0, -14.0
-# On average over the characters: worse than this is no text of the language.
+# With a lower average over its characters, a reading is not a text of the language.
 WORST = -9.0
-# Less than this apart for each byte, two readings are both shown.
+# Two readings that differ by less than this for each byte are both shown.
 NEAR = 0.15
 PUNCTUATION = "“”‘’–—…«»„°§€·"
 CJK_PUNCTUATION = "，。、「」『』！？：；“”（）《》—…　・ー"
 UNICODE = ("utf-8", "utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
-# How many characters about the undecodable byte are shown.
+# How many characters before the undecodable byte are shown, and how many in all.
 BEFORE, SHOWN = 12, 40
 
 
 @dataclass(frozen=True)
 class Language:
-    """Characters beyond ASCII that a language, or several of one encoding, is written in.
+    """The characters beyond ASCII that a language, or several with one encoding, is written in.
 
     Args:
-        encodings: that such texts are in, the likelier first.
-        letters: by frequency.
-        script: an encoding, and its first bytes of the many further characters that are no surprise.
-        size: how many those are.
+        encodings: the encodings of such texts, the likeliest first.
+        letters: the usual characters, the most frequent first.
+        script: an encoding, and the range of its first bytes for the many other characters of the script.
+        size: how many other characters there are.
     """
 
     encodings: tuple[str, ...]
@@ -106,7 +108,7 @@ LANGUAGES = (
     Language(("cp874",), "านรอกเงมยลวด่ทส้ัีิุตปบคหแจพชไขใโผซธถภฟณู็์ำะ"),
 )
 
-# The first bytes of what is no text, what that is, and what makes a text of it.
+# The first bytes of files that are not texts, what such a file is, and the command that makes a text of it.
 KINDS = (
     (b"\x1f\x8b", "a gzip archive", "gunzip -k {file}"),
     (b"\xfd7zXZ\0", "an xz archive", "unxz -k {file}"),
@@ -123,7 +125,7 @@ KINDS = (
     (b"\x7fELF", "a program", None),
     (b"SQLite format 3\0", "a SQLite database", None),
 )
-# What a zip archive holds near its start, where it is a document.
+# The bytes near the start of a zip archive that show it to be a document.
 ZIPPED = (
     (b"application/epub+zip", "a book in EPUB", "pandoc {file} -t plain -o {file}.txt"),
     (b"application/vnd.oasis.opendocument", "a document in ODF", "soffice --convert-to txt {file}"),
@@ -133,7 +135,7 @@ ZIPPED = (
 
 
 def other_kind(start: bytes, name: str) -> str | None:
-    """Say what a file is that its first bytes betray as no text, and what makes a text of it; None for a text.
+    """Say what a file is if its first bytes show that it is not a text, and how to make one of it; else return None.
 
     Example: `is a gzip archive: unpack it first, with gunzip -k names.txt.gz`.
     """
@@ -144,7 +146,7 @@ def other_kind(start: bytes, name: str) -> str | None:
     for mark, kind, command in kinds:
         if start.startswith(mark):
             if command is None:
-                return f"is {kind}, no text"
+                return f"is {kind}, not a text"
             verb = "unpack it" if kind.endswith("archive") else "convert it"
             return f"is {kind}: {verb} first, with {command.format(file=shlex.quote(name))}"
     return None
@@ -152,20 +154,20 @@ def other_kind(start: bytes, name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Finding:
-    """A likely encoding, and how the line reads in it."""
+    """A likely encoding, and the line as it reads in that encoding."""
 
     encoding: str
     line: str
 
 
 def likely_encodings(start: bytes, line: bytes, position: int, *, besides: str) -> list[Finding]:
-    """Return the one or two likeliest encodings of a file, the likelier first; none where nothing reads as a text.
+    """Return the one or two likeliest encodings of a file, the likeliest first, or none if nothing reads as a text.
 
     Args:
-        start: the file's first bytes.
+        start: the first bytes of the file.
         line: its bytes from the start of the line that does not decode.
-        position: of the undecodable byte in them.
-        besides: the encoding that it was read in.
+        position: the position of the undecodable byte in `line`.
+        besides: the encoding that the file was read in, which is left out.
     """
     found: list[tuple[float, Finding]] = []
     asked = codecs.lookup(besides).name
@@ -186,7 +188,7 @@ def likely_encodings(start: bytes, line: bytes, position: int, *, besides: str) 
 
 
 def is_cut_utf8(content: bytes) -> bool:
-    """Say whether bytes are the beginning of one UTF-8 character."""
+    """Say whether bytes are the beginning of a single UTF-8 character."""
     try:
         return len(content) < 4 and codecs.getincrementaldecoder("utf-8")().decode(content) == ""
     except UnicodeDecodeError:
@@ -194,7 +196,7 @@ def is_cut_utf8(content: bytes) -> bool:
 
 
 def is_damaged_utf8(line: bytes) -> bool:
-    """Say whether bytes are UTF-8 but for a few."""
+    """Say whether all but a few of the bytes are UTF-8."""
     text = line.decode("utf-8", "replace")
     num_bad = text.count("\N{REPLACEMENT CHARACTER}")
     num_good = sum(not character.isascii() for character in text) - num_bad
@@ -202,7 +204,7 @@ def is_damaged_utf8(line: bytes) -> bool:
 
 
 def _decoded(content: bytes, encoding: str) -> str | None:
-    """Return the text of bytes whose last character may be cut; None where they are not of the encoding."""
+    """Return the text of bytes whose last character may be cut off, or None if they do not decode."""
     if encoding == "utf-16" and content[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return None
     if encoding == "utf-32" and content[:4] not in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
@@ -215,9 +217,9 @@ def _decoded(content: bytes, encoding: str) -> str | None:
 
 
 def _nats_per_byte(text: str, language: Language, content: bytes) -> float:
-    """Return the log probability of a reading, for each byte that it explains; minus infinity for one that is no text.
+    """Return the log probability of a reading divided by its bytes, or minus infinity if it is not a text.
 
-    An encoding of two bytes a character has fewer characters to explain, and must not be judged by each of them.
+    An encoding with two bytes for each character yields fewer characters, so that a mean over them would be unfair.
     """
     plain = beyond = 0.0
     num_beyond = 0
@@ -235,7 +237,7 @@ def _nats_per_byte(text: str, language: Language, content: bytes) -> float:
 
 
 def _is_mixed(one: str, other: str) -> bool:
-    """Say whether a word goes on in another alphabet than Latin, or in capitals, as misread ones do."""
+    """Say whether two characters switch between alphabets or into capitals within a word, as misread texts do."""
     if one.isascii() == other.isascii():
         return False
     if one.islower() and other.isupper():
@@ -245,7 +247,7 @@ def _is_mixed(one: str, other: str) -> bool:
 
 
 def _shown(text: str, position: int) -> str:
-    """Return the line about a position, or the first line that is not blank, on one line and short."""
+    """Return the line at a position, or the first one after it that is not blank, shortened."""
     start = text.rfind("\n", 0, position) + 1
     line = next((each for each in text[start:].split("\n") if each.strip()), "")
     first = max(0, min(position - start - BEFORE, len(line) - 1))

@@ -1,4 +1,4 @@
-r"""Escapes that stand for characters which are hard to type: \n, \r, \t, \\, \xNN, \uNNNN and \UNNNNNNNN."""
+r"""Escapes for characters that are hard to type: \n, \r, \t, \\, \xNN, \uNNNN and \UNNNNNNNN."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIMPLE = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 SPELLED = {character: f"\\{name}" for name, character in SIMPLE.items()}
 KNOWN = r"\n, \r, \t, \\, \xNN, \uNNNN and \UNNNNNNNN"
 HEX = "[0-9A-Fa-f]"
-# The halves of one character beyond U+FFFF, as JSON writes it, are read together.
+# The two halves of a character beyond U+FFFF, as JSON writes it, are read together.
 ESCAPE = re.compile(
     rf"\\(?:(?P<simple>[nrt\\])"
     rf"|u(?P<high>[Dd][89ABab]{HEX}{{2}})\\u(?P<low>[Dd][C-Fc-f]{HEX}{{2}})"
@@ -22,21 +22,21 @@ ESCAPE = re.compile(
     rf"|(?P<wrong>.?))",
     re.DOTALL,
 )
-# What nobody types by chance.
+# Escapes that nobody types by chance.
 MEANT = re.compile(rf"\\(?:[nrt]|x{HEX}{{2}}|u{HEX}{{4}})")
 
 
 def unescape(text: str, what: str) -> str:
-    r"""Return a text with its escapes replaced by what they stand for.
+    r"""Return a text with its escapes replaced by their characters.
 
         >>> unescape(r"one\ntwo\u00e9", "--prefix")
         'one\ntwoé'
 
     Args:
-        text: as it was typed.
-        what: its name in messages.
+        text: the text as it was typed.
+        what: what messages call it.
     Raises:
-        ConfigError: for a backslash that begins no escape, and for what is no character.
+        ConfigError: for a backslash that does not begin an escape, and for an escape that is not a character.
     """
 
     def meant(found: re.Match[str]) -> str:
@@ -48,18 +48,18 @@ def unescape(text: str, what: str) -> str:
         code = int(parts["byte"] or parts["short"] or parts["long"] or "-1", 16)
         if code < 0:
             raise ConfigError(
-                f"{what} has a backslash that begins no escape at position {found.start():,}: "
+                f"{what} has a backslash that does not begin an escape at position {found.start():,}: "
                 f"{printable(found[0])}; --escapes knows {KNOWN}"
             )
         if code > 0x10FFFF or 0xD800 <= code < 0xE000:
-            raise ConfigError(f"{what} has an escape that is no character at position {found.start():,}: {found[0]}")
+            raise ConfigError(f"{what} has an escape that is not a character at position {found.start():,}: {found[0]}")
         return chr(code)
 
     return ESCAPE.sub(meant, text)
 
 
 def escape(text: str) -> str:
-    r"""Return a text of printable characters that `unescape` turns back into this one.
+    r"""Return a text in printable characters, which `unescape` turns back into this one.
 
     >>> escape("one\ntwo")
     'one\\ntwo'
@@ -75,10 +75,10 @@ def _printable(character: str) -> str:
 
 
 def hint_of_escapes(text: str, vocabulary: Vocabulary) -> str:
-    r"""Return what to add to a message where somebody typed \n and meant a line end, else nothing.
+    r"""Return a hint to add to a message if somebody typed \n and meant a line end, else an empty text.
 
-    It is plain that a line end was meant where the model has no backslash.
+    A line end was clearly meant if the model does not know the backslash.
     """
     if "\\" in vocabulary.characters or (found := MEANT.search(text)) is None:
         return ""
-    return f"; where {found[0]} was meant as an escape, add --escapes on the command line"
+    return f"; if {found[0]} was meant as an escape, add --escapes on the command line"

@@ -1,4 +1,4 @@
-"""Where a corpus lies, and its bytes as a stream."""
+"""Find the files of a corpus, and read their bytes as a stream."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from charlm.text.notices import Notice, times
 
 CHUNK_BYTES = 1 << 20
 MAX_NAME = 1_000
-# What is counted with an s, unlike endings.
+# Kinds that get a plural s, unlike endings.
 NOUNS = ("folder", "broken link", "hidden file", "pipe", "file without an ending")
 
 
 @dataclass(frozen=True)
 class Found:
-    """The files of a corpus in their order, and what was left out on the way to them."""
+    """The files of a corpus in order, and notices on what was left out."""
 
     files: tuple[Path, ...]
     notices: tuple[Notice, ...] = ()
 
 
 def locate_corpus(corpus: CorpusSettings) -> tuple[Path, ...]:
-    """Return the files of a corpus in their order; see `find_corpus`."""
+    """Return the files of a corpus in order; see `find_corpus`."""
     return find_corpus(corpus).files
 
 
 def find_corpus(corpus: CorpusSettings) -> Found:
-    """Find the files of a corpus, and say what of its folders is left out; standard input is first kept in the cache.
+    """Find the files of a corpus and say what was left out of its folders; standard input is first saved in the cache.
 
     Raises:
-        TextError: for a missing file, a folder without .txt files, a name that is empty or not UTF-8, an unknown or
-            absent named corpus.
+        TextError: for a missing file, a folder without .txt files, a name that is empty or not UTF-8, or a named
+            corpus that is unknown or not downloaded.
     """
     if corpus.name is not None:
         return Found((corpus_file(corpus.name),))
@@ -54,7 +54,7 @@ def find_corpus(corpus: CorpusSettings) -> Found:
 
 
 def file_blocks(files: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
-    """Yield the bytes of some files, block by block, each with its file; an empty block ends a file.
+    """Yield the bytes of files block by block, each with its file; an empty block ends a file.
 
     Raises:
         TextError: for an unreadable file.
@@ -87,7 +87,7 @@ def hash_files(files: Sequence[Path]) -> tuple[str, int]:
 
 
 def shown_path(path: Path | str) -> str:
-    """Return a path as a sentence shows it, on one line and of bearable length."""
+    """Return a path for a sentence, on one line and shortened if it is very long."""
     return printable(str(path), MAX_NAME)
 
 
@@ -109,14 +109,14 @@ def _find(entry: str) -> Found:
             remedy = did_you_mean(near and shown_path(near)) or "; `charlm corpus list` shows corpora known by name"
             raise TextError(f"there is no corpus file {shown_path(entry)}{remedy}")
         if not path.is_file():
-            raise TextError(f"{shown_path(entry)} is a pipe or a device: give a file, or - to read standard input")
+            raise TextError(f"{shown_path(entry)} is a pipe or a device: name a file, or - to read standard input")
     except OSError as error:
         raise TextError(f"cannot read {shown_path(entry)}: {(error.strerror or str(error)).lower()}") from error
     return Found((path,))
 
 
 def _is_utf8(name: str) -> bool:
-    """Say whether a name can be written down; bytes that are no UTF-8 are surrogates in Python's names."""
+    """Say whether a name can be written as UTF-8; Python turns other bytes in file names into surrogates."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
@@ -125,7 +125,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def _search(folder: Path) -> Found:
-    """Find the .txt files of a folder, and count what else is in it."""
+    """Find the .txt files in a folder, and count everything else in it."""
     entries = sorted(folder.iterdir())
     files = tuple(entry for entry in entries if entry.suffix == ".txt" and entry.is_file())
     others = Counter(_kind(entry) for entry in entries if entry not in set(files))
@@ -140,7 +140,7 @@ def _search(folder: Path) -> Found:
 
 
 def _kind(entry: Path) -> str:
-    """Return what an entry of a folder that is not read counts as: its ending, or a noun."""
+    """Return the kind of an entry that is not read: its ending, or a noun."""
     if entry.is_dir():
         return "folder"
     if entry.is_symlink() and not entry.exists():
@@ -157,7 +157,7 @@ def _kind(entry: Path) -> str:
 
 
 def _nothing_to_read(folder: Path, kinds: list[str], left: str) -> str:
-    """Say what a folder without .txt files has, and what to type."""
+    """Say what a folder without .txt files contains, and what to type."""
     place = shlex.quote(shown_path(folder))
     endings = [kind for kind in kinds if kind.startswith(".")]
     if endings:
@@ -170,7 +170,7 @@ def _nothing_to_read(folder: Path, kinds: list[str], left: str) -> str:
 
 
 def keep_standard_input() -> Path:
-    """Write standard input into the cache under its SHA-256, so that a run on it can be repeated."""
+    """Save standard input in the cache under its SHA-256, so that a run on it can be repeated."""
     folder = data_folder() / "stdin"
     digest = hashlib.sha256()
     try:
@@ -185,11 +185,11 @@ def keep_standard_input() -> Path:
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(f"cannot keep standard input in {folder}: {error.strerror}") from error
+        raise StorageError(f"cannot save standard input in {folder}: {error.strerror}") from error
 
 
 def blocks_of(file: Path) -> Iterator[bytes]:
-    """Yield the bytes of a file, block by block.
+    """Yield the bytes of a file block by block.
 
     Raises:
         TextError: for an unreadable file.

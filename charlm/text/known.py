@@ -1,4 +1,4 @@
-"""The corpora charlm knows by name, two shipped and four public ones to download, and where they lie."""
+"""The corpora that charlm knows by name, two bundled and four public ones to download, and where they are stored."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ StandardSplit = SplitName | tuple[int, ...]
 
 @dataclass(frozen=True)
 class KnownCorpus:
-    """A public corpus: where its file lies, how to know the file, and the split the literature uses.
+    """A public corpus: where to get its file, how to recognise it, and the split that the literature uses.
 
     Args:
-        name: what `corpus.name` calls it.
+        name: the name for `corpus.name`.
         description: one line for people.
-        url: of the text file, or of a zip archive that holds it.
-        sha256: of the raw text file.
-        num_bytes: of the raw text file.
-        member: its name inside the archive; None where the url is the text itself.
-        encoding: of the raw text file.
-        split: its standard split, as `corpus.split` spells it.
-        source: one line that says where it comes from.
-        aliases: other names under which people keep the file or the archive.
+        url: address of the text file, or of a zip archive that contains it.
+        sha256: SHA-256 of the raw text file.
+        num_bytes: size of the raw text file.
+        member: name of the text inside the archive, or None if the address is that of the text itself.
+        encoding: encoding of the raw text file.
+        split: the standard split, as `corpus.split` spells it.
+        source: one line that says where the text comes from.
+        aliases: other names under which people store the file or the archive.
     """
 
     name: str
@@ -48,7 +48,7 @@ class KnownCorpus:
 
 @dataclass(frozen=True)
 class CorpusEntry:
-    """One corpus as a list shows it; `num_bytes` is the size of its raw text."""
+    """A corpus as a list shows it; `num_bytes` is the size of its raw text."""
 
     name: str
     description: str
@@ -71,7 +71,7 @@ _KNOWN = (
         num_bytes=178_979,
         member=None,
         encoding="utf-8",
-        # The protocol of Dive into Deep Learning trains on the whole text and reports training perplexity.
+        # Dive into Deep Learning trains on the whole text and reports the training perplexity.
         split="none",
         source="H. G. Wells 1895, as in Dive into Deep Learning",
         aliases=("time_machine.txt",),
@@ -107,7 +107,7 @@ _KNOWN = (
         sha256="2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8",
         num_bytes=100_000_000,
         member="enwik8",
-        # One character for each byte: bits per character are the bits per byte that everybody reports.
+        # Latin-1 has one character for each byte: bits per character are then the bits per byte that everybody reports.
         encoding="latin-1",
         split=(90_000_000, 5_000_000, 5_000_000),
         source="M. Mahoney, Hutter Prize",
@@ -118,19 +118,19 @@ KNOWN_CORPORA = {corpus.name: corpus for corpus in _KNOWN}
 
 
 def data_folder() -> Path:
-    """Return the folder of downloaded files: CHARLM_DATA_DIR, else the user's cache."""
+    """Return the folder of downloaded files: CHARLM_DATA_DIR if it is set, else the user's cache."""
     if chosen := os.environ.get("CHARLM_DATA_DIR"):
         return Path(chosen).expanduser()
     return platformdirs.user_cache_path("charlm")
 
 
 def corpus_names() -> list[str]:
-    """Return the names of all corpora, the shipped ones first."""
+    """Return the names of all corpora, the bundled ones first."""
     return [*SHIPPED_CORPORA, *KNOWN_CORPORA]
 
 
 def downloaded_file(name: str) -> Path:
-    """Return where the text of a public corpus lies once it is downloaded."""
+    """Return the path of a public corpus's text once it is downloaded."""
     return data_folder() / "corpora" / f"{name}.txt"
 
 
@@ -138,20 +138,20 @@ def known_corpus(name: str) -> KnownCorpus:
     """Return the public corpus of that name.
 
     Raises:
-        TextError: there is none; shipped corpora need no download.
+        TextError: if there is none; bundled corpora need no download.
     """
     if name in SHIPPED_CORPORA:
-        raise TextError(f"the corpus {name} is shipped with charlm: nothing to download")
+        raise TextError(f"the corpus {name} is bundled with charlm: there is nothing to download")
     if name not in KNOWN_CORPORA:
         raise _unknown(name, list(KNOWN_CORPORA))
     return KNOWN_CORPORA[name]
 
 
 def corpus_file(name: str) -> Path:
-    """Return the local text file of a shipped or downloaded corpus.
+    """Return the local text file of a bundled or downloaded corpus.
 
     Raises:
-        TextError: there is no corpus of that name, or it is not downloaded yet.
+        TextError: if there is no corpus of that name, or it is not downloaded yet.
     """
     if name in SHIPPED_CORPORA:
         return Path(str(shipped_folder("data") / SHIPPED_CORPORA[name]))
@@ -164,7 +164,7 @@ def corpus_file(name: str) -> Path:
 
 
 def standard_split(name: str) -> StandardSplit | None:
-    """Return what `corpus.split: standard` means for a corpus; None where there is no such corpus."""
+    """Return what `corpus.split: standard` means for a corpus, or None if there is no such corpus."""
     if name in SHIPPED_CORPORA:
         return SHIPPED_SPLIT
     return KNOWN_CORPORA[name].split if name in KNOWN_CORPORA else None
@@ -179,7 +179,7 @@ def corpus_entries() -> list[CorpusEntry]:
             num_bytes=corpus_file(name).stat().st_size,
             split=SHIPPED_SPLIT,
             is_here=True,
-            source="shipped with charlm",
+            source="bundled with charlm",
         )
         for name in SHIPPED_CORPORA
     ]
@@ -198,7 +198,7 @@ def corpus_entries() -> list[CorpusEntry]:
 
 
 def nearest_text(path: Path) -> str | None:
-    """Return what a missing text was meant to be: a file beside it, a known corpus, or either of two.
+    """Return what a missing text was probably meant to be: a file next to it, a known corpus, or either of the two.
 
     Example:
         >>> nearest_text(Path("storeis"))
@@ -211,5 +211,5 @@ def nearest_text(path: Path) -> str | None:
 
 
 def _unknown(name: str, names: list[str]) -> TextError:
-    remedy = did_you_mean(nearest_name(name, names)) or f"; the known ones: {', '.join(names)}"
+    remedy = did_you_mean(nearest_name(name, names)) or f"; the known ones are {', '.join(names)}"
     return TextError(f"there is no corpus called {name!r}{remedy}")

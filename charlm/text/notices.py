@@ -1,4 +1,4 @@
-"""What a person should know of a text before a model learns it: sentences in one list, shown in one place."""
+"""What a person should know about a text before a model learns it, as sentences that are shown in one place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 C1_CONTROLS = [chr(code) for code in range(0x80, 0xA0)]
-# What is told of where a text has it.
+# Characters that are reported if a text has them.
 ODD = (*C1_CONTROLS, "\N{REPLACEMENT CHARACTER}", "\N{BYTE ORDER MARK}")
 NUM_NAMED = 3
 
@@ -16,8 +16,8 @@ class Notice:
     """A sentence about a text that was read.
 
     Args:
-        sentence: what was done or found, and what to do where something should be.
-        is_warning: whether it is likely not what was meant.
+        sentence: what was done or found, and what to do about it.
+        is_warning: whether it is probably not what was meant.
     """
 
     sentence: str
@@ -26,13 +26,13 @@ class Notice:
 
 @dataclass
 class LineEnds:
-    """Counts the line ends of a text other than LF while it is read; a CRLF is no CR."""
+    """Counts the CRLF and CR line ends of a text while it is read; a CRLF does not count as a CR."""
 
     crlf: int = 0
     cr: int = 0
 
     def counted(self, chunks: Iterable[str]) -> Iterator[str]:
-        """Yield the chunks of a text, counting as they pass."""
+        """Yield the chunks of a text and count as they pass."""
         last = ""
         for chunk in chunks:
             crlf = chunk.count("\r\n") + (last == "\r" and chunk[:1] == "\n")
@@ -40,16 +40,16 @@ class LineEnds:
             self.cr += chunk.count("\r") - chunk.count("\r\n") - (last == "\r" and chunk[:1] == "\n")
             last = chunk[-1:] or last
             yield chunk
-            # No chunk is held while the next one is read.
+            # Let the chunk go before the next one is read.
             del chunk
 
 
 def line_end_notices(line_ends: LineEnds, *, is_cut: bool) -> Iterator[Notice]:
-    """Yield what was made of line ends.
+    """Yield a notice on line ends that were read as LF.
 
     Args:
-        line_ends: that were read as LF.
-        is_cut: whether only the text's beginning is used, so that their number is not that of the text.
+        line_ends: their counts.
+        is_cut: whether only the beginning of the text is used, so that the counts are not those of the whole text.
     """
     found = [(line_ends.crlf, "CRLF"), (line_ends.cr, "CR")]
     parts = [f"{name if is_cut else f'{number:,} {name}'}" for number, name in found if number]
@@ -59,7 +59,7 @@ def line_end_notices(line_ends: LineEnds, *, is_cut: bool) -> Iterator[Notice]:
 
 
 def joint_notices(number: int, num_files: int) -> Iterator[Notice]:
-    """Yield how many of the files had their last line ended before the next one."""
+    """Yield a notice on how many files had a line end added before the next file."""
     if number:
         files = "1 file ends" if number == 1 else f"{number:,} of {num_files:,} files end"
         yield Notice(
@@ -69,39 +69,35 @@ def joint_notices(number: int, num_files: int) -> Iterator[Notice]:
 
 
 def character_notices(counts: Mapping[str, int], encoding: str) -> Iterator[Notice]:
-    """Yield what characters that hardly belong in a text usually mean.
+    """Yield notices on characters that hardly belong in a text, and on what they usually mean.
 
     Args:
-        counts: of each character.
-        encoding: that the text was read in.
+        counts: how often each character occurs.
+        encoding: the encoding that the text was read in.
     """
     if lost := counts.get("\N{REPLACEMENT CHARACTER}", 0):
         yield Notice(
             f"the text has {times(lost, 'replacement character')} (U+FFFD): an earlier program could not read what "
-            "stood there; take the original text, in its own encoding, if there is one",
+            "was there; use the original text in its own encoding if there is one",
             is_warning=True,
         )
     if controls := sum(counts.get(control, 0) for control in C1_CONTROLS):
         yield Notice(
-            f"the text has {times(controls, 'C1 control character')} (U+0080 to U+009F), which no text is written "
-            f"with: it is likely of another encoding than {encoding}"
-            + (
-                " (--set corpus.encoding=cp1252, for one)"
-                if is_latin(encoding)
-                else ", or was once read in a wrong one"
-            ),
+            f"the text has {times(controls, 'C1 control character')} (U+0080 to U+009F), which texts do not "
+            f"contain: its encoding is probably not {encoding}"
+            + (" (try --set corpus.encoding=cp1252)" if is_latin(encoding) else ", or it was once read in a wrong one"),
             is_warning=True,
         )
     if marks := counts.get("\N{BYTE ORDER MARK}", 0):
         yield Notice(
-            f"the text has {times(marks, 'byte order mark')} (U+FEFF) inside, likely from files that were joined: the "
-            "model learns it as a character; name the files one by one, and each loses its own",
+            f"the text has {times(marks, 'byte order mark')} (U+FEFF) inside, probably from files that were joined: "
+            "the model learns it as a character; name the files one by one, and it is removed from each",
             is_warning=True,
         )
 
 
 def is_latin(encoding: str) -> bool:
-    """Say whether an encoding is latin-1, which decodes whatever it is given."""
+    """Say whether an encoding is Latin-1, which decodes any bytes."""
     return "".encode(encoding) == b"" and bytes(range(0x80, 0xA0)).decode(encoding, "ignore") == "".join(C1_CONTROLS)
 
 
@@ -111,7 +107,7 @@ def times(number: int, noun: str) -> str:
 
 
 def name_few(names: Sequence[str]) -> str:
-    """Name all of a few, the first of many with the number of the others: `a.txt, b.txt, c.txt and 1,497 more`."""
+    """Name all of a few names, or the first of many and how many more: `a.txt, b.txt, c.txt and 1,497 more`."""
     if len(names) <= NUM_NAMED + 1:
         return ", ".join(names)
     return f"{', '.join(names[:NUM_NAMED])} and {len(names) - NUM_NAMED:,} more"

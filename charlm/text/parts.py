@@ -1,4 +1,4 @@
-"""Whether the parts of a corpus serve: long enough to measure with, and drawn from one kind of text."""
+"""Check whether the splits of a corpus are long enough to measure with and contain the same kind of text."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from charlm.text.notices import Notice, times
 from charlm.text.splits import Split
 from charlm.text.vocabulary import Ids, Vocabulary
 
-# What fewer characters say of a model is mostly chance: their mean is uncertain by a tenth and more.
+# Results on fewer characters are mostly chance: their mean is uncertain by a tenth or more.
 FEW_CHARS = 100
-# Of the training part, and of the text after it, so many characters are compared, and lines; from so many on.
+# The fewest characters and lines for comparing the training split with the text after it, and the most characters.
 FEWEST_CHARS, FEWEST_LINES = 500, 20
 COMPARED_CHARS = 1 << 19
 RARE = 20
-# Bits per character that a difference costs which is worth a warning.
+# A difference that costs more bits per character than this is worth a warning.
 VISIBLE_BITS = 0.3
 
 Counts = npt.NDArray[np.int64]
 
 
 def part_notices(split: Split, vocabulary: Vocabulary, *, is_known: bool, has_choice: bool = True) -> Iterator[Notice]:
-    """Yield what a person should know of a corpus' parts, in the order of the text.
+    """Yield what a person should know about the splits of a corpus.
 
     Args:
-        split: the parts.
+        split: the splits.
         vocabulary: their symbols.
-        has_choice: whether validation is long enough to choose a checkpoint; where it is not, that says more.
-        is_known: whether the corpus comes with its standard split, as public ones do: those are as they are.
+        is_known: whether the corpus is a public one with its standard split, which is not to be criticised.
+        has_choice: whether validation is long enough to choose a checkpoint; if not, another warning says more.
     """
     if has_choice and split.val is not None and len(split.val.ids) < FEW_CHARS:
         yield Notice(
-            f"the validation part has {times(len(split.val.ids), 'character')}, too few for results that mean much: "
+            f"the validation split has {times(len(split.val.ids), 'character')}, too few for meaningful results: "
             "give more text, or train on all of it with --set corpus.split=none",
             is_warning=True,
         )
@@ -44,24 +44,25 @@ def part_notices(split: Split, vocabulary: Vocabulary, *, is_known: bool, has_ch
         return
     if (bits := head_and_tail_bits(split.train.ids, np.concatenate(held_out), vocabulary)) > VISIBLE_BITS:
         yield Notice(
-            "the end of the text, where validation and test are taken from, differs visibly from its beginning (by "
-            f"{bits:.1f} bits per character), as in a sorted list: their results will say little of the model. Where "
-            "each line stands for itself, shuffle the lines first: shuf a.txt > b.txt; else put some of each kind of "
-            "text last",
+            "the end of the text, which the validation and test splits are taken from, differs visibly from its "
+            f"beginning (by {bits:.1f} bits per character), as in a sorted list: their results will say little about "
+            "the model. If the order of lines does not matter, shuffle them first: shuf a.txt > b.txt; else put some "
+            "of each kind of text last",
             is_warning=True,
         )
 
 
 def head_and_tail_bits(train: Ids, held_out: Ids, vocabulary: Vocabulary) -> float:
-    """Return what it costs to take the text after the training part for more of it, in bits per character.
+    """Return the bits per character that it costs to take the text after the training split for more of the same.
 
-    The larger of two costs: the relative entropy of the characters, and that of the lines' first characters, divided by
-    the length of a line; each less what chance makes of it where both are drawn alike (Miller 1955).
+    This is the larger of two costs: the relative entropy of the characters, and that of the lines' first characters
+    divided by the length of a line. From each, the value expected by chance for equal distributions is subtracted
+    (Miller 1955).
 
     Args:
-        train: (N,), in the order of the text.
-        held_out: what follows it, (M,).
-        vocabulary: of both.
+        train: ids of the training split, (N,), in the order of the text.
+        held_out: ids of the text that follows it, (M,).
+        vocabulary: the symbols of both.
     """
     if len(held_out) < FEWEST_CHARS:
         return 0.0
@@ -77,15 +78,15 @@ def head_and_tail_bits(train: Ids, held_out: Ids, vocabulary: Vocabulary) -> flo
 
 
 def _line_starts(ids: Ids, newline: int) -> Ids:
-    """Return the first character of each line but the one that may have begun before; none of empty lines."""
+    """Return the first character of each line that begins here and is not empty."""
     starts = np.flatnonzero(ids[:-1] == newline) + 1
     return ids[starts][ids[starts] != newline]
 
 
 def _excess_bits(head: Counts, tail: Counts) -> float:
-    """Return the relative entropy in bits of the tail's frequencies to the head's, less its expectation by chance."""
+    """Return the relative entropy in bits of the tail to the head, minus the value expected by chance."""
     both = head + tail
-    # What is rare is counted as one: its frequencies are chance.
+    # Rare symbols are merged into one, because their frequencies are chance.
     rare = both < RARE
     merged = [np.append(counts[~rare], counts[rare].sum()) + 0.5 for counts in (head, tail)]
     q, p = (counts / counts.sum() for counts in merged)

@@ -1,4 +1,4 @@
-"""The order in which a model reads: from the first character on, or, a backward model, from the last."""
+"""The order in which a model reads: from the first character, or, for a backward model, from the last."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TypeVar
 from charlm.settings.model import Direction
 from charlm.text.vocabulary import Ids
 
-# Texts and results are turned here and nowhere else: whatever reads or writes them goes from first to last.
+# Texts and results are reversed here and nowhere else; all other code reads and writes from first to last.
 Text = TypeVar("Text", Ids, str)
 
 
 def turned(text: Text, direction: Direction) -> Text:
-    """Return a text in the order in which a model of that direction reads it; turned again, in its own order."""
+    """Return a text in the order in which a model of that direction reads it; a second call restores its own order."""
     return text[::-1] if direction == "backward" else text

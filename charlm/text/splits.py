@@ -1,4 +1,4 @@
-"""Contiguous parts of a corpus: train, validation, test."""
+"""The contiguous training, validation and test splits of a corpus."""
 
 from __future__ import annotations
 
@@ -21,51 +21,51 @@ PERCENT = {"default": (90, 5, 5), "nanogpt": (90, 10, 0), "torch-rnn": (80, 10, 
 
 @dataclass(frozen=True)
 class Part:
-    """One contiguous part: its ids, the SHA-256 of its text, and how many of its characters the model does not know."""
+    """One contiguous split: its ids, the SHA-256 of its text, and how many characters the model does not know."""
 
     ids: Ids
     sha256: str
     unknown: UnknownCount = ALL_KNOWN
 
     def in_reading_order(self, direction: Direction) -> Part:
-        """Return the part as a model of that direction reads it; the hash stays."""
+        """Return the split as a model of that direction reads it; the hash stays the same."""
         return replace(self, ids=turned(self.ids, direction))
 
 
 @dataclass(frozen=True)
 class Split:
-    """The parts of a corpus; val and test are None where the split has none."""
+    """The splits of a corpus; val and test are None if they are empty."""
 
     train: Part
     val: Part | None
     test: Part | None
 
     def part(self, name: str) -> Part | None:
-        """Return the part called train, val or test.
+        """Return the split called train, val or test.
 
         Raises:
             ConfigError: for another name.
         """
         parts = {"train": self.train, "val": self.val, "test": self.test}
         if name not in parts:
-            raise ConfigError(f"there is no part called {name!r}: it must be one of {', '.join(parts)}")
+            raise ConfigError(f"there is no split called {name!r}: it must be one of {', '.join(parts)}")
         return parts[name]
 
     def in_reading_order(self, direction: Direction) -> Split:
-        """Return the parts as a model of that direction reads them."""
+        """Return the splits as a model of that direction reads them."""
         val, test = (part and part.in_reading_order(direction) for part in (self.val, self.test))
         return Split(self.train.in_reading_order(direction), val, test)
 
 
 def split_corpus(corpus: Corpus, settings: CorpusSettings, sampling: SamplingSettings | None = None) -> Split:
-    """Cut a corpus into its parts.
+    """Divide a corpus into its splits.
 
     Args:
-        corpus: that is cut.
-        settings: that say how.
-        sampling: given where the parts are trained on: of a text that is too short, the message says what fits.
+        corpus: the corpus.
+        settings: how to divide it.
+        sampling: given if the splits are for training: the message about a short text then says which settings fit.
     Raises:
-        TextError: where sizes exceed the text or a part is left with fewer than two characters.
+        TextError: if the sizes exceed the text, or a split has fewer than two characters.
     """
     sizes = split_sizes(len(corpus.ids), settings)
     parts: list[Part | None] = []
@@ -75,7 +75,7 @@ def split_corpus(corpus: Corpus, settings: CorpusSettings, sampling: SamplingSet
         start += size
         if size == 1 or (size == 0 and name == "training"):
             raise TextError(
-                f"the {name} part has {size} of the corpus' {len(corpus.ids):,} characters, too few to predict one"
+                f"the {name} split has {size} of the corpus's {len(corpus.ids):,} characters, too few to predict one"
                 f"{_remedy(len(corpus.ids), sampling)}"
             )
         parts.append(Part(ids, hash_ids(ids, corpus.vocabulary)) if size else None)
@@ -85,7 +85,7 @@ def split_corpus(corpus: Corpus, settings: CorpusSettings, sampling: SamplingSet
 
 
 def _remedy(num_chars: int, sampling: SamplingSettings | None) -> str:
-    """Say what to do with a text that is too short for its parts."""
+    """Say what to do with a text that is too short for its splits."""
     if sampling is None or num_chars < 2:
         return ": give more text"
     short = num_chars <= sampling.batch_size * sampling.seq_len
@@ -94,10 +94,10 @@ def _remedy(num_chars: int, sampling: SamplingSettings | None) -> str:
 
 
 def split_sizes(num_chars: int, settings: CorpusSettings) -> tuple[int, int, int]:
-    """Return how many characters train, validation and test have; each boundary is rounded down once.
+    """Return how many characters the training, validation and test splits have; each boundary is rounded down once.
 
     Raises:
-        TextError: where the sizes together exceed the text.
+        TextError: if the sizes together exceed the text.
     """
     split = settings.split
     if split == "standard":
@@ -107,7 +107,7 @@ def split_sizes(num_chars: int, settings: CorpusSettings) -> tuple[int, int, int
     elif all(isinstance(part, int) for part in split):
         train, val, test = (int(part) for part in (*split, 0)[:3])
         if train + val + test > num_chars:
-            raise TextError(f"corpus.split asks for {train + val + test:,} characters and the text has {num_chars:,}")
+            raise TextError(f"corpus.split asks for {train + val + test:,} characters, but the text has {num_chars:,}")
         return train, val, test
     else:
         fractions = [Fraction(str(part)) for part in (*split, 0)[:3]]

@@ -1,4 +1,4 @@
-"""What a text is made of, and how well simple means compress it: the numbers a model has to beat."""
+"""Describe what a text consists of and how well simple methods compress it, which a model has to beat."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from charlm.text.notices import ODD
 NUM_RAREST = 10
 CODE_BITS = 21
 CODE_MASK = (1 << CODE_BITS) - 1
-# Stands before the first character; the code points of Unicode end below it.
+# Takes the place of the character before the first one; it is above all code points of Unicode.
 START = 0x110000
 LF, CR = ord("\n"), ord("\r")
 
 
 @dataclass(frozen=True)
 class LineEndings:
-    """How many lines end in each way; a CRLF is no LF and no CR."""
+    """How many lines end in each way; a CRLF counts neither as LF nor as CR."""
 
     lf: int
     crlf: int
@@ -32,9 +32,9 @@ class LineEndings:
 
 @dataclass(frozen=True)
 class TextStatistics:
-    """Counts and entropies of a text; `num_bytes` is its size in UTF-8, `odd` counts characters that are told of.
+    """Counts and entropies of a text; `num_bytes` is its size in UTF-8, and `odd` counts characters worth reporting.
 
-    The entropies are those of the counted frequencies, not smoothed: unigram H(x_t), bigram H(x_t | x_{t-1}).
+    The entropies come from the counted frequencies without smoothing: unigram H(x_t), bigram H(x_t | x_{t-1}).
     """
 
     num_chars: int
@@ -49,10 +49,10 @@ class TextStatistics:
 
 
 def describe_text(chunks: Iterable[str]) -> TextStatistics:
-    """Count a text that comes in pieces, however it is cut; the memory needed is that of the distinct pairs.
+    """Count a text given in chunks, cut anywhere; memory grows only with the number of distinct pairs.
 
     Raises:
-        TextError: the text is empty.
+        TextError: if the text is empty.
     """
     pairs: Counter[int] = Counter()
     compressor = bz2.BZ2Compressor(9)
@@ -72,7 +72,7 @@ def describe_text(chunks: Iterable[str]) -> TextStatistics:
 
 
 def _pair_counts(previous: int, codes: np.ndarray) -> dict[int, int]:
-    """Count the pairs (character before, character), each packed into one integer."""
+    """Count the pairs (previous character, character), each packed into one integer."""
     before = np.concatenate(([previous], codes[:-1])).astype(np.uint64)
     packed, counts = np.unique((before << np.uint64(CODE_BITS)) | codes, return_counts=True)
     return dict(zip(packed.tolist(), counts.tolist(), strict=True))
@@ -105,7 +105,7 @@ def _entropy(counts: Iterable[int], total: int) -> float:
 
 
 def _conditional_entropy(pairs: Counter[int], contexts: Counter[int]) -> float:
-    """Return H(x_t | x_{t-1}) in bits; the first character has no character before it and does not count."""
+    """Return H(x_t | x_{t-1}) in bits; the first character does not count, because it follows none."""
     num_pairs = contexts.total() - contexts[START]
     bits = math.fsum(
         count * math.log2(contexts[pair >> CODE_BITS] / count)

@@ -1,4 +1,4 @@
-"""The symbols of a model: which characters it knows, and their ids."""
+"""The symbols of a model: the characters that it knows, and their ids."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOT_REPLACEABLE = "; they cannot be replaced: the model was trained without an u
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Distinct characters in code-point order; with `has_unknown` the last id stands for all others.
+    """Distinct characters in code-point order; with `has_unknown`, the last id stands for all others.
 
     Args:
         characters: the known characters, sorted by code point.
@@ -45,14 +45,14 @@ class Vocabulary:
 
     @cached_property
     def _table(self) -> npt.NDArray[np.uint32]:
-        """The id of each code point; an unknown one has the id after the last character's."""
+        """The id of each code point; unknown ones have the id after the last character's."""
         table = np.full(NUM_CODE_POINTS, len(self.characters), np.uint32)
         table[code_points(self.characters)] = np.arange(len(self.characters), dtype=np.uint32)
         return table
 
     @cached_property
     def _byte_table(self) -> bytes | None:
-        """The same for Latin-1 characters, one byte an id, or None where the ids do not fit."""
+        """The same table for Latin-1 characters with one byte for each id, or None if the ids do not fit."""
         fits = len(self.characters) < 1 << 8
         return self._table[: 1 << 8].astype(np.uint8).tobytes() if fits else None
 
@@ -63,12 +63,12 @@ class Vocabulary:
         return self._table.take(code_points(text))
 
     def encode(self, text: str, *, unknown: UnknownPolicy = "error", what: str = "the text", offset: int = 0) -> Ids:
-        """Return the ids of a text, (len(text),), fewer where unknown characters are skipped.
+        """Return the ids of a text, (len(text),), or fewer if unknown characters are skipped.
 
         Args:
             text: any text.
             unknown: error, skip, or replace (by the unknown symbol, which the model must have).
-            what: the name of the text in error messages.
+            what: what error messages call the text.
             offset: position of the text's first character in messages.
         Raises:
             TextError: naming each unknown character once, with its code point and its first position.
@@ -86,15 +86,15 @@ class Vocabulary:
         raise TextError(sentence + (NOT_REPLACEABLE if unknown == "replace" else ""))
 
     def policy(self, setting: UnknownPolicy) -> UnknownPolicy:
-        """Return what becomes of unknown characters where a run's `corpus.unknown` is all that was said about it.
+        """Return what becomes of unknown characters if a run's `corpus.unknown` is all that is known about it.
 
-        A model with an unknown symbol was trained on such characters: it reads its own training text, and others
-        likewise, rather than refusing them.
+        A model with an unknown symbol was trained on such characters: it must be able to read its own training text,
+        and reads other texts in the same way.
         """
         return "replace" if setting == "error" and self.has_unknown else setting
 
     def decode(self, ids: Sequence[int] | Ids) -> str:
-        """Return the text of some ids; the unknown symbol is shown as U+FFFD."""
+        """Return the text of ids; the unknown symbol becomes U+FFFD."""
         symbols = np.append(code_points(self.characters), np.uint32(ord(REPLACEMENT)))
         return symbols[np.asarray(ids, dtype=np.int64)].astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
@@ -105,7 +105,7 @@ def code_points(text: str) -> npt.NDArray[np.uint32]:
 
 
 def latin_bytes(text: str) -> bytes | None:
-    """Return one byte a character where the text is Latin-1, the fast case, else None."""
+    """Return one byte for each character if the text is Latin-1, the fast case, else None."""
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
@@ -117,8 +117,8 @@ def build_vocabulary(counts: Mapping[str, int], *, min_count: int = 1, max_size:
 
     Args:
         counts: how often each character occurs.
-        min_count: rarer characters become the unknown symbol.
-        max_size: at most so many symbols, the unknown symbol included; ties go to the lower code point.
+        min_count: characters that occur less often become the unknown symbol.
+        max_size: the largest number of symbols, the unknown symbol included; ties go to the lower code point.
     """
     kept = [character for character, count in counts.items() if count >= min_count]
     if max_size is not None and len(kept) + (len(kept) < len(counts)) > max_size:

@@ -1,4 +1,4 @@
-"""The two sampling iterators: a text cut into windows, an order that is a pure function of (seed, epoch)."""
+"""The two sampling iterators, which cut a text into windows whose order is a pure function of (seed, epoch)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Starts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Window:
-    """What one step reads.
+    """The characters that one step reads.
 
     Args:
         inputs: (T, B).
         targets: the inputs moved on by one character, (T, B).
-        beyond: the characters after the targets, (lookahead, B); not scored.
+        beyond: the characters after the targets, (lookahead, B), which are not scored.
     """
 
     inputs: Ids
@@ -34,11 +34,11 @@ def num_windows(num_chars: int, sampling: SamplingSettings, lookahead: int = 0) 
     """Return how many windows (T, B) an epoch has, whatever its random offset.
 
     Args:
-        num_chars: of the text.
+        num_chars: length of the text.
         sampling: how it is cut.
-        lookahead: characters that must follow each window.
+        lookahead: how many characters must follow each window.
     Raises:
-        TextError: for a text too short for one.
+        TextError: for a text that is too short for one.
     """
     batch_size, seq_len = sampling.batch_size, sampling.seq_len
     num_targets = num_chars - 1 - lookahead
@@ -50,14 +50,14 @@ def num_windows(num_chars: int, sampling: SamplingSettings, lookahead: int = 0) 
         needed = batch_size * seq_len + 1 + lookahead
         beyond = f" and {lookahead:,} characters of model.lookahead" if lookahead else ""
         raise TextError(
-            f"the training part has {num_chars:,} characters, and one window of batch_size {batch_size} x seq_len "
+            f"the training split has {num_chars:,} characters, and one window of batch_size {batch_size} x seq_len "
             f"{seq_len}{beyond} needs {needed:,}: {fitting_options(num_chars, sampling, lookahead) or 'give more text'}"
         )
     return count
 
 
 def fitting_options(num_chars: int, sampling: SamplingSettings, lookahead: int = 0) -> str:
-    """Return options that cut a short text into several windows, near those asked for; empty for one without any.
+    """Return options, near those asked for, that cut a short text into several windows; empty if none can.
 
     Example: `--set sampling.batch_size=4 --set sampling.seq_len=16 fits`.
     """
@@ -70,7 +70,7 @@ def fitting_options(num_chars: int, sampling: SamplingSettings, lookahead: int =
 
 
 def num_dropped(num_chars: int, sampling: SamplingSettings, lookahead: int = 0) -> int:
-    """Return how many targets an epoch leaves out at stream ends, in an unfinished batch, or as mere lookahead."""
+    """Return how many targets an epoch leaves out: at the ends of streams, in an unfinished batch, or as lookahead."""
     return num_chars - 1 - num_windows(num_chars, sampling, lookahead) * sampling.batch_size * sampling.seq_len
 
 
@@ -79,18 +79,18 @@ def read_windows(
 ) -> Iterator[Window]:
     """Yield an epoch's windows from number `start` on, a pure function of (seed, epoch, start).
 
-    Consecutive: B contiguous streams side by side, so that a stream's window goes on where its last one ended. Random:
-    non-overlapping windows from a random offset, shuffled by (seed, epoch).
+    Consecutive sampling reads B contiguous streams side by side, so that each window of a stream begins where the last
+    one ended. Random sampling takes non-overlapping windows from a random offset, shuffled by (seed, epoch).
 
     Args:
-        ids: the text, (N,); a mapped one is read a window at a time.
+        ids: the text, (N,); a memory-mapped one is read one window at a time.
         sampling: how it is cut.
-        seed: of the random order.
-        epoch: from 0.
-        lookahead: characters that must follow each window.
-        start: how many windows to leave out at the epoch's beginning.
+        seed: random seed of the order.
+        epoch: number of the epoch, from 0.
+        lookahead: how many characters must follow each window.
+        start: how many windows to leave out at the start of the epoch.
     Raises:
-        TextError: for a text too short for one window.
+        TextError: for a text that is too short for one window.
     """
     rows = _window_starts(len(ids), sampling, seed=seed, epoch=epoch, lookahead=lookahead, start=start)
     yield from cut_windows(ids, rows, sampling.seq_len, lookahead)
@@ -108,11 +108,11 @@ def _window_starts(
         yield from (stream_starts + seq_len * number for number in range(start, count))
         return
     generator = np.random.default_rng([seed, epoch])
-    # The offset takes nothing from the number of whole batches, so that every epoch has equally many.
+    # The offset never costs a whole batch, so that every epoch has equally many.
     slack = num_targets - count * batch_size * seq_len
     offset = int(generator.integers(min(seq_len, slack + 1)))
     available = (num_targets - offset) // seq_len
-    # The one array over a whole epoch: of the narrowest type, whose order is that of any other.
+    # This is the only array over a whole epoch, so it has the narrowest type; the order does not depend on the type.
     order = np.arange(available, dtype=np.min_scalar_type(available))
     generator.shuffle(order)
     for number in range(start, count):
@@ -120,7 +120,7 @@ def _window_starts(
 
 
 def cut_windows(ids: Ids, starts: Iterable[Starts], seq_len: int, lookahead: int = 0) -> Iterator[Window]:
-    """Yield the windows that start at `starts`, (B,) each."""
+    """Yield the windows that start at `starts`, each (B,)."""
     steps = np.arange(seq_len + 1 + lookahead, dtype=np.int64)[:, None]
     for row in starts:
         text = ids[steps + row]  # (T + 1 + lookahead, B)

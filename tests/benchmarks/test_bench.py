@@ -238,7 +238,7 @@ def test_memory_is_measured_in_a_process_of_its_own_for_each_subject(
     charlm_command: Charlm, monkeypatch: pytest.MonkeyPatch, *, is_cold: bool
 ) -> None:
     if not memory.can_measure_memory():
-        pytest.skip("only Linux tells a process its peak")
+        pytest.skip("only Linux reports the peak memory of a process")
     if not is_cold:
 
         def fork(command: list[str], *, env: dict[str, str], stdout: int, stderr: int, text: bool) -> Process:
@@ -361,7 +361,7 @@ def test_the_tables_of_a_gpu_name_it(capsys: pytest.CaptureFixture[str]) -> None
 def test_the_command_prints_tables(charlm_command: Charlm) -> None:
     result = charlm_command("bench", "--what=layer", "--cell=lstm", "--implementation=reference", *TINY_OPTIONS)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "rounds, in turn: 2;" in result.stdout
+    assert "rounds, measured in turn: 2;" in result.stdout
     assert result.stdout.splitlines()[-1].startswith("lstm  reference ")
 
 
@@ -374,7 +374,10 @@ def test_the_command_prints_tables(charlm_command: Charlm) -> None:
         (["--what=speed"], "--what must be layer, step, generation or memory, got 'speed'"),
         (["--cell=lstm", "--cell=qrnn"], "--cell must be rnn, gru or lstm, got 'qrnn'; did you mean rnn?"),
         (["--implementation=auto"], "--implementation must be native, torch or reference, got 'auto'"),
-        (["--device=auto"], "--device must be cpu, cuda or cuda:N here, got 'auto': a benchmark says what it measures"),
+        (
+            ["--device=auto"],
+            "--device must be cpu, cuda or cuda:N here, got 'auto': a benchmark must name what it measures",
+        ),
         (["--device=cuda:99"], f"--device cuda:99: torch {torch.__version__} sees no such GPU here; use cpu"),
     ],
 )
@@ -408,10 +411,10 @@ def test_memory_is_left_out_where_it_cannot_be_measured_and_that_is_said(
     asked = charlm_command("bench", "--what=memory")
     assert (asked.exit_code, asked.stderr) == (
         2,
-        "charlm: memory cannot be measured: only Linux tells a process its peak\n",
+        "charlm: memory cannot be measured: only Linux reports the peak memory of a process\n",
     )
     result = charlm_command("bench", "--cell=rnn", "--implementation=torch", "--json", *TINY_OPTIONS)
-    assert result.stderr == "charlm: memory is left out: only Linux tells a process its peak\n"
+    assert result.stderr == "charlm: memory is not measured: only Linux reports the peak memory of a process\n"
     assert {row["what"] for row in json.loads(result.stdout)["rows"]} == {"layer", "step", "generation"}
 
 

@@ -1,4 +1,4 @@
-"""What bad input gets: one clean sentence, its exit code, and nothing written half."""
+"""Bad input gets one clear sentence and its exit code, and nothing is left half-written."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Charlm = Callable[..., Result]
 
 @pytest.fixture
 def refused(tmp_path: Path, charlm_command: Charlm, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Return what runs a command that must fail cleanly, and gives its sentences without the leading `charlm: `."""
+    """Return a function that runs a command which must fail cleanly, and returns its sentences without `charlm: `."""
     monkeypatch.setenv("CHARLM_RUNS_DIR", str(tmp_path / "runs"))
 
     def run(code: int, *arguments: str | Path, num_sentences: int = 1, text: bytes | None = None) -> str:
@@ -65,11 +65,11 @@ def test_each_kind_of_error_has_its_exit_code() -> None:
         (b"aaaa" * 500, "has only one symbol: there is nothing to predict"),
         (
             b"ab",
-            "the training part has 1 of the corpus' 2 characters, too few to predict one: give more text",
+            "the training split has 1 of the corpus's 2 characters, too few to predict one: give more text",
         ),
-        (b"abcd" * 10, "the training part has 36 characters, and one window of batch_size 4 x seq_len 16 needs 65"),
-        (b"\x7fELF\x02\x01\x01" + bytes(100), "is a program, no text"),
-        (b"\x89PNG\r\n\x1a\n" + b"text" * 100, "is a picture, no text"),
+        (b"abcd" * 10, "the training split has 36 characters, and one window of batch_size 4 x seq_len 16 needs 65"),
+        (b"\x7fELF\x02\x01\x01" + bytes(100), "is a program, not a text"),
+        (b"\x89PNG\r\n\x1a\n" + b"text" * 100, "is a picture, not a text"),
         (b"good\nbad \xff\n" * 50, "is not utf-8: byte 0xff at offset 9, line 2"),
         ("café\n".encode("latin-1") * 50, "it is likely cp1252, which reads as 「café」"),
         ("wide text".encode("utf-16"), "it is likely utf-16, which reads as 「wide text」"),
@@ -83,7 +83,7 @@ def test_a_corpus_that_cannot_be_trained_on_is_3(
     corpus.write_bytes(content)
     if way == "file":
         said = refused(3, "train", f"--corpus={corpus}", *tiny_options[1:])
-        assert str(corpus) in said or "part has" in said
+        assert str(corpus) in said or "split has" in said
     else:
         said = refused(3, "train", "--corpus=-", *tiny_options[1:], text=content)
     assert sentence in said
@@ -100,7 +100,7 @@ def test_a_corpus_that_cannot_be_trained_on_is_3(
         ("/dev/null", "is a pipe or a device"),
     ],
 )
-def test_a_corpus_that_is_no_readable_file_is_3(
+def test_a_corpus_that_is_not_a_readable_file_is_3(
     refused: Callable[..., str], tmp_path: Path, tiny_options: list[str], name: str, sentence: str
 ) -> None:
     (tmp_path / "file.txt").write_text("text")
@@ -122,7 +122,7 @@ def test_a_corpus_the_system_does_not_give_is_3(
     monkeypatch: pytest.MonkeyPatch,
     number: int,
 ) -> None:
-    # Permissions do not stop root, so the refusal is made up.
+    # Permissions do not stop root, so the refusal is simulated.
     plain_open = Path.open
 
     def guarded_open(path: Path, *args: Any, **kwargs: Any) -> Any:
@@ -143,8 +143,8 @@ def test_a_corpus_the_system_does_not_give_is_3(
         ("corpus.encoding=utf-9", 3, "'utf-9' is not a text encoding Python knows"),
         ("corpus.encoding=base64", 3, "'base64' is not a text encoding Python knows"),
         ("corpus.encoding=rot13", 3, "'rot13' is not a text encoding Python knows"),
-        ("corpus.split=[2000, 900, 200]", 3, "asks for 3,100 characters and the text has 3,000"),
-        ("corpus.split=[2998, 1, 1]", 3, "the validation part has 1 of the corpus' 3,000 characters"),
+        ("corpus.split=[2000, 900, 200]", 3, "asks for 3,100 characters, but the text has 3,000"),
+        ("corpus.split=[2998, 1, 1]", 3, "the validation split has 1 of the corpus's 3,000 characters"),
         ("corpus.max_chars=1", 3, "has only one symbol"),
         ("sampling.batch_size=100000", 3, "one window of batch_size 100000 x seq_len 16 needs 1,600,001"),
         ("sample.prefixes=['the €']", 3, "the sample prefix 'the €' has 1 character this model has never seen: '€'"),
@@ -177,14 +177,14 @@ def test_a_setting_that_does_not_fit_the_text_is_refused(
         ("corpus: {clean: {lowercase: no}}\n", ["corpus.clean.lowercase must be true or false, got 'no' ({file}:1)"]),
         ("corpus: {encoding: 8859}\n", ["corpus.encoding must be text (put quotes around it), got 8859 ({file}:1)"]),
         ("model: 3\n", ["model must be a mapping of keys, got 3 ({file}:1)"]),
-        ("model: {cell: gru, cell: rnn}\n", ["{file}:1:20: the key cell stands here twice"]),
+        ("model: {cell: gru, cell: rnn}\n", ["{file}:1:20: the key cell is given twice"]),
         ("model: &a {cell: gru}\n", ["{file}:1:8: anchors and aliases are not allowed; write the value out"]),
         ("model: {cell: !!python/name:os.system gru}\n", ["{file}:1:15: the tag "]),
         ("model:\n\tcell: gru\n", ["{file}:2:1: not valid YAML: "]),
         ("model: {cell: gru\n", ["{file}:2:1: not valid YAML: "]),
         ("[" * 2000 + "]" * 2000, ["nested deeper than 16 levels"]),
         ("- model\n", ["{file}:1: a configuration is a mapping of sections such as model:"]),
-        ("--- {}\n--- {}\n", ["a second document; a configuration is one"]),
+        ("--- {}\n--- {}\n", ["a second document begins here; a configuration is a single one"]),
         ("model: {cell: gru\0}\n", ["{file}:1:18: not valid YAML: the character U+0000 is not allowed"]),
         (
             "model: {cell: gur}\ntrain: {epochs: -1, sed: 1}\n",
@@ -213,7 +213,7 @@ def test_a_bad_configuration_is_2_with_file_line_key_and_value(
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(None, "no such file or directory; shipped ones by name: "), (b"\xff", "not UTF-8 text (byte 0)")],
+    [(None, "no such file or directory; the bundled ones are "), (b"\xff", "not UTF-8 text (byte 0)")],
 )
 def test_a_configuration_that_cannot_be_read_is_2(
     refused: Callable[..., str], tmp_path: Path, content: bytes | None, sentence: str
@@ -252,7 +252,7 @@ def test_what_torch_does_not_have_is_refused_by_name(refused: Callable[..., str]
     assert said == "torch.nn has no model.activation sigmoid: set model.implementation to auto or reference"
 
 
-# A run's name, and runs that are not there.
+# A run's name, and runs that do not exist.
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "/tmp/a", "a b", "-a", ".a", "a\n"], ids=repr)
@@ -260,7 +260,7 @@ def test_a_bad_name_for_a_new_run_is_2(refused: Callable[..., str], tiny_options
     assert "cannot name a run" in refused(2, "train", *tiny_options, f"--run={name}")
 
 
-def test_an_existing_run_is_2_and_stays_as_it_is(charlm_command: Charlm, trained: Run, tiny_options: list[str]) -> None:
+def test_an_existing_run_is_2_and_is_not_changed(charlm_command: Charlm, trained: Run, tiny_options: list[str]) -> None:
     before = {file: file.read_bytes() for file in trained.path.rglob("*") if file.is_file()}
     result = charlm_command("train", *tiny_options, "--run=trained", f"--runs-dir={trained.path.parent}")
     assert result.exit_code == 2
@@ -285,7 +285,7 @@ def test_a_run_that_does_not_exist_is_4(refused: Callable[..., str], command: li
     [
         ("flip", "model.safetensors is damaged: its bytes are not those that were saved"),
         ("truncate", "model.safetensors is damaged: its bytes are not those that were saved"),
-        ("remove", "has no whole checkpoint: cannot read "),
+        ("remove", "has no undamaged checkpoint: cannot read "),
         ("empty", "has no checkpoint yet"),
     ],
 )
@@ -310,7 +310,7 @@ def test_a_damaged_checkpoint_is_4(
 @pytest.mark.parametrize(
     ("options", "code", "sentence"),
     [
-        (["--checkpoint=7"], 4, "keeps no checkpoint of step 7; it has steps 40, 60"),
+        (["--checkpoint=7"], 4, "has no checkpoint of step 7; it has steps 40, 60"),
         (["--checkpoint=newest"], 2, "--checkpoint must be best, last or a step's number, got 'newest'"),
         (["--checkpoint=-1"], 2, "--checkpoint must be best, last or a step's number, got '-1'"),
         (["--device=tpu"], 2, "must be auto, cpu, mps, cuda or cuda:N, got 'tpu'"),
@@ -318,7 +318,7 @@ def test_a_damaged_checkpoint_is_4(
     ],
 )
 @pytest.mark.parametrize("command", [["generate", "--prefix=a"], ["eval"]], ids=lambda words: words[0])
-def test_a_checkpoint_or_device_that_is_not_there_is_refused(
+def test_a_checkpoint_or_device_that_does_not_exist_is_refused(
     refused: Callable[..., str], trained: Run, command: list[str], options: list[str], code: int, sentence: str
 ) -> None:
     assert sentence in refused(code, *command, f"--run={trained.path}", *options)
@@ -348,7 +348,7 @@ def test_a_checkpoint_or_device_that_is_not_there_is_refused(
         (["--prefix=a", "--top-p=1.5"], 2, "top_p must be in (0, 1], got 1.5"),
         (["--prefix=a", "--min-p=-0.1"], 2, "min_p must be in [0, 1], got -0.1"),
         (["--suffix=a"], 2, "reads forwards only and cannot write towards a suffix"),
-        (["--prefix=a", "--suffix=a", "--length=3"], 2, "reads one way only (forward) and cannot fill a gap"),
+        (["--prefix=a", "--suffix=a", "--length=3"], 2, "reads in one direction only (forward) and cannot fill a gap"),
     ],
 )
 def test_a_prefix_or_option_that_cannot_be_used_is_refused(
@@ -390,21 +390,23 @@ def test_a_text_that_cannot_be_measured_is_3(
     assert sentence in refused(3, "eval", f"--run={trained.path}", f"--corpus={file}")
 
 
-def test_eval_takes_a_part_or_a_file_and_not_both(refused: Callable[..., str], trained: Run, corpus_file: Path) -> None:
+def test_eval_takes_a_split_or_a_file_but_not_both(
+    refused: Callable[..., str], trained: Run, corpus_file: Path
+) -> None:
     said = refused(2, "eval", f"--run={trained.path}", f"--corpus={corpus_file}", "--split=test")
     assert said == "give either --corpus or --split"
 
 
-def test_a_part_the_run_does_not_have_is_4(
+def test_a_split_the_run_does_not_have_is_4(
     tmp_path: Path, refused: Callable[..., str], charlm_command: Charlm, tiny_options: list[str]
 ) -> None:
     options = ("--set=corpus.split=nanogpt", "--set=train.max_steps=1", "--quiet")
     charlm_command("train", *tiny_options, *options, f"--runs-dir={tmp_path / 'others'}", "--run=run")
     said = refused(4, "eval", f"--run={tmp_path / 'others' / 'run'}", "--split=test")
-    assert said == "the run run has no test part (corpus.split nanogpt)"
+    assert said == "the run run has no test split (corpus.split nanogpt)"
 
 
-def test_a_runs_corpus_that_is_gone_is_3(
+def test_a_missing_corpus_of_a_run_is_3(
     tmp_path: Path, refused: Callable[..., str], charlm_command: Charlm, tiny_options: list[str], corpus_text: str
 ) -> None:
     corpus = tmp_path / "corpus.txt"

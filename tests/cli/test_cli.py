@@ -1,4 +1,4 @@
-"""The command line: what goes where, how it ends, and that it stays quick and clean."""
+"""The command line: what it prints where, how it ends, and that it stays quick and clean."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COLOUR = re.compile(r"\x1b\[(\d+;)*(3[0-7]|4[0-7]|9[0-7]|[34]8;)")
 
 @pytest.fixture
 def generate(trained: Run, charlm_command: Charlm) -> Callable[..., str]:
-    """Return what runs `charlm generate` on the trained run, and gives its standard output."""
+    """Return a function that runs `charlm generate` on the trained run and returns its standard output."""
 
     def run(*options: str, text: str | bytes | None = None) -> str:
         prefix = [] if any(option.startswith("--prefix-file") for option in options) else ["--prefix=the "]
@@ -60,13 +60,13 @@ def on_terminal(start: Process, *arguments: str | Path) -> tuple[int, str]:
 
 
 def read_until_hung_up(master: int) -> Iterator[bytes]:
-    """Yield what a terminal shows until its program ends, which Linux tells by an error and macOS by nothing."""
+    """Yield what a terminal shows until its program ends, reported on Linux by an error, on macOS by an empty read."""
     with suppress(OSError):
         while block := os.read(master, 65536):
             yield block
 
 
-# Train: what goes where.
+# Train: what is printed where.
 
 
 def test_only_the_summary_goes_to_standard_output(
@@ -75,11 +75,9 @@ def test_only_the_summary_goes_to_standard_output(
     result = charlm_command("train", *tiny_options, f"--runs-dir={tmp_path}", "--run=run")
     assert result.exit_code == 0
     names = [line.partition(":")[0] for line in result.stdout.splitlines()]
-    parts = ("validation", "validation, exactly", "validation, beside it", "validation, warning")
-    assert names[:5] == ["training", *parts]
-    assert names[5:] == [*(name.replace("validation", "test") for name in parts), *names[-5:]]
-    assert names[-5:] == ["trained", "best checkpoint", "diagnosis", "run", "next"]
-    assert f"run: {tmp_path / 'run'}\n" in result.stdout
+    assert names == ["result", "quality", "sample", "run", "next"]
+    path = tmp_path / "run"
+    assert f"run: {path} (details: charlm info {path})\n" in result.stdout
     assert f"next: charlm generate --run {tmp_path / 'run'} --prefix 'the '\n" in result.stdout
     assert "3,000 characters" in result.stderr
     assert [line.split()[:4] for line in result.stderr.splitlines() if line.startswith("epoch")] == [
@@ -101,7 +99,7 @@ def test_the_next_command_of_a_summary_runs(
     assert charlm_command("generate", "--run", "run", "--prefix", "a cat").stdout.startswith("a cat")
 
 
-def test_json_is_one_object_with_the_closing_figures(
+def test_json_is_one_object_with_the_closing_results(
     tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]
 ) -> None:
     result = charlm_command("train", *tiny_options, f"--runs-dir={tmp_path}", "--run=run", "--json", "--quiet")
@@ -118,26 +116,30 @@ def test_json_is_one_object_with_the_closing_figures(
 def test_quiet_leaves_standard_error_empty(tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]) -> None:
     result = charlm_command("train", *tiny_options, f"--runs-dir={tmp_path}", "--quiet")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.startswith("training: perplexity ")
+    assert result.stdout.startswith("result: perplexity ")
 
 
-def test_the_summary_names_the_text_of_each_perplexity(
+def test_info_names_the_text_of_each_perplexity(
     tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]
 ) -> None:
-    unfinished = charlm_command("train", *tiny_options, f"--runs-dir={tmp_path}", "--quiet").stdout
+    def info_of(*options: str) -> str:
+        where = (f"--runs-dir={tmp_path}", f"--run=run-{len(options)}")
+        assert charlm_command("train", *tiny_options, *options, *where, "--quiet").exit_code == 0
+        return charlm_command("info", where[1].removeprefix("--run="), where[0]).stdout
+
+    unfinished = info_of()
     assert "over the batches of its unfinished first epoch" in unfinished
     assert "bits per character, over all 149 predicted characters" in unfinished
-    options = ("--set=train.max_steps=2", "--set=sampling.seq_len=600", "--set=corpus.split=none")
-    finished = charlm_command("train", *tiny_options, *options, f"--runs-dir={tmp_path}", "--quiet").stdout
+    finished = info_of("--set=train.max_steps=2", "--set=sampling.seq_len=600", "--set=corpus.split=none")
     assert "over the last epoch's own batches" in finished
-    assert not re.search(r"^(validation|test):", finished, re.MULTILINE)
+    assert not re.search(r"^(validation|test) +perplexity", finished, re.MULTILINE)
 
 
-def test_an_evaluation_of_a_part_of_the_text_is_labelled(
+def test_an_evaluation_over_the_beginning_of_the_split_is_labelled(
     tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]
 ) -> None:
     options = ("train", *tiny_options, f"--runs-dir={tmp_path}", "--set=eval.max_chars=50")
-    assert charlm_command(*options).stderr.count("first 50 characters of validation perplexity") == 2
+    assert charlm_command(*options).stderr.count("bpc) over the first 50 characters") == 2
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -168,12 +170,12 @@ def test_later_options_win_over_configurations_and_those_over_earlier_ones(
     assert sizes == [4, 5]
 
 
-# Train: going on.
+# Train: resuming.
 
 
 @pytest.fixture
 def cut(tmp_path: Path, tiny_settings: Callable[..., Settings]) -> Callable[[str], Run]:
-    """Return what makes a run of a name that was stopped after 8 of its 12 steps."""
+    """Return a function that makes a run which was stopped after 8 of its 12 steps."""
 
     def make(name: str) -> Run:
         request = Signals()
@@ -186,12 +188,12 @@ def cut(tmp_path: Path, tiny_settings: Callable[..., Settings]) -> Callable[[str
 
 
 def without_clocks(record: dict[str, object]) -> dict[str, object]:
-    """Return a closing record without what depends on the machine's speed."""
+    """Return a closing record without the values that depend on the machine's speed."""
     return {key: value for key, value in record.items() if key not in ("seconds", "chars_per_second", "run")}
 
 
 @pytest.mark.parametrize("with_configuration", [False, True])
-def test_a_resumed_run_ends_with_the_figures_of_the_uncut_one(
+def test_a_resumed_run_ends_with_the_results_of_an_uninterrupted_one(
     tmp_path: Path, charlm_command: Charlm, tiny_options: list[str], cut: Callable[[str], Run], with_configuration: bool
 ) -> None:
     run = cut("run")
@@ -206,13 +208,13 @@ def test_a_resumed_run_ends_with_the_figures_of_the_uncut_one(
     assert run.overview()["state"] == "max_steps"
 
 
-def test_resume_says_from_which_step_it_goes_on(
+def test_resume_says_at_which_step_it_resumes(
     tmp_path: Path, charlm_command: Charlm, cut: Callable[[str], Run]
 ) -> None:
     cut("run")
     result = charlm_command("train", "--resume", "--run=run", f"--runs-dir={tmp_path}")
     assert result.exit_code == 0
-    assert f"run {tmp_path / 'run'}, from step 8 on\n" in result.stderr
+    assert f"run {tmp_path / 'run'}, resumed at step 8\n" in result.stderr
 
 
 def test_resume_alone_takes_the_newest_unfinished_run(
@@ -233,14 +235,16 @@ def test_resume_alone_takes_the_newest_unfinished_run(
     )
 
 
-def test_resume_starts_a_run_that_is_not_there(tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]) -> None:
+def test_resume_starts_a_run_that_does_not_exist(
+    tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]
+) -> None:
     result = charlm_command("train", *tiny_options, "--resume", "--run=run", f"--runs-dir={tmp_path}", "--json")
     assert json.loads(result.stdout)["steps"] == 12
     assert not (tmp_path / "run" / "resumes.jsonl").exists()
 
 
 @pytest.mark.parametrize("option", [None, "--quiet", "--json"])
-def test_resuming_a_run_that_is_done_prints_its_closing_figures(
+def test_resuming_a_finished_run_prints_its_closing_results(
     tmp_path: Path, charlm_command: Charlm, tiny_options: list[str], option: str | None
 ) -> None:
     where = ("--run=run", f"--runs-dir={tmp_path}", *([option] if option else []))
@@ -248,12 +252,12 @@ def test_resuming_a_run_that_is_done_prints_its_closing_figures(
     files = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     again = charlm_command("train", "--resume", *where)
     assert (again.exit_code, again.stdout) == (0, first.stdout)
-    done = f"charlm: the run {tmp_path / 'run'} is done: nothing was left to do\n"
+    done = f"charlm: the run {tmp_path / 'run'} is already finished, so nothing was trained\n"
     assert again.stderr == ("" if option == "--quiet" else done)
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == files
 
 
-def test_a_run_that_is_done_goes_on_with_a_larger_budget(
+def test_a_finished_run_is_resumed_with_a_larger_budget(
     tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]
 ) -> None:
     where = (f"--runs-dir={tmp_path}", "--quiet", "--json")
@@ -293,7 +297,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_one_line(
 def test_a_file_the_system_does_not_give_is_6_in_one_sentence(
     trained: Run, charlm_command: Charlm, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    # Permissions do not stop root, so the refusal is made up.
+    # Permissions do not stop root, so the refusal is simulated.
     def refuse(path: Path) -> Iterator[Path]:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
@@ -317,7 +321,9 @@ def test_a_closed_pipe_ends_silently_with_141(trained: Run, charlm_process: Proc
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["config", "show"], ["corpus", "list"]])
-def test_every_command_ends_silently_where_nobody_reads(charlm_process: Process, arguments: list[str]) -> None:
+def test_every_command_ends_silently_where_its_output_is_not_read(
+    charlm_process: Process, arguments: list[str]
+) -> None:
     process = charlm_process(*arguments, is_cold=True)
     assert process.stdout is not None
     process.stdout.close()
@@ -333,7 +339,7 @@ def test_a_full_disk_behind_the_output_is_one_sentence_and_6(
     if arguments == ["generate"]:
         arguments = ["generate", f"--run={trained.path}", "--prefix=the "]
     with Path("/dev/full").open("wb") as full:
-        # What needs torch is forked: the other two end as an interpreter does.
+        # Commands that need torch are forked; the other two end as an interpreter does.
         is_cold = arguments[0] != "generate"
         returncode, _, stderr = finish(charlm_process(*arguments, stdout=full.fileno(), is_cold=is_cold))
     assert (returncode, stderr) == (6, "charlm: cannot write the output: no space left on device\n")
@@ -353,7 +359,7 @@ def test_the_version_is_one_line(charlm_process: Process) -> None:
     assert finish(charlm_process("--version", is_cold=True)) == (0, f"charlm {charlm.__version__}\n", "")
 
 
-def test_what_needs_no_torch_never_imports_it() -> None:
+def test_commands_that_need_no_torch_never_import_it() -> None:
     script = (
         "import json, sys\n"
         "from typer.testing import CliRunner\n"
@@ -382,12 +388,12 @@ def test_what_needs_no_torch_never_imports_it() -> None:
     done = run_code(script, json.dumps(commands), is_cold=True)
     *found, last = [json.loads(line) for line in done.stdout.splitlines()]
     assert found == [0] * (len(without) - 3) + [2] * 3
-    # Whoever imports torch is seen.
+    # The check notices an import of torch.
     assert last == 77
 
 
 @pytest.mark.parametrize("arguments", [[], ["config"], ["corpus"]], ids=" ".join)
-def test_a_command_that_lacks_its_word_shows_help(charlm_command: Charlm, arguments: list[str]) -> None:
+def test_a_command_without_its_subcommand_shows_help(charlm_command: Charlm, arguments: list[str]) -> None:
     result = charlm_command(*arguments)
     assert "Usage:" in result.output
     assert "Traceback" not in result.output
@@ -443,7 +449,7 @@ def test_a_display_is_live_on_a_terminal_that_a_person_watches(
 
 
 @pytest.mark.parametrize("name", ["FORCE_COLOR", "NO_COLOR"])
-def test_no_escape_code_is_written_to_what_is_no_terminal(
+def test_no_escape_code_is_written_outside_a_terminal(
     tmp_path: Path,
     trained: Run,
     charlm_command: Charlm,
@@ -491,7 +497,7 @@ def test_the_text_begins_with_the_prefix_and_has_the_length_asked_for(generate: 
     assert len(generate()) == 4 + 200 + 1
 
 
-def test_a_seed_draws_the_same_text_again_and_another_another(generate: Callable[..., str]) -> None:
+def test_a_seed_repeats_its_text_and_another_seed_gives_another(generate: Callable[..., str]) -> None:
     assert generate("--seed=0") == generate() == generate("--seed=0")
     assert generate("--seed=0") != generate("--seed=1")
 
@@ -516,7 +522,7 @@ def test_a_sample_is_the_same_however_many_are_asked_for(generate: Callable[...,
     assert blocks == "\n".join(f"{record['text']}\n" for record in many)
 
 
-def test_a_json_line_tells_where_the_text_comes_from(generate: Callable[..., str]) -> None:
+def test_a_json_line_says_where_the_text_comes_from(generate: Callable[..., str]) -> None:
     record = json.loads(generate("--length=3", "--seed=4", "--json"))
     text = record.pop("text")
     expected = {"run": "trained", "step": 60, "sample": 0, "seed": 4, "prefix": "the "}
@@ -569,7 +575,7 @@ def test_without_a_run_the_newest_is_taken(
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_eval_measures_a_part_of_the_runs_own_corpus(trained: Run, charlm_command: Charlm, split: str) -> None:
+def test_eval_measures_a_split_of_the_runs_own_corpus(trained: Run, charlm_command: Charlm, split: str) -> None:
     result = charlm_command("eval", f"--run={trained.path}", f"--split={split}", "--json")
     record = json.loads(result.stdout)
     figure = charlm.evaluate(trained, split=split).main
@@ -582,25 +588,25 @@ def test_eval_measures_a_part_of_the_runs_own_corpus(trained: Run, charlm_comman
     assert (record["run"], record["step"], result.stderr) == ("trained", 60, "")
 
 
-def test_eval_reads_the_test_part_unless_told_otherwise(trained: Run, charlm_command: Charlm) -> None:
+def test_eval_reads_the_test_split_by_default(trained: Run, charlm_command: Charlm) -> None:
     assert (
         charlm_command("eval", f"--run={trained.path}").stdout
         == charlm_command("eval", f"--run={trained.path}", "--split=test").stdout
     )
 
 
-def test_eval_prints_the_figure_in_all_its_units(trained: Run, charlm_command: Charlm, corpus_text: str) -> None:
+def test_eval_prints_the_result_in_all_its_units(trained: Run, charlm_command: Charlm, corpus_text: str) -> None:
     figure, text = charlm.evaluate(trained).main, corpus_text[2850:]
     beside = charlm.assess(trained).baselines
     assert charlm_command("eval", f"--run={trained.path}").stdout.splitlines() == [
-        "run trained, step 60, the test part",
+        "run trained, step 60, the test split",
         f"perplexity          {figure.perplexity:.2f}",
         f"bits per character  {figure.bits_per_char:.3f}",
         f"bits per byte       {figure.bits_per_char:.3f}",
         f"nats per character  {figure.nats_per_char:.4f}",
         f"characters          149 predicted, {figure.nats:,.1f} nats in all",
         f"SHA-256 of the text {sha256(text.encode()).hexdigest()}",
-        f"beside it           {', '.join(f'{name} {bits:.3f}' for name, bits in beside.items())} bits per character",
+        f"baselines           {', '.join(f'{name} {bits:.3f}' for name, bits in beside.items())} bits per character",
         "warning             a table of 5-grams predicts this text as well or better",
     ]
 
@@ -629,22 +635,20 @@ def test_eval_of_a_corpus_that_changed_since_is_refused_and_another_file_is_not(
     result = charlm_command("eval", *where)
     assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr.startswith("charlm: the corpus has changed since the run run was trained (SHA-256 ")
-    # Its training part is gone, and with it what baselines are fitted on.
+    # Its training split is gone, and baselines are fitted on that.
     other = charlm_command("eval", *where, f"--corpus={corpus}")
-    assert (other.exit_code, "beside it" in other.stdout) == (0, False)
-    assert other.stderr.startswith(
-        "charlm: the figure has no baselines beside it: the corpus has changed since the run"
-    )
+    assert (other.exit_code, "baselines" in other.stdout) == (0, False)
+    assert other.stderr.startswith("charlm: the result has no baselines: the corpus has changed since the run")
     assert other.stderr.count("\n") == 1
     corpus.unlink()
     (tmp_path / "other.txt").write_text(corpus_text, encoding="utf-8")
     other = charlm_command("eval", *where, f"--corpus={tmp_path / 'other.txt'}", "--json")
     assert json.loads(other.stdout)["baselines"] is None
-    assert other.stderr.startswith("charlm: the figure has no baselines beside it: there is no corpus file")
+    assert other.stderr.startswith("charlm: the result has no baselines: there is no corpus file")
     assert charlm_command("eval", *where, f"--corpus={tmp_path / 'other.txt'}", "--no-baselines").stderr == ""
 
 
-def test_info_lists_runs_one_a_line(trained: Run, charlm_command: Charlm, tmp_path: Path) -> None:
+def test_info_lists_runs_one_per_line(trained: Run, charlm_command: Charlm, tmp_path: Path) -> None:
     where = f"--runs-dir={trained.path.parent}"
     lines = charlm_command("info", where).stdout.splitlines()
     assert lines[0].split()[:3] == ["run", "state", "corpus"]
@@ -657,7 +661,7 @@ def test_info_lists_runs_one_a_line(trained: Run, charlm_command: Charlm, tmp_pa
     assert (empty.exit_code, empty.stdout) == (0, f"no runs in {tmp_path / 'absent'}: `charlm train` makes one\n")
 
 
-def test_info_tells_a_runs_figures_and_its_settings(trained: Run, charlm_command: Charlm) -> None:
+def test_info_shows_a_runs_results_and_its_settings(trained: Run, charlm_command: Charlm) -> None:
     shown = charlm_command("info", trained.path).stdout
     assert "step-00000040, step-00000060" in shown
     assert (trained.path / "config.yaml").read_text(encoding="utf-8") in shown
@@ -668,7 +672,7 @@ def test_info_tells_a_runs_figures_and_its_settings(trained: Run, charlm_command
     assert {key: record[key] for key in trained.overview()} == trained.overview()
 
 
-def test_info_tells_the_machine(charlm_command: Charlm) -> None:
+def test_info_shows_the_machine(charlm_command: Charlm) -> None:
     record = json.loads(charlm_command("info", "--machine", "--json").stdout)
     assert record["versions"]["charlm"] == charlm.__version__
     assert {"threads", "cores", "gpus", "platform"} <= record.keys()

@@ -31,7 +31,7 @@ TYPES = {
 
 
 def fits(value: Any, schema: dict[str, Any], definitions: dict[str, Any]) -> bool:
-    """Say whether a value follows a JSON schema, in the keywords that ours uses."""
+    """Return whether a value follows a JSON schema, for the keywords that ours uses."""
     if "$ref" in schema:
         return fits(value, definitions[schema["$ref"].rpartition("/")[2]], definitions)
     if "anyOf" in schema:
@@ -84,7 +84,7 @@ def test_what_show_prints_can_be_checked(charlm_command: Command, working_folder
 
 
 @pytest.mark.parametrize("names", [*((name,) for name in shipped_names()), ("lyrics-rnn", "quickstart")], ids=" ".join)
-def test_check_takes_shipped_names(charlm_command: Command, names: tuple[str, ...]) -> None:
+def test_check_accepts_bundled_names(charlm_command: Command, names: tuple[str, ...]) -> None:
     result = charlm_command("config", "check", *names)
     assert (result.exit_code, result.stdout) == (0, f"{', '.join(names)}: good\n")
 
@@ -109,11 +109,11 @@ def test_each_problem_is_one_line_and_the_exit_code_is_2(
     ("text", "problem"),
     [
         ("model: {cell: gru\n", "bad.yaml:2:1: not valid YAML: "),
-        ("model: 1\nmodel: 2\n", "bad.yaml:2:1: the key model stands here twice"),
+        ("model: 1\nmodel: 2\n", "bad.yaml:2:1: the key model is given twice"),
         ("just text\n", "bad.yaml:1: a configuration is a mapping of sections such as model:"),
     ],
 )
-def test_a_file_that_is_no_configuration_is_one_line(
+def test_a_file_that_is_not_a_configuration_is_one_line(
     text: str, problem: str, charlm_command: Command, working_folder: Path
 ) -> None:
     (working_folder / "bad.yaml").write_text(text, encoding="utf-8")
@@ -138,7 +138,7 @@ def test_the_schema_says_what_every_key_means(charlm_command: Command) -> None:
             assert all(field["description"] for field in shape["properties"].values())
 
 
-def test_the_schema_tells_bounds_and_choices(charlm_command: Command) -> None:
+def test_the_schema_lists_bounds_and_choices(charlm_command: Command) -> None:
     model = json.loads(charlm_command("config", "schema").stdout)["$defs"]["ModelSettings"]["properties"]
     assert model["hidden_size"]["minimum"] == 1
     assert model["hidden_size"]["default"] == Settings().model.hidden_size
@@ -192,7 +192,7 @@ def test_init_writes_the_defaults_with_their_meaning(
     result = charlm_command("config", "init", *arguments)
     assert (result.exit_code, result.stdout) == (
         0,
-        f"{name} written; train from it with: charlm train --config {name}\n",
+        f"{name} is written; train with it: charlm train --config {name}\n",
     )
     assert (working_folder / name).read_text(encoding="utf-8") == commented_defaults()
     assert load_settings(name) == Settings()
@@ -202,7 +202,7 @@ def test_init_never_overwrites(charlm_command: Command, working_folder: Path) ->
     (working_folder / "charlm.yaml").write_text("mine", encoding="utf-8")
     result = charlm_command("config", "init")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "charlm: charlm.yaml exists already and is left alone: name another file\n"
+    assert result.stderr == "charlm: charlm.yaml already exists and is not overwritten: name another file\n"
     assert (working_folder / "charlm.yaml").read_text(encoding="utf-8") == "mine"
 
 

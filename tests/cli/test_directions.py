@@ -34,7 +34,7 @@ def test_a_backward_model_is_a_forward_model_of_the_text_read_from_its_end(tiny_
     assert evaluate(backward, split="train") == evaluate(forward, split="train")
 
 
-def test_a_bidirectional_run_has_three_figures_and_only_real_ones_are_called_perplexity(runs):
+def test_a_bidirectional_run_has_three_results_and_only_real_ones_are_called_perplexity(runs):
     record = open_run("bidirectional", runs_dir=runs).run.summary()
     for part in ("train", "val", "test"):
         assert {f"{part}_bpc", f"{part}_backward_bpc", f"{part}_cloze_bpc"} <= record.keys()
@@ -43,7 +43,7 @@ def test_a_bidirectional_run_has_three_figures_and_only_real_ones_are_called_per
     assert all("pseudo_perplexity" in key for key in cloze)
 
 
-def test_the_forward_figure_decides_which_checkpoint_is_best(runs):
+def test_the_forward_result_decides_which_checkpoint_is_best(runs):
     model = open_run("bidirectional", runs_dir=runs)
     evaluations = [record for record in model.run.metrics() if record["kind"] == "evaluation"]
     lowest = min(evaluations, key=lambda record: record["val_bpc"])
@@ -74,14 +74,18 @@ def test_every_dropped_character_is_counted_with_lookahead_too(tiny_settings, tm
     ("run", "arguments", "reason"),
     [
         ("forward", ["--suffix", "the "], "reads forwards only"),
-        ("forward", ["--prefix", "the ", "--suffix", "cat", "--length", "3"], "reads one way only"),
+        ("forward", ["--prefix", "the ", "--suffix", "cat", "--length", "3"], "reads in one direction only"),
         ("backward", ["--prefix", "the "], "reads backwards"),
-        ("backward", ["--prefix", "the ", "--suffix", "cat", "--length", "3"], "reads one way only"),
+        ("backward", ["--prefix", "the ", "--suffix", "cat", "--length", "3"], "reads in one direction only"),
         ("leaky", ["--suffix", "the "], "reads forwards only"),
         ("bidirectional", ["--prefix", "the ", "--suffix", "cat"], "--length"),
         ("bidirectional", ["--prefix", "the ", "--suffix", "cat", "--length", "0"], "at least one character"),
-        ("bidirectional", ["--prefix", "the ", "--passes", "3"], "--passes belongs to a gap"),
-        ("bidirectional", ["--prefix", "a", "--suffix", "a", "--length", "3", "--stop", "a"], "--stop has no meaning"),
+        ("bidirectional", ["--prefix", "the ", "--passes", "3"], "--passes applies to filling a gap"),
+        (
+            "bidirectional",
+            ["--prefix", "a", "--suffix", "a", "--length", "3", "--stop", "a"],
+            "--stop cannot be used with both --prefix and --suffix",
+        ),
     ],
 )
 def test_what_a_model_cannot_do_is_refused_in_one_sentence(runs, charlm_command, run, arguments, reason):
@@ -108,7 +112,7 @@ def test_a_stop_before_a_suffix_begins_the_text_after_it(runs, charlm_command):
     assert cut == whole[whole.rindex("e") + 1 :]
 
 
-def test_a_gap_is_filled_with_as_many_characters_as_asked_for(runs, charlm_command):
+def test_a_gap_is_filled_with_the_requested_number_of_characters(runs, charlm_command):
     options = ["--prefix", "the ", "--suffix", " sat", "--length", "7", "--num-samples", "3", "--json"]
     result = charlm_command("generate", "--runs-dir", runs, "--run", "bidirectional", *options)
     records = [json.loads(line) for line in result.stdout.splitlines()]
@@ -156,14 +160,17 @@ def test_a_leaky_model_has_no_reference_implementation(tiny_options, charlm_comm
     assert "torch.nn's own construction" in result.stderr
 
 
-def test_backward_and_cloze_stand_beside_the_forward_figure_everywhere(tiny_options, charlm_command, tmp_path):
+def test_backward_and_cloze_results_accompany_the_forward_result_everywhere(tiny_options, charlm_command, tmp_path):
     options = ["--runs-dir", tmp_path, "--run", "both"]
     result = charlm_command("train", *tiny_options, "--set", "model.direction=bidirectional", *options)
     evaluations = [line for line in result.stderr.splitlines() if line.startswith("epoch")]
     assert evaluations
     assert all("backward" in line and "cloze" in line for line in evaluations)
-    assert "validation, backward" in result.stdout
-    assert "validation, cloze" in result.stdout
+    assert "where both sides of a character are known (cloze)" in result.stdout
+    told = charlm_command("info", "both", "--runs-dir", tmp_path).stdout
+    assert "validation, forward" in told
+    assert "validation, backward" in told
+    assert "validation, cloze" in told
     for command in (["eval", "--run", "both"], ["info"], ["info", "both"]):
         shown = charlm_command(*command, "--runs-dir", tmp_path).stdout
         assert "backward" in shown

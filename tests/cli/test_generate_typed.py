@@ -1,4 +1,4 @@
-"""What people type to have a model write, and what they get."""
+"""What people type to generate text, and what they get."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CORPORA = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, tiny_settings):
-    """Return a folder with a run of each kind of corpus; nobody may change it."""
+    """Return a folder with one run for each kind of corpus; tests must not change it."""
     folder = tmp_path_factory.mktemp("typed")
     for name, (text, overrides) in CORPORA.items():
         corpus = folder / f"{name}.txt"
@@ -51,13 +51,13 @@ def runs(tmp_path_factory, tiny_settings):
 
 @pytest.fixture
 def typed(runs: Path, charlm_command: Callable[..., Result]) -> Callable[..., Result]:
-    """Return what types `charlm generate` with a run's name and more."""
+    """Return a function that types `charlm generate` with a run's name and further words."""
     return lambda run, *words, text=None: charlm_command(
         "generate", f"--run={runs / run}", "--length=12", *words, text=text
     )
 
 
-# Run, words, standard input, exit code, and what stands in standard output (0) or standard error (else).
+# Run, words, standard input, exit code, and what standard output (for 0) or standard error (else) contains.
 ROWS = [
     ("lf", ["the"], None, 0, "the"),
     ("lf", ["--prefix=the"], None, 0, "the"),
@@ -80,14 +80,14 @@ ROWS = [
     ("lf", ["--prefix="], "a cat", 3, "the prefix is empty"),
     ("lf", ["--prefix-file="], None, 2, "--prefix-file is empty"),
     ("lf", ["-"], "", 3, "the prefix is empty"),
-    ("lf", ["a\\qb", "--escapes"], None, 2, "begins no escape at position 1: \\q"),
-    ("lf", ["the", "--stop=\\q", "--escapes"], None, 2, "--stop has a backslash that begins no escape"),
-    ("lf", ["a\\nb"], None, 3, "where \\n was meant as an escape, add --escapes"),
-    ("lf", ["the", "--stop=\\n"], None, 3, "where \\n was meant as an escape, add --escapes"),
+    ("lf", ["a\\qb", "--escapes"], None, 2, "does not begin an escape at position 1: \\q"),
+    ("lf", ["the", "--stop=\\q", "--escapes"], None, 2, "--stop has a backslash that does not begin an escape"),
+    ("lf", ["a\\nb"], None, 3, "if \\n was meant as an escape, add --escapes"),
+    ("lf", ["the", "--stop=\\n"], None, 3, "if \\n was meant as an escape, add --escapes"),
     ("lf", ["the", "--stop=é"], None, 3, "no text can end before the stop 'é'"),
     ("lf", ["the", "--stop="], None, 2, "--stop is empty"),
     ("one-line", ["the", "--stop-at-newline"], None, 3, "this model does not know line ends"),
-    ("lf", ["The"], None, 3, "the nearest that it knows: 't' for 'T'"),
+    ("lf", ["The"], None, 3, "the nearest it knows: 't' for 'T'"),
     ("lf", ["th€"], None, 3, "add --unknown skip"),
     ("lf", ["€", "--unknown=skip"], None, 3, "has no character that this model knows"),
     ("lf", ["€", "--unknown=replace"], None, 3, "trained without an unknown symbol"),
@@ -119,13 +119,13 @@ def test_the_same_text_comes_from_argument_option_file_and_pipe(typed, tmp_path)
     assert typed("lf", text="a cat").stdout == expected
 
 
-def test_the_name_of_a_file_is_asked_about(typed, tmp_path, monkeypatch):
+def test_the_name_of_a_file_as_prefix_is_refused(typed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("the cat").write_text("a mat", encoding="utf-8")
     Path("sat").mkdir()
     result = typed("lf", "the cat")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "--prefix-file 'the cat' reads it, --prefix 'the cat' takes the name" in result.stderr
+    assert "--prefix-file 'the cat' reads the file, --prefix 'the cat' uses the name" in result.stderr
     assert typed("lf", "--prefix", "the cat").stdout.startswith("the cat")
     assert typed("lf", "sat").stdout.startswith("sat")
 
@@ -163,13 +163,13 @@ def test_a_backward_models_text_ends_as_lines_do(typed, runs):
     assert typed("backward-one-line").stdout.endswith(f"{recorded}\n")
 
 
-def test_a_run_that_tells_of_no_beginning_asks_for_one(typed):
+def test_a_run_without_a_recorded_beginning_asks_for_one(typed):
     result = typed("unprompted")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "knows no line ends and its run has no sample prefix" in result.stderr
+    assert "knows no line ends, and its run has no sample prefix" in result.stderr
 
 
-def test_python_begins_in_the_same_way(typed, runs):
+def test_texts_begin_in_the_same_way_in_python(typed, runs):
     for run in ("lf", "one-line", "backward"):
         (text,) = charlm.generate(charlm.open_run(runs / run), length=12)
         assert f"{text}\n" == typed(run).stdout
@@ -179,7 +179,7 @@ def test_python_begins_in_the_same_way(typed, runs):
 
 
 class Unread(io.RawIOBase):
-    """Standard input that nobody may read."""
+    """Standard input that must not be read."""
 
     @property
     def buffer(self) -> None:
@@ -190,7 +190,7 @@ class Unread(io.RawIOBase):
 
 
 @pytest.mark.parametrize("words", [["--prefix=x"], ["x"], ["--prefix-file=/dev/null"]])
-def test_with_a_prompt_standard_input_is_left_alone(monkeypatch, words):
+def test_with_a_prompt_standard_input_is_not_read(monkeypatch, words):
     monkeypatch.setattr(sys, "stdin", Unread())
     given = [word for word in words if not word.startswith("--")]
     options = dict(word.removeprefix("--").split("=") for word in words if word.startswith("--"))
@@ -220,7 +220,7 @@ def test_standard_input_is_a_prompt_only_where_it_gives_one(monkeypatch, tmp_pat
                 prompts.read_prompt(["-"], prefix=None, file=None, suffix=None, escapes=False)
 
 
-def test_a_pipe_that_gives_nothing_yet_is_spoken_of(monkeypatch):
+def test_a_pipe_that_gives_nothing_yet_is_reported(monkeypatch):
     said = []
     reading, writing = os.pipe()
 
@@ -235,7 +235,7 @@ def test_a_pipe_that_gives_nothing_yet_is_spoken_of(monkeypatch):
         monkeypatch.setattr(sys, "stdin", stdin)
         assert prompts.read_prompt([], prefix=None, file=None, suffix=None, escapes=False).content == b"late"
     assert said == [
-        ("charlm: waiting for a prefix on standard input; with a prefix or < /dev/null it is not read", True)
+        ("charlm: waiting for a prefix on standard input; to skip it, give a prefix or add < /dev/null", True)
     ]
 
 
@@ -249,10 +249,10 @@ def test_a_prompt_without_end_is_refused(typed, monkeypatch):
 # Seeds and stops.
 
 
-def test_a_drawn_seed_is_named_and_writes_the_same_again(typed):
+def test_a_drawn_seed_is_printed_and_repeats_the_text(typed):
     result = typed("lf", "the", "--seed=random", "--json")
     record = json.loads(result.stdout)
-    assert f"--seed {record['seed']} writes the same again" in result.stderr
+    assert f"--seed {record['seed']} writes the same text again" in result.stderr
     assert typed("lf", "the", f"--seed={record['seed']}", "--json").stdout == result.stdout
 
 
@@ -285,7 +285,7 @@ def test_a_line_ends_before_its_whole_line_end(typed):
         assert cut == whole[: whole.index("\r\n")] + "\n"
 
 
-def test_one_useless_stop_among_others_is_told(runs):
+def test_one_useless_stop_among_others_is_reported(runs):
     model = charlm.open_run(runs / "lf")
     with pytest.warns(CharlmWarning, match="no text can end before the stop 'É'"):
         assert possible_stops(model, ["É", "m", "m"]) == ["m"]
@@ -316,7 +316,7 @@ OBEYED = {
 SHOWN = "\n\té\u0301😀👩\u200d👧 می\u200cخواهم \u200e\u200f\u00a0\u00ad"
 
 
-def test_what_a_terminal_obeys_is_escaped_and_what_scripts_need_stays():
+def test_what_a_terminal_acts_on_is_escaped_and_what_writing_systems_need_stays():
     assert escaped("".join(OBEYED)) == "".join(OBEYED.values())
     assert escaped(SHOWN) == SHOWN
     assert one_line(f"a\n\tb{SHOWN[2:]}\u202e") == f"a↵\\tb{SHOWN[2:]}\\u202e"

@@ -38,7 +38,7 @@ def commands(group: typer.Typer = app, words: tuple[str, ...] = ()) -> Iterator[
 ALL = list(commands())
 GROUPS = [(), ("corpus",), ("config",)]
 EXAMPLES = [example for _, text in ALL for example in EXAMPLE.findall(text)]
-# What Typer and pydantic write for people who know Python.
+# Notation of Typer and pydantic that only Python programmers know.
 FOREIGN = re.compile(r"<\w+|list\[|\bx<=|<=x|>=|range|[╭│╰]|\bNone\b|\.\.\.\.")
 
 
@@ -70,12 +70,13 @@ def test_the_first_screen_of_each_help_has_purpose_example_and_options(words, ch
     purpose, rest = re.fullmatch(r"Usage: .*?\n\n(.*?)\n\nExamples?:\n(.*)", screen, re.DOTALL).groups()
     assert purpose.endswith(".")
     assert rest.startswith(" ".join(("  charlm", *words)))
-    assert re.search(r"^  (-\w, )?--?\w", rest, re.MULTILINE)
+    # Those of a group are its commands.
+    assert re.search(r"^  (-\w, )?--?\w|^Commands:", rest, re.MULTILINE)
     assert FOREIGN.search(shown.stdout) is None
 
 
 @pytest.mark.usefixtures("_80_columns")
-def test_what_everyone_changes_stands_on_the_first_screen(charlm_command):
+def test_the_common_settings_are_on_the_first_screen(charlm_command):
     lines = charlm_command("train", "--help").stdout.splitlines()[:24]
     at = lines.index(f"{PANEL}:")
     assert [line.split()[0] for line in lines[at + 1 :]] == list(FLAGS.values())
@@ -104,7 +105,7 @@ def test_examples_that_are_broken_over_lines_are_still_commands(monkeypatch, cha
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory, corpus_text, charlm_command):
-    """Return a folder with the files and the runs that the examples speak of; nobody may change it."""
+    """Return a folder with the files and the runs that the examples mention; tests must not change it."""
     folder = tmp_path_factory.mktemp("prepared")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -112,7 +113,7 @@ def prepared(tmp_path_factory, corpus_text, charlm_command):
             Path(name).write_text(corpus_text, encoding="utf-8")
         Path("my.yaml").write_text("model: {cell: gru}\n", encoding="utf-8")
         Path("my-sweep.yaml").write_text("space: {model.cell: [rnn, gru]}\n", encoding="utf-8")
-        # The beginning of the default corpus: the examples ask for its symbols.
+        # The beginning of the default corpus, because the examples need its symbols.
         Path("stories.txt").write_text(STORIES.read_text(encoding="utf-8")[:6_000], encoding="utf-8")
         shortened = ["--corpus=stories.txt", *(f"--set={setting}" for setting in SHORT)]
         for name, more in (("my-lyrics", []), ("newest", ["--set", "model.direction=bidirectional"])):
@@ -124,10 +125,10 @@ def prepared(tmp_path_factory, corpus_text, charlm_command):
 def _folder_with_runs(tmp_path, monkeypatch, prepared):
     shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    # Nothing is downloaded here: that has tests of its own.
+    # Nothing is downloaded here: other tests cover downloads.
     monkeypatch.setattr(download, "fetch_corpus", lambda corpus, **_: Path(corpus.name))
     monkeypatch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: ThreadPoolExecutor(1), 1))
-    # A benchmark measures one item a turn.
+    # A benchmark measures one item per turn.
     for name in ("SECONDS_A_TURN", "SECONDS_TO_WARM_UP"):
         monkeypatch.setattr(timing, name, 0.0)
 
@@ -143,7 +144,7 @@ def test_each_example_works(example, charlm_command):
         if "--resume" not in arguments:
             arguments = ["another" if argument == "my-lyrics" else argument for argument in arguments]
     if arguments[0] == "sweep":
-        # What the sweep varies it does not let others set.
+        # A setting that the sweep varies cannot be set as well.
         shorter = (*SHORT, "eval.baselines=false", "corpus.max_chars=20000")
         arguments += [f"--set={setting}" for setting in shorter if "hidden_size" not in setting]
     if arguments[0] == "bench":

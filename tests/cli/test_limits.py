@@ -1,4 +1,4 @@
-"""Less memory than a command needs, threads that no machine runs, links that lead nowhere: one sentence each."""
+"""Too little memory, more threads than a machine can run, and dangling links each get one sentence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from charlm.training.resume import available_here
 from charlm.training.threads import choose_threads
 
 Charlm = Callable[..., Result]
-# As `ulimit -v` in a shell: what the process has at its start, and so much more.
+# Like `ulimit -v` in a shell: what the process uses at its start, plus a given number of bytes.
 LIMITED = """
 import resource, sys
 from pathlib import Path
@@ -38,27 +38,25 @@ main()
 
 
 def limited(num_bytes: int, *arguments: str) -> Ended:
-    """Run a command that may have so many bytes more than it has at its start."""
+    """Run a command that may use a given number of bytes beyond those it uses at its start."""
     return run_code(LIMITED, str(num_bytes), *arguments)
 
 
 # Memory.
 
 
-def test_a_model_that_the_shells_limit_has_no_room_for_is_refused_with_the_bytes(
+def test_a_model_beyond_the_shells_memory_limit_is_refused_with_the_bytes(
     tmp_path: Path, tiny_options: list[str]
 ) -> None:
     done = limited(200 << 20, "train", *tiny_options, "--set=model.hidden_size=2048", f"--runs-dir={tmp_path / 'runs'}")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith("charlm: there is not enough memory: ")
-    assert " bytes more are needed, and the shell lets this process have " in done.stderr
+    assert " bytes more are needed, and the shell allows this process " in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_vocabulary_that_memory_has_no_room_for_is_refused_with_the_bytes(
-    tmp_path: Path, tiny_options: list[str]
-) -> None:
+def test_a_vocabulary_too_large_for_memory_is_refused_with_the_bytes(tmp_path: Path, tiny_options: list[str]) -> None:
     (tmp_path / "wide.txt").write_text("".join(map(chr, range(0x4E00, 0x9E00))) * 2, encoding="utf-8")
     options = (*tiny_options[1:], "--set=sample.prefixes=null", "--set=model.hidden_size=512")
     done = limited(400 << 20, "train", f"--corpus={tmp_path / 'wide.txt'}", *options, f"--runs-dir={tmp_path}")
@@ -73,7 +71,7 @@ def test_a_vocabulary_that_memory_has_no_room_for_is_refused_with_the_bytes(
 def test_a_command_without_room_for_the_model_is_refused_with_the_bytes(trained: Run, arguments: list[str]) -> None:
     done = limited(16 << 20, *arguments, f"--run={trained.path}")
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "bytes more are needed, and the shell lets this process have " in done.stderr
+    assert "bytes more are needed, and the shell allows this process " in done.stderr
 
 
 CPU = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate "
@@ -92,7 +90,7 @@ GPU = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacit
     ],
     ids=str,
 )
-def test_memory_that_ran_out_is_told_with_the_bytes_whoever_says_so(error: Exception, needed: str) -> None:
+def test_memory_that_ran_out_is_reported_with_the_bytes_whatever_raised_it(error: Exception, needed: str) -> None:
     told = out_of_memory(error)
     assert told is not None
     assert told.exit_code == 2
@@ -102,11 +100,11 @@ def test_memory_that_ran_out_is_told_with_the_bytes_whoever_says_so(error: Excep
 @pytest.mark.parametrize(
     "error", [RuntimeError("shapes differ"), ImportError("no module"), ValueError("out of memory")]
 )
-def test_other_errors_are_not_of_memory(error: Exception) -> None:
+def test_other_errors_are_not_taken_for_memory_errors(error: Exception) -> None:
     assert out_of_memory(error) is None
 
 
-def test_numpys_own_error_tells_the_bytes() -> None:
+def test_numpys_own_error_gives_the_bytes() -> None:
     with pytest.raises(MemoryError) as caught:
         np.empty(1 << 60, dtype=np.uint8)
     assert "bytes more are needed" in str(out_of_memory(caught.value))
@@ -124,7 +122,7 @@ def test_memory_that_runs_out_in_a_command_is_one_sentence(
     assert result.stderr.startswith("charlm: there is not enough memory: 4,000 bytes more are needed")
 
 
-def test_training_goes_on_where_memory_does_not_suffice_for_a_checkpoint(
+def test_training_continues_where_memory_does_not_suffice_for_a_checkpoint(
     tmp_path: Path, tiny_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = tiny_settings("checkpoint.minutes=1e-9")
@@ -141,7 +139,7 @@ def test_training_goes_on_where_memory_does_not_suffice_for_a_checkpoint(
 
 
 def refuse(*_: object) -> None:
-    """Be a system without room."""
+    """Pretend to be a system without free memory."""
     raise OSError(12, "Cannot allocate memory")
 
 
@@ -159,12 +157,12 @@ def test_nothing_is_asked_of_the_system_where_there_is_no_limit(monkeypatch: pyt
 
 @pytest.fixture
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be a machine of two cores."""
+    """Pretend to be a machine with two cores."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(2), raising=False)
 
 
 @pytest.mark.usefixtures("two_cores")
-def test_as_many_threads_as_stand_still_are_refused_and_a_few_more_than_cores_are_not(
+def test_far_too_many_threads_are_refused_and_a_few_more_than_cores_are_not(
     tiny_settings: Callable[..., Settings],
 ) -> None:
     with pytest.raises(ConfigError, match=r"^train\.threads is 1,000, and with 2 cores it must be 32 at most"):
@@ -173,7 +171,9 @@ def test_as_many_threads_as_stand_still_are_refused_and_a_few_more_than_cores_ar
 
 
 @pytest.mark.usefixtures("two_cores", "set_threads")
-def test_more_threads_than_cores_are_told_once(tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]) -> None:
+def test_more_threads_than_cores_are_reported_once(
+    tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]
+) -> None:
     where = (f"--runs-dir={tmp_path}", "--set=train.threads=3")
     result = charlm_command("train", *tiny_options, *where)
     assert result.exit_code == 0
@@ -208,7 +208,7 @@ def test_threads_that_can_run_here_stay_as_they_were(
     assert available_here(tiny_settings("train.threads=33")).train.threads is None
 
 
-# Links that lead nowhere.
+# Dangling links.
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_threads_that_can_run_here_stay_as_they_were(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_a_link_that_leads_nowhere_is_called_so(
+def test_a_dangling_link_is_named_as_one(
     tmp_path: Path,
     charlm_command: Charlm,
     tiny_options: list[str],

@@ -1,4 +1,4 @@
-"""Commands printed to be copied: a shell they are pasted into reads the same words."""
+"""Commands that are printed to be copied mean the same words when pasted into a shell."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from charlm.cli.quoting import prompt_words, shell_line
 from charlm.text.escapes import unescape
 
-# Whatever the system can pass as an argument: no NUL, and bytes that are no UTF-8 as Python passes them.
+# Whatever the system can pass as an argument: no NUL, and bytes that are not UTF-8 as Python represents them.
 ODD = "\n\t\r\x1b\x07\x7f\x85\x9b'\"\\$`!*?~#&;|<> \u202e\u2028\u200d\u00a0é😀\udcff"
 CHARACTERS = st.one_of(st.sampled_from(ODD), st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 WORDS = st.lists(st.text(CHARACTERS, max_size=12), min_size=1, max_size=12)
 
 
 def read_by_bash(line: str) -> list[str]:
-    """Return the words that bash makes of a line, in a locale that knows no UTF-8 either."""
+    """Return the words into which bash splits a line, also in a locale without UTF-8."""
     environment = os.environ | {"LC_ALL": "C"}
     command = ["bash", "-c", f"printf '%s\\0' {line}"]
     said = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
@@ -41,7 +41,7 @@ def test_each_odd_character_survives_alone_and_before_digits():
 
 
 @pytest.mark.parametrize("words", [["a", "b c"], ["it's"], ["--run=é"], [""], ["$x"]])
-def test_words_that_a_terminal_shows_are_quoted_as_ever(words):
+def test_words_that_a_terminal_shows_are_quoted_as_usual(words):
     assert shell_line(words) == shlex.join(words)
 
 

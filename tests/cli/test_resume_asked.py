@@ -1,4 +1,4 @@
-"""What a resumed run is held to: what was typed, and nothing that was left to a default."""
+"""A resumed run is compared with what was typed, and not with settings left to their defaults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHER = "nobody knows what the moon is for, and nobody asks the owl. " * 40
 
 @pytest.fixture
 def text(tmp_path: Path, corpus_text: str) -> Path:
-    """Return a text file of the test's own."""
+    """Return a text file that belongs to the test."""
     path = tmp_path / "mine.txt"
     path.write_text(corpus_text, encoding="utf-8")
     return path
@@ -26,7 +26,7 @@ def text(tmp_path: Path, corpus_text: str) -> Path:
 
 @pytest.fixture
 def charlm_here(tmp_path: Path, charlm_command: Charlm) -> Charlm:
-    """Return what runs a command whose runs lie in the test's folder."""
+    """Return a function that runs a command whose runs are in the test's folder."""
 
     def run(command: str, *arguments: str | Path) -> Result:
         return charlm_command(command, *arguments, f"--runs-dir={tmp_path / 'runs'}", "--quiet", "--json")
@@ -36,14 +36,14 @@ def charlm_here(tmp_path: Path, charlm_command: Charlm) -> Charlm:
 
 @pytest.fixture
 def finished(text: Path, charlm_here: Charlm, tiny_options: list[str]) -> Result:
-    """Train a run called mine on the text, with settings none of which is a default, and return what it printed."""
+    """Train a run called mine on the text, with non-default settings only, and return what it printed."""
     options = [option for option in tiny_options if "corpus" not in option]
     result = charlm_here("train", f"--corpus={text}", "--run=mine", *options, "--set=train.epochs=3")
     assert result.exit_code == 0, result.stderr
     return result
 
 
-def test_a_corpus_alone_compares_no_setting_that_nobody_typed(
+def test_a_corpus_alone_compares_no_setting_that_was_not_typed(
     finished: Result, text: Path, charlm_here: Charlm, tmp_path: Path
 ) -> None:
     same = charlm_here("train", "--resume", "--run=mine", f"--corpus={text}")
@@ -55,11 +55,11 @@ def test_a_corpus_alone_compares_no_setting_that_nobody_typed(
     settings = Run(tmp_path / "runs" / "mine").settings()
     assert settings.corpus.path == (str(moved),)
     assert settings.model.hidden_size == 8
-    # A budget that was not typed stands.
+    # A budget that was not typed is kept.
     assert settings.train.epochs == 3
 
 
-def test_of_a_configuration_the_keys_that_stand_in_it_are_compared(
+def test_only_the_keys_written_in_a_configuration_are_compared(
     finished: Result, charlm_here: Charlm, tmp_path: Path
 ) -> None:
     (tmp_path / "same.yaml").write_text("model: {hidden_size: 8}\ntrain: {max_steps: 12}\n")
@@ -89,7 +89,7 @@ def test_a_finished_run_is_refused_where_another_corpus_is_typed(
 
 
 @pytest.mark.parametrize("become", ["gone", "changed"])
-def test_results_of_a_text_that_has_gone_or_changed_are_printed_with_one_line_that_says_so(
+def test_results_of_a_missing_or_changed_text_are_printed_with_one_line_that_says_so(
     finished: Result, text: Path, charlm_here: Charlm, become: str
 ) -> None:
     text.unlink()
@@ -100,7 +100,7 @@ def test_results_of_a_text_that_has_gone_or_changed_are_printed_with_one_line_th
     assert result.stderr.count("\n") == 1
     assert "mine.txt" in result.stderr
     assert result.stderr.endswith("the results below are those of the old text\n")
-    # Typed, the same file is refused: the text it names is not the run's.
+    # If typed, the same file is refused: the text it names is not that of the run.
     typed = charlm_here("train", "--resume", "--run=mine", f"--corpus={text}")
     assert (typed.exit_code, typed.stdout) == (4, "")
 
@@ -125,7 +125,7 @@ def test_seeds_over_a_replaced_text_are_refused(
     assert {path.name for path in (tmp_path / "runs" / "both").iterdir()} == before
 
 
-def test_what_was_left_out_is_no_setting_that_was_written() -> None:
+def test_a_setting_that_was_left_out_does_not_count_as_written() -> None:
     written = load_settings(overrides=["corpus.path=x.txt", "train.max_steps=5"])
     assert (written.corpus.model_fields_set, written.train.model_fields_set) == ({"path"}, {"max_steps"})
     assert (written.corpus.name, written.train.epochs) == (None, None)

@@ -1,4 +1,4 @@
-"""What people type to score and to evaluate, with what they get."""
+"""What people type to score and to evaluate, and what they get."""
 
 from __future__ import annotations
 
@@ -55,17 +55,21 @@ def records(output: str) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("typed", "code", "words"),
     [
-        (["score", "log.txt"], 2, "log.txt is a file: --file log.txt scores what stands in it, --text the name itself"),
+        (
+            ["score", "log.txt"],
+            2,
+            "log.txt is a file: --file log.txt scores its content, --text scores the name itself",
+        ),
         (["score", "log.txt", "plain.txt"], 2, "--file log.txt --file plain.txt scores"),
         (["score", "--file", "log.txt", "plain.txt"], 2, "plain.txt is a file: --file log.txt --file plain.txt"),
         (["score", "texts"], 2, "texts is a file: --file texts"),
-        (["score", "the", "cat"], 2, "quote it, charlm score 'the cat'"),
+        (["score", "the", "cat"], 2, "put it in quotes, as in charlm score 'the cat'"),
         (["score", "the cat", "--text=a"], 2, "give either a text or --file"),
         (["score"], 2, "give either a text or --file"),
         (["score", "-"], 3, "the text is empty"),
         (["score", "--file="], 2, "--file is empty"),
-        (["score", "--top=3", "the"], 2, "--top belongs to --next"),
-        (["score", "--next", "--odd=3", "the"], 2, "--next is about one character"),
+        (["score", "--top=3", "the"], 2, "--top applies to --next"),
+        (["score", "--next", "--odd=3", "the"], 2, "--next predicts one character"),
         (["score", "--next", ""], 2, "TEXT is empty"),
         (["score", "the £ é"], 3, "'£' (U+00A3) at position 4, 'é' (U+00E9) at position 6; --unknown skip leaves"),
         (["score", "--file=log.txt"], 3, "'£' (U+00A3) at position 21 (log.txt, line 2); --unknown skip"),
@@ -74,7 +78,7 @@ def records(output: str) -> Iterator[dict[str, Any]]:
         (["score", "--file=log.txt", "--odd=1", "--unknown=error"], 3, "(log.txt, line 2)"),
         (["score", "££", "--unknown=skip"], 3, "the text has no character that the model knows"),
         (["eval", "log.txt"], 3, "(log.txt, line 2); --unknown skip leaves such characters out"),
-        (["eval", "test"], 2, "--split test measures that part"),
+        (["eval", "test"], 2, "--split test measures that split"),
         (["eval", "trained"], 2, "--run trained measures the run of that name"),
         (["eval", "plain.txt", "--split=val"], 2, "give either FILE or --split"),
         (["eval", "--corpus="], 2, "--corpus is empty"),
@@ -103,7 +107,7 @@ def test_a_text_is_given_in_each_way_that_people_think_of(trained: Run, charlm_c
     assert charlm_command("score", "--text=cat", runs).stdout.count("\n") == 4
     result = charlm_command("score", "saw.txt", "--unknown=skip", runs)
     assert result.exit_code == 0
-    assert "'saw.txt' is scored as a text: there is no file of that name" in result.stderr
+    assert "'saw.txt' is scored as a text, because there is no file of that name" in result.stderr
     by_name = charlm_command("eval", "plain.txt", "--json", "--no-baselines", runs)
     assert by_name.stdout == charlm_command("eval", "--corpus=plain.txt", "--json", "--no-baselines", runs).stdout
 
@@ -174,7 +178,7 @@ def test_lines_of_several_files_have_their_own_numbers(trained: Run, *, alone: b
     files = ["a.txt", "empty.txt", "b.txt"]
     with pytest.warns(CharlmWarning, match="5 characters"):
         lines = list(charlm.score_lines(trained, files=files, alone=alone, unknown="skip"))
-    # A file's last line ends with the file.
+    # The last line of a file ends with the file.
     assert [(line.file, line.line, line.text) for line in lines] == [
         ("a.txt", 1, "the cat"),
         ("a.txt", 2, "sat"),
@@ -196,7 +200,7 @@ def test_a_model_with_an_unknown_symbol_reads_its_own_text(rare: tuple[Run, Path
     assert charlm_command("generate", "--prefix=é", "--length=2", named).exit_code == 0
     refused = charlm_command("score", "a é", named, "--unknown=error")
     assert refused.exit_code == 3
-    # Which of the two, nobody can tell any more: the vocabulary keeps no rare characters.
+    # The vocabulary keeps no rare characters, so which of the two it was can no longer be known.
     assert "1 character too rare or never seen in this model's training: 'é' (U+00E9) at position 2" in refused.stderr
     assert "--unknown replace reads them as the model's unknown symbol" in refused.stderr
     skipped = charlm_command("score", "a é", named, "--unknown=skip", "--json")
@@ -206,7 +210,7 @@ def test_a_model_with_an_unknown_symbol_reads_its_own_text(rare: tuple[Run, Path
 # The next character.
 
 
-def test_the_next_character_is_what_a_score_of_it_says(trained: Run, charlm_command: Charlm) -> None:
+def test_the_next_character_has_the_probability_that_its_score_has(trained: Run, charlm_command: Charlm) -> None:
     expected = charlm.next_characters(trained, "the ca", top=999)
     vocabulary = charlm.open_run(trained).checkpoint.vocabulary
     assert len(expected) == len(vocabulary)
@@ -223,14 +227,14 @@ def test_the_next_character_is_what_a_score_of_it_says(trained: Run, charlm_comm
     assert len(charlm_command("score", "--next", "the ca", f"--run={trained.path}").stdout.splitlines()) == 11
 
 
-def test_an_editors_last_newline_is_no_part_of_the_text(trained: Run, tmp_path: Path) -> None:
+def test_a_final_newline_added_by_an_editor_is_not_part_of_the_text(trained: Run, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("the ca\n", encoding="utf-8")
     assert charlm.next_characters(trained, files=[tmp_path / "a.txt"]) == charlm.next_characters(trained, "the ca")
     assert charlm.next_characters(trained, "the ca\n") != charlm.next_characters(trained, "the ca")
 
 
 @pytest.mark.parametrize("direction", ["backward", "bidirectional", "leaky"])
-def test_each_direction_says_what_it_can(
+def test_each_direction_predicts_what_it_can(
     tiny_settings: Callable[..., Settings], tmp_path: Path, direction: str
 ) -> None:
     settings = tiny_settings(f"model.direction={direction}", "train.max_steps=2", "eval.baselines=false")
@@ -264,7 +268,7 @@ def test_what_has_no_next_character_is_an_error(trained: Run) -> None:
         ("\u0301", "'◌\u0301' combining acute accent"),
     ],
 )
-def test_a_character_that_cannot_be_seen_is_named(character: str, shown: str) -> None:
+def test_an_invisible_character_is_named(character: str, shown: str) -> None:
     assert shown_name(NextCharacter(1, character, 0.5, 1.0)) == shown
     assert shown_name(NextCharacter(1, "\ufffd", 0.5, 1.0, is_unknown=True)) == "any unknown character"
 
@@ -272,7 +276,7 @@ def test_a_character_that_cannot_be_seen_is_named(character: str, shown: str) ->
 # Streams and help.
 
 
-def test_a_closed_standard_input_is_none(trained: Run) -> None:
+def test_a_closed_standard_input_counts_as_no_input(trained: Run) -> None:
     code = "import sys; sys.stdin = None\nfrom charlm.cli.standard_input import has_input\n"
     assert run_code(code + "print(has_input('a text'))") == (0, "False\n", "")
     ended = run_process("score", f"--run={trained.path}")

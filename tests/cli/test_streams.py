@@ -1,4 +1,4 @@
-"""What the standard streams may do to a command: full, closed, lost or limited, and what then becomes of its work."""
+"""Full, closed, lost or limited standard streams, and what happens to a command's work then."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def opened(path: str, mode: str) -> Iterator[int]:
 
 @pytest.fixture
 def train(tmp_path: Path, tiny_options: list[str]) -> Callable[..., Ended]:
-    """Return what trains the run `run` to its end with some streams."""
+    """Return a function that trains the run `run` to its end with given streams."""
 
     def train(*arguments: str, **options: int) -> Ended:
         return run("train", *tiny_options, "--run=run", f"--runs-dir={tmp_path}", *arguments, **options)
@@ -40,12 +40,12 @@ def train(tmp_path: Path, tiny_options: list[str]) -> Callable[..., Ended]:
 
 
 def is_whole(run: Run) -> bool:
-    """Say whether a run has reached its end, with its closing line."""
+    """Return whether a run has reached its end, with its closing line."""
     summary = run.summary()
     return summary is not None and summary.steps == 12
 
 
-# Messages: what nobody takes is dropped.
+# Messages: those that cannot be written are dropped.
 
 
 def test_a_full_disk_under_the_messages_ends_no_training(tmp_path: Path, train: Callable[..., Ended]) -> None:
@@ -124,7 +124,7 @@ def test_a_refusal_that_a_full_disk_keeps_back_is_6_and_one_that_is_not_wanted_k
     assert run("config", "show", "--set=x", stderr=CLOSED)[:2] == (2, "")
 
 
-# Results: what cannot be written is an error, after all is saved.
+# Results: those that cannot be written are an error, after everything is saved.
 
 UNWRITTEN = "charlm: cannot write the output: "
 
@@ -208,7 +208,7 @@ def test_a_pipe_that_does_not_wait_gets_all_of_the_output() -> None:
 
 @contextmanager
 def longest_file(num_bytes: int) -> Iterator[None]:
-    """Let the files of this process have so many bytes."""
+    """Limit the files of this process to a number of bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
@@ -229,9 +229,9 @@ def test_a_limit_of_file_sizes_is_called_by_its_name(
         )
     assert done.exit_code == 6
     last = done.stderr.splitlines()[-1]
-    assert f": file too large: the shell lets a file have {limit:,} bytes (ulimit -f)" in last
+    assert f": file too large: the shell allows a file {limit:,} bytes (ulimit -f)" in last
     assert limit == 0 or last.endswith(" bytes are needed")
-    # What has not begun leaves nothing that would stand in the way of the next attempt.
+    # A run that could not start leaves nothing that would block the next attempt.
     assert Run(tmp_path / "runs" / "run").exists or not (tmp_path / "runs" / "run").exists()
 
 

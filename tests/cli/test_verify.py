@@ -1,4 +1,4 @@
-"""`charlm verify`: what it says of good, damaged and missing checkpoints, to people and to programs."""
+"""`charlm verify`: what it reports about good, damaged and missing checkpoints, to people and to programs."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def flip_last_bit(path: Path) -> None:
 
 
 def size(checkpoint: Path) -> int:
-    """Return how many bytes a checkpoint's files have."""
+    """Return the total size of a checkpoint's files, in bytes."""
     return sum(file.stat().st_size for file in checkpoint.iterdir())
 
 
-def test_each_good_checkpoint_is_a_line_with_its_size_and_its_figure(trained: Run, charlm_command: Charlm) -> None:
+def test_each_good_checkpoint_is_a_line_with_its_size_and_its_result(trained: Run, charlm_command: Charlm) -> None:
     result = charlm_command("verify", trained.path)
     assert (result.exit_code, result.stderr) == (0, "")
     first, *lines = result.stdout.splitlines()
@@ -126,7 +126,7 @@ def test_a_run_without_a_checkpoint_is_4(tmp_path: Path, charlm_command: Charlm,
     assert result.stdout == shown
 
 
-def test_an_unknown_run_is_4_with_those_that_are_there(trained: Run, charlm_command: Charlm) -> None:
+def test_an_unknown_run_is_4_and_existing_runs_are_listed(trained: Run, charlm_command: Charlm) -> None:
     folder = trained.path.parent
     result = charlm_command("verify", "absent", f"--runs-dir={folder}")
     assert (result.exit_code, result.stdout) == (4, "")
@@ -163,7 +163,7 @@ def test_colours_are_for_terminals(
     assert b"\x1b[31m" in shown
 
 
-def test_no_terminal_obeys_what_a_runs_name_or_a_damage_says(
+def test_no_terminal_acts_on_a_runs_name_or_on_a_description_of_damage(
     tmp_path: Path, trained: Run, charlm_command: Charlm
 ) -> None:
     run = Run(shutil.copytree(trained.path, tmp_path / "\x1b[2J\x07run"))

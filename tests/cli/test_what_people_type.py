@@ -1,4 +1,4 @@
-"""What people type, and what they get: an exit code, and words that help; nothing runs that was not meant."""
+"""What people type, and what they get: an exit code and words that help, and nothing runs by mistake."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ eval: {baselines: false}
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_text: str, trained: Run) -> Path:
-    """Return a folder to work in: texts, a configuration that is tiny, and a run."""
+    """Return a folder to work in, with texts, a tiny configuration and a run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CHARLM_RUNS_DIR", raising=False)
     for name in ("mine.txt", "yours.txt", "lyrics.txt"):
@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus_text: str, tr
     return tmp_path
 
 
-# A command; its exit code; words of what it says on standard error, or, where it is 0, on either stream.
+# A command, its exit code, and words that it prints on standard error or, where the code is 0, on either stream.
 TYPED = r"""
 charlm tets                             | 2 | there is no command charlm tets; did you mean charlm eval?
 charlm test                             | 2 | did you mean charlm eval?
@@ -57,6 +57,7 @@ charlm download                         | 2 | did you mean charlm corpus get?
 charlm datasets                         | 2 | did you mean charlm corpus list?
 charlm init                             | 2 | did you mean charlm config init?
 charlm surprise                         | 2 | did you mean charlm score?
+charlm docs                             | 2 | did you mean charlm guide?
 charlm mine.txt                         | 2 | did you mean charlm train mine.txt?
 charlm absent.txt                       | 2 | did you mean charlm train absent.txt?
 charlm xyzzy                            | 2 | charlm --help lists the commands
@@ -126,7 +127,7 @@ charlm generate --top_k 3               | 2 | did you mean --top-k?
 charlm generate --samples 3             | 2 | did you mean --num-samples?
 charlm generate --model my-run          | 2 | did you mean --run?
 charlm generate --name my-run           | 2 | did you mean --run?
-charlm generate --output f              | 2 | results go to standard output, and > FILE keeps them
+charlm generate --output f              | 2 | results go to standard output; redirect them with > FILE
 charlm generate --epochs 3              | 2 | it is an option of charlm train
 charlm eval --data mine.txt             | 2 | did you mean --corpus?
 charlm eval --lr 3                      | 2 | did you mean --learning-rate?
@@ -191,22 +192,22 @@ charlm train --epochs '[1'              | 2 | --epochs:1:
 charlm train --epochs 2 --set train.epochs=3   | 2 | give either --epochs or --set train.epochs=3
 charlm train --steps 2 --set 'train={epochs: 3, max_steps: 4}' | 2 | give either --steps or --set
 charlm train --lerning-rate 2           | 2 | did you mean --learning-rate?
-charlm train --seed 1 --seeds 3         | 2 | --seed is of one run, and --seeds trains several
+charlm train --seed 1 --seeds 3         | 2 | --seed applies to one run, but --seeds trains several
 charlm train --seeds 3 --resume         | 2 | leave --resume out
-charlm train --resume --seed random     | 2 | a run that is resumed keeps its own
+charlm train --resume --seed random     | 2 | a resumed run keeps its own
 charlm train storeis                    | 3 | there is no corpus file {folder}/storeis; did you mean the corpus stories?
 charlm train mien.txt                   | 3 | did you mean mine.txt?
 charlm train mine                       | 3 | did you mean mine.txt?
 charlm train lyric                      | 3 | did you mean lyrics.txt or the corpus lyrics?
 charlm train --corpus storeis           | 3 | did you mean the corpus stories?
 charlm train xyzzy                      | 3 | `charlm corpus list` shows corpora known by name
-charlm train stories mine.txt           | 2 | the corpus stories is trained on alone
+charlm train stories mine.txt           | 2 | the corpus stories cannot be combined with other texts
 charlm train text8                      | 3 | run: charlm corpus get text8
 charlm train lyrics-gru                 | 2 | lyrics-gru is a configuration, not a text: --config lyrics-gru
 charlm train tiny.yaml                  | 2 | --config tiny.yaml; as a text to train on: --corpus tiny.yaml
 charlm train epochs=3                   | 2 | did you mean --set train.epochs=3?
 charlm train mine.txt model.cell=gru    | 2 | did you mean --set model.cell=gru?
-charlm train - -                        | 2 | there is one standard input
+charlm train - -                        | 2 | there is only one standard input
 charlm train --config lyrics-gro        | 2 | did you mean lyrics-gru?
 charlm train --config tinny.yaml        | 2 | did you mean tiny.yaml?
 charlm train --config tiny              | 2 | did you mean tiny.yaml?
@@ -281,7 +282,7 @@ def test_arguments_are_corpora(words: list[str], paths: list[str], charlm_comman
     assert settings_of("new")["corpus.path"] == [str(folder / path) for path in paths]
 
 
-def test_a_known_corpus_is_taken_by_its_name_and_a_file_of_that_name_wins(
+def test_a_known_corpus_is_found_by_its_name_unless_a_file_has_that_name(
     charlm_command: Charlm, folder: Path, corpus_text: str
 ) -> None:
     short = "--set=corpus.max_chars=3000"
@@ -326,7 +327,7 @@ def test_flags_change_the_budget_of_a_run_that_is_resumed(charlm_command: Charlm
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_random_seed_is_drawn_named_and_recorded(charlm_command: Charlm) -> None:
+def test_a_random_seed_is_drawn_printed_and_recorded(charlm_command: Charlm) -> None:
     words = ("train", "mine.txt", "--config=tiny.yaml", "--seed", "random")
     results = [charlm_command(*words, f"--run={name}") for name in ("one", "other")]
     seeds = []

@@ -1,4 +1,4 @@
-"""What a person sees of a sweep: the live table and its bar, plain lines elsewhere, the closing table at any width."""
+"""The display of a sweep: the live table and its bar, plain lines elsewhere, and the closing table at any width."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def plan(tmp_path: Path) -> Plan:
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Console:
-    """Have both streams be a terminal of 100 x 12 that keeps what is drawn on it."""
+    """Replace both streams with a terminal of 100 x 12 that records what is drawn on it."""
     console = Console(file=io.StringIO(), force_terminal=True, width=100, height=12, color_system=None, highlight=False)
     for module in (sweeps, sweep_results):
         monkeypatch.setattr(module, "is_live", lambda _: True)
@@ -57,7 +57,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Console:
 
 
 def drawn(console: Console) -> str:
-    """Return what has been drawn since the last question."""
+    """Return what has been drawn since the last call."""
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     console.file.seek(0)
@@ -114,10 +114,10 @@ def results(*configurations: Configuration, **options: Any) -> Results:
     return Results(**{**values, **options})
 
 
-# While it lasts.
+# While the sweep runs.
 
 
-def test_elsewhere_each_trial_is_a_line_with_its_place_figure_and_time(
+def test_outside_a_terminal_each_trial_is_a_line_with_its_number_result_and_time(
     plan: Plan, capsys: pytest.CaptureFixture[str]
 ) -> None:
     view = SweepView()
@@ -134,21 +134,21 @@ def test_elsewhere_each_trial_is_a_line_with_its_place_figure_and_time(
     out, lines = capsys.readouterr()
     assert out == ""
     assert lines.splitlines() == [
-        "sweep made-up: grid of model.cell, each of 2 seeds; 6 trials",
-        "rungs at 100, 300 steps, in place of the base's budget; 50% of each go on",
+        "sweep made-up: grid over model.cell, each with 2 random seeds; 6 trials",
+        "rungs at 100, 300 steps replace the budget of the base; 50% of the trials continue at each",
         "2 workers of 1 thread; minimize val_bpc; runs/made-up",
         "1/6 at step 100  rnn-seed0-00000000 step 100  val_bpc 2.5000  1.2 s",
         "2/6 at step 100  gru-seed0-00000000 step 100  failed: loss is not a number  1.2 s",
         "2/6 at step 100  lstm-seed0-00000000 step 100  cut  1.2 s",
-        "warning: a worker died; its trial goes on from the last checkpoint",
-        "warning: a worker died; 2 trials go on from the last checkpoint",
-        "rung 100 decided: 1 of 3 go on",
+        "warning: a worker died; its trial resumes from the last checkpoint",
+        "warning: a worker died; 2 trials resume from the last checkpoint",
+        "rung 100 is decided: 1 of 3 trials continue",
     ]
 
 
-def test_started_again_it_says_how_much_has_ended_before(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_restarted_sweep_says_how_many_trials_ended_earlier(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
     SweepView().show(start(plan, 4))
-    assert "; 6 trials, 4 of them have ended before\n" in capsys.readouterr().err
+    assert "; 6 trials, of which 4 ended earlier\n" in capsys.readouterr().err
 
 
 def test_quiet_draws_nothing(plan: Plan, terminal: Console) -> None:
@@ -159,7 +159,7 @@ def test_quiet_draws_nothing(plan: Plan, terminal: Console) -> None:
     assert drawn(terminal) == ""
 
 
-def test_the_live_table_shows_the_bar_what_runs_and_what_has_ended(plan: Plan, terminal: Console) -> None:
+def test_the_live_table_shows_the_bar_running_trials_and_ended_trials(plan: Plan, terminal: Console) -> None:
     view = SweepView()
     with view.showing():
         view.show(start(plan))
@@ -173,7 +173,7 @@ def test_the_live_table_shows_the_bar_what_runs_and_what_has_ended(plan: Plan, t
         assert titles == ["trial", "cell", "rung", "val_bpc", "time"]
         assert first == ["rnn-seed0-00000000", "rnn", "100", "2.5000", "1.2", "s"]
         assert second[:3] == ["gru-seed1-00000000", "gru", "100"]
-        # What fails is told above the table, where it stays.
+        # A failure is printed above the table, where it stays visible.
         view.show(ended("gru", None, SweepProgress(100, 6, 2), seed=1, reason="loss is not a number"))
         assert "gru-seed1-00000000 step 100  failed: loss is not a number" in drawn(terminal)
         view.show(RungDecided(100, 1, 3, SweepProgress(300, 2, 0)))
@@ -193,13 +193,13 @@ def test_the_live_table_never_outgrows_the_terminal(plan: Plan, terminal: Consol
         drawn(terminal)
         view.show(Waiting(()))
         rows = [line for line in drawn(terminal).splitlines() if "-seed" in line]
-    # Twelve lines less the bar and the titles: what runs, and the last of what has ended.
+    # Twelve lines without the bar and the titles: the running trials and the last ones that ended.
     assert len(rows) == 8
     assert [row.split()[0] for row in rows[:3]] == [f"rnn-seed{seed}-00000000" for seed in (37, 38, 39)]
     assert all("gru-seed" in row for row in rows[3:])
 
 
-def test_of_the_live_table_only_the_name_is_cut_where_the_terminal_is_narrow(plan: Plan, terminal: Console) -> None:
+def test_the_live_table_shortens_only_names_on_a_narrow_terminal(plan: Plan, terminal: Console) -> None:
     terminal.width = 40
     view = SweepView()
     with view.showing():
@@ -226,10 +226,10 @@ def test_the_best_so_far_stands_out(plan: Plan, direction: str, best: str) -> No
     ]
 
 
-# At its end.
+# When the sweep has ended.
 
 
-def test_the_closing_table_has_means_deviations_and_who_is_best_at_what(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_closing_table_has_means_deviations_and_the_best_for_each_cost(capsys: pytest.CaptureFixture[str]) -> None:
     found = results(
         configuration(1, "lstm", 2.0),
         configuration(0, "rnn", 2.25, num_parameters=4000),
@@ -241,12 +241,12 @@ def test_the_closing_table_has_means_deviations_and_who_is_best_at_what(capsys: 
     show_results(found, Path("runs/made-up"))
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert lines == [
-        "cell trials steps val_bpc test_bpc chars/s parameters best at its",
+        "cell trials steps val_bpc test_bpc chars/s parameters best for its",
         "lstm 2/2 1,200 2.000 ± 0.013 2.100 ± 0.020 500,000 ± 10 5,000 speed, size",
         "rnn 2/2 1,200 2.250 ± 0.013 2.350 ± 0.020 1,000,000 ± 10 4,000 speed, size",
         "gru 1/2 failed 1,200 2.500 ± 0.013 2.600 ± 0.020 333,333 ± 10 5,000 -",
         "(mean ± standard deviation over seeds, n - 1)",
-        "(best at its speed or size: no other has fewer bits and is as fast, or as small)",
+        "(best for its speed or size: no other configuration has fewer bits and is as fast, or as small)",
         "importance of model.cell: 76%",
         "importance of size: 24%",
         "warning: two texts",
@@ -254,7 +254,7 @@ def test_the_closing_table_has_means_deviations_and_who_is_best_at_what(capsys: 
     ]
 
 
-def test_on_a_terminal_the_width_chooses_the_columns_and_names_the_others(terminal: Console) -> None:
+def test_a_terminal_shows_the_columns_that_fit_and_names_the_others(terminal: Console) -> None:
     terminal.width = 40
     fronts = {"chars_per_second": [1, 0], "num_parameters": [1]}
     found = results(
@@ -265,25 +265,25 @@ def test_on_a_terminal_the_width_chooses_the_columns_and_names_the_others(termin
     assert titles.split() == ["cell", "trials", "steps", "val_bpc"]
     assert first.split() == ["lstm", "2/2", "1,200", "2.000", "±", "0.013"]
     text = " ".join(" ".join(lines).split())
-    assert "no room for: test_bpc, chars/s, parameters, best at its; results.json has all" in text
-    assert "best at its speed: lstm; rnn" in text
-    assert "best at its size: lstm " in text
+    assert "no room for these columns: test_bpc, chars/s, parameters, best for its; results.json has all" in text
+    assert "best for its speed: lstm; rnn" in text
+    assert "best for its size: lstm " in text
     assert "importance of size: 50% ██████████ best" in text
 
 
-def test_nothing_is_called_best_where_nothing_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_called_best_before_a_trial_has_finished(capsys: pytest.CaptureFixture[str]) -> None:
     show_results(results(configuration(0, "rnn", 2.25, state="open", num_finished=1)), Path("runs/made-up"))
     out = capsys.readouterr().out
     assert "best" not in out
     assert "1/2" in out
 
 
-def test_the_same_last_word_of_two_settings_keeps_both_keys(capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_with_the_same_last_word_are_shown_with_their_full_keys(capsys: pytest.CaptureFixture[str]) -> None:
     settings = {"optimizer.method": "adam", "optimizer.schedule.method": "cosine"}
     show_results(results(replace(configuration(0, "rnn", 2.25), settings=settings)), Path())
     assert capsys.readouterr().out.split()[:2] == ["optimizer.method", "optimizer.schedule.method"]
 
 
-def test_a_sweep_cut_before_anything_ended_has_a_table_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_stopped_before_any_trial_ended_still_has_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     show_results(results(), Path("runs/made-up"))
     assert "best" not in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Text from anybody is shown as it is, on a terminal and in a pipe, brackets and colons included."""
+"""Text from unknown sources is shown unchanged on a terminal and in a pipe, including brackets and colons."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Terminal(io.StringIO):
 
     @property
     def shown(self) -> str:
-        """What stands on it, each run of spaces as one: tables have margins."""
+        """The text on it, with each run of spaces as one, because tables have margins."""
         return " ".join(SEQUENCE.sub("", self.getvalue()).split())
 
 
@@ -52,7 +52,7 @@ Seat = Callable[[], Terminal]
 
 @pytest.fixture
 def seat(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Terminal]:
-    """Return what leads both streams to a wide terminal; pytest has its own until the test begins."""
+    """Return a function that connects both streams to a wide terminal; pytest uses its own until the test begins."""
 
     def sit_down() -> Terminal:
         for name, value in (("TERM", "xterm-256color"), ("COLUMNS", "400"), ("LINES", "60")):
@@ -67,7 +67,7 @@ def seat(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Terminal]:
 
 @pytest.fixture
 def options(tmp_path: Path) -> list[str]:
-    """Return what trains on a text of markup, in a file whose name is some."""
+    """Return options that train on a text full of markup, in a file whose name is markup too."""
     corpus = tmp_path / "[bold]c[x:o] :smile:.txt"
     corpus.write_text(f"{MARKUP}\n" * 60, encoding="utf-8")
     sizes = ("sampling.batch_size=2", "sampling.seq_len=16", "model.hidden_size=4", "train.threads=1")
@@ -76,7 +76,7 @@ def options(tmp_path: Path) -> list[str]:
 
 
 def told(run: Callable[..., None], options: list[str], tmp_path: Path) -> None:
-    """Run every command that shows something of a run, and check that its text stands there."""
+    """Run every command that shows something about a run, and check that its text is shown."""
     folder = [f"--runs-dir={tmp_path}/:o:[b]"]
     corpus = str(tmp_path / "[bold]c[x:o] :smile:.txt")
     run([MARKUP, corpus, ":o:[b]"], "train", *options)
@@ -115,21 +115,21 @@ def test_every_view_shows_markup_as_text_on_a_terminal(seat: Seat, options: list
 
 
 @pytest.mark.parametrize("progress", [download_progress, evaluation_progress])
-def test_a_bar_shows_its_name_as_it_is(seat: Seat, progress: Callable[..., Any]) -> None:
+def test_a_bar_shows_its_name_unchanged(seat: Seat, progress: Callable[..., Any]) -> None:
     terminal = seat()
     with progress(MARKUP) as report:
         report(1, 2)
     assert MARKUP in terminal.shown
 
 
-def test_a_bar_of_benchmarks_shows_its_name_as_it_is(seat: Seat) -> None:
+def test_a_bar_of_benchmarks_shows_its_name_unchanged(seat: Seat) -> None:
     terminal = seat()
     with benchmark_progress() as report:
         report(1, 2, MARKUP)
     assert MARKUP in terminal.shown
 
 
-def test_a_sweep_shows_its_values_as_they_are(seat: Seat, tmp_path: Path) -> None:
+def test_a_sweep_shows_its_values_unchanged(seat: Seat, tmp_path: Path) -> None:
     terminal = seat()
     trial = Trial(MARKUP, 0, (), {"corpus.path": MARKUP}, 0, Settings())
     view = SweepView()
@@ -145,7 +145,7 @@ def test_a_sweep_shows_its_values_as_they_are(seat: Seat, tmp_path: Path) -> Non
     assert terminal.shown.count(MARKUP) == 3
 
 
-def test_a_pipe_gets_each_character_and_a_terminal_obeys_none(seat: Seat) -> None:
+def test_a_pipe_gets_every_character_and_a_terminal_acts_on_none(seat: Seat) -> None:
     terminal = seat()
     text = "a\tb\rc\x1b[31md\x07"
     pipe = io.StringIO()
@@ -162,7 +162,7 @@ def test_a_pipe_gets_each_character_and_a_terminal_obeys_none(seat: Seat) -> Non
 
 
 def test_no_text_can_become_markup() -> None:
-    """The kind, in the sources: consoles come from one place, and columns of text take no markup."""
+    """Check the sources: all consoles come from one place, and text columns interpret no markup."""
     for path in CONSOLE.glob("*.py"):
         source = path.read_text(encoding="utf-8")
         assert "rich.markup" not in source, path.name

@@ -19,7 +19,8 @@ from typer.testing import Result
 
 import charlm
 from charlm.console.evaluation import NO_BETTER, show_figures
-from charlm.console.summary import show_summary, summary_rows
+from charlm.console.results import result_rows
+from charlm.console.summary import Closing, show_closing
 from charlm.errors import CharlmWarning, TextError
 from charlm.evaluation.assessment import Assessment, assess_text
 from charlm.evaluation.baselines import fit_baselines
@@ -172,7 +173,7 @@ def test_a_model_beats_the_5_gram_where_it_needs_fewer_bits(
     show_figures(Subject("run", 1), "a text", measured)
     assert (NO_BETTER in capsys.readouterr().out) is not beats
     summary = from_json(Summary, closing_record() | measured.as_record("val_"))
-    assert (("validation, warning", NO_BETTER) in summary_rows(summary)) is not beats
+    assert (("validation, warning", NO_BETTER) in result_rows(summary)) is not beats
 
 
 # What is observed.
@@ -250,12 +251,14 @@ def test_a_run_may_leave_its_baselines_out_and_go_on_with_them(
     tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]
 ) -> None:
     where = (f"--runs-dir={tmp_path}", "--run=run")
-    shown = charlm_command("train", *tiny_options, *where, "--set=eval.baselines=false").stdout
+    closing = charlm_command("train", *tiny_options, *where, "--set=eval.baselines=false").stdout
+    assert "quality: not compared with any baseline" in closing
+    shown = charlm_command("info", "run", where[0]).stdout
     end = Run(tmp_path / "run").summary()
     assert end is not None
     assert (end["val_baselines"], end["val_beats_5gram"], end["test_baselines"]) == (None, None, None)
     assert "bits per byte" in shown
-    assert not any(word in shown for word in ("beside it", "warning"))
+    assert not any(word in shown for word in ("validation, baselines", "warning"))
     resume = ("train", "--resume", *where, "--set=train.max_steps=13", "--set=eval.baselines=true", "--json")
     assert list(json.loads(charlm_command(*resume).stdout)["val_baselines"]) == NAMES
 
@@ -283,7 +286,7 @@ def test_eval_tells_all_fields_and_no_baselines_leaves_theirs_empty(trained: Run
     without = charlm_command(*command, "--no-baselines")
     assert json.loads(without.stdout) == record | {"baselines": None, "beats_5gram": None}
     plain = charlm_command(*command[:-1], "--no-baselines").stdout
-    assert not any(word in plain for word in ("beside it", "warning", "interval"))
+    assert not any(word in plain for word in ("baselines", "warning", "interval"))
 
 
 def test_eval_tells_the_interval_of_a_text_of_ten_blocks(
@@ -321,10 +324,10 @@ def test_a_figure_without_its_baselines_says_why(
     run = train(tiny_settings(f"corpus.path='{corpus}'"), name="run", runs_dir=tmp_path)
     whole = charlm.assess(run, files=[other])
     corpus.write_text(corpus_text + "a", encoding="utf-8")
-    with pytest.warns(CharlmWarning, match="no baselines beside it: the corpus has changed since the run run was"):
+    with pytest.warns(CharlmWarning, match="the result has no baselines: the corpus has changed since the run run was"):
         assert charlm.assess(run, files=[other]) == replace(whole, baselines={})
     corpus.unlink()
-    with pytest.warns(CharlmWarning, match="no baselines beside it: there is no corpus file"):
+    with pytest.warns(CharlmWarning, match="the result has no baselines: there is no corpus file"):
         charlm.assess(run, files=[other])
     assert charlm.assess(run, files=[other], baselines=False) == replace(whole, baselines={})
     # Neither hides what is wrong with the text that is measured.
@@ -360,6 +363,13 @@ def hostile_records() -> Iterator[dict[str, Any]]:
         yield from (good | {key: value} for value in values)
 
 
+def show(summary: Summary, path: Path) -> None:
+    """Print both what a training ends with and what `charlm info` shows of it."""
+    show_closing(Closing(summary, path, None, None, "charlm generate", "charlm info run"))
+    for name, value in result_rows(summary):
+        print(f"{name}: {value}")
+
+
 def test_whatever_a_strangers_closing_record_holds_it_is_shown_or_passed_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -369,7 +379,7 @@ def test_whatever_a_strangers_closing_record_holds_it_is_shown_or_passed_over(
         found = run.summary()
         if found is not None:
             num_shown += 1
-            show_summary(found, "charlm generate", tmp_path)
+            show(found, tmp_path)
             shown = capsys.readouterr().out
             assert all(line.isprintable() for line in shown.splitlines()), record
     assert num_shown > 50
@@ -399,12 +409,15 @@ def test_a_run_that_is_done_is_resumed_whatever_its_closing_record_holds(
     path.write_text("\n".join([*lines[:-1], json.dumps(good | change), ""]), encoding="utf-8")
     result = charlm_command("train", "--resume", *where)
     assert result.exit_code == 0
-    assert result.stdout.startswith("training: perplexity ")
+    assert result.stdout.startswith("result: perplexity ")
     assert all(line.isprintable() for line in (result.stdout + result.stderr).splitlines())
 
 
 def test_the_closing_record_of_an_older_charlm_is_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     new = {f"{part}_{field}" for part in ("val", "test") for field in FIELDS}
     old = {key: value for key, value in closing_record().items() if key not in new}
-    show_summary(from_json(Summary, old), "charlm generate", tmp_path)
-    assert "validation: perplexity" in capsys.readouterr().out
+    show(from_json(Summary, old), tmp_path)
+    closing, *rows = capsys.readouterr().out.split("validation:")
+    assert "on the validation split" in closing
+    assert "not compared with any baseline" in closing
+    assert len(rows) == 1

@@ -38,6 +38,8 @@ from charlm.text.vocabulary import Ids
 Charlm = Callable[..., Result]
 # The gradients of KNOWN characters are what a network was trained by.
 V, N, KNOWN = 7, 103, 120
+# The statistics of a run take so many.
+FEW = 300
 MODERATE = Adaptation(1e-3, 1e-2, 20)
 
 
@@ -363,6 +365,12 @@ def test_a_trial_that_diverges_is_passed_over(monkeypatch: pytest.MonkeyPatch) -
 # Runs.
 
 
+@pytest.fixture
+def _few_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the statistics be of the training part's beginning alone."""
+    monkeypatch.setattr(dynamic, "STATISTICS_CHARS", FEW)
+
+
 def halves(run: Run) -> CharLM:
     network = charlm.open_run(run).network
     network = network.forward_half if isinstance(network, BidirectionalLM) else network
@@ -414,10 +422,10 @@ def test_bounded_beginnings_are_read_for_statistics_and_trials(
     assert {total for _, total in seen} == {seen[-1][1]}
 
 
+@pytest.mark.usefixtures("_few_statistics")
 def test_whether_the_rates_were_chosen_on_the_text_itself_is_told(
-    trained: Run, tmp_path: Path, corpus_text: str, monkeypatch: pytest.MonkeyPatch
+    trained: Run, tmp_path: Path, corpus_text: str
 ) -> None:
-    monkeypatch.setattr(dynamic, "STATISTICS_CHARS", 300)
     path = tmp_path / "val.txt"
     path.write_text(corpus_text[2700:2850], encoding="utf-8")
     by_name, by_file = (
@@ -432,6 +440,7 @@ def test_whether_the_rates_were_chosen_on_the_text_itself_is_told(
     assert not charlm.evaluate_dynamically(trained).is_tuned_on_itself
 
 
+@pytest.mark.usefixtures("_few_statistics")
 def test_an_unusual_text_is_learned_while_it_is_read(trained: Run, tmp_path: Path) -> None:
     path = tmp_path / "other.txt"
     path.write_text("moon hut. goat moss unhosted the dune gnu.\n" * 60, encoding="utf-8")
@@ -441,6 +450,7 @@ def test_an_unusual_text_is_learned_while_it_is_read(trained: Run, tmp_path: Pat
     assert found.figure.bits_per_char < 0.8 * static.bits_per_char
 
 
+@pytest.mark.usefixtures("_few_statistics")
 def test_the_interval_is_that_of_the_costs(trained: Run, tmp_path: Path, corpus_text: str) -> None:
     # Eleven blocks: an interval needs ten.
     path, long = tmp_path / "long.txt", (corpus_text * 2)[: 11 * BLOCK_CHARS]
@@ -448,7 +458,7 @@ def test_the_interval_is_that_of_the_costs(trained: Run, tmp_path: Path, corpus_
     found = charlm.evaluate_dynamically(trained, files=[path], learning_rate=1e-4, decay=0.0)
     model, network, costs = charlm.open_run(trained), halves(trained), BlockSums()
     encode = model.checkpoint.vocabulary.encode
-    roots = measure_gradients(network, encode(corpus_text[:2700]), segment_chars=20)
+    roots = measure_gradients(network, encode(corpus_text[:FEW]), segment_chars=20)
     measure_dynamically(network, encode(long), roots, Adaptation(1e-4, 0.0), observe=costs.add)
     assert found.interval == costs.interval()
     assert found.interval is not None
@@ -474,9 +484,9 @@ def test_what_cannot_be_had_is_told(
     other.write_text(corpus_text[:100], encoding="utf-8")
     settings = tiny_settings("train.max_steps=1", f"corpus.path='{corpus}'", "corpus.split=none")
     run = train(settings, name="run", runs_dir=tmp_path)
-    with pytest.raises(RunError, match="has no test part"):
+    with pytest.raises(RunError, match="has no test split"):
         charlm.evaluate_dynamically(run)
-    with pytest.raises(RunError, match="no validation part to choose the rates on: give --learning-rate and --decay"):
+    with pytest.raises(RunError, match="no validation split to choose the rates on: give --learning-rate and --decay"):
         charlm.evaluate_dynamically(run, files=[other], decay=0.0)
     given = {"learning_rate": 1e-4, "decay": 0.0}
     assert charlm.evaluate_dynamically(run, files=[other], **given).figure.num_predicted == 99
@@ -487,14 +497,15 @@ def test_what_cannot_be_had_is_told(
     corpus.write_text(corpus_text + "a", encoding="utf-8")
     result = charlm_command("eval", f"--run={run.path}", "--dynamic", f"--corpus={other}")
     assert (result.exit_code, result.stdout) == (3, "")
-    message = "dynamic evaluation needs the training part of the run run: the corpus has changed since"
+    message = "dynamic evaluation needs the training split of the run run: the corpus has changed since"
     assert message in result.stderr
-    assert result.stderr.rstrip().endswith("bring that text back")
+    assert result.stderr.rstrip().endswith("restore that text")
 
 
 # The command line.
 
 
+@pytest.mark.usefixtures("_few_statistics")
 def test_eval_tells_both_figures_each_under_its_name(trained: Run, charlm_command: Charlm) -> None:
     command = ("eval", f"--run={trained.path}", "--dynamic", "--decay=0.001", "--segment-chars=10")
     result = charlm_command(*command, "--json")
@@ -509,7 +520,7 @@ def test_eval_tells_both_figures_each_under_its_name(trained: Run, charlm_comman
     assert record["dynamic"]["bpc"] == found.figure.bits_per_char
     assert record["saving"] == pytest.approx(1 - found.figure.nats / plain["nats"])
     lines = charlm_command(*command).stdout.splitlines()
-    assert lines[0] == "run trained, step 60, the test part"
+    assert lines[0] == "run trained, step 60, the test split"
     assert (
         lines[1] == f"static              perplexity {plain['perplexity']:.2f}, {plain['bpc']:.3f} bits per character"
     )
@@ -519,17 +530,17 @@ def test_eval_tells_both_figures_each_under_its_name(trained: Run, charlm_comman
     )
     rate = f"{found.adaptation.learning_rate:g}"
     assert f"learning            rate {rate}, decay 0.001, after every 10 characters" in lines
-    assert "tuned on            149 characters of the validation part" in lines
-    assert any(line.startswith("beside them         uniform") for line in lines)
+    assert "tuned on            149 characters of the validation split" in lines
+    assert any(line.startswith("baselines           uniform") for line in lines)
 
 
+@pytest.mark.usefixtures("_few_statistics")
 def test_eval_tells_where_the_rates_come_from(
-    trained: Run, charlm_command: Charlm, tmp_path: Path, corpus_text: str, monkeypatch: pytest.MonkeyPatch
+    trained: Run, charlm_command: Charlm, tmp_path: Path, corpus_text: str
 ) -> None:
-    monkeypatch.setattr(dynamic, "STATISTICS_CHARS", 300)
     command = ("eval", f"--run={trained.path}", "--dynamic")
     itself = charlm_command(*command, "--split=val").stdout
-    assert "149 characters of the validation part, which is the text measured here\n" in itself
+    assert "149 characters of the validation split, which is the text measured here\n" in itself
     # Eleven blocks: an interval needs ten.
     path, long = tmp_path / "long.txt", (corpus_text * 2)[: 11 * BLOCK_CHARS]
     path.write_text(long, encoding="utf-8")
@@ -539,7 +550,7 @@ def test_eval_tells_where_the_rates_come_from(
     assert re.search(r"bits per character, \d+\.\d % more$", worse)
     given = (*command, f"--corpus={path}", "--learning-rate=0.0001", "--decay=0", "--no-baselines")
     shown = charlm_command(*given).stdout
-    assert not any(word in shown for word in ("tuned", "beside", "warning"))
+    assert not any(word in shown for word in ("tuned", "baselines", "warning"))
     for name in ("static", "dynamic"):
         low, high = json.loads(charlm_command(*given, "--json").stdout)[name]["bpc_interval"]
         assert f"95 %, {name:<14}{low:.3f} to {high:.3f} bits per character\n" in shown
@@ -548,8 +559,8 @@ def test_eval_tells_where_the_rates_come_from(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (("--dynamic", "--gaps=5/25"), 2, "--gaps and --dynamic are different measures: ask for one at a time"),
-        (("--dynamic", "--novelty"), 2, "--dynamic and --novelty are different measures: ask for one at a time"),
+        (("--dynamic", "--gaps=5/25"), 2, "--gaps and --dynamic are different measures: choose one at a time"),
+        (("--dynamic", "--novelty"), 2, "--dynamic and --novelty are different measures: choose one at a time"),
         (("--decay=0.1",), 2, "--decay belongs to --dynamic"),
         (
             ("--novelty", "--learning-rate=0", "--segment-chars=3"),

@@ -48,7 +48,7 @@ def test_the_interval_covers_the_true_mean_of_about_95_in_100_texts(num_texts: i
 
 
 def test_resampling_single_characters_would_promise_too_much() -> None:
-    texts = draw_texts(30, 800, correlation=0.9, seed=0)
+    texts = draw_texts(20, 800, correlation=0.9, seed=0)
     # The mean's deviation is sqrt(19) times what single characters say: a third of the texts would be covered.
     assert share_covered(texts, 1) < 0.65
 
@@ -91,8 +91,8 @@ def test_the_interval_is_the_same_each_time_and_another_for_another_seed() -> No
 
 
 def test_a_text_sixteen_times_as_long_has_an_interval_a_quarter_as_wide() -> None:
-    costs = draw_texts(1, 16 * 40 * BLOCK_CHARS, correlation=0.5, seed=0)[0]
-    (low, high), (short_low, short_high) = interval_of(costs), interval_of(costs[: 40 * BLOCK_CHARS])
+    costs = draw_texts(1, 16 * 40 * 64, correlation=0.5, seed=0)[0]
+    (low, high), (short_low, short_high) = interval_of(costs, 64), interval_of(costs[: 40 * 64], 64)
     # The short text's 40 blocks tell its deviation to 11 %.
     assert (short_high - short_low) / (high - low) == pytest.approx(4, rel=0.4)
     assert low < costs.mean() < high

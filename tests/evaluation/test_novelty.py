@@ -195,10 +195,10 @@ def test_progress_is_of_the_writing_and_then_of_the_reading(trained: Run) -> Non
     ("options", "kind", "message"),
     [
         ({"ngrams": ()}, ConfigError, "at least one of them"),
-        ({"ngrams": (4, 0)}, ConfigError, "from 1 upwards"),
-        ({"length": 0}, ConfigError, "in 1 to 1,000,000, got 0"),
+        ({"ngrams": (4, 0)}, ConfigError, "must be at least 1"),
+        ({"length": 0}, ConfigError, "from 1 to 1,000,000, got 0"),
         ({"length": 1_000_001}, ConfigError, "got 1,000,001"),
-        ({"split": "train"}, ConfigError, "held out, not with the train part"),
+        ({"split": "train"}, ConfigError, "held-out text, not with the training split"),
         ({"split": "all"}, ConfigError, "no part called 'all'"),
         ({"temperature": -1.0}, ConfigError, "temperature must be 0 or more"),
         ({"prefix": ""}, TextError, "the prefix is empty"),
@@ -220,23 +220,23 @@ def test_without_its_training_part_a_model_is_not_measured(
         path.write_text(corpus_text, encoding="utf-8")
     settings = tiny_settings("train.max_steps=1", f"corpus.path='{corpus}'", "corpus.split=nanogpt")
     run = train(settings, name="run", runs_dir=tmp_path)
-    with pytest.raises(RunError, match="has no test part"):
+    with pytest.raises(RunError, match="has no test split"):
         charlm.novelty(run)
     assert charlm.novelty(run, split="val", length=5).sample.num_chars == 5
     corpus.write_text(corpus_text + "a", encoding="utf-8")
     with pytest.raises(
-        TextError, match="novelty needs the training part of the run run: the corpus has changed"
+        TextError, match="novelty needs the training split of the run run: the corpus has changed"
     ) as info:
         charlm.novelty(run, files=[other])
-    assert str(info.value).endswith("bring that text back")
+    assert str(info.value).endswith("restore that text")
     corpus.unlink()
-    with pytest.raises(TextError, match="novelty needs the training part of the run run: there is no corpus file"):
+    with pytest.raises(TextError, match="novelty needs the training split of the run run: there is no corpus file"):
         charlm.novelty(run, files=[other])
 
 
 def test_a_backward_model_has_no_prefix(tmp_path: Path, tiny_settings: Callable[..., Settings]) -> None:
     run = train(tiny_settings("train.max_steps=1", "model.direction=backward"), name="run", runs_dir=tmp_path)
-    with pytest.raises(ConfigError, match="reads backwards and writes on from no prefix"):
+    with pytest.raises(ConfigError, match="reads backwards and cannot continue a prefix"):
         charlm.novelty(run, prefix="the ")
 
 
@@ -266,18 +266,18 @@ def test_eval_tells_shares_and_longest_stretches(trained: Run, charlm_command: C
         "held_out_longest": {"chars": found.held_out.longest, "text": found.held_out_longest},
     }
     lines = charlm_command(*command).stdout.splitlines()
-    assert lines[0] == "run trained, step 60, the test part"
+    assert lines[0] == "run trained, step 60, the test split"
     assert lines[1] == "sample              300 characters, temperature 1, seed 1"
     assert lines[3] == (
-        f"longest copied      {found.sample.longest} characters; of the held-out text, {found.held_out.longest}"
+        f"longest copied      {found.sample.longest} characters (held-out text: {found.held_out.longest})"
     )
-    assert lines[4] == f"it reads            {found.longest}".replace("\n", "\\n")
+    assert lines[4] == f"copied text         {found.longest}".replace("\n", "\\n")
     shares = [100 * (share or 0) for share in (found.sample.shares[2], found.held_out.shares[2])]
     assert lines[-4:] == [
         "n\tof the sample's n-grams\tof the held-out text's",
         f"2\t{shares[0]:.2f} %\t{shares[1]:.2f} %",
         lines[-2],
-        "400\tnone so long\tnone so long",
+        "400\tnone that long\tnone that long",
     ]
 
 
@@ -293,15 +293,15 @@ def test_eval_says_of_a_leaky_model_what_it_is(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--novelty", "--gaps=5/25"), "--gaps and --novelty are different measures: ask for one at a time"),
+        (("--novelty", "--gaps=5/25"), "--gaps and --novelty are different measures: choose one at a time"),
         (("--seed=0",), "--seed belongs to --novelty"),
         (("--length=5", "--prefix=a"), "--length, --prefix belong to --novelty"),
         (("--passes=5",), "--passes belongs to --gaps"),
-        (("--novelty", "--ngrams=4,x"), "--ngrams must look like 4,8,12, numbers of characters, got '4,x'"),
+        (("--novelty", "--ngrams=4,x"), "--ngrams must be numbers of characters such as 4,8,12, got '4,x'"),
         (("--novelty", "--ngrams="), "--ngrams is empty"),
-        (("--novelty", "--ngrams=0"), "--ngrams must look like 4,8,12"),
-        (("--novelty", "--ngrams=" + "9" * 5_000), "--ngrams must look like 4,8,12"),
-        (("--novelty", "--split=train"), "held out, not with the train part"),
+        (("--novelty", "--ngrams=0"), "--ngrams must be numbers of characters such as 4,8,12"),
+        (("--novelty", "--ngrams=" + "9" * 5_000), "--ngrams must be numbers of characters such as 4,8,12"),
+        (("--novelty", "--split=train"), "held-out text, not with the training split"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(
@@ -338,10 +338,10 @@ def test_shares_are_a_table_on_a_terminal_and_lines_elsewhere(
     found = Novelty("", "", sample, held_out, "a\n\x1bb", "")
     showing.show_novelty(Subject("run", 1), "a text", found, temperature=0.5, seed=0)
     shown = capsys.readouterr().out
-    assert "it reads            a\\n\\x1bb\n" in shown
+    assert "copied text         a\\n\\x1bb\n" in shown
     assert "sample              9 characters, temperature 0.5, seed 0\n" in shown
     if is_terminal:
         assert "\t" not in shown
-        assert [line.split() for line in shown.splitlines()][-1] == ["1,000", "12.35", "%", "none", "so", "long"]
+        assert [line.split() for line in shown.splitlines()][-1] == ["1,000", "12.35", "%", "none", "that", "long"]
     else:
-        assert "1,000\t12.35 %\tnone so long\n" in shown
+        assert "1,000\t12.35 %\tnone that long\n" in shown

@@ -498,7 +498,7 @@ def test_a_text_is_cleaned_as_a_file_is(
     assert "".join(each.character for each in found) == cleaned
     assert found == list(charlm.score(model, files=[tmp_path / "text.txt"]))
     if clean == "letters":
-        with pytest.raises(ConfigError, match="the model of run run knows no newline: it cannot tell lines apart"):
+        with pytest.raises(ConfigError, match="the model of run run knows no newline, so it cannot tell lines apart"):
             charlm.score_lines(model, text)
     else:
         assert [line.text for line in charlm.score_lines(model, text)] == cleaned.removesuffix("\n").split("\n")
@@ -635,12 +635,12 @@ def test_a_diverged_model_is_5(trained: Run, charlm_command: Charlm, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        ([], 2, "give either a text or --file FILE, - for standard input"),
+        ([], 2, "give either a text or --file FILE; - is standard input"),
         (["the", "--file=a.txt"], 2, "give either a text or --file FILE"),
         (["-", "--file=-"], 2, "give either a text or --file FILE"),
         (["the", "--per-line", "--odd=2"], 2, "give either --per-line or --odd"),
-        (["the", "--alone"], 2, "--alone and --in-context are about lines: give --per-line or --odd N"),
-        (["the", "--in-context"], 2, "--alone and --in-context are about lines"),
+        (["the", "--alone"], 2, "--alone and --in-context apply to lines: they need --per-line or --odd N"),
+        (["the", "--in-context"], 2, "--alone and --in-context apply to lines"),
         (["the", "--checkpoint=newest"], 2, "--checkpoint must be best, last or a step's number, got 'newest'"),
         (["the", "--device=tpu"], 2, "device"),
         ([""], 2, "TEXT is empty"),
@@ -855,7 +855,7 @@ def test_more_bits_are_another_colour(bits: float, band: int) -> None:
 def test_what_has_nothing_before_it_is_seen_to_have_no_figure() -> None:
     *above, row = draw(show_characters, as_scored("x", None)).removesuffix("\n").split("\n")
     assert row == "\x1b[2;3mx\x1b[0m"
-    assert "nothing to" in ESCAPES.sub("", "".join(above))
+    assert "not predicted" in ESCAPES.sub("", "".join(above))
 
 
 @pytest.mark.parametrize("show", [show_characters, show_lines])

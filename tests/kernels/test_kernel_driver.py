@@ -27,10 +27,9 @@ def compiler() -> list[str]:
     return command
 
 
-def run_driver(kept: pytest.Cache, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def run_driver(objects: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Compile the kernels and the driver with some options, and run it; objects are kept for the next time."""
     command = [*compiler(), "-std=c++17", "-march=x86-64-v3", "-ffp-contract=off", *options]
-    objects = kept.mkdir("kernel-objects")
     facts = sha256(repr([command, output_of(*command[:1], "--version")]).encode())
     for header in sorted(KERNELS.glob("*.h")):
         facts.update(header.read_bytes())
@@ -54,6 +53,16 @@ def run_driver(kept: pytest.Cache, folder: Path, *options: str) -> subprocess.Co
     return subprocess.run([program], capture_output=True, text=True)
 
 
+@pytest.fixture
+def objects(pytestconfig: pytest.Config, tmp_path: Path) -> Path:
+    """Return where object files are kept for the next time; without pytest's cache they last as long as the test."""
+    cache: pytest.Cache | None = getattr(pytestconfig, "cache", None)
+    if cache is not None:
+        return cache.mkdir("kernel-objects")
+    (own := tmp_path / "kernel-objects").mkdir()
+    return own
+
+
 def output_of(*command: str) -> str:
     """Return what a command says that must end well."""
     done = subprocess.run(command, capture_output=True, text=True)
@@ -61,18 +70,14 @@ def output_of(*command: str) -> str:
     return done.stdout
 
 
-def test_the_kernels_equal_plain_loops_and_touch_nothing_that_is_not_theirs(
-    pytestconfig: pytest.Config, tmp_path: Path
-) -> None:
+def test_the_kernels_equal_plain_loops_and_touch_nothing_that_is_not_theirs(objects: Path, tmp_path: Path) -> None:
     # Without optimisation it takes longer to run, and much less to compile.
-    result = run_driver(
-        pytestconfig.cache, tmp_path, "-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"
-    )
+    result = run_driver(objects, tmp_path, "-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     assert (result.returncode, result.stderr) == (0, ""), result.stdout
     assert result.stdout.startswith("213 cases")
 
 
 @pytest.mark.slow
-def test_no_two_threads_of_the_kernels_race(pytestconfig: pytest.Config, tmp_path: Path) -> None:
-    result = run_driver(pytestconfig.cache, tmp_path, "-O1", "-g1", "-fsanitize=thread")
+def test_no_two_threads_of_the_kernels_race(objects: Path, tmp_path: Path) -> None:
+    result = run_driver(objects, tmp_path, "-O1", "-g1", "-fsanitize=thread")
     assert (result.returncode, result.stderr) == (0, ""), result.stdout

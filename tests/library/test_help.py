@@ -1,4 +1,4 @@
-"""`help()` of every public function is enough to use it, and its example does what it shows."""
+"""The `help()` of every public function is enough to use it, and its example works as shown."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _in_a_folder(
     monkeypatch: pytest.MonkeyPatch,
     _in_threads: None,
 ) -> Iterator[None]:
-    """Stand in a folder with the runs and files that the examples speak of."""
+    """Work in a folder with the runs and files that the examples mention."""
     shutil.copytree(trained.path, tmp_path / "runs" / "my-run")
     shutil.copytree(both_ways.path, tmp_path / "runs" / "both-ways")
     shutil.copy(corpus_file, tmp_path / "mine.txt")
@@ -50,7 +50,7 @@ def _in_a_folder(
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, "Model"])
 @pytest.mark.usefixtures("_in_a_folder")
-def test_the_example_of_a_function_does_what_it_shows(name: str) -> None:
+def test_the_example_of_a_function_works_as_shown(name: str) -> None:
     shown = Model if name == "Model" else getattr(charlm, name)
     examples = doctest.DocTestFinder(recurse=False).find(shown, name, globs={"charlm": charlm, "torch": torch})
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
@@ -62,7 +62,7 @@ def test_the_example_of_a_function_does_what_it_shows(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_every_argument_is_explained_and_so_is_what_can_go_wrong(name: str) -> None:
+def test_every_argument_and_every_error_is_documented(name: str) -> None:
     function = getattr(charlm, name)
     told = inspect.getdoc(function) or ""
     arguments = told.partition("Args:\n")[2]
@@ -97,7 +97,7 @@ def test_the_pieces_of_a_stream_are_the_text(trained: Run) -> None:
     assert "".join(pieces) == charlm.generate(trained, "the ", length=30, seed=5, top_k=4)[0]
 
 
-def test_what_draws_are_taken_from_is_said_once(trained: Run) -> None:
+def test_sampling_filters_are_given_once(trained: Run) -> None:
     from charlm.generation.filters import Filters
 
     with pytest.raises(charlm.errors.ConfigError, match="either filters, or temperature"):
@@ -107,7 +107,7 @@ def test_what_draws_are_taken_from_is_said_once(trained: Run) -> None:
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward", "bidirectional", "leaky"])
-def test_a_network_that_is_given_no_state_begins_from_the_initial_one(
+def test_a_network_without_a_given_state_starts_from_the_initial_one(
     tiny_settings: Callable[..., Settings], direction: str
 ) -> None:
     from charlm.networks.building import build_model
@@ -123,7 +123,7 @@ def test_a_network_that_is_given_no_state_begins_from_the_initial_one(
 
 
 @pytest.mark.parametrize(("progress", "is_shown"), [(None, False), (True, True), (False, False)])
-def test_progress_is_shown_where_it_is_asked_for(
+def test_progress_is_shown_where_it_is_requested(
     tiny_settings: Callable[..., Settings],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -146,12 +146,12 @@ def test_a_notebook_shows_progress(
     assert "perplexity" in capsys.readouterr().err
 
 
-def test_a_stop_is_no_space_where_a_corpus_has_letters_alone(
+def test_a_stop_does_not_become_a_space_where_a_corpus_has_letters_only(
     tiny_settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
     run = train(tiny_settings("corpus.clean=letters", "train.max_steps=2"), name="letters", runs_dir=tmp_path)
     with pytest.raises(charlm.errors.TextError, match=r"no text can end before the stop '\.'"):
         charlm.generate(run, "the ", stops=["."])
     (whole,), (cut,) = (charlm.generate(run, "the ", length=40, seed=1, stops=stops) for stops in ([], ["T"]))
-    # Cleaned as the corpus was: a capital is its small letter.
+    # Cleaned as the corpus was: a capital becomes a small letter.
     assert cut == whole[: whole.index("t", 4)]

@@ -1,4 +1,4 @@
-"""The package as a library: six lines do what the command line does."""
+"""The package as a library: six lines of Python do what the command line does."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_reports_are_observed_in_order(tmp_path: Path, tiny_settings: Callable[.
     assert reports[0].run == reports[-1].run == run.path
 
 
-def test_a_run_goes_on_by_its_name_or_as_the_newest_unfinished_one(
+def test_a_run_is_resumed_by_its_name_or_as_the_newest_unfinished_one(
     tmp_path: Path, tiny_settings: Callable[..., Settings]
 ) -> None:
     for name in ("old", "new", "done"):
@@ -82,7 +82,7 @@ def test_a_run_goes_on_by_its_name_or_as_the_newest_unfinished_one(
     assert isinstance(reports[0], Start)
     assert reports[0].resumed_at == 0
     assert (run.settings().train.max_steps, run.summary()["steps"]) == (7, 7)
-    # Done now, it leaves its place to the one before.
+    # It is finished now, so the one before it is the newest unfinished run.
     assert charlm.train(runs_dir=tmp_path, resume=True).name == "old"
     with pytest.raises(RunError, match="there is no unfinished run"):
         charlm.train(runs_dir=tmp_path, resume=True)
@@ -91,9 +91,7 @@ def test_a_run_goes_on_by_its_name_or_as_the_newest_unfinished_one(
     assert again.summary()["steps"] == 4
 
 
-def test_a_run_that_is_not_there_is_begun_by_resuming_it(
-    tmp_path: Path, tiny_settings: Callable[..., Settings]
-) -> None:
+def test_resuming_a_run_that_does_not_exist_starts_it(tmp_path: Path, tiny_settings: Callable[..., Settings]) -> None:
     run = charlm.train(tiny_settings(), name="fresh", runs_dir=tmp_path, resume=True)
     plain = charlm.train(tiny_settings(), name="plain", runs_dir=tmp_path)
     assert [path.name for path in run.checkpoint_paths()] == [path.name for path in plain.checkpoint_paths()]
@@ -103,7 +101,7 @@ def test_a_run_that_is_not_there_is_begun_by_resuming_it(
 
 
 @pytest.mark.parametrize(("word", "code"), [("interrupt", 130), ("terminate", 143)])
-def test_a_request_before_anything_is_written_leaves_nothing(
+def test_a_stop_request_before_anything_is_written_leaves_nothing(
     tmp_path: Path, tiny_settings: Callable[..., Settings], word: str, code: int
 ) -> None:
     with pytest.raises(StoppedError, match="stopped before anything was written") as raised:
@@ -118,9 +116,9 @@ def test_a_name_is_refused_before_the_corpus_is_read(tmp_path: Path) -> None:
         charlm.train(settings, name="../mine", runs_dir=tmp_path)
 
 
-def test_a_model_measures_other_files_one_after_the_other(trained: Run, tmp_path: Path, corpus_text: str) -> None:
+def test_a_model_measures_other_files_one_after_another(trained: Run, tmp_path: Path, corpus_text: str) -> None:
     end = corpus_text.index("\n", 100)
-    # The first file's last line has no end of its own, and gets one.
+    # The last line of the first file has no line end, so one is added.
     for name, text in (
         ("a.txt", corpus_text[:end]),
         ("b.txt", corpus_text[end + 1 : 300]),
@@ -162,18 +160,18 @@ def test_a_run_without_a_checkpoint_cannot_be_used(tmp_path: Path, call: Callabl
         call(Run(tmp_path))
 
 
-def test_an_unknown_part_is_refused_by_name(trained: Run) -> None:
+def test_an_unknown_split_is_refused_by_name(trained: Run) -> None:
     with pytest.raises(ConfigError, match=r"'validation': it must be one of train, val, test"):
         charlm.evaluate(trained, split="validation")
 
 
-def test_importing_the_package_brings_in_no_torch() -> None:
+def test_importing_the_package_does_not_import_torch() -> None:
     script = "import sys, charlm; sys.exit('torch' in sys.modules or not charlm.__version__)"
     assert run_code(script, is_cold=True).exit_code == 0
 
 
 @pytest.mark.parametrize("name", charlm.__all__)
-def test_every_public_name_is_there(name: str) -> None:
+def test_every_public_name_exists(name: str) -> None:
     assert getattr(charlm, name)
     assert name in dir(charlm)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -27,8 +28,6 @@ SMALL = (
     "train.eval_every=4",
     "sample.every=3",
     "checkpoint.keep_every=1",
-    # They are of the text alone; one test of resuming has them.
-    "eval.baselines=false",
 )
 # How much a test does: a little in the quick suite, more among the slow tests.
 LITTLE_OR_MORE = ("little", pytest.param("more", marks=pytest.mark.slow))
@@ -207,4 +206,5 @@ def effort(request: pytest.FixtureRequest, endurance: Any) -> Effort:
 def laboratory(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
     """Return what trains runs whole and cut."""
     folders = (tmp_path_factory.mktemp("run") for _ in iter(int, 1))
-    return Laboratory(tiny_settings, folders)
+    # Baselines are of the text alone; one test of resuming asks for them.
+    return Laboratory(partial(tiny_settings, "eval.baselines=false"), folders)

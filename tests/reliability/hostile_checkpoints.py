@@ -467,7 +467,7 @@ def _strange_states() -> Iterator[Hostile]:
     )
     yield Hostile("state of 5 MB", files(state=b" " * 5_000_000 + b"{}"), says="too large")
     yield Hostile("state is a list", files(state=b"[]"), says="state")
-    yield Hostile("another step", state(step=11), says="holds the checkpoint of step 11")
+    yield Hostile("another step", state(step=11), says="contains the checkpoint of step 11")
     for value in (-1, 1.0, "10", True, None, [], 10**25):
         yield Hostile(f"step {value!r}", state(step=value), says="step")
     for text in ("NaN", "Infinity", "1e999", "1" + "0" * 400, "1" * 5_000):

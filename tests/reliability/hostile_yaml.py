@@ -172,13 +172,13 @@ def _bytes() -> Iterator[tuple[str, bytes | str, str]]:
     yield "escapes in a key", f'"{escaped}": 1', "unknown key \\x1b[31mred\\x1b[0m \\x1b]0;title\\x07"
     yield "escapes in a doubled key", f'"{escaped}": 1\n"{escaped}": 2', "2:1: the key \\x1b[31mred"
     yield "escapes in a value", f'model: {{cell: "{escaped}"}}', "got '\\x1b[31mred"
-    yield "line ends in a doubled key", r'"a\nb": 1' + "\n" + r'"a\nb": 2', "2:1: the key a\\nb stands here twice"
+    yield "line ends in a doubled key", r'"a\nb": 1' + "\n" + r'"a\nb": 2', "2:1: the key a\\nb is given twice"
     yield "line ends in a key", r'"a\nb\rc\Ld\Ne": 1', "unknown key a\\nb\\rc\\u2028d\\x85e"
     yield "a reversed key", r'"\u202ekey": 1', "unknown key \\u202ekey"
 
 
 def _structures() -> Iterator[tuple[str, str, str]]:
-    yield "a doubled key", "model: {cell: gru}\nmodel: {cell: rnn}", "2:1: the key model stands here twice"
+    yield "a doubled key", "model: {cell: gru}\nmodel: {cell: rnn}", "2:1: the key model is given twice"
     yield "a list as key", "? [a, b]\n: 1", "1:3: a key must be a plain word"
     yield "a mapping as key", "? {a: b}\n: 1", "1:3: a key must be a plain word"
     yield "an alias as key", "*a : 1", "1:1: a key must be a plain word"

@@ -143,7 +143,7 @@ def is_passed_over(run: Run, stopped: Stopped, damage: Damage) -> bool:
     assert warning.category is CharlmWarning
     sentence = str(warning.message)
     assert NAME in sentence
-    assert sentence.endswith(f"; step {BEFORE} is taken instead")
+    assert sentence.endswith(f"; step {BEFORE} is used instead")
     assert len(sentence.splitlines()) == 1
     assert len(sentence) < 1_000
     with pytest.raises(RunError, match=NAME):
@@ -235,7 +235,7 @@ def test_without_any_whole_checkpoint_each_command_says_so(
         result = charlm_command(*command, *folder)
         assert (result.exit_code, result.stdout) == (4, ""), command
         (line,) = result.stderr.splitlines()
-        assert line.startswith(f"charlm: the run {run.path} has no whole checkpoint: ")
+        assert line.startswith(f"charlm: the run {run.path} has no undamaged checkpoint: ")
         assert NAME in line
         assert f"step-{BEFORE:08d}" in line
     # Nothing is thrown away: somebody may still mend it.

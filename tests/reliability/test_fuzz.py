@@ -367,7 +367,7 @@ def test_what_would_not_end_is_refused(
 def test_sizes_of_gaps_beyond_any_count_are_refused(charlm_command: Command, trained: Run) -> None:
     result = charlm_command("eval", f"--gaps=1/{'9' * 5_000}", f"--run={trained.path}")
     assert_ended_well(result)
-    assert result.stderr.startswith("charlm: --gaps must look like 5/25, 5 characters out of every 25, got '1/999")
+    assert result.stderr.startswith("charlm: --gaps must look like 5/25 (5 of every 25 characters), got '1/999")
     assert len(result.stderr) < 200
 
 

@@ -328,7 +328,9 @@ def test_a_format_of_the_future_is_refused_with_the_version_to_install(tmp_path:
     for path in run.checkpoint_paths():
         manifest = json.loads((path / MANIFEST).read_bytes())
         (path / MANIFEST).write_text(json.dumps({**manifest, "format": FORMAT + 1, "charlm": "7.0.1"}))
-    with pytest.raises(RunError, match=rf"has format {FORMAT + 1} and .* reads up to {FORMAT}: install charlm 7\.0\.1"):
+    with pytest.raises(
+        RunError, match=rf"has format {FORMAT + 1}, but .* reads up to {FORMAT}: install charlm 7\.0\.1"
+    ):
         load_checkpoint(run, STOPPED_AT)
     for command in (
         ("verify", "run"),

@@ -38,7 +38,7 @@ TINY = (
     "eval.max_chars=200",
 )
 ONE_SYMBOL = "the corpus {file} has only one symbol: there is nothing to predict"
-ZERO_BYTES = "{file} holds zero bytes: it is a binary file or of another encoding"
+ZERO_BYTES = "{file} contains zero bytes: it is a binary file or has another encoding"
 MANY_SYMBOLS = "".join(chr(code) for code in range(0x20, 0x12000) if not 0xD800 <= code < 0xE000)
 
 
@@ -153,7 +153,7 @@ def test_an_odd_text_trains_character_for_character(
         pytest.param(
             b"abc +2AA- \n" * 99,
             ["corpus.encoding=utf-7"],
-            "the corpus {file} is not utf-7: it has halves of surrogate pairs",
+            "the corpus {file} is not utf-7: it contains halves of surrogate pairs",
             id="surrogate in UTF-7",
         ),
         pytest.param(
@@ -183,7 +183,7 @@ def test_an_odd_text_trains_character_for_character(
         pytest.param(
             "ab" * 32,
             ["corpus.split=none"],
-            "the training part has 64 characters, and one window of batch_size 4 x seq_len 16 needs 65",
+            "the training split has 64 characters, and one window of batch_size 4 x seq_len 16 needs 65",
             id="one less than a window",
         ),
         pytest.param(
@@ -231,10 +231,10 @@ def places(tmp_path: Path) -> Iterator[Path]:
     [
         ("empty", "the folder {} is empty: name a text file"),
         ("pipes", "the folder {} has no .txt files, it has 1 pipe: name the files themselves"),
-        ("pipe", "{} is a pipe or a device: give a file, or - to read standard input"),
-        ("socket", "{} is a pipe or a device: give a file, or - to read standard input"),
-        ("/dev/null", "{} is a pipe or a device: give a file, or - to read standard input"),
-        ("/dev/zero", "{} is a pipe or a device: give a file, or - to read standard input"),
+        ("pipe", "{} is a pipe or a device: name a file, or - to read standard input"),
+        ("socket", "{} is a pipe or a device: name a file, or - to read standard input"),
+        ("/dev/null", "{} is a pipe or a device: name a file, or - to read standard input"),
+        ("/dev/zero", "{} is a pipe or a device: name a file, or - to read standard input"),
         ("dangling.txt", "{} is a link that leads to no file; its target is {folder}/nowhere"),
         ("loop.txt", "{} is a link that leads to no file; its target is {folder}/loop.txt"),
         ("x" * 5000, "cannot read {}: file name too long"),
@@ -255,7 +255,7 @@ def test_a_place_that_holds_no_text_is_refused_in_one_sentence(
 @pytest.mark.parametrize(
     ("place", "code", "reason"),
     [
-        ("\udcff.txt", 2, " is not UTF-8 and cannot stand in a configuration; rename it"),
+        ("\udcff.txt", 2, " is not UTF-8 and cannot be written in a configuration; rename it"),
         ("bytes", 3, " is not UTF-8 and cannot be recorded: rename it"),
     ],
     ids=["given", "in a folder"],
@@ -392,7 +392,7 @@ def test_a_file_that_changes_while_it_is_read_never_trains_as_something_else(
         assert set(outcome.symbols) <= set(text)
         return
     assert outcome.code == 3
-    changed = f"the corpus {file} changed while it was read: start again when nothing writes to it"
+    changed = f"the corpus {file} changed while it was read: start again when nothing is writing to it"
     unreadable = (f"cannot read {file}: no such file or directory", f"cannot read {file}: is a directory")
     assert outcome.sentence == changed or "removed" in change or "folder" in change or opening == 1
     assert outcome.sentence == changed or outcome.sentence in unreadable or opening == 1
@@ -421,7 +421,7 @@ def test_a_file_that_grows_faster_than_it_is_read_is_left(
 
     monkeypatch.setattr(reading, "blocks_of", growing_blocks)
     outcome = attempt(file)
-    assert outcome.sentence == f"the corpus {file} changed while it was read: start again when nothing writes to it"
+    assert outcome.sentence == f"the corpus {file} changed while it was read: start again when nothing is writing to it"
 
 
 @pytest.mark.parametrize("change", CHANGES)

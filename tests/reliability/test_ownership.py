@@ -220,7 +220,7 @@ def test_a_fresh_lease_of_another_machine_is_respected_and_its_end_told(tmp_path
     add_lease(tmp_path, age=age)
     with pytest.raises(RunInUseError) as caught:
         take_ownership(tmp_path)
-    told = "process 7 on elsewhere, since 2025-01-01T00:00:00+00:00; if that one is gone, its lease ends in "
+    told = "process 7 on elsewhere, since 2025-01-01T00:00:00+00:00; if that process is gone, its lease ends in "
     assert str(caught.value).startswith(f"the run {tmp_path} is in use by {told}")
     assert int(str(caught.value).removesuffix(" s").rpartition(" ")[2]) in (left, left - 1)
     assert (owner_of(tmp_path) or {})["host"] == "elsewhere"
@@ -351,7 +351,7 @@ def test_a_folder_that_was_deleted_is_called_so_whoever_takes_its_place(
         folder.mkdir()
     if then == "another run":
         owned.append(take_ownership(folder))
-    with pytest.raises(FolderGoneError, match=f"^the folder {folder} was deleted while this process wrote it$"):
+    with pytest.raises(FolderGoneError, match=f"^the folder {folder} was deleted while this process was writing it$"):
         owned[0].check()
     owned[0].release()
     if then == "another run":
@@ -458,7 +458,9 @@ def test_asking_who_owns_a_folder_is_cheap(tmp_path: Path, owned: list[Ownership
 @pytest.mark.usefixtures("without_locks")
 def test_a_lease_from_the_future_is_dated_anew_and_ends(tmp_path: Path, owned: list[Ownership]) -> None:
     lease = add_lease(tmp_path, age=-287_058_335)
-    with pytest.raises(RunInUseError, match=r"process 7 on elsewhere.*; if that one is gone, its lease ends in 60 s$"):
+    with pytest.raises(
+        RunInUseError, match=r"process 7 on elsewhere.*; if that process is gone, its lease ends in 60 s$"
+    ):
         take_ownership(tmp_path)
     assert abs(lease.stat().st_mtime - time.time()) < 30
     os.utime(lease, (time.time() - 61,) * 2)
@@ -484,7 +486,7 @@ def test_a_lease_from_the_future_that_may_not_be_dated_anew_tells_the_way_out(
         dated(path, *rest, **options)
 
     monkeypatch.setattr(os, "utime", refuse)
-    way_out = f"; if that one is gone, its lease never ends, as its date is in the future: remove {lease}"
+    way_out = f"; if that process is gone, its lease never ends, as its date is in the future: remove {lease}"
     with pytest.raises(RunInUseError) as caught:
         take_ownership(tmp_path)
     assert str(caught.value).endswith(way_out)
@@ -515,7 +517,7 @@ def test_a_run_that_is_moved_while_it_trains_goes_on_where_it_is_and_equals_the_
     found.parent.mkdir(exist_ok=True)
     (runs / "run").rename(found)
     with pytest.warns(
-        CharlmWarning, match=f"^the folder {runs / 'run'} was moved to {found} while its run was trained"
+        CharlmWarning, match=f"^the folder {runs / 'run'} was moved to {found} while its run was training"
     ):
         *_, end = reports
     assert isinstance(end, End)
@@ -535,7 +537,7 @@ def test_a_run_that_is_deleted_while_it_trains_is_saved_beside_its_place(
     at_step(reports, step, kind)
     shutil.rmtree(runs / "run" if has_parent else runs)
     with pytest.warns(
-        CharlmWarning, match=f"^the folder {runs / 'run'} was deleted while its run was trained: it goes on"
+        CharlmWarning, match=f"^the folder {runs / 'run'} was deleted while its run was training: training continues"
     ):
         *_, end = reports
     assert isinstance(end, End)
@@ -594,10 +596,10 @@ def test_a_stopped_run_whose_folder_was_moved_tells_the_command_that_goes_on(
     assert code == 143
     moved, stopped = said.splitlines()
     assert moved == f"charlm: the folder {tmp_path / 'run'} was moved to {tmp_path / 'renamed'} while its run was " + (
-        "trained: it goes on there"
+        "training: training continues there"
     )
-    assert f"saved in {tmp_path / 'renamed'}; go on with: " in stopped
-    assert run_command(stopped.partition("; go on with: ")[2], "--set=train.max_steps=1").exit_code == 0
+    assert f"saved in {tmp_path / 'renamed'}; resume with: " in stopped
+    assert run_command(stopped.partition("; resume with: ")[2], "--set=train.max_steps=1").exit_code == 0
 
 
 # Creation.

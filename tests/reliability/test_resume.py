@@ -178,7 +178,7 @@ def test_so_it_is_with_two_threads(laboratory: Any, set_threads: Callable[[int],
 
 
 # A small run that is cut everywhere: with scheduled and closing evaluations and samples.
-EVERYWHERE = ("eval.baselines=false", "train.max_steps=5", "train.eval_every=2", "sample.every=3", "sample.length=4")
+EVERYWHERE = ("train.max_steps=5", "train.eval_every=2", "sample.every=3", "sample.length=4")
 
 
 def test_a_request_to_stop_may_come_at_any_time_it_is_asked_for(laboratory: Any) -> None:

@@ -30,7 +30,7 @@ OPTIONS = (
     "--set=sample.length=400",
     f"--set=checkpoint.keep_every={EVAL_EVERY}",
 )
-STOPPED = re.compile(r"charlm: stopped at step ([\d,]+) and saved in (\S+); go on with: (.+)\n")
+STOPPED = re.compile(r"charlm: stopped at step ([\d,]+) and saved in (\S+); resume with: (.+)\n")
 
 
 def wait_for_handlers(process: Process) -> None:

@@ -289,7 +289,7 @@ def test_a_sweep_ended_at_random_moments_and_started_again_is_the_undisturbed_on
                 num_cut += len(list(owners(folder)))
             else:
                 assert returncode == 143
-                assert b"the same command goes on" in said
+                assert b"run the same command again to resume" in said
                 assert processes() == []
                 assert not list(owners(folder))
                 num_cut += sum(Run(each).summary() is None for each in folder.iterdir() if Run(each).exists)

@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 from processes import run_code
+from prose import taught_text
 from pydantic import JsonValue
 from typer.testing import Result as Outcome
 
@@ -730,8 +731,8 @@ def test_csv_has_unrounded_values_below_their_names(
     assert None not in rows[0]
 
 
-def test_the_readme_tells_each_column_of_csv(runs: Path, charlm_command: Charlm) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_the_guide_names_each_column_of_csv(runs: Path, charlm_command: Charlm) -> None:
+    taught = taught_text()
     header = charlm_command("compare", "lstm-0", "--csv", f"--runs-dir={runs}").stdout.splitlines()[0].split(",")
     ends = ("_deviation", "_nats_per_char", "_bpc", "_perplexity", "_chars")
     for name in header:
@@ -740,7 +741,7 @@ def test_the_readme_tells_each_column_of_csv(runs: Path, charlm_command: Charlm)
         for end in ends:
             if parts[0].endswith(end):
                 parts = [parts[0].removesuffix(end), end, *parts[1:]]
-        assert all(f"`{part}`" in readme for part in parts), name
+        assert all(f"`{part}`" in taught for part in parts), name
 
 
 def test_markdown_is_the_table_of_a_readme(runs: Path, charlm_command: Charlm) -> None:
@@ -749,8 +750,8 @@ def test_markdown_is_the_table_of_a_readme(runs: Path, charlm_command: Charlm) -
     assert (outcome.exit_code, outcome.stderr) == (0, "")
     header, dashes, *rows, empty, warning = outcome.stdout.splitlines()
     assert header == (
-        "| configuration | seeds | validation nats (mean ± deviation) | bits per character | perplexity | parameters | "
-        "minutes | machine |"
+        "| configuration | seeds | validation nats (mean ± standard deviation) | bits per character | perplexity | "
+        "parameters | minutes | machine |"
     )
     assert dashes == "|" + " --- |" * 8
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
@@ -816,8 +817,8 @@ def test_a_narrow_terminal_keeps_the_figures_and_says_what_it_leaves_out(
     assert "unfinished, step 4" in lines[3]
     rest = " ".join(" ".join(lines[5:]).split())
     assert rest.startswith(
-        "no room for: split, cell, max_steps, seeds, final val ppl, test bpc, test ppl, train nats, train bpc, "
-        "train ppl, chars/s, parameters, minutes, machine; --csv has all "
+        "no room for these columns: split, cell, max_steps, seeds, final val ppl, test bpc, test ppl, train nats, "
+        "train bpc, train ppl, chars/s, parameters, minutes, machine; --csv prints all "
     )
     assert rest.count("warning: ") == 4
 
@@ -910,7 +911,7 @@ def test_a_cell_is_a_text_or_a_number_and_never_a_formula(value: JsonValue, cell
 
 def test_a_terminal_of_a_few_columns_loses_nothing_of_a_name(runs: Path, on_terminal: Callable[..., str]) -> None:
     shown = on_terminal(4, "both-ways", f"--runs-dir={runs}")
-    assert "".join(shown.split()).startswith("runboth-waysnoroomfor:")
+    assert "".join(shown.split()).startswith("runboth-waysnoroomforthesecolumns:")
     assert max(map(len, shown.splitlines())) <= 4
 
 
@@ -977,11 +978,15 @@ def test_reading_a_run_changes_nothing_in_it(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        ([], 2, "name the runs to compare: charlm compare RUN RUN; in a shell, runs/* are all"),
-        (["lstm-0", "--json", "--csv"], 2, "--json and --csv exclude each other: give one of them"),
-        (["lstm-0", "--markdown", "--csv"], 2, "--csv and --markdown exclude each other: give one of them"),
-        (["lstm-0", "--json", "--markdown"], 2, "--json and --markdown exclude each other: give one of them"),
-        (["--json", "--csv", "--markdown"], 2, "--json and --csv and --markdown exclude each other: give one of them"),
+        ([], 2, "name the runs to compare, as in charlm compare RUN RUN; in a shell, runs/* stands for all of them"),
+        (["lstm-0", "--json", "--csv"], 2, "--json and --csv cannot be combined: give only one of them"),
+        (["lstm-0", "--markdown", "--csv"], 2, "--csv and --markdown cannot be combined: give only one of them"),
+        (["lstm-0", "--json", "--markdown"], 2, "--json and --markdown cannot be combined: give only one of them"),
+        (
+            ["--json", "--csv", "--markdown"],
+            2,
+            "--json and --csv and --markdown cannot be combined: give only one of them",
+        ),
         (["absent"], 4, "there is no run absent in "),
         (["lstm-0", "absent", "--json"], 4, "there is no run absent in "),
         (["lstm-*"], 4, "there is no run lstm-* in "),

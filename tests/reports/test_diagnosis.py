@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,8 @@ LONG = [2.0, 1.5, 1.3, 1.29, 1.288, 1.287, 1.287, 1.287]
         (evidence([2.0, *[1.9] * 6]), "underfit", ["1.900 nats, a table of 5-grams at 1.500", "larger model"]),
         (evidence([2.0, *[1.9] * 6], stopped_by="early_stopping"), "underfit", ["model.hidden_size"]),
         (evidence([2.9, 2.88], [2.94, 2.7], num_val_chars=149), "still_falling", ["training went from"]),
+        # One evaluation is no curve: nothing says that it has settled.
+        (evidence([1.9]), "still_falling", ["measured only once", "train longer (train.epochs)"]),
         # Sound.
         (evidence(LONG), "sound", ["settled at 1.287 nats, below a table of 5-grams at 1.500"]),
         (evidence(LONG, stopped_by=None, five_gram=None), "sound", ["sound: validation has settled at 1.287 nats"]),
@@ -109,6 +112,8 @@ def test_the_advice_fits_the_cause(known: Evidence, kind: str, words: list[str])
     assert found is not None
     assert (found.kind, [word for word in words if word not in found.sentence]) == (kind, [])
     assert "\n" not in found.sentence
+    assert bool(found.advice) is (kind != "sound")
+    assert found.sentence.endswith(f"; {found.advice}" if found.advice else "")
     assert ("larger model" in found.sentence) is (kind == "underfit")
     assert ("train longer" in found.sentence) <= (kind == "still_falling")
 
@@ -149,10 +154,12 @@ def test_the_end_of_training_and_info_tell_the_same(
     tiny_options: list[str], tmp_path: Path, charlm_command: Callable[..., Result]
 ) -> None:
     where = (f"--runs-dir={tmp_path}", "--run=run")
-    lines = charlm_command("train", *tiny_options, *where, "--set=train.max_steps=60").stdout.splitlines()
-    (told,) = [line for line in lines if line.startswith("diagnosis: ")]
-    assert told.startswith("diagnosis: still falling when it ended: ")
-    assert told.replace(": ", "     ", 1) + "\n" in charlm_command("info", tmp_path / "run").stdout
+    _, quality, *_ = charlm_command("train", *tiny_options, *where, "--set=train.max_steps=60").stdout.splitlines()
+    assert quality.endswith("; it has not finished learning: train longer (train.max_steps)")
+    told = charlm_command("info", tmp_path / "run").stdout
+    assert re.search(
+        r"^diagnosis     still falling when it ended: .*; train longer \(train.max_steps\)$", told, re.MULTILINE
+    )
 
 
 def test_no_figure_of_a_leaky_model_is_judged(tiny_settings: MakeSettings, tmp_path: Path) -> None:
@@ -175,8 +182,8 @@ def test_info_says_where_best_and_final_are_of_different_lengths(
     settings = tiny_settings("eval.max_chars=70", "train.max_steps=2", "eval.baselines=false")
     run = train(settings, name="partly", runs_dir=tmp_path)
     shown = charlm_command("info", run.path).stdout
-    assert "(of the first 69 predicted characters)\n" in shown
-    assert "(of all 149)\n" in shown
-    assert "best val bpc is of the beginning of the validation part, final val bpc of all: partly\n" in (
+    assert "(over the first 69 predicted characters)\n" in shown
+    assert "(over all 149)\n" in shown
+    assert "best val bpc covers the beginning of the validation split, final val bpc all of it: partly\n" in (
         charlm_command("info", f"--runs-dir={tmp_path}").stdout
     )

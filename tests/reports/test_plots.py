@@ -615,16 +615,16 @@ def test_a_damaged_run_is_left_out_of_the_picture_too(
     [
         (["--plot=curves.pdf"], "--plot is a file that ends in .svg or .png, got curves.pdf"),
         (["--plot=svg"], "--plot is a file that ends in .svg or .png, got svg"),
-        (["--plot="], "--plot is empty: give it a value, or leave it out (is a variable of the shell unset?)"),
+        (["--plot="], "--plot is empty: give it a value, or leave it out (perhaps a shell variable is unset)"),
         (["--plot=.svg"], "--plot is a file that ends in .svg or .png, got .svg"),
         (["--plot=no-such/curves.svg"], "--plot no-such/curves.svg: there is no folder no-such"),
         (["--plot=curves.svg", "--by=epoch"], "curves are drawn by step, chars or time, not by epoch"),
         (
             ["--plot=curves.svg", "--by="],
-            "--by is empty: give it a value, or leave it out (is a variable of the shell unset?)",
+            "--by is empty: give it a value, or leave it out (perhaps a shell variable is unset)",
         ),
-        (["--by=step"], "--by says what curves are drawn against: it needs --plot FILE"),
-        (["--plot=curves.svg", "--json", "--csv"], "--json and --csv exclude each other: give one of them"),
+        (["--by=step"], "--by chooses the horizontal axis of the curves, so it needs --plot FILE"),
+        (["--plot=curves.svg", "--json", "--csv"], "--json and --csv cannot be combined: give only one of them"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

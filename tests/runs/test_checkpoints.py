@@ -1,4 +1,4 @@
-"""Checkpoints: what goes in comes out, the right one is chosen, the others go, and none of it is a pickle."""
+"""Checkpoints return what was saved, the right one is chosen, others are removed, and nothing is a pickle."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Make = Callable[..., Checkpoint]
 
 @pytest.fixture(scope="session")
 def checkpoint(trained: Run) -> Make:
-    """Return what makes a checkpoint of a real run as if it were of another step, with another figure."""
+    """Return a function that copies a checkpoint of a real run with another step and validation result."""
     saved = load_checkpoint(trained, "last")
 
     def make(step: int, *, val: float | None = None) -> Checkpoint:
@@ -70,7 +70,7 @@ def writer(run: Run) -> Iterator[RunWriter]:
 
 
 def steps(run: Run) -> list[int]:
-    """Return the steps of the checkpoints a run keeps."""
+    """Return the steps of a run's checkpoints."""
     return [step_of(path) for path in run.checkpoint_paths()]
 
 
@@ -92,7 +92,7 @@ def damage(path: Path) -> None:
     ("method", "momentum"),
     [("adam", None), ("adamw", None), ("sgd", None), ("sgd", 0.9), ("rmsprop", None), ("rmsprop", 0.9)],
 )
-def test_everything_saved_comes_back_bit_for_bit(
+def test_everything_saved_is_loaded_bit_for_bit(
     tmp_path: Path, tiny_settings: Callable[..., Settings], cell: str, method: str, momentum: float | None
 ) -> None:
     settings = tiny_settings(
@@ -122,7 +122,7 @@ def test_parameters_and_views_are_saved_as_plain_tensors(run: Run, checkpoint: M
     assert_close(loaded, weight, rtol=0, atol=0)
 
 
-def test_tensors_that_share_memory_are_saved_each_on_its_own(run: Run, checkpoint: Make) -> None:
+def test_tensors_that_share_memory_are_saved_separately(run: Run, checkpoint: Make) -> None:
     saved = checkpoint(1)
     zeros = torch.zeros_like(saved.training["state.0"])
     write_checkpoint(run, replace(saved, training={**saved.training, "state.0": zeros, "state.1": zeros}))
@@ -141,7 +141,7 @@ def test_tensors_that_share_memory_are_saved_each_on_its_own(run: Run, checkpoin
         ([0, 2.0, None], 1),
     ],
 )
-def test_best_is_the_lowest_validation_figure_and_without_any_the_last(
+def test_best_is_the_lowest_validation_result_or_the_last_without_any(
     run: Run, checkpoint: Make, values: list[float | None], best: int
 ) -> None:
     for step, value in enumerate(values, start=1):
@@ -160,16 +160,16 @@ def test_saving_keeps_the_last_two_and_the_best(run: Run, writer: RunWriter, che
     assert kept == [[1], [1, 2], [2, 3], [2, 3, 4], [4, 5], [5, 6], [5, 6, 7]]
 
 
-def test_rotation_keeps_what_the_settings_say(run: Run, checkpoint: Make) -> None:
+def test_retention_follows_the_settings(run: Run, checkpoint: Make) -> None:
     for step, value in enumerate([3.0, 1.0, 2.0, 2.5, 1.5, 1.6, 1.7, 1.8]):
         write_checkpoint(run, checkpoint(step, val=value))
     kept, paths = CheckpointSettings(keep_last=3, keep_every=Period(steps=2)), run.checkpoint_paths()
     assert [step_of(path) for path in removable(paths, kept, keep_every=None)] == [0, 2, 3, 4]
-    # Of step 0 there is always a multiple; nobody asked for it.
+    # Step 0 is a multiple of every period, but nobody asked for it.
     assert [step_of(path) for path in removable(paths, kept, keep_every=2)] == [0, 3]
 
 
-def test_what_was_replaced_and_is_still_there_is_the_second_choice_and_goes_first(
+def test_a_replaced_checkpoint_that_still_exists_is_the_second_choice_and_is_removed_first(
     run: Run, writer: RunWriter, checkpoint: Make
 ) -> None:
     for step in (1, 2):
@@ -181,25 +181,23 @@ def test_what_was_replaced_and_is_still_there_is_the_second_choice_and_goes_firs
     write_folder(path.with_name("new"), content(path.with_name(path.name + ASIDE)))
     path.with_name("new").rename(path)
     damage(path / "state.json")
-    with pytest.warns(CharlmWarning, match=r"step-00000002/state\.json is damaged.*; step 2 is taken instead"):
+    with pytest.warns(CharlmWarning, match=r"step-00000002/state\.json is damaged.*; step 2 is used instead"):
         assert load_checkpoint(run, "last").step == 2
     writer.save(checkpoint(3, val=1.0))
     assert [path.name for path in run.checkpoint_paths()] == ["step-00000002", "step-00000003"]
 
 
-def test_steps_are_in_the_order_of_numbers_also_beyond_eight_digits(
-    run: Run, writer: RunWriter, checkpoint: Make
-) -> None:
+def test_steps_are_ordered_as_numbers_even_beyond_eight_digits(run: Run, writer: RunWriter, checkpoint: Make) -> None:
     for step in (99_999_999, 100_000_000, 1_000_000_000):
         writer.save(checkpoint(step))
     assert load_checkpoint(run, "last").step == 1_000_000_000
     assert steps(run) == [100_000_000, 1_000_000_000]
 
 
-def test_a_step_that_is_not_kept_is_refused_with_those_that_are(run: Run, checkpoint: Make) -> None:
+def test_a_missing_step_is_refused_with_a_list_of_the_existing_ones(run: Run, checkpoint: Make) -> None:
     for step in (1, 2):
         write_checkpoint(run, checkpoint(step))
-    with pytest.raises(RunError, match=r"keeps no checkpoint of step 3; it has steps 1, 2$"):
+    with pytest.raises(RunError, match=r"has no checkpoint of step 3; it has steps 1, 2$"):
         load_checkpoint(run, 3)
 
 
@@ -221,7 +219,7 @@ def test_a_draft_and_a_users_own_folder_are_neither_found_nor_removed(
     assert all(stranger.is_dir() for stranger in strangers)
 
 
-def test_a_checkpoint_is_safetensors_json_and_yaml_and_no_pickle(run: Run, checkpoint: Make) -> None:
+def test_a_checkpoint_is_safetensors_json_and_yaml_without_a_pickle(run: Run, checkpoint: Make) -> None:
     saved = checkpoint(1)
     files = {file.name: file.read_bytes() for file in write_checkpoint(run, saved).iterdir()}
     assert sorted(files) == [
@@ -243,7 +241,7 @@ def test_a_checkpoint_is_safetensors_json_and_yaml_and_no_pickle(run: Run, check
 
 @pytest.fixture
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Set the process' umask for one test."""
+    """Set the process's umask for one test."""
     before = os.umask(request.param)
     yield request.param
     os.umask(before)
@@ -271,11 +269,11 @@ def test_modes_honour_the_umask(run: Run, checkpoint: Make, umask: int) -> None:
         ("training.safetensors", b""),
     ],
 )
-def test_a_checkpoint_this_version_does_not_understand_is_a_run_error(
+def test_a_checkpoint_that_this_version_does_not_understand_is_a_run_error(
     run: Run, checkpoint: Make, name: str, changed: bytes
 ) -> None:
     files = content(write_checkpoint(run, checkpoint(1)))
-    # Written whole, so that the manifest agrees: the content itself is what is wrong.
+    # The checkpoint is written anew so that the manifest agrees: only the content is wrong.
     write_folder(run.checkpoints_folder / "step-00000002", {**files, name: changed})
     with pytest.raises(RunError, match="step-00000002") as caught:
         load_checkpoint(run, 2)
@@ -320,9 +318,9 @@ def test_a_checkpoint_without_one_of_its_files_is_a_run_error(run: Run, checkpoi
             read_checkpoint(path)
 
 
-def test_a_checkpoint_under_another_ones_name_is_refused(run: Run, checkpoint: Make) -> None:
+def test_a_checkpoint_under_the_name_of_another_is_refused(run: Run, checkpoint: Make) -> None:
     write_checkpoint(run, checkpoint(1)).rename(run.checkpoints_folder / "step-00000003")
-    with pytest.raises(RunError, match="step-00000003 holds the checkpoint of step 1"):
+    with pytest.raises(RunError, match="step-00000003 contains the checkpoint of step 1"):
         load_checkpoint(run)
 
 
@@ -336,14 +334,14 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(run: Run, checkpoint: Mak
         path.write_bytes(path.read_bytes()[:-3])
     else:
         damage(path)
-    with pytest.warns(CharlmWarning, match=rf"step-00000002/{name} .*; step 1 is taken instead$") as caught:
+    with pytest.warns(CharlmWarning, match=rf"step-00000002/{name} .*; step 1 is used instead$") as caught:
         assert load_checkpoint(run, choice).step == 1
     assert len(caught) == 1
     with pytest.raises(RunError, match=rf"step-00000002/{name}"):
         load_checkpoint(run, 2)
 
 
-def test_a_damaged_checkpoint_that_nobody_asked_for_is_no_matter(run: Run, checkpoint: Make) -> None:
+def test_a_damaged_checkpoint_that_nobody_asked_for_does_not_matter(run: Run, checkpoint: Make) -> None:
     for step, value in ((1, 2.0), (2, 1.0)):
         write_checkpoint(run, checkpoint(step, val=value))
     damage(run.checkpoints_folder / "step-00000001" / "model.safetensors")
@@ -352,14 +350,14 @@ def test_a_damaged_checkpoint_that_nobody_asked_for_is_no_matter(run: Run, check
         assert load_checkpoint(run, "best").step == load_checkpoint(run, "last").step == 2
 
 
-def test_without_any_whole_checkpoint_each_damage_is_told(run: Run, checkpoint: Make) -> None:
+def test_if_all_checkpoints_are_damaged_each_damage_is_named(run: Run, checkpoint: Make) -> None:
     for step in (1, 2):
         damage(write_checkpoint(run, checkpoint(step)) / "model.safetensors")
-    with pytest.raises(RunError, match=r"has no whole checkpoint: .*step-00000002.*; .*step-00000001"):
+    with pytest.raises(RunError, match=r"has no undamaged checkpoint: .*step-00000002.*; .*step-00000001"):
         load_checkpoint(run, "last")
 
 
-def test_what_the_disk_gives_back_is_read_before_a_save_is_believed(
+def test_a_checkpoint_is_read_back_before_it_counts_as_saved(
     run: Run, checkpoint: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forget_a_bit(path: Path, target: Path) -> Path:
@@ -381,7 +379,7 @@ def test_a_restored_model_has_the_saved_weights_and_is_ready_to_evaluate(trained
 
 
 def changed(tensors: dict[str, torch.Tensor], how: str) -> dict[str, torch.Tensor]:
-    """Return tensors with the first changed."""
+    """Return tensors of which the first is changed."""
     name, tensor = next(iter(tensors.items()))
     if how == "missing":
         return {other: value for other, value in tensors.items() if other != name}
@@ -434,7 +432,7 @@ def test_moments_that_the_optimiser_does_not_have_are_refused(
         load_checkpoint(run)
 
 
-def test_a_checkpoint_without_moments_is_one_from_before_the_first_step(run: Run, checkpoint: Make) -> None:
+def test_a_checkpoint_without_moments_is_from_before_the_first_step(run: Run, checkpoint: Make) -> None:
     saved = checkpoint(0)
     states = {name: value for name, value in saved.training.items() if name.startswith("state.")}
     write_checkpoint(run, replace(saved, training=states))
@@ -445,14 +443,14 @@ def test_a_checkpoint_without_moments_is_one_from_before_the_first_step(run: Run
 def test_a_count_of_steps_that_is_not_the_checkpoints_is_refused(run: Run, checkpoint: Make, count: float) -> None:
     saved = checkpoint(7)
     write_checkpoint(run, replace(saved, training={**saved.training, "optimizer.0.step": torch.tensor(count)}))
-    with pytest.raises(RunError, match="counts other steps than its checkpoint's 7"):
+    with pytest.raises(RunError, match="does not count the 7"):
         load_checkpoint(run)
 
 
-def test_a_run_trained_is_read_by_its_own_settings(trained: Run, tiny_settings: Callable[..., Settings]) -> None:
+def test_a_trained_run_is_read_with_its_own_settings(trained: Run, tiny_settings: Callable[..., Settings]) -> None:
     loaded = load_checkpoint(trained, "last")
     assert loaded.settings == trained.settings()
-    # The run has written down what auto stood for when it was created.
+    # The run recorded what auto meant when it was created.
     implementation = choose_implementation(tiny_settings().model)
     assert loaded.settings.model == tiny_settings(f"model.implementation={implementation}").model
     assert loaded.step == 60

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there, whatever happens to the writer, and damage that a reader notices."""
+"""Files and folders are complete or absent whatever happens to the writer, and a reader notices all damage."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from charlm.runs.untrusted import MAX_JSON_DEPTH, MAX_MANIFEST_BYTES, open_folde
 OLD = {"model.bin": bytes(range(64)), "state.json": b'{"step": 1}\n', "empty": b""}
 NEW = {"model.bin": bytes(range(64, 0, -1)) * 4, "state.json": b'{"step": 2}\n', "empty": b""}
 NAMES = tuple(OLD)
-# All through which the writer changes a disk; what only opens for reading counts too, and does no harm.
+# All functions through which the writer changes a disk; opening for reading counts too, which does no harm.
 OPERATIONS = ("mkdir", "open", "write", "fsync", "rename", "replace", "unlink", "rmdir", "ftruncate")
 FULL_DISK = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class PowerCut(BaseException):
-    """The machine stops: nothing that comes after is done."""
+    """The machine stops: nothing after this is done."""
 
 
 class DyingDisk:
@@ -79,7 +79,7 @@ class DyingDisk:
             raise self.failure
 
     def wrapped(self, name: str) -> Callable[..., Any]:
-        """Return an operation that is counted first; a failing write has written half."""
+        """Return an operation that is counted before it runs; a failing write has written half."""
         operation = getattr(os, name)
 
         def counted(*args: Any, **kwargs: Any) -> Any:
@@ -95,7 +95,7 @@ class DyingDisk:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Put the disk under the functions of `os`."""
+        """Make the functions of `os` use this disk."""
         with pytest.MonkeyPatch.context() as patch:
             for name in self.operations:
                 patch.setattr(os, name, self.wrapped(name))
@@ -103,13 +103,13 @@ class DyingDisk:
 
 
 def read(path: Path) -> dict[str, bytes]:
-    """Return what a written folder holds, each file held against the manifest."""
+    """Return the files of a written folder after comparing each with the manifest."""
     folder = open_folder(path, NAMES)
     return {name: folder.read(name, at_most=1 << 20) for name in folder.entries}
 
 
 def found(folder: Path) -> dict[str, bytes]:
-    """Return what a reader finds of step-2: the new one, else the one that has stepped aside."""
+    """Return what a reader finds of step-2: the new folder, else the one that was renamed."""
     path = folder / "step-00000002"
     return read(path if path.exists() else path.with_name(path.name + ASIDE))
 
@@ -120,7 +120,7 @@ def drafts(folder: Path) -> list[str]:
 
 
 def start(folder: Path, *, has_old: bool = True) -> Path:
-    """Return a folder with step-1, and step-2 where it is to be replaced."""
+    """Return a folder with step-1, and with step-2 if that is to be replaced."""
     folder.mkdir()
     write_folder(folder / "step-00000001", OLD)
     if has_old:
@@ -129,7 +129,7 @@ def start(folder: Path, *, has_old: bool = True) -> Path:
 
 
 def count_operations(tmp_path: Path, *, has_old: bool) -> int:
-    """Return how many operations one whole save takes."""
+    """Return how many operations a complete save takes."""
     disk = DyingDisk(None, PowerCut())
     folder = start(tmp_path / "counted", has_old=has_old)
     with disk.installed():
@@ -137,7 +137,7 @@ def count_operations(tmp_path: Path, *, has_old: bool) -> int:
     return disk.num_operations
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+def test_a_written_folder_can_be_read_back(tmp_path: Path) -> None:
     write_folder(tmp_path / "step-1", OLD)
     assert read(tmp_path / "step-1") == OLD
     assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
@@ -149,7 +149,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     [(FULL_DISK, StorageError), (OSError(errno.EIO, "broken"), StorageError), (KeyboardInterrupt(), KeyboardInterrupt)],
     ids=["full", "broken", "interrupted"],
 )
-def test_a_writer_that_fails_at_any_operation_leaves_no_draft_and_what_was_there(
+def test_a_writer_that_fails_at_any_operation_leaves_no_draft_and_keeps_the_former_folder(
     tmp_path: Path, failure: BaseException, raised: type[BaseException], has_old: bool
 ) -> None:
     for dies_at in range(count_operations(tmp_path, has_old=has_old)):
@@ -158,7 +158,7 @@ def test_a_writer_that_fails_at_any_operation_leaves_no_draft_and_what_was_there
             write_folder(folder / "step-00000002", NEW)
         assert read(folder / "step-00000001") == OLD
         left = [path.name for path in folder.iterdir() if path.name not in ("step-00000001", "step-00000002")]
-        # What has been replaced may be left on its way out; a writer's next beginning sweeps drafts.
+        # The replaced folder may be left as a draft, which the next writer removes.
         assert all(name == f"step-00000002{ASIDE}" or DRAFT_NAME.fullmatch(name) for name in left)
         if has_old:
             assert found(folder) in (OLD, NEW)
@@ -169,7 +169,7 @@ def test_a_writer_that_fails_at_any_operation_leaves_no_draft_and_what_was_there
 
 
 @pytest.mark.parametrize("has_old", [False, True], ids=["new", "replacing"])
-def test_a_power_cut_at_any_operation_leaves_the_new_folder_or_what_was_there(tmp_path: Path, has_old: bool) -> None:
+def test_a_power_cut_at_any_operation_leaves_the_new_or_the_former_folder(tmp_path: Path, has_old: bool) -> None:
     outcomes: set[bytes] = set()
     for dies_at in range(count_operations(tmp_path, has_old=has_old)):
         folder = start(tmp_path / str(dies_at), has_old=has_old)
@@ -180,7 +180,7 @@ def test_a_power_cut_at_any_operation_leaves_the_new_folder_or_what_was_there(tm
             content = found(folder)
             assert content in (OLD, NEW)
             outcomes.add(content["model.bin"])
-        # Nothing that the dead writer left is in the way of the next.
+        # Nothing that the dead writer left hinders the next one.
         sweep_drafts(folder)
         write_folder(folder / "step-00000002", NEW)
         assert read(folder / "step-00000002") == NEW
@@ -189,7 +189,7 @@ def test_a_power_cut_at_any_operation_leaves_the_new_folder_or_what_was_there(tm
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_killed_writer_leaves_only_whole_folders(tmp_path: Path, seed: int) -> None:
+def test_a_killed_writer_leaves_only_complete_folders(tmp_path: Path, seed: int) -> None:
     writer = (
         "import itertools, pathlib, sys\n"
         "from charlm.runs.durable import write_folder\n"
@@ -215,7 +215,7 @@ def test_no_single_flipped_bit_of_any_file_goes_unnoticed(tmp_path: Path) -> Non
                 for damaged in (*(byte ^ 1 << bit for bit in range(8)), byte):
                     stream.seek(position)
                     stream.write(bytes([damaged]))
-                    # A manifest's blanks and its version say nothing of the files.
+                    # The blanks and the version in a manifest say nothing about the files.
                     if damaged != byte:
                         try:
                             content = read(tmp_path / "step-1")
@@ -233,7 +233,7 @@ def test_a_truncated_file_is_noticed(tmp_path: Path, name: str, length: int) -> 
     write_folder(tmp_path / "step-1", OLD)
     file = tmp_path / "step-1" / name
     content = file.read_bytes()
-    # JSON does not need its last line end: what is cut there changes nothing, and so it loses its brace too.
+    # JSON does not need its last line end, so the closing brace is cut off too.
     file.write_bytes(content[: len(content) - 2] if length < 0 else content[:length])
     with pytest.raises(RunError, match=r"is not the JSON|is damaged"):
         read(tmp_path / "step-1")
@@ -285,7 +285,7 @@ def test_a_file_larger_than_expected_is_refused_before_it_is_opened(tmp_path: Pa
     write_folder(tmp_path / "step-1", OLD)
     folder = open_folder(tmp_path / "step-1", NAMES)
     (tmp_path / "step-1" / "model.bin").unlink()
-    with pytest.raises(RunError, match=r"model\.bin is too large: 64 bytes, where at most 63 are expected"):
+    with pytest.raises(RunError, match=r"model\.bin is too large: it has 64 bytes, and at most 63 are expected"):
         folder.read("model.bin", at_most=63)
 
 
@@ -297,7 +297,7 @@ def test_a_newer_format_is_refused_with_the_version_to_install(tmp_path: Path, v
     write_folder(tmp_path / "step-1", OLD)
     path = tmp_path / "step-1" / MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": FORMAT + 1, "charlm": version}))
-    with pytest.raises(RunError, match=rf"has format {FORMAT + 1} and .* reads up to {FORMAT}: install {install}$"):
+    with pytest.raises(RunError, match=rf"has format {FORMAT + 1}, but .* reads up to {FORMAT}: install {install}$"):
         read(tmp_path / "step-1")
 
 
@@ -313,7 +313,7 @@ def test_a_newer_format_is_refused_with_the_version_to_install(tmp_path: Path, v
         *(f'{{"format": {number}, "files": {{}}}}' for number in ("0", "-1", "1.5", "true", '"2"', "null", "1e1")),
     ],
 )
-def test_a_manifest_of_another_shape_is_none(tmp_path: Path, manifest: str) -> None:
+def test_a_manifest_of_another_shape_is_refused(tmp_path: Path, manifest: str) -> None:
     write_folder(tmp_path / "step-1", OLD)
     (tmp_path / "step-1" / MANIFEST).write_text(manifest)
     with pytest.raises(RunError, match=r"is not a checkpoint's manifest|does not name a checkpoint's files"):
@@ -354,14 +354,14 @@ def test_a_manifest_has_a_largest_size(tmp_path: Path) -> None:
     ],
     ids=lambda value: value[:20],
 )
-def test_json_is_bounded_in_depth_and_has_only_numbers(tmp_path: Path, text: str, reason: str) -> None:
+def test_json_has_limited_depth_and_only_finite_numbers(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(RunError, match="is not the JSON of a checkpoint") as caught:
         parse_json(text.encode("utf-8"), tmp_path / "state.json")
     assert reason in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
-def test_json_as_deep_as_allowed_is_read(tmp_path: Path) -> None:
+def test_json_of_the_largest_depth_is_read(tmp_path: Path) -> None:
     text = "[" * (MAX_JSON_DEPTH + 1) + "]" * (MAX_JSON_DEPTH + 1)
     assert parse_json(text.encode(), tmp_path / "a") == json.loads(text)
     with pytest.raises(RunError, match="is not the JSON of a checkpoint"):
@@ -389,7 +389,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("kind", STRANGE)
-def test_only_a_regular_file_is_opened_and_nothing_is_waited_for(
+def test_only_a_regular_file_is_opened_and_without_waiting(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -405,7 +405,7 @@ def test_a_device_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("kind", STRANGE)
-def test_records_go_to_regular_files_only_and_nothing_is_waited_for(
+def test_records_go_only_to_regular_files_and_without_waiting(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -424,7 +424,7 @@ def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "step-1")
 
 
-def test_a_link_in_the_place_of_a_folder_is_replaced_and_not_followed(tmp_path: Path) -> None:
+def test_a_link_in_place_of_a_folder_is_replaced_and_not_followed(tmp_path: Path) -> None:
     write_folder(tmp_path / "elsewhere", OLD)
     for target in ("elsewhere", "nowhere"):
         (tmp_path / "step-00000001").symlink_to(tmp_path / target)
@@ -435,7 +435,7 @@ def test_a_link_in_the_place_of_a_folder_is_replaced_and_not_followed(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
 
 
-def test_an_existing_folder_is_replaced_and_nothing_of_it_stays(tmp_path: Path) -> None:
+def test_an_existing_folder_is_replaced_completely(tmp_path: Path) -> None:
     write_folder(tmp_path / "step-00000001", OLD)
     (tmp_path / "step-00000001" / "stray").write_bytes(b"")
     write_folder(tmp_path / "step-00000001", NEW)
@@ -444,7 +444,7 @@ def test_an_existing_folder_is_replaced_and_nothing_of_it_stays(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
 
 
-def test_a_replaced_folder_can_be_found_all_the_time(tmp_path: Path) -> None:
+def test_a_replaced_folder_can_be_found_at_every_moment(tmp_path: Path) -> None:
     folder, seen = start(tmp_path / "folder"), 0
 
     class Watching(DyingDisk):
@@ -458,7 +458,7 @@ def test_a_replaced_folder_can_be_found_all_the_time(tmp_path: Path) -> None:
     assert seen > 20
 
 
-def test_a_folder_is_moved_out_of_its_name_for_good_before_its_files_go(
+def test_a_folder_loses_its_name_on_the_disk_before_its_files_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def watched(name: str) -> Callable[..., Any]:
@@ -472,7 +472,7 @@ def test_a_folder_is_moved_out_of_its_name_for_good_before_its_files_go(
     assert done == ["rename", "fsync", *["unlink"] * (len(OLD) + 1)]
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_file_is_replaced_completely_or_not_at_all(tmp_path: Path) -> None:
     disk = DyingDisk(None, FULL_DISK)
     path = tmp_path / "config.yaml"
     with disk.installed():
@@ -488,14 +488,14 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert outcomes == sorted(outcomes, reverse=True)
 
 
-def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
+def test_a_link_in_place_of_a_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
     make_link(tmp_path / "config.yaml")
     replace_file(tmp_path / "config.yaml", b"new")
     assert (tmp_path / "elsewhere").read_bytes() == b"mine"
     assert not (tmp_path / "config.yaml").is_symlink()
 
 
-def test_only_our_own_drafts_are_swept(tmp_path: Path) -> None:
+def test_only_our_own_drafts_are_removed(tmp_path: Path) -> None:
     ours = [
         ".tmp-step-00000012-123-0123abcd",
         ".tmp-step-123456789-1-0123abcd",
@@ -531,7 +531,7 @@ def test_only_our_own_drafts_are_swept(tmp_path: Path) -> None:
     sweep_drafts(tmp_path / "absent")
 
 
-def test_every_draft_there_is_can_be_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kind_of_draft_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(durable, "_write_file", lambda path, _: made.append(path) or path.write_bytes(b""))
     made: list[Path] = []
     write_folder(tmp_path / "step-00000012", {})
@@ -551,14 +551,14 @@ def test_a_full_disk_is_named_with_the_bytes_needed_and_free(tmp_path: Path, mon
     assert match
     assert int(match[1].replace(",", "")) == sum(map(len, NEW.values()))
     assert int(match[2].replace(",", "")) > 0
-    # Of another trouble, and where nobody knows how much there would be, there is no such figure.
+    # Other errors, and a file of unknown size, name no bytes.
     assert "bytes" not in str(storage_error(tmp_path / "a", OSError(errno.EIO, "broken"), num_bytes=3))
     assert "bytes" not in str(storage_error(tmp_path / "a", FULL_DISK))
     monkeypatch.setattr(durable.shutil, "disk_usage", lambda _: (_ for _ in ()).throw(PermissionError()))
     assert str(storage_error(tmp_path / "a", FULL_DISK, num_bytes=3)).endswith("3 bytes are needed and 0 are free")
 
 
-def test_lines_are_appended_in_order_and_a_missing_folder_is_a_sentence(tmp_path: Path) -> None:
+def test_lines_are_appended_in_order_and_a_missing_folder_is_reported(tmp_path: Path) -> None:
     lines = [json.dumps({"number": number, "text": "分开\n"}, ensure_ascii=False) for number in range(3)]
     append_lines(tmp_path / "lines", lines[:1])
     append_lines(tmp_path / "lines", lines[1:])
@@ -577,7 +577,7 @@ def test_lines_that_do_not_fit_leave_the_file_as_it_was(tmp_path: Path, failure:
     assert (tmp_path / "lines").read_bytes() == b"first\n"
 
 
-def test_a_file_is_cut_where_it_is_told(tmp_path: Path) -> None:
+def test_a_file_is_cut_at_the_given_place(tmp_path: Path) -> None:
     append_lines(tmp_path / "lines", ["first", "second"])
     cut_file(tmp_path / "lines", 6)
     assert (tmp_path / "lines").read_bytes() == b"first\n"
@@ -611,7 +611,7 @@ def test_a_file_system_that_cannot_sync_folders_can_be_written(
             sync_folder(tmp_path)
 
 
-def test_what_is_written_as_json_is_text_and_has_only_numbers() -> None:
+def test_json_is_written_as_text_with_only_finite_numbers() -> None:
     assert json_file({"a": "分"}).decode("utf-8") == '{\n "a": "分"\n}\n'
     with pytest.raises(ValueError, match="not JSON compliant"):
         json_file({"a": float("nan")})

@@ -1,4 +1,4 @@
-"""Records and JSON: what a record is on disk, and which of a stranger's objects is one."""
+"""Records and JSON: how a record is written, and which untrusted objects are accepted as one."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Inner(Record):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Outer(Record):
-    """A record of each kind of field."""
+    """A record with each kind of field."""
 
     number: Number
     amount: Amount = 0.0
@@ -104,13 +104,13 @@ GOOD = {"number": 1.5, "always_count": 3}
 
 
 @given(SUMMARIES)
-def test_what_is_written_is_read_again(summary: Summary) -> None:
+def test_a_written_record_is_read_back(summary: Summary) -> None:
     read = from_json(Summary, json.loads(json_line(summary)))
     assert all(getattr(read, key) == getattr(summary, key) for key in vars(summary))
     assert json_line(read) == json_line(summary) == json_line(replace(read))
 
 
-def test_fields_are_keys_in_their_order_and_a_default_is_left_out() -> None:
+def test_fields_become_keys_in_order_and_defaults_are_left_out() -> None:
     inner = Inner(count=3, note="x")
     outer = Outer(number=1.0, pair=(1, 2), inner=replace(inner, note=None), always=None, sometimes=inner)
     assert json_line(outer) == (
@@ -120,7 +120,7 @@ def test_fields_are_keys_in_their_order_and_a_default_is_left_out() -> None:
     assert json.loads(json_file(outer)) == to_json(outer) == dict(outer) == outer
 
 
-def test_a_record_that_was_read_reads_as_the_very_object_and_a_changed_copy_does_not() -> None:
+def test_a_record_that_was_read_returns_its_original_object_and_a_changed_copy_does_not() -> None:
     value = {"strange": [1], **GOOD}
     read = from_json(Outer, value)
     assert read == value
@@ -143,7 +143,7 @@ def test_a_record_that_was_read_reads_as_the_very_object_and_a_changed_copy_does
     ],
     ids=str,
 )
-def test_a_value_of_another_type_makes_it_no_record(change: dict[str, Any]) -> None:
+def test_a_value_of_another_type_is_refused(change: dict[str, Any]) -> None:
     key = next(iter(change))
     with pytest.raises(ValueError, match=f"^its {key.partition('_')[0]}.* is not what it should be$"):
         from_json(Outer, GOOD | change)
@@ -151,22 +151,22 @@ def test_a_value_of_another_type_makes_it_no_record(change: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("value", [None, 3, "x", [], [GOOD], {}, {"always_count": 3}], ids=str)
-def test_what_is_no_object_or_has_not_all_keys_is_no_record(value: Any) -> None:
+def test_a_value_that_is_not_an_object_or_lacks_keys_is_refused(value: Any) -> None:
     assert from_json_or_none(Outer, value) is None
 
 
 @pytest.mark.parametrize("told", ["3", 1.5, True, -1, [], {}, None])
-def test_a_fact_that_is_told_wrongly_is_none_and_spoils_nothing(told: Any) -> None:
+def test_a_wrong_fact_is_none_and_spoils_nothing(told: Any) -> None:
     assert from_json(Outer, GOOD | {"told": told}).told is None
     assert from_json(Outer, GOOD | {"told": 7}).told == 7
 
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, 1e18, 3])
-def test_numbers_of_a_run_that_diverged_are_numbers(number: float) -> None:
+def test_numbers_of_a_diverged_run_are_accepted(number: float) -> None:
     assert from_json(Outer, json.loads(json.dumps(GOOD | {"number": number}))).number == number
 
 
-def test_null_rates_are_none_and_an_older_charlms_bits_tell_the_nats() -> None:
+def test_null_rates_are_none_and_nats_follow_from_an_older_charlms_bits() -> None:
     line = {"kind": "evaluation", "step": 1, "epoch": 1, "seconds": 1.0, "chars_seen": 9, "learning_rate": 0.1}
     line |= {"gradient_norm": 0.1, "chars_per_second": 1.0, "epoch_seconds": None}
     line |= {f"train_{rate}": None for rate in ("nats_per_char", "bpc", "perplexity", "chars")}
@@ -190,7 +190,7 @@ def test_the_closing_line_of_the_first_runs_is_a_summary(tmp_path: Path) -> None
     assert (summary.steps, summary["val_bpc"], summary.direction) == (20, 2.0, None)
 
 
-def test_scripts_find_a_runs_events_under_their_former_name() -> None:
+def test_scripts_find_a_runs_events_under_their_former_names() -> None:
     assert {name: getattr(reports, name) for name in reports.__all__} == {
         name: getattr(events, name) for name in reports.__all__
     }

@@ -1,4 +1,4 @@
-"""Which checkpoints are saved when, and which of them are kept."""
+"""Checkpoints are saved at the right times, and the right ones are kept."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FROZEN = "optimizer.learning_rate=1e-30"
 
 @pytest.fixture
 def fit(tiny_settings: MakeSettings, tmp_path: Path) -> Fit:
-    """Return what trains a run of a name."""
+    """Return a function that trains a run with a name."""
 
     def train(name: str, *overrides: str, **options: Any) -> list[TrainingEvent]:
         return list(train_reports(tiny_settings(*SMALL, *overrides), name=name, runs_dir=tmp_path, **options))
@@ -47,7 +47,7 @@ def steps_kept(path: Path) -> list[int]:
 
 @pytest.fixture
 def saves(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list that the step of each save comes to."""
+    """Return a list to which the step of each save is added."""
     steps: list[int] = []
     save = writer.RunWriter.save
 
@@ -74,7 +74,7 @@ def saves(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         (("train.eval_every=3", "checkpoint.keep_every=6", "corpus.split=none"), [6, 12, 15, 16]),
     ],
 )
-def test_the_last_the_best_and_those_of_a_period_are_kept(
+def test_the_last_the_best_and_periodic_checkpoints_are_kept(
     fit: Fit, tmp_path: Path, overrides: Sequence[str], kept: list[int]
 ) -> None:
     reports = fit("run", *overrides)
@@ -85,7 +85,7 @@ def test_the_last_the_best_and_those_of_a_period_are_kept(
         assert load_checkpoint(Run(tmp_path / "run"), "best").step == best[-1]
 
 
-def test_until_the_next_two_are_saved_an_old_one_stays(fit: Fit, tmp_path: Path) -> None:
+def test_an_old_checkpoint_stays_until_two_newer_ones_are_saved(fit: Fit, tmp_path: Path) -> None:
     kept: list[list[int]] = []
     settings = ("train.eval_every=5", FROZEN)
     fit("run", *settings, should_stop=lambda: kept.append(steps_kept(tmp_path / "run")))
@@ -93,16 +93,16 @@ def test_until_the_next_two_are_saved_an_old_one_stays(fit: Fit, tmp_path: Path)
     assert distinct == [[0], [0, 5], [5, 10], [5, 10, 15], [5, 15, 16]]
 
 
-def test_of_saves_by_the_clock_the_newest_are_kept_and_the_last_evaluation_and_the_best(
+def test_saves_by_the_clock_keep_the_newest_the_last_evaluation_and_the_best(
     fit: Fit, tmp_path: Path, saves: list[int]
 ) -> None:
     fit("run", "checkpoint.minutes=1e-9", "train.max_steps=15", "train.eval_every=6", FROZEN)
     assert saves == list(range(16))
-    # 14 by the clock, 15 at the end; 12 is what a diverged run would go back to, 6 is the best.
+    # 14 was saved by the clock and 15 at the end; a diverged run would return to 12, and 6 is the best.
     assert steps_kept(tmp_path / "run") == [6, 12, 14, 15]
 
 
-def test_the_newest_of_the_schedule_is_kept_for_a_run_to_go_back_to(tmp_path: Path) -> None:
+def test_the_newest_scheduled_checkpoint_is_kept_for_a_rollback(tmp_path: Path) -> None:
     paths = [tmp_path / f"step-{step:08d}" for step in (0, 3, 6, 7, 8)]
     kept = CheckpointSettings(keep_last=2, keep_every=Period(steps=3))
     removed = writer.removable(paths, kept, keep_every=3, eval_every=6)
@@ -116,7 +116,7 @@ def test_the_newest_of_the_schedule_is_kept_for_a_run_to_go_back_to(tmp_path: Pa
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Return a monotonic clock that goes on only where a test says so."""
+    """Return a monotonic clock that advances only when a test says so."""
     now = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     return now
@@ -129,7 +129,7 @@ def contents(run: Run) -> list[bytes]:
 
 
 def untimed(run: Run) -> list[dict[str, Any]]:
-    """Return a run's metrics without its name and what depends on a clock."""
+    """Return a run's metrics without its name and everything that depends on a clock."""
     clocked = ("run", "seconds", "chars_per_second", "epoch_seconds")
     return [{key: value for key, value in record.items() if key not in clocked} for record in run.metrics()]
 
@@ -137,7 +137,7 @@ def untimed(run: Run) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("minutes", "expected"),
     [
-        # A step takes a minute; an evaluation saves too, and the clock starts anew.
+        # A step takes a minute; an evaluation saves too and restarts the clock.
         ("10", [0, 4, 8, 12, 16]),
         ("4", [0, 4, 8, 12, 16]),
         ("3", [0, 3, 4, 7, 8, 11, 12, 15, 16]),
@@ -145,7 +145,7 @@ def untimed(run: Run) -> list[dict[str, Any]]:
         ("1", list(range(17))),
     ],
 )
-def test_a_run_is_saved_between_evaluations_after_so_many_minutes(
+def test_a_run_is_saved_between_evaluations_after_the_set_minutes(
     fit: Fit,
     tiny_settings: MakeSettings,
     clock: list[float],
@@ -166,7 +166,7 @@ def test_a_run_is_saved_between_evaluations_after_so_many_minutes(
     assert run.samples() == plain.samples()
 
 
-def test_saving_by_the_clock_starts_anew_in_a_run_that_goes_on(
+def test_saving_by_the_clock_restarts_in_a_resumed_run(
     tiny_settings: MakeSettings, clock: list[float], saves: list[int], tmp_path: Path
 ) -> None:
     settings = tiny_settings(*SMALL, "train.eval_every=100", "checkpoint.minutes=3")
@@ -180,10 +180,10 @@ def test_saving_by_the_clock_starts_anew_in_a_run_that_goes_on(
     assert saves == [0, 3, 6, 9, 12, 15]
 
 
-# Saves that fail.
+# Failing saves.
 
 
-def test_a_failed_save_is_told_and_tried_again_after_half_a_minute(
+def test_a_failed_save_is_reported_and_tried_again_after_half_a_minute(
     tiny_settings: MakeSettings, clock: list[float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tried: list[int] = []
@@ -212,7 +212,7 @@ def test_a_failed_save_is_told_and_tried_again_after_half_a_minute(
     assert [record["step"] for record in Run(tmp_path / "run").metrics()[:-1]] == [4, 8, 12, 14]
 
 
-def test_a_retried_save_that_goes_well_waits_for_its_usual_time_again(
+def test_after_a_successful_retry_saves_return_to_their_usual_times(
     tiny_settings: MakeSettings, clock: list[float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tried: list[int] = []
@@ -233,10 +233,10 @@ def test_a_retried_save_that_goes_well_waits_for_its_usual_time_again(
 
 
 @pytest.mark.parametrize("overrides", [(), ("train.max_steps=14",)])
-def test_where_the_last_save_fails_the_run_ends_with_an_error_and_goes_on_later(
+def test_a_run_whose_last_save_fails_ends_with_an_error_and_can_be_resumed(
     fit: Fit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
-    """On its schedule the last evaluation's save is tried twice, off it once."""
+    """The save of the last evaluation is tried twice on the schedule, and once outside it."""
     write = os.write
 
     def full(descriptor: int, content: Any) -> int:
@@ -259,10 +259,10 @@ def test_where_the_last_save_fails_the_run_ends_with_an_error_and_goes_on_later(
     assert contents(run) == contents(plain)
 
 
-def test_records_wait_with_a_checkpoint_that_could_not_be_saved(
+def test_records_wait_for_a_checkpoint_that_could_not_be_saved(
     fit: Fit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A disk that is full for a while costs no line, wherever in a save that begins."""
+    """A disk that is full for a while costs no line, wherever in a save that happens."""
     fit("plain", "sample.every=3")
     plain = Run(tmp_path / "plain")
     write = os.write

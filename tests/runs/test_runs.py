@@ -1,4 +1,4 @@
-"""Runs on disk: their names, where they lie, how one is found, and records that survive a crash."""
+"""Runs on disk: their names and places, how one is found, and records that survive a crash."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def new_run(folder: Path, name: str | None = None, settings: Settings | None = N
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:
-    """Return whatever lies in a folder, with the contents of its files."""
+    """Return everything in a folder, with the contents of its files."""
     return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def add_checkpoint(run: Run, step: int, *, modified: int) -> None:
-    """Save a small checkpoint, and set the time it was finished."""
+    """Save a small checkpoint, and set the time at which it was finished."""
     empty = {"none": torch.zeros(0)}
     settings, vocabulary = run.settings(), Vocabulary("ab")
     state = CheckpointState(
@@ -111,7 +111,7 @@ def test_a_plain_word_names_a_run(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["run", "folder", "file", "link", "dangling link"])
-def test_whatever_exists_is_never_overwritten(tmp_path: Path, kind: str) -> None:
+def test_nothing_that_exists_is_overwritten(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "mine"
     if kind == "run":
         new_run(tmp_path, "mine")
@@ -137,7 +137,9 @@ def test_runs_without_a_name_get_different_ones(tmp_path: Path) -> None:
     assert all("-lstm-256" in name for name in names)
 
 
-def test_a_run_is_its_configuration_and_environment(tmp_path: Path, tiny_settings: Callable[..., Settings]) -> None:
+def test_a_new_run_has_its_configuration_and_environment(
+    tmp_path: Path, tiny_settings: Callable[..., Settings]
+) -> None:
     settings = tiny_settings("model.cell=gru")
     run = new_run(tmp_path, "run", settings)
     assert run.settings() == settings
@@ -145,7 +147,7 @@ def test_a_run_is_its_configuration_and_environment(tmp_path: Path, tiny_setting
 
 
 @pytest.mark.parametrize("num_syncs", range(7))
-def test_a_disk_that_is_full_when_a_run_is_created_leaves_nothing(
+def test_a_full_disk_at_creation_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_syncs: int
 ) -> None:
     outcomes = iter([None] * num_syncs)
@@ -196,7 +198,7 @@ def test_a_run_is_found_by_name_and_by_path_from_anywhere(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("name", ["absent", "", "runs", "."])
-def test_a_run_that_is_not_there_is_refused_with_the_newest_that_are(
+def test_a_missing_run_is_refused_with_a_list_of_the_newest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -205,7 +207,7 @@ def test_a_run_that_is_not_there_is_refused_with_the_newest_that_are(
         find_run(name, folder=tmp_path)
 
 
-def test_without_a_name_the_run_with_the_newest_checkpoint_is_taken(tmp_path: Path) -> None:
+def test_without_a_name_the_run_with_the_newest_checkpoint_is_found(tmp_path: Path) -> None:
     runs = [new_run(tmp_path, name) for name in ("b", "a", "c", "newest")]
     add_checkpoint(runs[0], 1, modified=100)
     add_checkpoint(runs[1], 1, modified=300)
@@ -216,14 +218,14 @@ def test_without_a_name_the_run_with_the_newest_checkpoint_is_taken(tmp_path: Pa
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_without_any_checkpoint_the_way_to_one_is_told(tmp_path: Path, exists: bool) -> None:
+def test_without_any_checkpoint_the_message_says_how_to_get_one(tmp_path: Path, exists: bool) -> None:
     if exists:
         new_run(tmp_path, "begun")
     with pytest.raises(RunError, match=r"no run with a checkpoint in .*: `charlm train` makes one"):
         find_run(None, folder=tmp_path if exists else tmp_path / "absent")
 
 
-def test_runs_are_listed_in_the_order_of_their_age(tmp_path: Path) -> None:
+def test_runs_are_listed_by_age(tmp_path: Path) -> None:
     for age, name in enumerate(["c", "a", "b"]):
         run = new_run(tmp_path, name)
         os.utime(run.path / "config.yaml", (1000 + age, 1000 + age))
@@ -233,7 +235,7 @@ def test_runs_are_listed_in_the_order_of_their_age(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["plain", "分开\u2028\u0085\u2029\x0b\x0c\x1c\r\n\t", "😀" * 3])
-def test_records_come_back_as_they_were_and_one_torn_at_any_byte_is_left_out(tmp_path: Path, text: str) -> None:
+def test_records_are_read_back_and_one_cut_off_at_any_byte_is_left_out(tmp_path: Path, text: str) -> None:
     run = Run(tmp_path)
     sample = Sample(prefix=text, continuation=text)
     records = [SampleTable(step=step, epoch=0, samples=(sample,)) for step in range(3)]
@@ -265,7 +267,7 @@ def test_a_missing_or_damaged_environment_is_a_run_error(tmp_path: Path, content
         Run(tmp_path).environment()
 
 
-def test_the_overview_tells_a_runs_closing_figures(trained: Run) -> None:
+def test_the_overview_has_a_runs_closing_results(trained: Run) -> None:
     overview, end = trained.overview(), trained.metrics()[-1]
     assert end["kind"] == "end"
     assert trained.summary() == end
@@ -276,7 +278,7 @@ def test_the_overview_tells_a_runs_closing_figures(trained: Run) -> None:
     assert overview["corpus"].endswith("corpus.txt")
 
 
-def test_the_overview_tells_whether_a_run_is_running_or_unfinished(tmp_path: Path) -> None:
+def test_the_overview_says_whether_a_run_is_running_or_unfinished(tmp_path: Path) -> None:
     run, ownership = create_run(Settings(), FACTS, folder=tmp_path, name="run")
     assert run.overview()["state"] == "running"
     ownership.release()
@@ -291,14 +293,14 @@ def test_the_overview_tells_whether_a_run_is_running_or_unfinished(tmp_path: Pat
     assert json.dumps(dict(overview))
 
 
-def test_a_run_whose_lease_tells_no_owner_is_running_too(tmp_path: Path) -> None:
+def test_a_run_whose_lease_names_no_owner_counts_as_running(tmp_path: Path) -> None:
     run = new_run(tmp_path, "run")
     (run.path / ".lease-000001").write_bytes(b"")
     assert run.overview()["state"] == "running"
 
 
 @pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
-def test_records_that_are_no_regular_file_are_a_run_error(tmp_path: Path, kind: str) -> None:
+def test_records_that_are_not_a_regular_file_are_a_run_error(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "metrics.jsonl"
     if kind == "folder":
         path.mkdir()
@@ -311,7 +313,7 @@ def test_records_that_are_no_regular_file_are_a_run_error(tmp_path: Path, kind: 
         Run(tmp_path).metrics()
 
 
-def test_the_newest_run_that_has_not_ended_is_the_one_to_go_on_with(tmp_path: Path) -> None:
+def test_the_newest_run_that_has_not_ended_is_the_one_to_resume(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no unfinished run in "):
         find_unfinished(tmp_path)
     runs = [new_run(tmp_path, name) for name in ("ended", "older", "newer", "begun")]

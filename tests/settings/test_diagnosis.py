@@ -1,4 +1,4 @@
-"""Everything wrong with a configuration, in sentences that say where, what is allowed and what was meant."""
+"""Everything that is wrong with a configuration is named in sentences: where, what is allowed and what was meant."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read(text: str) -> Settings:
 
 
 def problems(text: str) -> list[str]:
-    """Return the problems of a configuration's text, one a line."""
+    """Return the problems of a configuration's text, one on each line."""
     with pytest.raises(ConfigError) as caught:
         read(text)
     assert caught.value.exit_code == 2
@@ -69,7 +69,7 @@ def problems(text: str) -> list[str]:
         ("corpus: {name: []}", "corpus.name must be text, got []"),
         (
             "corpus: {clean: all}",
-            "corpus.clean must be letters, none, or keys out of newline, unicode, lowercase, letters, got 'all'",
+            "corpus.clean must be letters, none, or keys among newline, unicode, lowercase and letters, got 'all'",
         ),
         *(
             (
@@ -125,7 +125,7 @@ def test_a_bad_value_says_what_is_allowed(text: str, problem: str) -> None:
         ("optimizer.schedule.warmup_steps", 10**12),
     ],
 )
-def test_no_count_is_without_a_bound(key: str, most: int) -> None:
+def test_every_count_has_an_upper_bound(key: str, most: int) -> None:
     direction = ["model.direction=bidirectional"] * (key == "model.lookahead")
     assert load_settings(overrides=[*direction, f"{key}={most}"])
     for value in (most + 1, 10**15, 10**30):
@@ -144,7 +144,7 @@ def unbounded(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 yield from unbounded(inner)
 
 
-def test_every_number_of_the_schema_has_an_upper_bound() -> None:
+def test_every_number_in_the_json_schema_has_an_upper_bound() -> None:
     assert list(unbounded(Settings.model_json_schema())) == []
 
 
@@ -203,7 +203,7 @@ def test_every_known_key_is_its_own_nearest(key: str) -> None:
     assert nearest_key(key) == key
 
 
-def test_all_problems_come_at_once_in_the_order_of_their_places() -> None:
+def test_all_problems_are_reported_at_once_in_the_order_of_their_places() -> None:
     text = (
         "corpus:\n  split: half\nmodel:\n  hidden_size: 0\n  cel: gru\ntrain: {seed: x,\n  device: gpu}\nsamples: {}\n"
     )
@@ -221,7 +221,7 @@ def test_all_problems_come_at_once_in_the_order_of_their_places() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("corpus: {name: lyrics, path: /a}", "corpus.path and corpus.name exclude each other: keep one"),
+        ("corpus: {name: lyrics, path: /a}", "corpus.path and corpus.name exclude each other: keep one of them"),
         ("corpus: {path: []}", "corpus.path is an empty list: name a text file, or leave it out"),
         (
             "corpus: {path: /a, split: standard}",
@@ -234,11 +234,11 @@ def test_all_problems_come_at_once_in_the_order_of_their_places() -> None:
             )
             for split in ("[]", "[1.0]", "[1, 2, 3, 4]", "[0.9, 1]", "[-1, 5]", "[0, 5]", "[0.0, 1.0]", "[1, 0.0]")
         ),
-        ("corpus: {split: 90/5}", "corpus.split fractions must sum to 1, these sum to 0.95"),
-        ("corpus: {split: [0.9, 0.2]}", "corpus.split fractions must sum to 1, these sum to 1.1"),
+        ("corpus: {split: 90/5}", "corpus.split fractions must sum to 1, but these sum to 0.95"),
+        ("corpus: {split: [0.9, 0.2]}", "corpus.split fractions must sum to 1, but these sum to 1.1"),
         (
             "corpus: {split: [0.3333333, 0.3333333, 0.3333333]}",
-            "corpus.split fractions must sum to 1, these sum to 0.9999999",
+            "corpus.split fractions must sum to 1, but these sum to 0.9999999",
         ),
         ("model: {activation: relu}", "model.activation belongs to the rnn cell, and model.cell is lstm"),
         ("model: {reset_after: true}", "model.reset_after belongs to the gru cell, and model.cell is lstm"),
@@ -260,7 +260,7 @@ def test_all_problems_come_at_once_in_the_order_of_their_places() -> None:
             "model: {init: identity, cell: rnn}",
             "model.init identity is meant for model.cell rnn with model.activation relu",
         ),
-        ("model: {dropout: 0.1}", "model.dropout acts between layers, and model.num_layers is 1: set one of them"),
+        ("model: {dropout: 0.1}", "model.dropout acts between layers, and model.num_layers is 1: change one of them"),
         (
             "optimizer: {momentum: 0.9}",
             "optimizer.momentum belongs to sgd and rmsprop, and optimizer.method is adam",
@@ -287,15 +287,15 @@ def test_all_problems_come_at_once_in_the_order_of_their_places() -> None:
         ),
         (
             "{corpus: {split: none}, train: {early_stopping: 3}}",
-            "train.early_stopping needs a validation part, and corpus.split is none",
+            "train.early_stopping needs a validation split, and corpus.split is none",
         ),
         (
             "{corpus: {split: none}, optimizer: {schedule: {method: plateau}}}",
-            "optimizer.schedule.method plateau needs a validation part, and corpus.split is none",
+            "optimizer.schedule.method plateau needs a validation split, and corpus.split is none",
         ),
     ],
 )
-def test_settings_that_do_not_go_together_are_named(text: str, problem: str) -> None:
+def test_conflicting_settings_are_named(text: str, problem: str) -> None:
     assert problems(text) == [f"{problem} (a.yaml:1)"]
 
 
@@ -314,15 +314,15 @@ def test_settings_that_do_not_go_together_are_named(text: str, problem: str) -> 
         "corpus: {name: timemachine, split: standard}",
     ],
 )
-def test_settings_that_go_together_are_accepted(text: str) -> None:
+def test_compatible_settings_are_accepted(text: str) -> None:
     assert read(text) != Settings()
 
 
-def test_conflicts_come_at_once_each_at_its_line() -> None:
+def test_conflicts_are_reported_at_once_each_at_its_line() -> None:
     assert problems(
         "model:\n  activation: relu\n  dropout: 0.5\ntrain: {early_stopping: 1}\ncorpus: {split: none}"
     ) == [
         "model.activation belongs to the rnn cell, and model.cell is lstm (a.yaml:2)",
-        "model.dropout acts between layers, and model.num_layers is 1: set one of them (a.yaml:3)",
-        "train.early_stopping needs a validation part, and corpus.split is none (a.yaml:4)",
+        "model.dropout acts between layers, and model.num_layers is 1: change one of them (a.yaml:3)",
+        "train.early_stopping needs a validation split, and corpus.split is none (a.yaml:4)",
     ]

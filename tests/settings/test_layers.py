@@ -1,4 +1,4 @@
-"""Where settings come from: files, layers and overrides, the later ones over the earlier ones."""
+"""Settings come from files, layers and overrides, and later ones win over earlier ones."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def test_later_files_win_key_by_key(tmp_path: Path) -> None:
     assert load_settings(second, first).model.hidden_size == 8
 
 
-def test_laying_layers_over_one_another_changes_none_of_them() -> None:
+def test_merging_layers_changes_none_of_them() -> None:
     first, second = text_layer("model: {hidden_size: 8}", "a"), text_layer("model: {hidden_size: 16}", "b")
     assert merge([first, second]).values == {"model": {"hidden_size": 16}}
     assert (first.values, second.values) == ({"model": {"hidden_size": 8}}, {"model": {"hidden_size": 16}})
 
 
-def test_overrides_are_stronger_than_layers_and_layers_than_files(tmp_path: Path) -> None:
+def test_overrides_win_over_layers_and_layers_over_files(tmp_path: Path) -> None:
     file = write(tmp_path / "a.yaml", "model: {hidden_size: 8, num_layers: 2, cell: rnn}")
     layer = text_layer("model: {num_layers: 3, cell: gru}", "between")
     model = load_settings(file, overrides=["model.cell=rnn", "model.cell=lstm"], layers=[layer]).model
@@ -81,7 +81,7 @@ def test_an_override_without_key_and_value_says_how_to_write_one(override: str) 
         ("model.cell=[gru", "--set model.cell=[gru:1:5: not valid YAML: expected ',' or ']', but got '<stream end>'"),
     ],
 )
-def test_an_override_names_itself_as_the_place(override: str, problem: str) -> None:
+def test_a_problem_in_an_override_is_placed_there(override: str, problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings(overrides=[override])
     assert str(caught.value) == problem
@@ -155,7 +155,7 @@ def test_a_later_period_replaces_an_earlier_one(key: str, earlier: str, later: s
     assert value == Period(steps=5)
 
 
-def test_nothing_at_all_is_the_quick_start() -> None:
+def test_without_anything_the_quick_start_is_loaded() -> None:
     assert load_settings() == load_settings("quickstart") == check_layer(shipped_layer("quickstart"))
     assert load_settings().corpus.name == "stories"
 
@@ -168,20 +168,18 @@ def test_overrides_alone_change_the_quick_start_and_a_corpus_replaces_it() -> No
         assert load_settings(overrides=[override]).sample.prefixes is None
 
 
-def test_a_file_without_a_corpus_takes_the_default_corpus_and_nothing_of_the_quick_start(tmp_path: Path) -> None:
+def test_a_file_without_a_corpus_gets_the_default_corpus_and_nothing_from_the_quick_start(tmp_path: Path) -> None:
     file = write(tmp_path / "empty.yaml", "# nothing\n")
     assert load_settings(file) == Settings()
 
 
-def test_a_file_in_the_working_folder_comes_before_a_shipped_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_in_the_working_folder_wins_over_a_bundled_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "quickstart", "model: {hidden_size: 7}")
     assert load_settings("quickstart").model.hidden_size == 7
 
 
-def test_a_byte_order_mark_is_no_part_of_a_configuration(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_a_configuration(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_bytes(b"\xef\xbb\xbfmodel: {hidden_size: 7}")
     assert load_settings(file).model.hidden_size == 7
@@ -192,7 +190,7 @@ def test_a_byte_order_mark_is_no_part_of_a_configuration(tmp_path: Path) -> None
     [
         (
             "nowhere.yaml",
-            "cannot read the configuration nowhere.yaml: no such file or directory; shipped ones by name: ",
+            "cannot read the configuration nowhere.yaml: no such file or directory; the bundled ones are ",
         ),
         ("x" * 5000, r"cannot read the configuration x+\.\.\.x+: file name too long"),
         (".", r"cannot read the configuration \.: is a directory"),
@@ -219,13 +217,15 @@ def test_an_override_of_endless_depth_is_an_unknown_key(depth: int) -> None:
 
 
 @pytest.mark.parametrize("value", ["a\udcff.txt", ["b.txt", "a\udcff.txt"]])
-def test_a_file_name_that_no_configuration_can_hold_is_refused(value: str | list[str]) -> None:
-    with pytest.raises(ConfigError, match=r"^--corpus: a\\udcff\.txt is not UTF-8 and cannot stand in a configuration"):
+def test_a_file_name_that_cannot_be_written_in_a_configuration_is_refused(value: str | list[str]) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^--corpus: a\\udcff\.txt is not UTF-8 and cannot be written in a configuration"
+    ):
         keyed_layer(("corpus", "path"), value, "--corpus")
 
 
-def test_a_layer_of_many_places_is_laid_over_another_one_key_at_a_time() -> None:
-    # Compared each with each, this many places would take minutes.
+def test_a_layer_with_many_places_is_merged_in_linear_time() -> None:
+    # Comparing every pair of this many places would take minutes.
     text = "".join(f"key{number}: 1\n" for number in range(5_000))
     below, above = text_layer(text, "a.yaml"), text_layer(text + "model: {cell: gru}", "b.yaml")
     places = merge([below, above]).places

@@ -1,4 +1,4 @@
-"""The strict YAML reader against YAML 1.2, and its writer against the reader."""
+"""The strict YAML reader is compared with YAML 1.2, and its writer with the reader."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from charlm.errors import ConfigError
 from charlm.settings import strict_yaml
 from charlm.settings.strict_yaml import MAX_CHARS, MAX_DEPTH, Place, dump_yaml, parse_yaml
 
-# Texts that YAML 1.1 or 1.2 would read as something else, and characters that its writers stumble over.
+# Texts that YAML 1.1 or 1.2 would read as something else, and characters that writers of YAML get wrong.
 TRAPS = (
     *("", "~", "null", "true", "no", "on", "=", "<<", "010", "0x1F", "0o17", "1_000", "12:30", "2001-01-01"),
     *("1e-3", "1E5", ".5", "1.", ".inf", "-.INF", ".nan", "-", "- a", "a: b", "a #b", "#", "?", "? a"),
@@ -31,7 +31,7 @@ VALUES = st.recursive(
 
 
 def value_of(text: str) -> Any:
-    """Return the value of a document of one key."""
+    """Return the value of a document with one key."""
     return parse_yaml(f"key: {text}", "a.yaml").value["key"]
 
 
@@ -92,7 +92,7 @@ def test_null_and_nothing_are_none(text: str) -> None:
     assert value_of(text) is None
 
 
-def test_more_digits_than_a_number_has_stay_text() -> None:
+def test_very_many_digits_stay_text() -> None:
     assert value_of("9" * 5000) == "9" * 5000
 
 
@@ -104,9 +104,9 @@ def test_an_empty_document_has_no_value(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "place", "problem"),
     [
-        ("a: 1\nb: 2\na: 3", "3:1", "the key a stands here twice"),
-        ("m:\n  a: 1\n  'a': 2", "3:3", "the key a stands here twice"),
-        ("m: {a: 1, a: 1}", "1:11", "the key a stands here twice"),
+        ("a: 1\nb: 2\na: 3", "3:1", "the key a is given twice"),
+        ("m:\n  a: 1\n  'a': 2", "3:3", "the key a is given twice"),
+        ("m: {a: 1, a: 1}", "1:11", "the key a is given twice"),
         ("a: &x 1", "1:4", "anchors and aliases are not allowed"),
         ("&x a: 1", "1:1", "anchors and aliases are not allowed"),
         ("a: &x [1]", "1:4", "anchors and aliases are not allowed"),
@@ -117,7 +117,7 @@ def test_an_empty_document_has_no_value(text: str) -> None:
         ("a: ! 1", "1:4", "the tag ! is not allowed"),
         ("a: !!python/object:os.system {}", "1:4", "the tag tag:yaml.org,2002:python/object:os.system is not"),
         ("? [a]\n: 1", "1:3", "a key must be a plain word"),
-        ("a: 1\n---\nb: 1", "2:1", "a second document; a configuration is one"),
+        ("a: 1\n---\nb: 1", "2:1", "a second document begins here; a configuration is a single one"),
         ("a: [1", "1:6", "not valid YAML: expected ',' or ']'"),
         ("a: b: c", "1:5", "not valid YAML: mapping values are not allowed here"),
         ("a:\n\tb: 1", "2:1", r"not valid YAML: found character '\t'"),
@@ -162,12 +162,12 @@ def test_every_value_has_the_line_of_its_key_or_of_itself() -> None:
     assert str(document.places["model", "cell"]) == "a.yaml:3"
 
 
-def test_a_text_is_parsed_once_and_each_reader_has_values_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_is_parsed_once_and_each_caller_gets_separate_values(monkeypatch: pytest.MonkeyPatch) -> None:
     parse, parsed = strict_yaml.yaml.parse, []
     monkeypatch.setattr(
         strict_yaml.yaml, "parse", lambda text, **options: parsed.append(text) or parse(text, **options)
     )
-    text = "a: {b: [1]}\n# Nobody has read this before.\n"
+    text = "a: {b: [1]}\n# This text has not been parsed before.\n"
     first: Any = parse_yaml(text, "one.yaml")
     first.value["a"]["b"].append(2)
     first.places.clear()
@@ -188,7 +188,7 @@ def test_a_place_without_a_line_is_its_source_alone() -> None:
 @settings(deadline=None)
 def test_what_is_written_reads_back_equal(values: dict[str, Any]) -> None:
     found = parse_yaml(dump_yaml(values), "a.yaml").value
-    # The representations tell 1 from 1.0 and True, and 0.0 from -0.0.
+    # repr distinguishes 1 from 1.0 and True, and 0.0 from -0.0.
     assert repr(found) == repr(values)
 
 

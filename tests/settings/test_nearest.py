@@ -1,4 +1,4 @@
-"""What a wrong word was meant to be: other programs' words, other ways to write ours, and misspellings."""
+"""Wrong words are answered by what was meant: other programs' words, other ways to write ours, misspellings."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def test_a_word_is_answered_by_its_meaning(word: str, key: str) -> None:
 def test_every_word_of_the_table_leads_to_a_setting() -> None:
     settings = {*known_keys(), *known_keys(SweepSettings)}
     assert set(MEANINGS.values()) <= settings
-    # A setting's own name is no other setting's word.
+    # A setting's own name must not lead to another setting.
     own = {*known_keys()} - {"optimizer"}
     assert {word: key for word, key in MEANINGS.items() if word in own} == {}
 
 
 @pytest.mark.parametrize("word", ["foo", "qqqq", "model.qqqq", "hello", "x", "", ".", "1", "a" * (MAX_WORD + 1)])
-def test_a_word_like_none_of_ours_is_answered_by_nothing(word: str) -> None:
+def test_a_word_like_none_of_ours_gets_no_suggestion(word: str) -> None:
     assert nearest_key(word) is None
     assert did_you_mean(nearest_key(word)) == ""
 
@@ -96,7 +96,7 @@ def test_the_nearest_choice(word: str, choice: str | None) -> None:
     assert nearest_choice(word, ["rnn", "gru", "lstm"]) == choice
 
 
-def test_the_nearest_file_is_one_beside_the_missing_one_or_a_name(tmp_path: Path) -> None:
+def test_the_nearest_file_is_one_next_to_the_missing_one_or_a_name(tmp_path: Path) -> None:
     for name in ("mine.yaml", "yours.yml", "mine.txt"):
         (tmp_path / name).touch()
     for word, near in (("mine", "mine.yaml"), ("mien.yaml", "mine.yaml"), ("yours.yaml", "yours.yml")):
@@ -105,7 +105,7 @@ def test_the_nearest_file_is_one_beside_the_missing_one_or_a_name(tmp_path: Path
     assert nearest_file(tmp_path / "absent" / "mine", suffixes=(".yaml",)) is None
 
 
-def test_the_nearest_file_of_the_folder_one_is_in_is_named_as_it_was(
+def test_the_nearest_file_in_the_working_folder_is_named_without_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -132,7 +132,7 @@ def test_a_wrong_setting_says_what_was_meant(override: str, sentence: str) -> No
 
 
 def refusals(override: str) -> list[str]:
-    """Return the problems of a setting, none where it is accepted."""
+    """Return the problems of a setting, or nothing if it is accepted."""
     try:
         load_settings(overrides=[override])
     except ConfigError as error:
@@ -159,6 +159,6 @@ WEIRD = [
 
 
 @pytest.mark.parametrize("value", WEIRD)
-def test_no_wrong_value_is_answered_in_the_checkers_words(value: str) -> None:
+def test_no_message_shows_the_validators_own_words(value: str) -> None:
     said = [sentence for key in known_keys() for sentence in refusals(f"{key}={value}")]
     assert not [each for each in said for word in FOREIGN if word in each]

@@ -1,4 +1,4 @@
-"""The typed configuration: its defaults and types, and what is shipped and written."""
+"""The typed configuration: its defaults and types, the bundled configurations, and how settings are written."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def sections(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, An
 
 
 @pytest.mark.parametrize("name", shipped_names())
-def test_a_shipped_configuration_loads_and_names_a_known_corpus(name: str) -> None:
+def test_a_bundled_configuration_loads_and_names_a_known_corpus(name: str) -> None:
     corpus = load_settings(name).corpus
     assert corpus.path is None
     assert corpus.name in corpus_names()
 
 
-def test_a_configuration_is_shipped_for_each_classic_experiment() -> None:
+def test_each_classic_experiment_has_a_bundled_configuration() -> None:
     lyrics = [f"lyrics-{model}" for model in ("rnn", "gru", "lstm", "deep-lstm")]
     scratch = [f"lyrics-{cell}-scratch" for cell in ("rnn", "gru", "lstm")]
     time_machine = [f"timemachine-{model}" for model in ("rnn", "gru", "lstm", "deep-lstm")]
@@ -62,15 +62,14 @@ def test_the_template_loads_as_the_defaults() -> None:
     assert check_layer(text_layer(commented_defaults(), "template")) == Settings()
 
 
-def test_the_template_tells_every_key_with_its_meaning() -> None:
+def test_the_template_has_every_key_below_its_meaning() -> None:
     lines = commented_defaults().splitlines()
+    assert max(map(len, lines[1:])) <= 80
+    text = "\n".join(line.strip() for line in lines).replace("\n# ", " ")
     for key, field in sections(Settings):
         # Periods are written inline.
         if "every." not in key:
-            name = key.rpartition(".")[2]
-            assert any(
-                line.strip().startswith(f"{name}:") and line.endswith(f"# {field.description}") for line in lines
-            )
+            assert f"{field.description}.\n{key.rpartition('.')[2]}:" in text
 
 
 @pytest.mark.parametrize("name", shipped_names())
@@ -97,7 +96,7 @@ def test_a_dump_spells_out_every_key() -> None:
                 inner = inner[name]
 
 
-def test_an_example_of_the_documentation_loads() -> None:
+def test_the_example_in_the_documentation_loads() -> None:
     settings = read(
         "corpus:     {name: tinyshakespeare, split: nanogpt}\n"
         "sampling:   {method: consecutive, batch_size: 32, seq_len: 64}\n"

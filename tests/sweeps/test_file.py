@@ -167,13 +167,13 @@ def test_seeds_alone_are_a_sweep_with_a_name_of_its_own():
         (GRID + "objective: {metric: val_cloze_bpc}\n", ["is of bidirectional models", "(cells.yaml:3)"]),
         (
             "space:\n  corpus.split: [default, none]\n",
-            ["objective.metric val_bpc needs a validation part, and corpus.split none has none: take train_bpc"],
+            ["objective.metric val_bpc needs a validation split, and corpus.split none has none: take train_bpc"],
         ),
         (GRID + "objective: {metric: val_bpc, direction: up}\n", ["objective.direction must be one of"]),
         ("base: nowhere.yaml\n" + GRID, ["cannot read the configuration", "nowhere.yaml", "(base, cells.yaml:1)"]),
         ("- 1\n", ["cells.yaml:1: a sweep is a mapping of keys such as space:"]),
         ("space: [1\n", ["not valid YAML"]),
-        ("name: a\nname: b\n" + GRID, ["the key name stands here twice"]),
+        ("name: a\nname: b\n" + GRID, ["the key name is given twice"]),
         ("name: ../a\n" + GRID, ["name must be at most 100 letters, ", "got '../a' (cells.yaml:1)"]),
         (
             "space:\n"
@@ -217,11 +217,11 @@ def test_a_bad_file_is_refused_with_line_and_nearest_name_and_nothing_is_written
         (
             "space:\n  model.dropout: [0.0, 0.5]\n  model.num_layers: [2, 1]\n"
             "method: random\nbudget: {num_trials: 200}\n",
-            "model.dropout acts between layers, and model.num_layers is 1: set one of them (cells.yaml:2)",
+            "model.dropout acts between layers, and model.num_layers is 1: change one of them (cells.yaml:2)",
         ),
         (
             "space:\n  model.dropout: [0.0, 0.5]\n  model.num_layers: [2, 1]\n",
-            "model.dropout acts between layers, and model.num_layers is 1: set one of them (cells.yaml:2)",
+            "model.dropout acts between layers, and model.num_layers is 1: change one of them (cells.yaml:2)",
         ),
         (
             "space:\n  corpus.name: [stories, storeis]\n",
@@ -246,11 +246,11 @@ def test_a_bad_file_is_refused_with_line_and_nearest_name_and_nothing_is_written
         ),
         (
             "space:\n  corpus.split: [[0.9, 0.0, 0.1]]\n",
-            "val_bpc needs a validation part, and corpus.split [0.9, 0.0, 0.1] has none: take train_bpc (cells.yaml)",
+            "val_bpc needs a validation split, and corpus.split [0.9, 0.0, 0.1] has none: take train_bpc (cells.yaml)",
         ),
         (
             "space:\n  corpus: [{corpus.name: timemachine, corpus.split: standard}]\n",
-            "val_bpc needs a validation part, and corpus.split standard has none: take train_bpc (cells.yaml)",
+            "val_bpc needs a validation split, and corpus.split standard has none: take train_bpc (cells.yaml)",
         ),
     ],
 )
@@ -389,7 +389,7 @@ def test_an_option_cannot_set_what_rungs_stand_for(sweep_file):
 
 def test_a_file_that_is_not_there_names_the_shipped_ones(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"cannot read the sweep .*: no such file.*; shipped ones by name: cells, learn"
+        ConfigError, match=r"cannot read the sweep .*: no such file.*; the bundled ones are cells, learn"
     ):
         read_plan(tmp_path / "nothing.yaml")
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,7 @@ import charlm
 from charlm.errors import ConfigError, RunInUseError, StorageError
 from charlm.runs.ownership import owner_of, take_ownership
 from charlm.runs.run import Run
-from charlm.settings.loading import load_settings
+from charlm.settings.loading import dump_settings, load_settings
 from charlm.sweeps import sweeping, tasks
 from charlm.sweeps.events import SweepEnd, SweepStart, TrialEnd, Waiting, WorkerLost
 from charlm.sweeps.ledger import LEDGER
@@ -51,6 +52,40 @@ def sweep_file(write_sweep: Callable[..., Path]) -> Callable[..., Path]:
         return write_sweep(text, *overrides)
 
     return write
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A sweep of the grid that has been through.
+
+    Args:
+        path: of its file.
+        runs_dir: where its folder lies.
+        results: what it came to.
+    """
+
+    path: Path
+    runs_dir: Path
+    results: Results
+
+
+@pytest.fixture(scope="module")
+def original(tiny_settings: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    """Return the finished sweep, run once; nobody may change it."""
+    folder = tmp_path_factory.mktemp("swept")
+    (folder / "base.yaml").write_text(dump_settings(tiny_settings("eval.baselines=false")), encoding="utf-8")
+    path = folder / "sweep.yaml"
+    path.write_text(GRID, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: ThreadPoolExecutor(1), 1))
+        return Swept(path, folder, charlm.sweep(path, runs_dir=folder))
+
+
+@pytest.fixture
+def swept(original: Swept, tmp_path: Path) -> Swept:
+    """Return a copy of the finished sweep, which a test may change."""
+    shutil.copytree(original.runs_dir, tmp_path, dirs_exist_ok=True)
+    return Swept(tmp_path / "sweep.yaml", tmp_path, original.results)
 
 
 def comparable(results: Results | Path) -> Any:
@@ -94,15 +129,13 @@ def sweep_until(num_ended: int, path: Path, runs_dir: Path) -> Any:
 # What comes out.
 
 
-@pytest.mark.usefixtures("_in_threads")
-def test_a_sweep_is_the_same_runs_made_one_by_one(tmp_path: Path, sweep_file: Callable[..., Path]) -> None:
-    results = charlm.sweep(sweep_file(), runs_dir=tmp_path / "runs")
-    assert [row.state for row in results.trials] == ["finished"] * 8
-    for row in results.trials:
-        run = Run(tmp_path / "runs" / "grid" / row.trial)
+def test_a_sweep_is_the_same_runs_made_one_by_one(original: Swept, tmp_path: Path) -> None:
+    assert [row.state for row in original.results.trials] == ["finished"] * 8
+    for row in original.results.trials:
+        run = Run(original.runs_dir / "grid" / row.trial)
         overrides = [*(f"{key}={value}" for key, value in row.settings.items()), f"train.seed={row.seed}"]
         alone = charlm.train(
-            load_settings(tmp_path / "base.yaml", overrides=overrides), name=row.trial, runs_dir=tmp_path / "alone"
+            load_settings(original.runs_dir / "base.yaml", overrides=overrides), name=row.trial, runs_dir=tmp_path
         )
         assert run.settings() == alone.settings()
         mine, theirs = run.summary(), alone.summary()
@@ -210,24 +243,22 @@ def test_figures_of_different_texts_come_with_a_warning(tmp_path: Path, sweep_fi
 
 @pytest.mark.usefixtures("_in_threads")
 def test_started_again_nothing_is_run_and_the_results_are_the_same(
-    tmp_path: Path, sweep_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    swept: Swept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = sweep_file()
-    results = charlm.sweep(path, runs_dir=tmp_path)
     monkeypatch.setattr(tasks, "_train", lambda *_, **__: pytest.fail("a trial was run again"))
-    assert charlm.sweep(path, runs_dir=tmp_path) == results
+    assert charlm.sweep(swept.path, runs_dir=swept.runs_dir) == swept.results
 
 
 @pytest.mark.usefixtures("_in_threads")
-def test_a_larger_grid_runs_only_what_is_new(tmp_path: Path, sweep_file: Callable[..., Path]) -> None:
-    charlm.sweep(sweep_file(), runs_dir=tmp_path)
+def test_a_larger_grid_runs_only_what_is_new(swept: Swept) -> None:
+    swept.path.write_text(GRID.replace("[4, 8]", "[4, 8, 6]"), encoding="utf-8")
     ended: list[str] = []
 
     def observe(report: Any) -> None:
         if isinstance(report, TrialEnd):
             ended.append(report.trial.name)
 
-    results = charlm.sweep(sweep_file(GRID.replace("[4, 8]", "[4, 8, 6]")), runs_dir=tmp_path, observe=observe)
+    results = charlm.sweep(swept.path, runs_dir=swept.runs_dir, observe=observe)
     assert len(results.trials) == 12
     assert len(ended) == 4
     assert all("-6-" in name for name in ended)
@@ -235,14 +266,12 @@ def test_a_larger_grid_runs_only_what_is_new(tmp_path: Path, sweep_file: Callabl
 
 @pytest.mark.usefixtures("_in_threads")
 def test_a_sweep_stopped_at_any_trial_and_without_its_ledger_ends_with_the_same_table(
-    tmp_path: Path, sweep_file: Callable[..., Path]
+    tmp_path: Path, original: Swept
 ) -> None:
-    path = sweep_file()
-    whole = comparable(charlm.sweep(path, runs_dir=tmp_path / "whole"))
     num_starts = 0
     while True:
         num_starts += 1
-        last = sweep_until(2, path, tmp_path / "cut")
+        last = sweep_until(2, original.path, tmp_path / "cut")
         assert isinstance(last, SweepEnd)
         ledger = tmp_path / "cut" / "grid" / LEDGER
         if num_starts == 2:
@@ -253,17 +282,16 @@ def test_a_sweep_stopped_at_any_trial_and_without_its_ledger_ends_with_the_same_
         if last.stopped_by is None:
             break
     assert num_starts > 4
-    assert comparable(last.results) == whole
-    assert steps_taken(tmp_path / "cut" / "grid") == steps_taken(tmp_path / "whole" / "grid")
+    assert comparable(last.results) == comparable(original.results)
+    assert steps_taken(tmp_path / "cut" / "grid") == steps_taken(original.runs_dir / "grid")
 
 
 @pytest.mark.usefixtures("_in_threads")
-def test_a_trial_whose_run_was_removed_is_run_again(tmp_path: Path, sweep_file: Callable[..., Path]) -> None:
-    path = sweep_file()
-    whole = charlm.sweep(path, runs_dir=tmp_path)
-    shutil.rmtree(tmp_path / "grid" / whole.trials[3].trial)
-    assert comparable(charlm.sweep(path, runs_dir=tmp_path)) == comparable(whole)
-    assert Run(tmp_path / "grid" / whole.trials[3].trial).exists
+def test_a_trial_whose_run_was_removed_is_run_again(swept: Swept) -> None:
+    removed = swept.runs_dir / "grid" / swept.results.trials[3].trial
+    shutil.rmtree(removed)
+    assert comparable(charlm.sweep(swept.path, runs_dir=swept.runs_dir)) == comparable(swept.results)
+    assert Run(removed).exists
 
 
 def test_minutes_end_a_sweep_that_goes_on_when_it_is_started_again(
@@ -343,15 +371,12 @@ def test_a_sweep_whose_folder_is_no_longer_its_own_ends(
     assert ended == ["reached"] * 2
 
 
-@pytest.mark.usefixtures("_in_threads")
-def test_ordinary_commands_find_a_trial_by_its_path(
-    tmp_path: Path, sweep_file: Callable[..., Path], charlm_command: Callable[..., Any]
-) -> None:
-    results = charlm.sweep(sweep_file(), runs_dir=tmp_path)
+def test_ordinary_commands_find_a_trial_by_its_path(original: Swept, charlm_command: Callable[..., Any]) -> None:
+    results, runs_dir = original.results, original.runs_dir
     trial = f"grid/{results.best_trials[0]}"
-    written = charlm_command("generate", f"--run={trial}", f"--runs-dir={tmp_path}", "--prefix=the ", "--length=3")
+    written = charlm_command("generate", f"--run={trial}", f"--runs-dir={runs_dir}", "--prefix=the ", "--length=3")
     assert written.exit_code == 0
-    listed = charlm_command("info", "--json", f"--runs-dir={tmp_path / 'grid'}")
+    listed = charlm_command("info", "--json", f"--runs-dir={runs_dir / 'grid'}")
     assert {run["name"] for run in json.loads(listed.stdout)["runs"]} == {row.trial for row in results.trials}
 
 
@@ -451,7 +476,7 @@ REPORTED = """
 import sys
 from pathlib import Path
 import charlm
-for report in charlm.sweep_reports(Path(sys.argv[1]), runs_dir=Path(sys.argv[2]), jobs=2):
+for report in charlm.sweep_reports(Path(sys.argv[1]), runs_dir=Path(sys.argv[2]), jobs=int(sys.argv[3])):
     print(type(report).__name__, flush=True)
 """
 # Two workers, of which one dies.
@@ -477,16 +502,17 @@ print(multiprocessing.active_children())
 """
 
 
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
-    tmp_path: Path, sweep_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sweep_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
     text = GRID.replace("seeds: 2", "seeds: 1")
-    path = sweep_file(text, "train.max_steps=240", "train.eval_every=40", "sample.every=240")
+    path = sweep_file(text, "train.max_steps=120", "train.eval_every=20", "sample.every=120")
     with monkeypatch.context() as patch:
         patch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: ThreadPoolExecutor(1), 1))
         whole = charlm.sweep(path, runs_dir=tmp_path / "whole")
     folder = tmp_path / "killed" / "grid"
-    with start_code(REPORTED, path, folder.parent) as process:
+    with start_code(REPORTED, path, folder.parent, str(jobs)) as process:
         # One trial has ended, and the next is under way.
         while not (folder.is_dir() and {run.summary() is None for run in charlm_runs(folder)} == {True, False}):
             assert process.poll() is None
@@ -542,7 +568,7 @@ def test_a_sweep_that_ends_by_a_signal_leaves_no_process_and_goes_on(
     code: int,
 ) -> None:
     text = GRID.replace("seeds: 2", "seeds: 1")
-    path = sweep_file(text, "train.max_steps=2000", "train.eval_every=100", "sample.every=2000")
+    path = sweep_file(text, "train.max_steps=2000", "train.eval_every=40", "sample.every=2000")
     process = charlm_process("sweep", path, "--jobs=1", f"--runs-dir={tmp_path}")
     folder = tmp_path / "grid"
     while not (folder.is_dir() and any(len(run.checkpoint_paths()) > 1 for run in charlm_runs(folder))):
@@ -557,7 +583,7 @@ def test_a_sweep_that_ends_by_a_signal_leaves_no_process_and_goes_on(
     exit_code, _, said = finish(process)
     assert exit_code == code
     if number != signal.SIGKILL:
-        assert "the same command goes on" in said
+        assert "run the same command again to resume" in said
     until = time.monotonic() + 10
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < until

@@ -1,4 +1,4 @@
-"""Cleaning in chunks against cleaning the whole text with one line for each step."""
+"""Cleaning in chunks is compared with cleaning the whole text, with one line for each step."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from charlm.settings.corpus import Clean
 from charlm.text.cleaning import clean_prefix, clean_text
 
-# Line ends, the sigma that is written otherwise at a word's end, accents to combine, signs that lower-case to letters
-# (the Kelvin sign, the dotted I), Korean parts that compose in threes, and ordinary letters.
+# Line ends, the sigma that differs at the end of a word, combining accents, signs that lower-case to letters
+# (the Kelvin sign, the dotted I), Korean letters that compose in threes, and ordinary letters.
 TRICKY = "aZ \r\n\u2028\x85Σσ'·\u0301\u0327eÉ\u212aİﬁ\u1100\u1161\u11a8字😀."
 TEXTS = st.one_of(st.text(TRICKY, max_size=40), st.text(max_size=40))
 PLACES = st.lists(st.integers(0, 40), max_size=8)
@@ -28,7 +28,7 @@ CLEANINGS = st.builds(
 
 
 def cut(text: str, places: list[int]) -> list[str]:
-    """Cut a text at some places; pieces may be empty."""
+    """Cut a text at the given places; chunks may be empty."""
     edges = [0, *sorted(min(place, len(text)) for place in places), len(text)]
     return [text[start:end] for start, end in pairwise(edges)]
 
@@ -96,18 +96,18 @@ def test_each_option_does_what_its_name_says(clean: Clean, chunks: list[str], ex
     assert cleaned(chunks, clean) == expected
 
 
-def test_chunks_without_a_safe_place_wait_for_one() -> None:
+def test_chunks_without_a_safe_place_to_cut_are_held_back() -> None:
     chunks = iter(["ΑΣ", "ΑΣ Α", "\nΣ", ""])
     assert list(clean_text(chunks, Clean(lowercase=True))) == ["ασας", " α\n", "σ"]
 
 
 @given(text=TEXTS, clean=CLEANINGS.filter(lambda clean: not clean.letters))
-def test_a_prefix_is_cleaned_as_the_corpus(text: str, clean: Clean) -> None:
+def test_a_prefix_is_cleaned_like_the_corpus(text: str, clean: Clean) -> None:
     assert clean_prefix(text, clean) == cleaned_whole(text, clean)
 
 
 @given(text=TEXTS, clean=CLEANINGS.filter(lambda clean: clean.letters))
-def test_under_letters_a_prefix_keeps_only_its_outer_spaces_besides(text: str, clean: Clean) -> None:
+def test_letters_cleans_a_prefix_like_a_corpus_but_keeps_its_outer_spaces(text: str, clean: Clean) -> None:
     prefix = clean_prefix(text, clean)
     assert prefix.strip(" ") == cleaned_whole(text, clean)
     assert set(prefix) <= set("abcdefghijklmnopqrstuvwxyz ")
@@ -125,5 +125,5 @@ def test_under_letters_a_prefix_keeps_only_its_outer_spaces_besides(text: str, c
         ("", ""),
     ],
 )
-def test_a_prefix_under_letters_is_part_of_a_line(prefix: str, expected: str) -> None:
+def test_letters_treats_a_prefix_as_part_of_a_line(prefix: str, expected: str) -> None:
     assert clean_prefix(prefix, Clean(letters=True)) == expected

@@ -1,4 +1,4 @@
-"""From files to characters: which files, in which order, in which encoding, and what cannot be read."""
+"""Files become characters: which files are read, in which order and encoding, and which are refused."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from charlm.text.files import hash_files, keep_standard_input, locate_corpus
 
 @pytest.fixture(autouse=True)
 def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return an empty data folder of the test's own."""
+    """Return an empty data folder for this test alone."""
     monkeypatch.setenv("CHARLM_DATA_DIR", str(tmp_path / "data"))
     return tmp_path / "data"
 
 
 @pytest.fixture
 def feed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
-    """Return what puts bytes on standard input."""
+    """Return a function that puts bytes on standard input."""
 
     def put(content: bytes) -> None:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
@@ -49,17 +49,17 @@ def put(path: Path, content: str | bytes) -> Path:
 
 
 def located(*entries: str | Path) -> tuple[Path, ...]:
-    """Return the files of some corpus paths."""
+    """Return the files that corpus paths lead to."""
     return locate_corpus(CorpusSettings(path=tuple(str(entry) for entry in entries)))
 
 
 def read(*files: Path, encoding: str = "utf-8") -> str:
-    """Return the characters of some files."""
+    """Return the characters of files."""
     return "".join(read_files(files, Decoding(encoding)))
 
 
 def likely(encoding: str, line: str) -> str:
-    """Return what is said of a text in another encoding than that asked for."""
+    """Return the message about a text that has another encoding than the one asked for."""
     return f"it is likely {encoding}, which reads as 「{line}」 (--set corpus.encoding={encoding})"
 
 
@@ -77,7 +77,7 @@ def test_files_come_in_the_given_order_with_nothing_between(tmp_path: Path) -> N
     assert hash_files([second, first]) == (sha256(b"twoone").hexdigest(), 6)
 
 
-def test_a_folder_means_its_text_files_sorted_and_no_others(tmp_path: Path) -> None:
+def test_a_folder_means_its_sorted_text_files_and_nothing_else(tmp_path: Path) -> None:
     for name in ("b.txt", "a10.txt", "a2.txt", "B.txt", "é.txt", "no.md", "txt", ".txt", "deep/c.txt"):
         put(tmp_path / "folder" / name, name)
     (tmp_path / "folder" / "folder.txt").mkdir()
@@ -85,7 +85,7 @@ def test_a_folder_means_its_text_files_sorted_and_no_others(tmp_path: Path) -> N
     assert [file.name for file in files] == ["B.txt", "a10.txt", "a2.txt", "b.txt", "é.txt"]
 
 
-def test_a_folder_without_text_files_says_so(tmp_path: Path) -> None:
+def test_a_folder_without_text_files_is_refused(tmp_path: Path) -> None:
     put(tmp_path / "deep" / "a.txt", "a")
     put(tmp_path / "a.md", "a")
     sentence = problem(TextError, lambda: located(tmp_path))
@@ -100,15 +100,15 @@ def test_a_folder_without_text_files_says_so(tmp_path: Path) -> None:
     [
         ("nowhere.txt", "there is no corpus file {}; `charlm corpus list` shows corpora known by name"),
         ("x" * 300, "cannot read {}: file name too long"),
-        ("pipe", "{} is a pipe or a device: give a file, or - to read standard input"),
+        ("pipe", "{} is a pipe or a device: name a file, or - to read standard input"),
     ],
 )
-def test_what_is_no_file_says_so(name: str, sentence: str, tmp_path: Path) -> None:
+def test_what_is_not_a_file_is_named(name: str, sentence: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert problem(TextError, lambda: located(tmp_path / name)) == sentence.format(tmp_path / name)
 
 
-def test_a_folder_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -117,7 +117,7 @@ def test_a_folder_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("use", [read, lambda file: hash_files([file])])
-def test_a_file_that_vanishes_says_so(use: Callable[[Path], object], tmp_path: Path) -> None:
+def test_a_file_that_vanishes_is_named(use: Callable[[Path], object], tmp_path: Path) -> None:
     gone = tmp_path / "gone.txt"
     assert problem(TextError, lambda: use(gone)) == f"cannot read {gone}: no such file or directory"
 
@@ -151,7 +151,7 @@ def test_the_byte_order_mark_of_each_file_is_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
-def test_each_file_is_decoded_anew(order: str, tmp_path: Path) -> None:
+def test_each_file_is_decoded_separately(order: str, tmp_path: Path) -> None:
     first = put(tmp_path / "a.txt", "\ufeffa字".encode(order))
     second = put(tmp_path / "b.txt", "b😀".encode("utf-16"))
     assert read(first, second, first, encoding="utf-16") == "a字b😀a字"
@@ -162,7 +162,7 @@ def test_each_file_is_decoded_anew(order: str, tmp_path: Path) -> None:
 
 @given(text=st.text(st.characters(exclude_characters="\0\ufeff", codec="utf-8")), block=st.integers(1, 7))
 @hypothesis_settings(deadline=None)
-def test_where_blocks_are_cut_changes_nothing(text: str, block: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_size_of_blocks_changes_nothing(text: str, block: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = put(tmp_path_factory.getbasetemp() / "cut.txt", text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "CHUNK_BYTES", block)
@@ -179,7 +179,7 @@ def test_where_blocks_are_cut_changes_nothing(text: str, block: int, tmp_path_fa
         (
             b"ab\n\n\xe5\xad",
             "utf-8",
-            "byte 0xe5 at offset 4, line 3; the file ends within a character: it was cut off",
+            "byte 0xe5 at offset 4, line 3; the file ends in the middle of a character: it was cut off",
         ),
         ("aé".encode("utf-16"), "utf-8", "byte 0xff at offset 0, line 1; " + likely("utf-16", "aé")),
         (
@@ -203,7 +203,7 @@ def test_a_bad_byte_far_into_a_file_is_counted_from_its_start(tmp_path: Path) ->
     content = line * 200_000 + b"\x80" + line
     file = put(tmp_path / "long.txt", content)
     assert (
-        f"byte 0x80 at offset {len(line) * 200_000:,}, line 200,001; the rest reads as utf-8: the file is damaged there"
+        f"byte 0x80 at offset {len(line) * 200_000:,}, line 200,001; the rest is valid utf-8: the file is damaged there"
         in problem(TextError, lambda: read(file))
     )
 
@@ -217,11 +217,11 @@ def test_utf_16_without_its_mark_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", [1, 1 << 20])
-def test_a_binary_file_says_so(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_binary_file_is_refused(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "CHUNK_BYTES", block)
     file = put(tmp_path / "a.bin", b"EXE\x01\x00\x02")
     assert problem(TextError, lambda: read(file)) == (
-        f"{file} holds zero bytes: it is a binary file or of another encoding than utf-8"
+        f"{file} contains zero bytes: it is a binary file or has another encoding than utf-8"
     )
 
 
@@ -232,7 +232,7 @@ def test_an_encoding_that_does_not_decode_text_is_refused(encoding: str, tmp_pat
     assert sentence == f"corpus.encoding {encoding!r} is not a text encoding Python knows"
 
 
-def test_standard_input_is_kept_under_its_hash(feed: Callable[[bytes], None], data_folder: Path) -> None:
+def test_standard_input_is_saved_under_its_hash(feed: Callable[[bytes], None], data_folder: Path) -> None:
     content = "één\r\ntekst\n".encode() * 1000
     expected = data_folder / "stdin" / f"{sha256(content).hexdigest()}.txt"
     for _ in range(2):
@@ -242,17 +242,17 @@ def test_standard_input_is_kept_under_its_hash(feed: Callable[[bytes], None], da
     assert list(expected.parent.iterdir()) == [expected]
 
 
-def test_standard_input_stands_between_other_files(feed: Callable[[bytes], None], tmp_path: Path) -> None:
+def test_standard_input_can_come_between_files(feed: Callable[[bytes], None], tmp_path: Path) -> None:
     feed(b"middle ")
     first, last = put(tmp_path / "a.txt", "first "), put(tmp_path / "b.txt", "last")
     assert read(*located(first, "-", last)) == "first middle last"
 
 
-def test_standard_input_that_cannot_be_kept_says_where(feed: Callable[[bytes], None], data_folder: Path) -> None:
+def test_standard_input_that_cannot_be_saved_names_the_folder(feed: Callable[[bytes], None], data_folder: Path) -> None:
     put(data_folder, "a file where a folder should be")
     feed(b"text")
     sentence = problem(StorageError, keep_standard_input)
-    assert sentence == f"cannot keep standard input in {data_folder / 'stdin'}: Not a directory"
+    assert sentence == f"cannot save standard input in {data_folder / 'stdin'}: Not a directory"
 
 
 def test_a_run_on_standard_input_records_the_file_that_repeats_it(

@@ -1,4 +1,4 @@
-"""Downloads and imports against a server on this machine that can misbehave in every way we know of."""
+"""Downloads and imports are tried with a local server that can misbehave in every way we know of."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from charlm.text import download
 from charlm.text.download import fetch_corpus, import_corpus
 from charlm.text.known import KNOWN_CORPORA, KnownCorpus, downloaded_file
 
-TEXT = bytes(Random(0).choices(b"abcdefgh \n", k=700_000))  # more than two reads
+TEXT = bytes(Random(0).choices(b"abcdefgh \n", k=700_000))  # This takes more than two reads.
 
 
 @dataclass
 class Behaviour:
-    """How the server answers; changed by a test between two requests.
+    """How the server answers; a test can change it between two requests.
 
     Args:
         body: of the file.
@@ -87,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Progress:
-    """Remember what was reported."""
+    """Record what was reported."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[int, int | None]] = []
@@ -137,7 +137,7 @@ def corpus(url: str) -> KnownCorpus:
 
 @pytest.fixture
 def zipped(corpus: KnownCorpus, behaviour: Behaviour) -> KnownCorpus:
-    """Return the corpus as a member of an archive, which the server then has."""
+    """Return the corpus as a member of an archive, which the server then offers."""
     behaviour.body = archive_of(TEXT)
     url = corpus.url.replace("input.txt", "small.zip")
     return replace(corpus, url=url, member="small", aliases=("small", "small.zip"))
@@ -167,7 +167,7 @@ def assert_only_the_text_is_there(corpus: KnownCorpus) -> None:
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_whole_download(corpus: KnownCorpus, progress: Progress) -> None:
+def test_a_download_is_complete_and_reported(corpus: KnownCorpus, progress: Progress) -> None:
     assert fetch_corpus(corpus, report=progress) == downloaded_file("small")
     assert_only_the_text_is_there(corpus)
     assert progress.calls[0] == (0, len(TEXT))
@@ -175,7 +175,7 @@ def test_a_whole_download(corpus: KnownCorpus, progress: Progress) -> None:
     assert progress.calls == sorted(progress.calls)
 
 
-def test_a_corpus_that_is_here_needs_no_network(corpus: KnownCorpus, behaviour: Behaviour, progress: Progress) -> None:
+def test_a_downloaded_corpus_needs_no_network(corpus: KnownCorpus, behaviour: Behaviour, progress: Progress) -> None:
     put(downloaded_file("small"), TEXT)
     assert fetch_corpus(corpus, report=progress) == downloaded_file("small")
     assert behaviour.ranges == progress.calls == []
@@ -193,7 +193,7 @@ def test_another_url_is_used_instead(corpus: KnownCorpus, progress: Progress) ->
     assert_only_the_text_is_there(corpus)
 
 
-def test_a_download_goes_on_where_it_stopped(corpus: KnownCorpus, behaviour: Behaviour, progress: Progress) -> None:
+def test_a_download_continues_where_it_stopped(corpus: KnownCorpus, behaviour: Behaviour, progress: Progress) -> None:
     put(part_of(corpus), TEXT[:100_000])
     fetch_corpus(corpus, report=progress)
     assert behaviour.ranges == ["bytes=100000-"]
@@ -220,7 +220,7 @@ def test_a_refused_range_starts_over_once(corpus: KnownCorpus, behaviour: Behavi
     assert_only_the_text_is_there(corpus)
 
 
-def test_a_part_that_is_complete_is_not_downloaded_again(
+def test_a_complete_unfinished_file_is_not_downloaded_again(
     corpus: KnownCorpus, behaviour: Behaviour, progress: Progress
 ) -> None:
     put(part_of(corpus), TEXT)
@@ -253,11 +253,11 @@ def test_a_wrong_hash_names_both_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("states_length", [True, False])
-def test_a_server_that_dies_half_way_leaves_a_part_that_the_next_try_completes(
+def test_a_download_broken_off_by_the_server_is_completed_by_the_next_try(
     corpus: KnownCorpus, behaviour: Behaviour, progress: Progress, states_length: bool
 ) -> None:
     behaviour.dies_after, behaviour.states_length = 300_000, states_length
-    sentence = "stopped after 300,000 of 700,000 bytes .*they are kept.* goes on .*charlm corpus get small$"
+    sentence = "stopped after 300,000 of 700,000 bytes .*they are kept.* continues .*charlm corpus get small$"
     with pytest.raises(StorageError, match=sentence):
         fetch_corpus(corpus, report=progress)
     assert part_of(corpus).read_bytes() == TEXT[:300_000]
@@ -270,7 +270,7 @@ def test_a_server_that_dies_half_way_leaves_a_part_that_the_next_try_completes(
     assert_only_the_text_is_there(corpus)
 
 
-def test_a_server_that_falls_silent_is_left_after_the_time_out(
+def test_a_silent_server_is_given_up_after_the_timeout(
     corpus: KnownCorpus, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()
@@ -299,7 +299,7 @@ def test_a_refusal_says_what_to_do(corpus: KnownCorpus, behaviour: Behaviour, pr
         fetch_corpus(corpus, report=progress)
 
 
-def test_no_server_at_all_says_what_to_do(corpus: KnownCorpus, progress: Progress) -> None:
+def test_a_missing_server_says_what_to_do(corpus: KnownCorpus, progress: Progress) -> None:
     sentence = "connection refused; without a network, .*charlm corpus get small --from FOLDER$"
     with pytest.raises(StorageError, match=sentence):
         fetch_corpus(corpus, report=progress, url="http://127.0.0.1:1/input.txt")
@@ -310,7 +310,9 @@ def test_an_archive_is_unpacked_and_removed(zipped: KnownCorpus, progress: Progr
     assert_only_the_text_is_there(zipped)
 
 
-def test_an_archive_goes_on_where_it_stopped(zipped: KnownCorpus, behaviour: Behaviour, progress: Progress) -> None:
+def test_the_download_of_an_archive_continues_where_it_stopped(
+    zipped: KnownCorpus, behaviour: Behaviour, progress: Progress
+) -> None:
     behaviour.dies_after = 1_000
     with pytest.raises(StorageError, match="stopped after 1,000 of"):
         fetch_corpus(zipped, report=progress)
@@ -333,9 +335,9 @@ def test_an_archive_of_unknown_length_is_complete_when_the_server_closes(
     ("body", "message"),
     [
         (archive_of(TEXT + b"!"), sha256(TEXT + b"!").hexdigest()),
-        (archive_of(TEXT, member="other"), "no archive that holds small"),
+        (archive_of(TEXT, member="other"), "not an archive that contains small"),
         (archive_of(TEXT)[:1000] + b"????" + archive_of(TEXT)[1004:], "is damaged"),
-        (b"<html>please log in</html>", "no archive"),
+        (b"<html>please log in</html>", "not an archive"),
     ],
     ids=["wrong hash", "wrong member", "damaged", "no archive"],
 )
@@ -376,9 +378,7 @@ def test_an_import_takes_a_file_under_any_name(corpus: KnownCorpus, progress: Pr
     assert_only_the_text_is_there(corpus)
 
 
-def test_an_import_makes_an_unfinished_download_needless(
-    corpus: KnownCorpus, progress: Progress, tmp_path: Path
-) -> None:
+def test_an_import_removes_an_unfinished_download(corpus: KnownCorpus, progress: Progress, tmp_path: Path) -> None:
     put(part_of(corpus), TEXT[:100])
     import_corpus(corpus, put(tmp_path / "copies" / "small.txt", TEXT).parent, report=progress)
     assert_only_the_text_is_there(corpus)
@@ -395,9 +395,9 @@ def test_an_import_of_something_else_keeps_source_and_unfinished_download(
     assert list(downloaded_file("small").parent.iterdir()) == [part_of(corpus)]
 
 
-def test_an_import_of_a_damaged_archive_says_so(zipped: KnownCorpus, progress: Progress, tmp_path: Path) -> None:
+def test_an_import_of_a_damaged_archive_is_refused(zipped: KnownCorpus, progress: Progress, tmp_path: Path) -> None:
     source = put(tmp_path / "copies" / "small.zip", archive_of(TEXT)[:-100])
-    with pytest.raises(StorageError, match=r"small\.zip is no archive that holds small, or is damaged"):
+    with pytest.raises(StorageError, match=r"small\.zip is not an archive that contains small, or is damaged"):
         import_corpus(zipped, source.parent, report=progress)
     assert list(downloaded_file("small").parent.iterdir()) == []
 
@@ -418,7 +418,7 @@ def test_a_folder_that_cannot_be_written_says_what_to_do(
 
 
 def test_a_write_that_fails_keeps_what_arrived(corpus: KnownCorpus, behaviour: Behaviour, progress: Progress) -> None:
-    # A limit on the size of files stands for the full disk: the same failing write, without a disk to fill.
+    # A limit on the size of files fails the same write as a full disk would.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
     try:

@@ -1,4 +1,4 @@
-"""Loading a corpus: cleaned, counted, encoded, cached, and refused."""
+"""A corpus is cleaned, counted, encoded and cached, or refused."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from charlm.text import files
 from charlm.text.corpus import Corpus, load_corpus
 
 TEXT = "q" + "Één, twee,\r\n分开 drie.\n" * 50
-# As it is read by default.
+# The default way of reading.
 READ = TEXT.replace("\r\n", "\n")
 
 
 @pytest.fixture(autouse=True)
 def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return an empty data folder of the test's own."""
+    """Return an empty data folder for this test alone."""
     monkeypatch.setenv("CHARLM_DATA_DIR", str(tmp_path / "data"))
     return tmp_path / "data"
 
 
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every corpus count as large, and be read in small blocks."""
+    """Treat every corpus as large, and read it in small blocks."""
     monkeypatch.setattr(corpus_module, "CACHED_BYTES", 0)
     monkeypatch.setattr(files, "CHUNK_BYTES", 7)
 
@@ -43,13 +43,13 @@ def put(path: Path, content: str | bytes) -> Path:
 
 
 def load(*paths: Path, vocabulary: VocabularySettings = VocabularySettings(), **options: Any) -> Corpus:  # noqa: B008
-    """Load a corpus of some files."""
+    """Load a corpus from files."""
     settings = CorpusSettings.model_validate({"path": [str(path) for path in paths], **options})
     return load_corpus(settings, vocabulary)
 
 
 def refused(call: Callable[[], object]) -> str:
-    """Return the sentence with which a text is refused."""
+    """Return the sentence that refuses a text."""
     with pytest.raises(TextError) as caught:
         call()
     assert caught.value.exit_code == 3
@@ -80,14 +80,14 @@ VOCABULARIES = [{}, {"min_count": 2}, {"max_size": 5}]
 
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("vocabulary", VOCABULARIES)
-def test_the_cached_way_gives_the_same_as_the_one_in_memory(
+def test_a_cached_corpus_equals_the_one_in_memory(
     options: dict[str, Any], vocabulary: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, symbols = put(tmp_path / "a.txt", TEXT), VocabularySettings(**vocabulary)
     expected = load(file, vocabulary=symbols, **options)
     monkeypatch.setattr(corpus_module, "CACHED_BYTES", 0)
     monkeypatch.setattr(files, "CHUNK_BYTES", 7)
-    # The second time everything comes from the cache.
+    # The second load reads everything from the cache.
     for _ in range(2):
         found = load(file, vocabulary=symbols, **options)
         assert isinstance(found.ids, np.memmap)
@@ -121,7 +121,7 @@ def test_a_second_load_reads_ids_and_counts_from_the_cache(tmp_path: Path, monke
 
 
 @pytest.mark.usefixtures("large")
-def test_what_is_not_the_same_text_is_never_taken_from_the_cache(tmp_path: Path) -> None:
+def test_a_different_text_is_never_taken_from_the_cache(tmp_path: Path) -> None:
     file = put(tmp_path / "a.txt", TEXT)
     load(file)
     for options in OPTIONS:
@@ -151,7 +151,7 @@ def test_what_is_not_the_same_text_is_never_taken_from_the_cache(tmp_path: Path)
     ids=["empty", "short", "cut", "first bit", "last bit", "longer"],
 )
 @pytest.mark.usefixtures("large")
-def test_a_damaged_cache_file_is_made_anew(
+def test_a_damaged_cache_file_is_written_again(
     suffix: str, damage: Callable[[bytes], bytes], tmp_path: Path, data_folder: Path
 ) -> None:
     file = put(tmp_path / "a.txt", TEXT)
@@ -196,7 +196,7 @@ def test_a_full_or_read_only_cache_leaves_nothing_half_written(
     assert list((data_folder / "encoded").iterdir()) == []
 
 
-def test_a_small_corpus_leaves_the_cache_alone(tmp_path: Path, data_folder: Path) -> None:
+def test_a_small_corpus_does_not_use_the_cache(tmp_path: Path, data_folder: Path) -> None:
     load(put(tmp_path / "a.txt", TEXT))
     assert not data_folder.exists()
 
@@ -269,6 +269,6 @@ def test_max_chars_reads_no_further_than_it_needs(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("name", ["stories", "lyrics"])
-def test_a_shipped_corpus_loads_by_name(name: str) -> None:
+def test_a_bundled_corpus_loads_by_name(name: str) -> None:
     corpus = load_corpus(CorpusSettings(name=name), VocabularySettings())
     assert len(corpus.vocabulary.decode(corpus.ids)) == len(corpus.ids) > 10_000

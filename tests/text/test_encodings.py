@@ -1,4 +1,4 @@
-"""What a file that is no text in its encoding is called: a likely encoding, another kind of file, a damaged one."""
+"""A file that does not decode is explained: a likely encoding, another kind of file, or a damaged one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENGLISH = "The quick brown fox.\nIt was a fine day.\n"
 
 
 def refusal(path: Path, content: bytes, encoding: str = "utf-8") -> str:
-    """Return the sentence with which a file is refused."""
+    """Return the sentence that refuses a file."""
     path.write_bytes(content)
     with pytest.raises(TextError) as caught:
         "".join(read_files([path], Decoding(encoding)))
@@ -60,19 +60,19 @@ def test_the_line_that_does_not_decode_is_shown(tmp_path: Path) -> None:
     assert "line 1,001; it is likely cp1252, which reads as 「The old café, where we met, is closed.」" in sentence
 
 
-def test_a_long_line_is_shown_about_its_first_odd_byte(tmp_path: Path) -> None:
+def test_a_long_line_is_shown_around_its_first_odd_byte(tmp_path: Path) -> None:
     sentence = refusal(tmp_path / "a.txt", ("x " * 90_000 + "un café noir" + " y" * 90_000).encode("cp1252"))
     assert "it is likely cp1252, which reads as 「x x x un café noir y y y y y y y y y y y」 (" in sentence
 
 
 @pytest.mark.parametrize("content", [bytes(range(1, 256)), b"\x01\x02\x00\x90\x81" * 99])
-def test_what_reads_as_nothing_has_no_suggestion(content: bytes, tmp_path: Path) -> None:
+def test_bytes_that_read_as_no_text_get_no_suggestion(content: bytes, tmp_path: Path) -> None:
     assert "likely" not in refusal(tmp_path / "a.txt", content)
 
 
-def test_a_damaged_and_a_cut_file_are_called_so(tmp_path: Path) -> None:
+def test_damaged_and_cut_files_are_recognised(tmp_path: Path) -> None:
     good = (FRENCH * 9).encode()
-    assert "the rest reads as utf-8: the file is damaged" in refusal(tmp_path / "a.txt", good + b"\xff" + good)
+    assert "the rest is valid utf-8: the file is damaged" in refusal(tmp_path / "a.txt", good + b"\xff" + good)
     assert "it was cut off" in refusal(tmp_path / "a.txt", good + "字".encode()[:2])
 
 
@@ -84,7 +84,7 @@ def zipped(folder: Path, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "gb18030"])
-def test_archives_and_documents_are_named_with_what_makes_a_text_of_them(encoding: str, tmp_path: Path) -> None:
+def test_archives_and_documents_are_named_with_a_command_to_convert_them(encoding: str, tmp_path: Path) -> None:
     text, file = ENGLISH.encode(), tmp_path / "my file"
     for content, said in {
         gzip.compress(text): "is a gzip archive: unpack it first, with gunzip -k '{}'",
@@ -93,7 +93,7 @@ def test_archives_and_documents_are_named_with_what_makes_a_text_of_them(encodin
         b"\x28\xb5\x2f\xfd" + text: "is a zstd archive: unpack it first, with unzstd '{}'",
         b"%PDF-1.7\n" + text: "is a PDF: convert it first, with pdftotext '{}'",
         b"{\\rtf1 a}": "is a document in RTF: convert it first, with soffice --convert-to txt '{}'",
-        b"\x89PNG\r\n\x1a\n": "is a picture, no text",
+        b"\x89PNG\r\n\x1a\n": "is a picture, not a text",
         zipped(tmp_path, "a.txt"): "is a zip archive: unpack it first, with unzip '{}'",
         zipped(
             tmp_path, "word/document.xml"

@@ -1,4 +1,4 @@
-r"""Escapes: what \n and its like stand for, and back."""
+r"""Escapes such as \n become characters, and characters become escapes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from charlm.text.vocabulary import Vocabulary
 
 
 @given(st.text())
-def test_what_is_escaped_is_printable_and_comes_back(text):
+def test_escaped_text_is_printable_and_unescapes_to_itself(text):
     escaped = escape(text)
     assert escaped.isprintable()
     assert unescape(escaped, "the prefix") == text
@@ -42,14 +42,14 @@ def test_an_escape_stands_for_its_character(typed, meant):
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [
-        (r"a\q", r"--stop has a backslash that begins no escape at position 1: \q; --escapes knows \n, "),
-        ("a\\", "begins no escape at position 1"),
-        (r"\x4", r"begins no escape at position 0: \x"),
-        (r"\u12g4", r"begins no escape at position 0: \u"),
+        (r"a\q", r"--stop has a backslash that does not begin an escape at position 1: \q; --escapes knows \n, "),
+        ("a\\", "does not begin an escape at position 1"),
+        (r"\x4", r"does not begin an escape at position 0: \x"),
+        (r"\u12g4", r"does not begin an escape at position 0: \u"),
         ("\\\x1b[2J", r"\x1b"),
-        (r"\ud83d", r"has an escape that is no character at position 0: \ud83d"),
-        (r"\ude00\ud83d", r"no character at position 0: \ude00"),
-        (r"\U00110000", r"no character at position 0: \U00110000"),
+        (r"\ud83d", r"has an escape that is not a character at position 0: \ud83d"),
+        (r"\ude00\ud83d", r"not a character at position 0: \ude00"),
+        (r"\U00110000", r"not a character at position 0: \U00110000"),
     ],
 )
 def test_a_wrong_escape_is_named_with_its_place(typed, sentence):
@@ -59,8 +59,8 @@ def test_a_wrong_escape_is_named_with_its_place(typed, sentence):
     assert str(refused.value).isprintable()
 
 
-def test_escapes_are_spoken_of_only_where_a_backslash_cannot_be_meant():
-    assert r"where \n was meant as an escape, add --escapes" in hint_of_escapes(r"a\nb", Vocabulary("ab"))
+def test_escapes_are_suggested_only_if_the_model_does_not_know_the_backslash():
+    assert r"if \n was meant as an escape, add --escapes" in hint_of_escapes(r"a\nb", Vocabulary("ab"))
     assert hint_of_escapes(r"a\nb", Vocabulary("\\ab")) == ""
     assert hint_of_escapes(r"C:\Users", Vocabulary("ab")) == ""
     assert hint_of_escapes("a\n", Vocabulary("ab")) == ""
@@ -89,5 +89,5 @@ def test_escapes_are_spoken_of_only_where_a_backslash_cannot_be_meant():
         ("中", "ae", None),
     ],
 )
-def test_the_nearest_known_character_is_what_one_would_type_instead(character, known, nearest):
+def test_the_nearest_known_character_is_what_people_would_type_instead(character, known, nearest):
     assert nearest_known(character, Vocabulary("".join(sorted(known)))) == nearest

@@ -1,4 +1,4 @@
-"""The corpora known by name: where they lie, and what `charlm corpus` says of them."""
+"""The corpora known by name: where they are stored, and what `charlm corpus` says about them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def corpus(monkeypatch: pytest.MonkeyPatch) -> KnownCorpus:
-    """Return a small corpus that charlm knows for the length of a test; its server never answers."""
+    """Return a small corpus that charlm knows during a test; its server never answers."""
     raw = TEXT.encode("latin-1")
     small = replace(
         KNOWN_CORPORA["tinyshakespeare"],
@@ -71,7 +71,7 @@ def test_the_facts_of_a_known_corpus_are_consistent(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(SHIPPED_CORPORA))
-def test_a_shipped_corpus_is_always_here(name: str) -> None:
+def test_a_bundled_corpus_is_always_here(name: str) -> None:
     assert corpus_file(name).read_text(encoding="utf-8")
     assert standard_split(name) == "default"
 
@@ -99,12 +99,12 @@ def test_an_unknown_name_gets_the_nearest_known_one() -> None:
         corpus_file("shakespeare")
 
 
-def test_an_unknown_name_like_nothing_gets_the_list() -> None:
-    with pytest.raises(TextError, match="'qqqqqq'; the known ones: stories, lyrics, timemachine"):
+def test_an_unknown_name_without_a_similar_one_gets_the_list() -> None:
+    with pytest.raises(TextError, match="'qqqqqq'; the known ones are stories, lyrics, timemachine"):
         corpus_file("qqqqqq")
 
 
-def test_a_shipped_corpus_needs_no_download() -> None:
+def test_a_bundled_corpus_needs_no_download() -> None:
     with pytest.raises(TextError, match="nothing to download"):
         known_corpus("stories")
 
@@ -131,7 +131,7 @@ def test_get_from_a_folder_prints_the_path_and_nothing_else_on_standard_output(
     result = CliRunner().invoke(corpus_app, ["get", corpus.name, "--from", str(tmp_path / "copies")])
     assert result.exit_code == 0
     assert result.stdout == f"{downloaded_file(corpus.name)}\n"
-    assert f"{corpus.num_bytes:,} bytes with the right SHA-256" in result.stderr
+    assert f"{corpus.num_bytes:,} bytes; the SHA-256 is correct" in result.stderr
     assert corpus_file(corpus.name).read_bytes() == TEXT.encode("latin-1")
 
 
@@ -170,7 +170,7 @@ def test_info_describes_a_file_in_lines(tmp_path: Path) -> None:
         ("text8", "corpus get text8"),
     ],
 )
-def test_info_of_something_absent_says_what_to_do(target: str, message: str) -> None:
+def test_info_on_something_absent_says_what_to_do(target: str, message: str) -> None:
     result = CliRunner().invoke(corpus_app, ["info", target])
     assert (result.exit_code, result.stdout) == (3, "")
     assert message in result.stderr

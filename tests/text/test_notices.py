@@ -1,4 +1,4 @@
-"""What is said of a text before a model learns it, and of what is no text worth learning."""
+"""Notices about a text before a model learns it, and refusals of texts that are not worth learning."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def put(path: Path, content: str | bytes) -> Path:
 
 
 def notices(*paths: Path, **options: object) -> list[str]:
-    """Return what is said of a corpus."""
+    """Return the notices on a corpus."""
     settings = CorpusSettings.model_validate({"path": [str(path) for path in paths], **options})
     return [notice.sentence for notice in load_corpus(settings, VocabularySettings()).notices]
 
@@ -60,14 +60,14 @@ def notices(*paths: Path, **options: object) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("cached_bytes", [0, 1 << 20])
-def test_line_ends_that_are_read_as_another_are_counted(
+def test_line_ends_that_are_read_as_lf_are_counted(
     text: str, options: dict[str, object], said: list[str], cached_bytes: int, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(corpus_module, "CACHED_BYTES", cached_bytes)
     monkeypatch.setattr(files, "CHUNK_BYTES", 7)
     file = put(tmp_path / "a.txt", text)
-    # From the cache it is the same.
+    # The cache gives the same notices.
     assert [notices(file, **options) for _ in range(2)] == [said, said]
 
 
@@ -78,7 +78,7 @@ def test_line_ends_are_counted_however_a_text_is_cut(chunks: list[str]) -> None:
     assert (ends.crlf, ends.cr) == (text.count("\r\n"), text.count("\r") - text.count("\r\n"))
 
 
-def test_a_line_end_stands_between_files_where_the_one_before_lacks_it(tmp_path: Path) -> None:
+def test_a_file_without_its_last_line_end_gets_one_before_the_next_file(tmp_path: Path) -> None:
     names = ["a.txt", "empty.txt", "b.txt", "c.txt"]
     paths = [
         put(tmp_path / name, text) for name, text in zip(names, ["one", "", "\ufefftwo\r\n", "three"], strict=True)
@@ -96,7 +96,7 @@ def test_a_line_end_stands_between_files_where_the_one_before_lacks_it(tmp_path:
     assert len(corpus.notices) == 1
 
 
-def test_where_files_end_is_part_of_what_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_depends_on_where_files_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus_module, "CACHED_BYTES", 0)
     monkeypatch.setenv("CHARLM_DATA_DIR", str(tmp_path / "data"))
     for first, second in (("ab", "cd"), ("abc", "d")):
@@ -105,7 +105,7 @@ def test_where_files_end_is_part_of_what_is_cached(tmp_path: Path, monkeypatch: 
         assert corpus.vocabulary.decode(corpus.ids) == f"{first}\n{second}"
 
 
-def test_what_a_folder_has_and_is_not_read_is_counted(tmp_path: Path) -> None:
+def test_everything_in_a_folder_that_is_not_read_is_counted(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt", "c.md", "d.md", "e.md", "f.py", ".hidden", "Makefile", "sub/x.txt"):
         put(tmp_path / "folder" / name, WORDS)
     (tmp_path / "folder" / "gone.txt").symlink_to("nowhere")
@@ -123,24 +123,24 @@ def test_what_a_folder_has_and_is_not_read_is_counted(tmp_path: Path) -> None:
         ("\ufeff", "1 byte order mark (U+FEFF) inside"),
     ],
 )
-def test_characters_that_hardly_belong_in_a_text_are_told(odd: str, words: str, tmp_path: Path) -> None:
+def test_characters_that_hardly_belong_in_a_text_are_reported(odd: str, words: str, tmp_path: Path) -> None:
     (sentence,) = notices(put(tmp_path / "a.txt", WORDS + odd))
     assert sentence.startswith(f"the text has {words}")
 
 
-def test_latin_1_with_c1_controls_is_told_of_cp1252(tmp_path: Path) -> None:
+def test_cp1252_is_suggested_for_latin_1_with_c1_controls(tmp_path: Path) -> None:
     (sentence,) = notices(put(tmp_path / "a.txt", "“oui”\n".encode("cp1252") * 99), encoding="latin-1")
-    assert "another encoding than latin-1 (--set corpus.encoding=cp1252, for one)" in sentence
+    assert "encoding is probably not latin-1 (try --set corpus.encoding=cp1252)" in sentence
 
 
 def said_of_parts(path: Path) -> list[str]:
-    """Return what is said of the parts of a text."""
+    """Return the notices on the splits of a text."""
     settings = CorpusSettings(path=(str(path),))
     corpus = load_corpus(settings, VocabularySettings())
     return [each.sentence for each in part_notices(split_corpus(corpus, settings), corpus.vocabulary, is_known=False)]
 
 
-def test_a_sorted_list_is_told_to_be_shuffled_and_a_shuffled_one_is_not(tmp_path: Path) -> None:
+def test_shuffling_is_suggested_for_a_sorted_list_and_not_for_a_shuffled_one(tmp_path: Path) -> None:
     draw = random.Random(0)
     names = [draw.choice("ABCDEFGHIJKLMNOPRSTVWXYZ") + "".join(draw.choices("aeioumnrstl", k=6)) for _ in range(2000)]
     (sentence,) = said_of_parts(put(tmp_path / "sorted.txt", "\n".join(sorted(names))))
@@ -150,19 +150,19 @@ def test_a_sorted_list_is_told_to_be_shuffled_and_a_shuffled_one_is_not(tmp_path
 
 
 @pytest.mark.parametrize("name", ["stories.txt", "lyrics.txt"])
-def test_prose_and_verse_are_of_one_kind(name: str) -> None:
+def test_prose_and_verse_are_homogeneous(name: str) -> None:
     assert said_of_parts(Path(__file__).parents[2] / "data" / name) == []
 
 
-def test_a_log_over_two_months_is_of_one_kind(tmp_path: Path) -> None:
+def test_a_log_over_two_months_is_homogeneous(tmp_path: Path) -> None:
     lines = [f"{month} {day:2} 10:11:{n:02} host daemon[{n * 37}]: message number {n * 7919 % 1000} accepted\n"
              for month in ("Oct", "Nov") for day in range(1, 29) for n in range(20)]  # fmt: skip
     assert said_of_parts(put(tmp_path / "log.txt", "".join(lines))) == []
 
 
-def test_a_tiny_validation_part_is_told(tmp_path: Path) -> None:
+def test_a_tiny_validation_split_is_reported(tmp_path: Path) -> None:
     (sentence,) = said_of_parts(put(tmp_path / "a.txt", WORDS[:135]))
-    assert sentence.startswith("the validation part has 7 characters, too few for results that mean much")
+    assert sentence.startswith("the validation split has 7 characters, too few for meaningful results")
 
 
 @given(num_chars=st.integers(2, 3000), batch_size=st.integers(1, 64), seq_len=st.integers(1, 128))
@@ -172,7 +172,9 @@ def test_the_options_named_for_a_short_text_fit_it(num_chars: int, batch_size: i
     assert num_windows(num_chars, SamplingSettings(batch_size=batch, seq_len=length)) >= 1
 
 
-def test_a_text_too_short_for_its_parts_is_refused_with_all_that_fits(tmp_path: Path, charlm_command: Charlm) -> None:
+def test_a_text_too_short_for_its_splits_is_refused_with_settings_that_fit(
+    tmp_path: Path, charlm_command: Charlm
+) -> None:
     file = put(tmp_path / "tiny.txt", "hello world\n")
     result = charlm_command("train", "--corpus", file, "--runs-dir", tmp_path / "runs")
     assert result.exit_code == 3
@@ -206,7 +208,7 @@ def test_an_empty_name_is_refused(override: str, charlm_command: Charlm) -> None
         (b"\xe9", "latin-1", "é"),
     ],
 )
-def test_a_prefix_file_is_read_as_the_corpus_without_its_last_line_end(
+def test_a_prefix_file_is_read_like_the_corpus_without_its_last_line_end(
     content: bytes, encoding: str, text: str
 ) -> None:
     assert decode_prefix(content, "prefix", encoding) == text
@@ -229,7 +231,7 @@ def test_accents_are_matched_to_the_form_of_a_corpus() -> None:
     assert match_form("xyz", Vocabulary("ab")).text == "xyz"
 
 
-def test_notices_stand_at_the_start_of_training_and_not_in_a_quiet_one(tmp_path: Path, charlm_command: Charlm) -> None:
+def test_notices_are_shown_at_the_start_of_training_unless_it_is_quiet(tmp_path: Path, charlm_command: Charlm) -> None:
     file = put(tmp_path / "a.txt", WORDS.replace("\n", "\r\n") + "\ufeff")
     options = ["--set=train.max_steps=1", "--set=model.hidden_size=4", "--set=sampling.batch_size=4",
                "--set=sampling.seq_len=16", "--set=sample.prefixes=[one]", "--runs-dir", tmp_path / "runs"]  # fmt: skip
@@ -239,7 +241,7 @@ def test_notices_stand_at_the_start_of_training_and_not_in_a_quiet_one(tmp_path:
     assert charlm_command("train", "--corpus", file, "--quiet", *options).stderr == ""
 
 
-def test_corpus_info_tells_odd_characters(tmp_path: Path, charlm_command: Charlm) -> None:
+def test_corpus_info_reports_odd_characters(tmp_path: Path, charlm_command: Charlm) -> None:
     file = put(tmp_path / "a.txt", WORDS + "\ufffd")
     assert json.loads(charlm_command("corpus", "info", file, "--json").stdout)["notices"][0].startswith(
         "the text has 1 replacement character (U+FFFD)"
@@ -247,7 +249,7 @@ def test_corpus_info_tells_odd_characters(tmp_path: Path, charlm_command: Charlm
     assert "warning: the text has 1 replacement" in charlm_command("corpus", "info", file).stderr
 
 
-def test_a_run_on_crlf_reads_prefixes_and_stops_as_its_corpus(
+def test_a_run_on_crlf_reads_prefixes_and_stops_like_its_corpus(
     tmp_path: Path, tiny_settings: Callable[..., Settings]
 ) -> None:
     file = put(tmp_path / "a.txt", WORDS.replace("\n", "\r\n"))
@@ -259,12 +261,12 @@ def test_a_run_on_crlf_reads_prefixes_and_stops_as_its_corpus(
     assert texts[0] == texts[1]
 
 
-def test_a_prefix_in_another_unicode_form_is_matched_and_that_is_said(
+def test_a_prefix_in_another_unicode_form_is_matched_with_a_warning(
     tmp_path: Path, tiny_settings: Callable[..., Settings]
 ) -> None:
     text = unicodedata.normalize("NFD", "le café fermé\n" * 100)
     file = put(tmp_path / "a.txt", text)
     run = train(tiny_settings(f"corpus.path='{file}'", "sample.prefixes=['café']"), runs_dir=tmp_path / "runs")
-    with pytest.warns(CharlmWarning, match="the prefix was typed in NFC and is read in NFD, as the model's corpus is"):
+    with pytest.warns(CharlmWarning, match="the prefix was typed in NFC and is read in NFD, like the model's corpus"):
         cleaned, _ = open_run(run).encode("café", "prefix")
     assert cleaned == "cafe\u0301"

@@ -1,4 +1,4 @@
-"""Splits against slices of the text."""
+"""Splits are compared with slices of the text."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def split_text(text: str, split: Any, vocabulary: Vocabulary | None = None) -> S
         (1000, [1000, 0], (1000, 0, 0)),
     ],
 )
-def test_sizes_are_those_of_the_protocol(num_chars: int, split: Any, sizes: tuple[int, int, int]) -> None:
+def test_sizes_follow_the_protocol(num_chars: int, split: Any, sizes: tuple[int, int, int]) -> None:
     assert split_sizes(num_chars, corpus_settings(split)) == sizes
 
 
@@ -64,7 +64,9 @@ def test_sizes_are_those_of_the_protocol(num_chars: int, split: Any, sizes: tupl
         ("stories", 1000, (900, 50, 50)),
     ],
 )
-def test_standard_is_the_protocol_of_the_known_corpus(name: str, num_chars: int, sizes: tuple[int, int, int]) -> None:
+def test_standard_means_the_protocol_of_the_known_corpus(
+    name: str, num_chars: int, sizes: tuple[int, int, int]
+) -> None:
     assert split_sizes(num_chars, corpus_settings("standard", name=name)) == sizes
 
 
@@ -72,7 +74,7 @@ def test_standard_is_the_protocol_of_the_known_corpus(name: str, num_chars: int,
     num_chars=st.integers(0, 10**9),
     percent=st.tuples(st.integers(1, 100), st.integers(0, 100)).filter(lambda pair: sum(pair) <= 100),
 )
-def test_parts_cover_the_text_and_each_boundary_is_rounded_down_once(num_chars: int, percent: tuple[int, int]) -> None:
+def test_splits_cover_the_text_and_each_boundary_is_rounded_down_once(num_chars: int, percent: tuple[int, int]) -> None:
     train, val = percent
     sizes = split_sizes(num_chars, corpus_settings(f"{train}/{val}/{100 - train - val}"))
     assert sum(sizes) == num_chars
@@ -82,7 +84,7 @@ def test_parts_cover_the_text_and_each_boundary_is_rounded_down_once(num_chars: 
 
 
 @given(st.text("ab分", min_size=60, max_size=120).filter(lambda text: len(set(text)) > 1))
-def test_parts_are_contiguous_and_hashed_as_slices_of_the_text(text: str) -> None:
+def test_splits_are_contiguous_and_hashed_as_slices_of_the_text(text: str) -> None:
     split = split_text(text, "default")
     start = 0
     for name, size in zip(("train", "val", "test"), split_sizes(len(text), corpus_settings("default")), strict=True):
@@ -94,7 +96,7 @@ def test_parts_are_contiguous_and_hashed_as_slices_of_the_text(text: str) -> Non
     assert start == len(text)
 
 
-def test_what_sizes_leave_out_stands_at_the_end() -> None:
+def test_sizes_leave_out_the_end_of_the_text() -> None:
     split = split_text("abcabcabcabc", [4, 3, 2])
     assert [len(part.ids) for part in (split.train, split.val, split.test) if part] == [4, 3, 2]
     assert split.test
@@ -109,7 +111,7 @@ def test_the_unknown_symbol_is_hashed_as_the_replacement_character() -> None:
 @pytest.mark.parametrize(
     ("split", "missing"), [("none", ["val", "test"]), ("nanogpt", ["test"]), ([90, 0, 10], ["val"]), ("default", [])]
 )
-def test_a_part_of_size_zero_is_none(split: Any, missing: list[str]) -> None:
+def test_a_split_of_size_zero_is_none(split: Any, missing: list[str]) -> None:
     found = split_text("ab" * 50, split)
     assert [name for name in ("train", "val", "test") if found.part(name) is None] == missing
 
@@ -117,22 +119,22 @@ def test_a_part_of_size_zero_is_none(split: Any, missing: list[str]) -> None:
 @pytest.mark.parametrize(
     ("split", "sentence"),
     [
-        ([90, 10, 1], "corpus.split asks for 101 characters and the text has 100"),
-        ([10**9, 5], "corpus.split asks for 1,000,000,005 characters and the text has 100"),
-        ([99, 1], "the validation part has 1 of the corpus' 100 characters, too few to predict one: give more text"),
-        ("98/1/1", "the validation part has 1 of the corpus' 100 characters, too few to predict one: give more text"),
+        ([90, 10, 1], "corpus.split asks for 101 characters, but the text has 100"),
+        ([10**9, 5], "corpus.split asks for 1,000,000,005 characters, but the text has 100"),
+        ([99, 1], "the validation split has 1 of the corpus's 100 characters, too few to predict one: give more text"),
+        ("98/1/1", "the validation split has 1 of the corpus's 100 characters, too few to predict one: give more text"),
         (
             [0.97, 0.02, 0.01],
-            "the test part has 1 of the corpus' 100 characters, too few to predict one: give more text",
+            "the test split has 1 of the corpus's 100 characters, too few to predict one: give more text",
         ),
-        ("1/99", "the training part has 1 of the corpus' 100 characters, too few to predict one: give more text"),
+        ("1/99", "the training split has 1 of the corpus's 100 characters, too few to predict one: give more text"),
         (
             [0.001, 0.999],
-            "the training part has 0 of the corpus' 100 characters, too few to predict one: give more text",
+            "the training split has 0 of the corpus's 100 characters, too few to predict one: give more text",
         ),
     ],
 )
-def test_a_part_too_large_or_too_small_is_refused(split: Any, sentence: str) -> None:
+def test_a_split_that_is_too_large_or_too_small_is_refused(split: Any, sentence: str) -> None:
     with pytest.raises(TextError) as caught:
         split_text("ab" * 50, split)
     assert str(caught.value) == sentence

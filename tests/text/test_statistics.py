@@ -1,4 +1,4 @@
-"""The statistics of a text against a scalar count and closed forms."""
+"""The statistics of a text are compared with a scalar count and closed forms."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def scalar_entropies(text: str) -> tuple[float, float]:
 
 
 def cut(text: str, places: list[int]) -> list[str]:
-    """Cut a text at some places; pieces may be empty."""
+    """Cut a text at the given places; chunks may be empty."""
     edges = [0, *sorted(min(place, len(text)) for place in places), len(text)]
     return [text[start:end] for start, end in pairwise(edges)]
 
 
 @given(text=st.text(min_size=1), places=st.lists(st.integers(0, 50)))
-def test_how_a_text_is_cut_changes_nothing(text: str, places: list[int]) -> None:
+def test_cutting_a_text_into_chunks_changes_nothing(text: str, places: list[int]) -> None:
     assert describe_text(cut(text, places)) == describe_text([text])
 
 
@@ -70,7 +70,7 @@ def test_a_crlf_across_two_chunks_is_one_line_ending() -> None:
     assert describe_text(["a\r", "\nb\n\r"]).line_endings == LineEndings(lf=1, crlf=1, cr=1)
 
 
-def test_the_rarest_symbols_come_in_order_of_count_then_code_point() -> None:
+def test_the_rarest_symbols_are_ordered_by_count_and_code_point() -> None:
     text = "".join(chr(ord("a") + index) * (index // 2 + 1) for index in range(20))
     expected = [(chr(ord("a") + index), index // 2 + 1) for index in range(10)]
     assert list(describe_text([text]).rarest) == expected

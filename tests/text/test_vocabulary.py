@@ -1,4 +1,4 @@
-"""Symbols and ids against dictionaries and loops."""
+"""Symbols and ids are compared with dictionaries and loops."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ CHINESE = Vocabulary("abc开分")
 
 
 def cut(text: str, places: list[int]) -> list[str]:
-    """Cut a text at some places; pieces may be empty."""
+    """Cut a text at the given places; chunks may be empty."""
     edges = [0, *sorted(min(place, len(text)) for place in places), len(text)]
     return [text[start:end] for start, end in pairwise(edges)]
 
 
 def first_characters(number: int) -> str:
-    """Return so many characters in code-point order."""
+    """Return this many characters in code-point order."""
     return "".join(chr(code) for code in range(number))
 
 
 @given(text=st.text(min_size=1), places=st.lists(st.integers(0, 30)))
 @relaxed
-def test_characters_are_counted_as_one_by_one(text: str, places: list[int]) -> None:
+def test_characters_are_counted_as_if_one_by_one(text: str, places: list[int]) -> None:
     assert count_characters(cut(text, places)) == Counter(text)
 
 
@@ -83,7 +83,7 @@ def test_ids_have_the_smallest_type_that_holds_them(size: int, dtype: type, has_
         (6, None, "", True),
         (1, 5, "abcde", False),
         (1, 4, "abc", True),
-        # a and c come equally often before d: the lower code point stays.
+        # a and c are equally frequent: the lower code point stays.
         (1, 3, "ab", True),
         (1, 2, "b", True),
         (2, 4, "abc", True),
@@ -143,7 +143,7 @@ def test_an_error_names_each_unknown_character_with_code_point_and_position(voca
 
 
 @pytest.mark.parametrize("size", [254, 255, 256, 257])
-def test_an_unknown_latin_character_is_never_taken_for_the_first_symbol(size: int) -> None:
+def test_an_unknown_latin_character_never_becomes_the_first_symbol(size: int) -> None:
     vocabulary = Vocabulary("".join(sorted(set(first_characters(size + 1)) - {"é"})))
     with pytest.raises(TextError, match="'é'"):
         vocabulary.encode("é")
@@ -181,7 +181,7 @@ def test_replacing_without_an_unknown_symbol_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("places", [[], [4], [2, 5], [1, 2, 3, 4, 5, 6]])
-def test_positions_count_from_the_start_of_the_text_whatever_the_chunks(places: list[int]) -> None:
+def test_positions_count_from_the_start_of_the_text_however_it_is_cut(places: list[int]) -> None:
     chunks = encoded_chunks(cut("abc分abc", places), LATIN, unknown="error", what="the corpus")
     with pytest.raises(TextError, match=r"^the corpus has 1 character .* at position 3$"):
         list(chunks)
@@ -194,9 +194,9 @@ def test_an_empty_text_has_no_ids(vocabulary: Vocabulary) -> None:
     assert vocabulary.decode([]) == ""
 
 
-def test_a_hash_of_ids_is_that_of_their_text() -> None:
+def test_the_hash_of_ids_equals_the_hash_of_their_text() -> None:
     vocabulary = Vocabulary("a分", has_unknown=True)
-    # Longer than the block that is hashed at once.
+    # This is longer than the block that is hashed at once.
     text = "a分b" * 400_000
     ids = vocabulary.encode(text, unknown="replace")
     assert hash_ids(ids, vocabulary) == sha256(text.replace("b", "\ufffd").encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The two sampling iterators against a list of every (input, target) pair they give."""
+"""The two sampling iterators are compared with a list of every (input, target) pair."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEEDS = (0, 1, 2**63 - 1)
 
 @st.composite
 def samplings(draw: st.DrawFn) -> tuple[int, SamplingSettings]:
-    """Draw settings and a length of text that has at least one window."""
+    """Draw settings and the length of a text with at least one window."""
     batch_size, seq_len = draw(st.integers(1, 6)), draw(st.integers(1, 9))
     num_chars = batch_size * seq_len + 1 + draw(st.integers(0, 150))
     method: Method = draw(st.sampled_from(METHODS))
@@ -37,22 +37,22 @@ def make(method: Method, batch_size: int = 3, seq_len: int = 5) -> SamplingSetti
 
 
 def read(num_chars: int, sampling: SamplingSettings, **options: int) -> list[Window]:
-    """Return the windows of a text in which each character is its own position."""
+    """Return the windows of a text in which each character is its position."""
     ids = np.arange(num_chars, dtype=np.uint32)
     return list(read_windows(ids, sampling, **({"seed": 0, "epoch": 0} | options)))
 
 
 def starts_of(windows: list[Window]) -> npt.NDArray[np.int64]:
-    """Return where the streams of such windows start, (windows, B)."""
+    """Return the positions where the streams of such windows start, (windows, B)."""
     return np.array([window.inputs[0] for window in windows], dtype=np.int64)
 
 
 @given(case=samplings(), seed=st.integers(0, 2**63 - 1), epoch=st.integers(0, 1000))
-def test_each_pair_stands_side_by_side_in_the_corpus_and_none_comes_twice(
+def test_each_pair_is_adjacent_in_the_corpus_and_none_occurs_twice(
     case: tuple[int, SamplingSettings], seed: int, epoch: int
 ) -> None:
     num_chars, sampling = case
-    # Each character is its own position: a target that wraps round would not be its input plus one.
+    # Each character is its position: a target that wraps round would not be its input plus one.
     windows = read(num_chars, sampling, seed=seed, epoch=epoch)
     targets: list[int] = []
     for window in windows:
@@ -67,7 +67,7 @@ def test_each_pair_stands_side_by_side_in_the_corpus_and_none_comes_twice(
 
 
 @given(case=samplings())
-def test_as_many_windows_as_fit_and_equally_many_in_either_order(case: tuple[int, SamplingSettings]) -> None:
+def test_both_methods_give_as_many_windows_as_fit(case: tuple[int, SamplingSettings]) -> None:
     num_chars, sampling = case
     fitting = (num_chars - 1) // (sampling.batch_size * sampling.seq_len)
     for method in METHODS:
@@ -75,9 +75,7 @@ def test_as_many_windows_as_fit_and_equally_many_in_either_order(case: tuple[int
 
 
 @given(case=samplings(), seed=st.sampled_from(SEEDS), epoch=st.integers(0, 5))
-def test_an_epoch_is_the_same_whenever_it_is_asked_for(
-    case: tuple[int, SamplingSettings], seed: int, epoch: int
-) -> None:
+def test_an_epoch_is_the_same_on_every_call(case: tuple[int, SamplingSettings], seed: int, epoch: int) -> None:
     num_chars, sampling = case
     first = starts_of(read(num_chars, sampling, seed=seed, epoch=epoch))
     np.random.seed(seed % 1000)
@@ -86,7 +84,7 @@ def test_an_epoch_is_the_same_whenever_it_is_asked_for(
 
 
 @pytest.mark.parametrize(("num_chars", "batch_size", "seq_len"), [(101, 1, 7), (101, 4, 7), (113, 4, 7), (64, 4, 5)])
-def test_consecutive_streams_go_on_from_window_to_window(num_chars: int, batch_size: int, seq_len: int) -> None:
+def test_consecutive_streams_continue_from_window_to_window(num_chars: int, batch_size: int, seq_len: int) -> None:
     sampling = make("consecutive", batch_size, seq_len)
     text = np.arange(num_chars, dtype=np.uint32)
     windows = read(num_chars, sampling)
@@ -98,7 +96,7 @@ def test_consecutive_streams_go_on_from_window_to_window(num_chars: int, batch_s
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_consecutive_order_needs_no_chance(seed: int) -> None:
+def test_consecutive_order_does_not_depend_on_the_seed(seed: int) -> None:
     sampling = make("consecutive")
     expected = starts_of(read(100, sampling))
     assert np.array_equal(starts_of(read(100, sampling, seed=seed, epoch=7)), expected)
@@ -106,7 +104,7 @@ def test_consecutive_order_needs_no_chance(seed: int) -> None:
 
 @pytest.mark.parametrize("num_chars", [200, 211, 1000])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_random_windows_do_not_overlap_and_lie_on_one_grid(num_chars: int, seed: int) -> None:
+def test_random_windows_do_not_overlap_and_share_one_grid(num_chars: int, seed: int) -> None:
     sampling = make("random")
     for epoch in range(20):
         starts = starts_of(read(num_chars, sampling, seed=seed, epoch=epoch)).ravel()
@@ -115,7 +113,7 @@ def test_random_windows_do_not_overlap_and_lie_on_one_grid(num_chars: int, seed:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_random_windows_are_shuffled_anew_in_each_epoch_and_for_each_seed(seed: int) -> None:
+def test_random_windows_are_shuffled_differently_in_each_epoch_and_for_each_seed(seed: int) -> None:
     sampling = make("random")
     epochs = [(chosen, epoch) for chosen in (seed, seed + 1) for epoch in range(5)]
     orders = [starts_of(read(1000, sampling, seed=chosen, epoch=epoch)).ravel().tolist() for chosen, epoch in epochs]
@@ -123,7 +121,7 @@ def test_random_windows_are_shuffled_anew_in_each_epoch_and_for_each_seed(seed: 
     assert len({tuple(order) for order in orders}) == len(orders)
 
 
-def test_each_seed_has_an_order_of_its_own() -> None:
+def test_different_seeds_give_different_orders() -> None:
     orders = {starts_of(read(1000, make("random"), seed=seed)).tobytes() for seed in range(50)}
     assert len(orders) == 50
 
@@ -131,7 +129,7 @@ def test_each_seed_has_an_order_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("num_chars", "offsets"), [(61, {0}), (62, {0, 1}), (65, {0, 1, 2, 3, 4}), (75, {0, 1, 2, 3, 4})]
 )
-def test_every_offset_that_leaves_all_windows_is_drawn_and_no_other(num_chars: int, offsets: set[int]) -> None:
+def test_exactly_the_offsets_that_keep_all_windows_are_drawn(num_chars: int, offsets: set[int]) -> None:
     sampling = make("random")
     drawn = [starts_of(read(num_chars, sampling, epoch=epoch)) for epoch in range(300)]
     assert {int(starts.min()) % sampling.seq_len for starts in drawn} == offsets
@@ -155,7 +153,7 @@ def test_the_shortest_text_has_one_window_and_one_less_has_none(method: Method) 
     with pytest.raises(TextError) as caught:
         read(32, sampling)
     assert str(caught.value) == (
-        "the training part has 32 characters, and one window of batch_size 4 x seq_len 8 needs 33: "
+        "the training split has 32 characters, and one window of batch_size 4 x seq_len 8 needs 33: "
         "--set sampling.batch_size=2 --set sampling.seq_len=3 fits"
     )
     assert caught.value.exit_code == 3
@@ -180,7 +178,7 @@ def test_windows_keep_the_type_of_the_ids(dtype: type) -> None:
 
 
 @given(case=samplings(), seed=st.sampled_from(SEEDS), epoch=st.integers(0, 5), lookahead=st.integers(0, 3))
-def test_an_epoch_read_from_the_middle_is_the_rest_of_the_whole_one(
+def test_an_epoch_read_from_the_middle_equals_the_rest_of_a_whole_one(
     case: tuple[int, SamplingSettings], seed: int, epoch: int, lookahead: int
 ) -> None:
     num_chars, sampling = case[0] + lookahead, case[1]
@@ -207,7 +205,7 @@ def test_an_epoch_read_from_the_middle_is_the_rest_of_the_whole_one(
         ),
     ],
 )
-def test_the_order_is_that_of_every_figure_published(
+def test_the_order_is_the_one_behind_all_published_results(
     method: Method, num_chars: int, batch_size: int, seq_len: int, options: dict[str, int], sha256_of_starts: str
 ) -> None:
     starts = starts_of(read(num_chars, make(method, batch_size, seq_len), **options))
@@ -215,7 +213,7 @@ def test_the_order_is_that_of_every_figure_published(
 
 
 @pytest.mark.parametrize(("method", "allowed"), [("consecutive", 100_000), ("random", 4 * 1_000_000 + 100_000)])
-def test_an_epoch_of_a_text_of_64_million_characters_takes_four_bytes_a_window_at_most(
+def test_an_epoch_of_64_million_characters_takes_at_most_four_bytes_per_window(
     method: Method, allowed: int, tmp_path: Path
 ) -> None:
     with (tmp_path / "zeros").open("wb") as file:

@@ -23,7 +23,7 @@ MakeSettings = Callable[..., Settings]
 FEW = "corpus.split=[2700,20,280]"
 SHORT = (FEW, "train.max_steps=9", "train.eval_every=3", "eval.baselines=false")
 WARNING = (
-    "validation is 19 predicted characters and a choice takes 50: the last checkpoint stands in for the best; give "
+    "validation has only 19 predicted characters and a choice needs 50: the last checkpoint is used as the best; give "
     "more text, or more of it to validation (corpus.split, eval.max_chars)"
 )
 
@@ -76,7 +76,7 @@ def test_whatever_listens_to_so_few_characters_is_named(tiny_settings: MakeSetti
     settings = tiny_settings("train.early_stopping=2", "optimizer.schedule.method=plateau")
     _, *listeners = choice_warnings(settings, few)
     assert listeners == [
-        f"{key} listens to 6 predicted characters of validation, and acts on chance"
+        f"{key} depends on 6 predicted characters of validation, and so on chance"
         for key in ("train.early_stopping", "optimizer.schedule.method plateau")
     ]
 
@@ -107,7 +107,7 @@ def test_an_older_run_keeps_its_choice_and_is_told_what_that_is_worth(
     step = json.loads(charlm_command(*arguments, "--json").stdout)["step"]
     sentence = (
         f"charlm: the best checkpoint, step {step}, was chosen by 19 predicted characters of validation, and a choice "
-        "takes 50: --checkpoint last takes step 9\n"
+        "takes 50: --checkpoint last uses step 9\n"
     )
     assert step < 9
     assert charlm_command(*arguments).stderr == sentence
@@ -123,10 +123,16 @@ def test_the_end_of_training_tells_that_nothing_was_chosen(
 ) -> None:
     options = [*tiny_options, f"--runs-dir={tmp_path}", *(f"--set={each}" for each in SHORT)]
     outcome = charlm_command("train", *options, "--run=few")
-    assert "best checkpoint: step 9, the last: a choice takes 50 predicted characters of validation\n" in outcome.stdout
+    assert (
+        "quality: unknown, because 19 predicted characters of validation are too few to judge it by, " in outcome.stdout
+    )
+    told = charlm_command("info", "few", f"--runs-dir={tmp_path}").stdout
+    reason = "step 9, the last one: choosing the best takes at least 50 predicted characters of validation\n"
+    assert f"best checkpoint       {reason}" in told
     assert f"warning: {WARNING}\n" in outcome.stderr
     outcome = charlm_command("train", *options, "--set=corpus.split=none", "--run=none")
-    assert "best checkpoint: step 9, the last: without a validation part nothing chooses\n" in outcome.stdout
+    told = charlm_command("info", "none", f"--runs-dir={tmp_path}").stdout
+    assert "step 9, the last one: without a validation split, none can be chosen as the best\n" in told
     assert "warning" not in outcome.stderr
     shown = charlm_command("compare", "few", f"--runs-dir={tmp_path}")
     assert (

@@ -25,7 +25,10 @@ from charlm.training.step import StepOutcome, take_step, window_loss
 MakeSettings = Callable[..., Settings]
 Fit = Callable[..., list[TrainingEvent]]
 POLICIES = ["stop", "skip", "rollback"]
-SMALL = ("sampling.seq_len=96", "train.max_steps=16", "train.eval_every=4", "sample.every=3")
+SMALL = (
+    *("sampling.seq_len=96", "train.max_steps=16", "train.eval_every=4", "sample.every=3"),
+    "eval.baselines=false",
+)
 
 
 @pytest.fixture

@@ -342,24 +342,24 @@ def test_the_loss_is_smoothed_and_the_reported_result_is_not(direction: str, sha
 
 
 NOT_TOGETHER: list[tuple[dict[str, Any], str, str]] = [
-    ({"residual": True}, "residual", "acts between layers, and model.num_layers is 1: set one of them"),
-    ({"dropout": 0.5}, "dropout", "acts between layers, and model.num_layers is 1: set one of them"),
-    ({"locked_dropout": True}, "locked_dropout", "is how dropout is drawn, and there is none: set dropout, input_ or"),
-    ({"locked_dropout": True, "recurrent_dropout": 0.5}, "locked_dropout", "is how dropout is drawn"),
+    ({"residual": True}, "residual", "acts between layers, and model.num_layers is 1: change one of them"),
+    ({"dropout": 0.5}, "dropout", "acts between layers, and model.num_layers is 1: change one of them"),
+    ({"locked_dropout": True}, "locked_dropout", "changes how dropout acts, and there is none: set dropout"),
+    ({"locked_dropout": True, "recurrent_dropout": 0.5}, "locked_dropout", "changes how dropout acts"),
     ({"cell": "gru", "zoneout_cells": 0.5}, "zoneout_cells", "belongs to the lstm cell, and model.cell is gru"),
     ({"cell": "rnn", "zoneout_cells": 0.0}, "zoneout_cells", "belongs to the lstm cell, and model.cell is rnn"),
-    ({"cell": "gru", "layer_norm": True, "reset_after": False}, "layer_norm", "model.reset_after false"),
+    ({"cell": "gru", "layer_norm": True, "reset_after": False}, "layer_norm", "and model.reset_after is false"),
     (
         {"tied_embeddings": True, "embedding_size": 256, "direction": "bidirectional"},
         "tied_embeddings",
-        "has no meaning for bidirectional models: they have two of each",
+        "has no meaning for bidirectional models, which have two embeddings and two output layers",
     ),
     (
         {"tied_embeddings": True, "embedding_size": 8},
         "tied_embeddings",
-        "needs model.embedding_size to be model.hidden_size: 256, not 8",
+        "needs model.embedding_size to equal model.hidden_size: 256, not 8",
     ),
-    ({"tied_embeddings": True}, "tied_embeddings", "needs model.embedding_size to be model.hidden_size: 256"),
+    ({"tied_embeddings": True}, "tied_embeddings", "needs model.embedding_size to equal model.hidden_size: 256"),
     *(
         ({"direction": "leaky", "num_layers": 2, "dropout": 0.1, "embedding_size": 256, **setting}, key, "leaky models")
         for setting in (
@@ -374,7 +374,7 @@ NOT_TOGETHER: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("model", "key", "reason"), NOT_TOGETHER, ids=lambda value: str(value)[:60])
-def test_settings_that_do_not_go_together_are_refused_by_name(model: dict[str, Any], key: str, reason: str) -> None:
+def test_conflicting_settings_are_refused_by_name(model: dict[str, Any], key: str, reason: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings(overrides=["corpus.name=stories", *(f"model.{name}={value}" for name, value in model.items())])
     lines = [line for line in str(caught.value).splitlines() if line.startswith(f"model.{key} ")]
@@ -398,7 +398,7 @@ def test_settings_that_do_not_go_together_are_refused_by_name(model: dict[str, A
     ],
     ids=str,
 )
-def test_settings_that_go_together_are_accepted(model: dict[str, Any]) -> None:
+def test_compatible_settings_are_accepted(model: dict[str, Any]) -> None:
     assert Settings.model_validate({"model": model})
 
 

@@ -252,7 +252,7 @@ def test_the_rate_falls_after_each_plateau(fit: Callable[..., Training]) -> None
 
 @pytest.mark.parametrize("setting", ["train.early_stopping=1", "optimizer.schedule.method=plateau"])
 def test_what_needs_validation_is_refused_without_it(fit: Callable[..., Training], setting: str) -> None:
-    with pytest.raises(ConfigError, match="needs a validation part"):
+    with pytest.raises(ConfigError, match="needs a validation split"):
         fit(setting, "corpus.split=[3000, 0]")
 
 
