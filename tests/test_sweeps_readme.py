@@ -12,6 +12,7 @@ from charlm.sweeps.plan import make_trials
 from charlm.sweeps.sweep_file import read_plan
 
 TAUGHT = taught_text()
+GUIDE = REPOSITORY / "charlm" / "guide"
 
 
 @pytest.mark.parametrize("method", ["random", "tpe"])
@@ -31,7 +32,8 @@ def test_the_sweep_file_can_be_read_and_means_what_it_says(tmp_path: Path, metho
 
 
 def test_its_cells_are_those_of_the_sweep() -> None:
-    rows = re.findall(r"^\| (RNN|GRU|LSTM) (\d) × (\d+) \| (\S+) \| (\S+) ± \S+ \| \S+ ± \S+ \|$", TAUGHT, re.MULTILINE)
+    page = (GUIDE / "cells.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (RNN|GRU|LSTM) (\d) × (\d+) \| (\S+) \| (\S+) ± \S+ \| \S+ ± \S+ \|$", page, re.MULTILINE)
     plan = read_plan("cells")
     swept = [trial for number, point in enumerate(plan.points()) for trial in make_trials(plan, number, point)[:1]]
     models = {
@@ -41,7 +43,7 @@ def test_its_cells_are_those_of_the_sweep() -> None:
     told = {(cell.lower(), int(layers), int(units)): float(rate) for cell, layers, units, rate, _ in rows}
     assert told == {model: each.settings.optimizer.learning_rate for model, each in models.items()}
     assert [row[4] for row in rows] == sorted(row[4] for row in rows)
-    # The same figures stand in the file.
+    # The file has the same results.
     header = (REPOSITORY / "configs" / "sweeps" / "cells.yaml").read_text(encoding="utf-8")
     names = [
         f"{cell.lower()} {units if layers == '1' else f'{layers} x {units}'} {bpc}"
@@ -50,7 +52,20 @@ def test_its_cells_are_those_of_the_sweep() -> None:
     assert f"# Reaches: val bpc {', '.join(names)}\n" in header
 
 
-@pytest.mark.parametrize("name", ["cells", "learning-rate", "small-machine"])
+def test_the_sizes_on_the_page_are_those_of_the_sweep() -> None:
+    page = (GUIDE / "sizes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+),000 \| (\S+) ± \S+ \| (\S+) ± \S+ \| (\S+) ± \S+ \|$", page, re.MULTILINE)
+    lengths = [f"{row[0]}k: 32 {row[1]}, 96 {row[2]}, 256 {row[3]}" for row in rows]
+    header = (REPOSITORY / "configs" / "sweeps" / "sizes.yaml").read_text(encoding="utf-8")
+    assert f"# Reaches: val bpc {'; '.join(lengths)}\n" in header
+    plan = read_plan("sizes")
+    swept = [make_trials(plan, number, point)[0].settings for number, point in enumerate(plan.points())]
+    assert [(each.corpus.split, each.model.hidden_size) for each in swept] == [
+        ((1000 * int(row[0]), 16_000), units) for row in rows for units in (32, 96, 256)
+    ]
+
+
+@pytest.mark.parametrize("name", ["cells", "learning-rate", "sizes", "small-machine"])
 def test_every_shipped_sweep_says_what_it_is_for_its_minutes_and_what_it_reaches(name: str) -> None:
     lines = (REPOSITORY / "configs" / "sweeps" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
     assert [line.partition(":")[0] for line in lines[:4]] == [

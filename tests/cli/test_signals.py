@@ -152,7 +152,7 @@ def test_the_second_of_two_different_signals_says_how_it_ends() -> None:
             f"signal.raise_signal({int(first[0])})",
             f"signal.raise_signal({int(second)})",
         )
-        assert done == (code, "", f"charlm: {word} at once; what was saved stays\n")
+        assert done == (code, "", f"charlm: {word} at once; what was already saved is kept\n")
 
 
 @pytest.mark.parametrize(("number", "code", "word"), SIGNALS, ids=name_of)
