@@ -63,7 +63,7 @@ class Benchmark:
         if "native" in self.implementations and missing:
             raise ConfigError(f"the native implementation cannot be measured: {missing}")
         if "memory" in self.whats and not can_measure_memory():
-            raise ConfigError("memory cannot be measured: only Linux tells a process its peak")
+            raise ConfigError("memory cannot be measured: only Linux reports the peak memory of a process")
 
     @property
     def subjects(self) -> tuple[Subject, ...]:

@@ -170,7 +170,7 @@ def _unmeasured(metric: str, settings: Settings) -> Iterator[str]:
     """Yield why a trial would not have the metric."""
     if metric.startswith("val_") and not has_validation(settings):
         shown = settings.corpus.split if isinstance(settings.corpus.split, str) else list(settings.corpus.split)
-        yield f"objective.metric {metric} needs a validation part, and corpus.split {shown} has none: take train_bpc"
+        yield f"objective.metric {metric} needs a validation split, and corpus.split {shown} has none: take train_bpc"
     if metric in ("val_backward_bpc", "val_cloze_bpc") and settings.model.direction != "bidirectional":
         yield f"objective.metric {metric} is of bidirectional models, and model.direction is {settings.model.direction}"
 

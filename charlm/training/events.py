@@ -76,7 +76,7 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Unsaved:
-    """A checkpoint could not be saved; training goes on and tries again.
+    """A checkpoint could not be saved; training continues and tries again.
 
     Args:
         step: steps taken so far.

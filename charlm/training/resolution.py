@@ -96,7 +96,7 @@ def resolve(asked: Settings, corpus: Corpus, split: Split, machine: Machine) -> 
         TextError: for a text too short for one window.
     """
     for key, value in asked.validation_listeners if split.val is None else ():
-        raise ConfigError(f"{f'{key} {value}'.strip()} needs a validation part, and corpus.split leaves none")
+        raise ConfigError(f"{f'{key} {value}'.strip()} needs a validation split, and corpus.split leaves none")
     windows = num_windows(len(split.train.ids), asked.sampling, asked.model.lookahead)
     steps_per_epoch = -(-windows // asked.optimizer.accumulation)
     schedule, length = asked.optimizer.schedule, asked.optimizer.schedule.total_steps

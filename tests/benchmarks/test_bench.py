@@ -1,4 +1,4 @@
-"""Benchmarks: their arithmetic, that each subject is what it is called, the records, the tables and the command."""
+"""Benchmarks: their arithmetic, their subjects, the records, the tables and the command."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_spread_is_the_median_and_both_ends() -> None:
 
 
 def test_the_operations_of_a_layer_step_are_those_counted_by_hand() -> None:
-    # T*B is 6, H 4, V 5, two layers of a GRU with 3 gates.
+    # T*B is 6, H is 4, V is 5, and there are two layers of a GRU with 3 gates.
     recurrent = 2 * (2 * 6 * 4 * 12)
     second_layers_input = 2 * 6 * 4 * 12
     output = 2 * 6 * 4 * 5
@@ -150,7 +150,7 @@ def test_the_classic_network_is_ours_with_one_hot_inputs(cell: Cell) -> None:
 
 @pytest.fixture
 def kernel_writes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Return what grows by one with each call of the kernels that write."""
+    """Return a list that grows by one with each call of the kernels that write."""
     calls: list[object] = []
     kernels = load_kernels()
     assert isinstance(kernels, Kernels)
@@ -238,7 +238,7 @@ def test_memory_is_measured_in_a_process_of_its_own_for_each_subject(
     charlm_command: Charlm, monkeypatch: pytest.MonkeyPatch, *, is_cold: bool
 ) -> None:
     if not memory.can_measure_memory():
-        pytest.skip("only Linux tells a process its peak")
+        pytest.skip("only Linux reports the peak memory of a process")
     if not is_cold:
 
         def fork(command: list[str], *, env: dict[str, str], stdout: int, stderr: int, text: bool) -> Process:
@@ -256,7 +256,7 @@ def test_memory_is_measured_in_a_process_of_its_own_for_each_subject(
     assert row["rounds"] == 1
 
 
-def test_a_process_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_fails_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory.sys, "executable", "/bin/false")
     with pytest.raises(RuntimeError, match="ended with exit code 1"):
         measure_memory(["classic"], "rnn", TINY, CPU)
@@ -307,7 +307,7 @@ def test_the_json_has_every_row_with_units_in_its_names(charlm_command: Charlm) 
 
 
 def findings() -> Findings:
-    """Return findings with figures as wide as a fast machine's, of every kind."""
+    """Return findings of every kind, with numbers as wide as those of a fast machine."""
     slow, fast, rates = (1234.56,) * 3, (98.7,) * 3, (1500.0,) * 3
     rows = [
         comparison(cell="lstm", implementation="reference", theirs=slow, ours=fast, gflops=rates, sgemm_gflops=rates),
@@ -411,7 +411,7 @@ def test_memory_is_left_out_where_it_cannot_be_measured_and_that_is_said(
     asked = charlm_command("bench", "--what=memory")
     assert (asked.exit_code, asked.stderr) == (
         2,
-        "charlm: memory cannot be measured: only Linux tells a process its peak\n",
+        "charlm: memory cannot be measured: only Linux reports the peak memory of a process\n",
     )
     result = charlm_command("bench", "--cell=rnn", "--implementation=torch", "--json", *TINY_OPTIONS)
     assert result.stderr == "charlm: memory is not measured: only Linux reports the peak memory of a process\n"

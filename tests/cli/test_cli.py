@@ -288,7 +288,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_one_line(
     result = charlm_command("train", "--resume", "--run=run", f"--runs-dir={tmp_path}", "--quiet")
     assert result.exit_code == 0
     assert result.stderr == (
-        f"charlm: {last / 'model.safetensors'} is damaged: its bytes are not those that were saved; step 6 is taken "
+        f"charlm: {last / 'model.safetensors'} is damaged: its bytes are not those that were saved; step 6 is used "
         "instead\n"
     )
 

@@ -1,4 +1,4 @@
-"""The kernels as a C++ program of their own, under the compiler's sanitizers."""
+"""The kernels as a separate C++ program, under the compiler's sanitisers."""
 
 from __future__ import annotations
 

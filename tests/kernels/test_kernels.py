@@ -1,4 +1,4 @@
-"""The native kernels: equal to our cells in float64, and the same bits however they are run."""
+"""The native kernels equal our cells in float64, and give the same bits however they are run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ on_each_set = pytest.mark.usefixtures("instruction_set")
 def build_stack(
     name: str, hidden_size: int, num_layers: int = 1, *, is_one_hot: bool = True, num_symbols: int = V, seed: int = 0
 ) -> NativeStack:
-    """Return a stack with torch.nn's kind of weights."""
+    """Return a stack whose weights start as torch.nn's do."""
     sizes = {"hidden_size": hidden_size, "num_layers": num_layers, "embedding_size": None if is_one_hot else E}
     stack = NativeStack(ModelSettings(**sizes, **CELLS[name]), num_symbols)
     generator, bound = torch.Generator().manual_seed(seed), hidden_size**-0.5
@@ -114,7 +114,7 @@ NARROW = (BATCHES, LENGTHS, (1, 2, 3), (True, False))
 
 
 def all_sizes(hidden_size: int) -> Iterator[tuple[int, int, int, bool]]:
-    """Yield windows (B, T), depths, and whether inputs are one-hot; for wide layers these two take turns."""
+    """Yield windows (B, T), depths, and whether inputs are one-hot; wide layers alternate these two."""
     if hidden_size < 100:
         yield from product(*NARROW)
         return
@@ -180,7 +180,7 @@ def test_views_count_as_what_they_show(name: str) -> None:
         assert not strided.is_contiguous()
         assert not wide[0].is_contiguous()
         assert_same_bits(with_gradients(own, strided, wide), with_gradients(own, one, state))
-    # The same row in every place, as a prefix is read.
+    # The same row is in every place, as when a prefix is read.
     row = tuple(part[:, :1] for part in state)
     spread, _ = stack.run(inputs[:, :1].expand(-1, 3, -1), tuple(part.expand(-1, 3, -1) for part in row))
     alone, _ = stack.run(inputs[:, :1], row)
@@ -330,7 +330,7 @@ def test_gradients_through_a_carried_state_equal_those_of_the_whole(name: str) -
 
 
 def live_graph(stack: NativeStack, seed: int) -> tuple[Tensor, list[Tensor]]:
-    """Return a loss, and what it has gradients of."""
+    """Return a loss and the tensors that it has gradients for."""
     inputs, state = draw_inputs(stack, 5, 3, seed=seed)
     leaves = [part.requires_grad_() for part in state]
     outputs, final = stack.run(inputs, tuple(leaves))
@@ -448,7 +448,7 @@ def test_memory_that_is_not_there_is_an_error() -> None:
 
 
 def sweep() -> Tensor:
-    """Return inputs over all that an activation may meet, densest near 0."""
+    """Return inputs over the whole range of an activation, densest near 0."""
     small = torch.logspace(-45, 2, 20_000, dtype=torch.float64).float()
     line = torch.linspace(-100, 100, 40_001)
     edges = torch.tensor([torch.inf, 3e38, 100.0, 88.8, 88.0, 87.0, 18.1, 9.02, 9.0, 1e-38, 1e-45, 0.0])
@@ -457,7 +457,7 @@ def sweep() -> Tensor:
 
 
 def ulps_apart(found: Tensor, expected: Tensor) -> Tensor:
-    """Return how many float32 numbers lie between two of one sign."""
+    """Return how many float32 numbers are between two numbers of the same sign."""
     assert torch.equal(found.signbit(), expected.signbit())
     return (found.view(torch.int32).long() - expected.view(torch.int32).long()).abs()
 
@@ -473,7 +473,7 @@ def through_layer(name: str, x: Tensor, hidden_size: int) -> Tensor:
         # The update gate is the second of three: h' = (1 - z) tanh 0 + z h, with h = 1.
         stack.get_parameter("weight_ih_l0").view(-1, *columns.shape)[1 if name == "gru" else 0] = columns
     ids = torch.arange(columns.shape[1])[None]
-    # With gradients: a single step without them is left to our cells.
+    # Use gradients, because a single step without them is left to our cells.
     outputs, _ = stack.run(ids, (torch.ones(1, ids.shape[1], hidden_size),))
     return outputs.detach().flatten()
 
@@ -551,7 +551,7 @@ for runtimes in ([], [Path("/lib/libgomp.so.1"), Path("/lib/libiomp5.so")], None
 
 @has_kernels
 def test_the_kernels_share_the_one_openmp_runtime_and_without_just_one_run_alone_with_the_same_bits() -> None:
-    # Started cold: a fork would have the threads, or the runtimes, of what it is forked from.
+    # Start cold: a fork would have the threads or the runtimes of the process it is forked from.
     ended = run_code(PROCESS, is_cold=True)
     assert ended.exit_code == 0, ended.stderr
     *alone, shared = map(json.loads, ended.stdout.splitlines())

@@ -1,4 +1,4 @@
-"""Honesty: no prediction moves by one bit when what it may not see changes."""
+"""Honesty: no prediction changes by a single bit when something changes that it must not see."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def some_text(length: int = T + 1) -> torch.Tensor:
 
 
 def read(network: BidirectionalLM, text: torch.Tensor, beyond: int = 0):
-    """Read a window whose last `beyond` characters are lookahead."""
+    """Read a window whose last `beyond` characters are the lookahead."""
     end = len(text) - beyond
     state = network.initial_state(text.shape[1])
     return network.read_window(text[: end - 1], text[1:end], text[end:], state)
@@ -81,7 +81,7 @@ def test_no_readout_sees_its_target_or_its_hidden_side(stack, beyond):
 
 
 def probes_on(network: BidirectionalLM, monkeypatch) -> list[torch.Tensor]:
-    """Add zeros that gradients reach to what enters either stack; they are listed in the order of reading."""
+    """Add zeros that collect gradients to the inputs of both stacks; they are listed in the order of reading."""
     probes: list[torch.Tensor] = []
 
     def probed(vectors: torch.Tensor) -> torch.Tensor:
@@ -123,7 +123,7 @@ def test_the_stock_construction_leaks(cell):
     changed[3] = (changed[3] + 1) % V
     state = network.initial_state(2)
     before, after = network(text[:-1], state)[0], network(changed[:-1], state)[0]
-    # Position 2 is to predict character 3, and its logits move with it.
+    # Position 2 should predict character 3, but its logits change with it.
     assert not torch.equal(before[2], after[2])
 
 

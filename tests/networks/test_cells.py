@@ -1,4 +1,4 @@
-"""Each cell against scalar loops in plain Python, against torch.nn's cells, and its gradient against differences."""
+"""Each cell equals scalar loops in plain Python and torch.nn's cells, and its gradient equals finite differences."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def product(weight: Matrix, x: Vector, bias: Vector) -> Vector:
 
 
 def blocks(values: Vector) -> Matrix:
-    """Cut a vector of gates into one vector of H for each."""
+    """Split a vector of gates into one vector of H for each gate."""
     return [values[start : start + H] for start in range(0, len(values), H)]
 
 
@@ -136,7 +136,7 @@ def test_where_the_reset_gate_acts_matters() -> None:
 
 
 def with_weights(theirs: nn.RNNCellBase, weights: Weights) -> nn.RNNCellBase:
-    """Return one of torch's cells with our weights; the names are the same."""
+    """Return one of torch's cells with our weights, which have the same names."""
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     theirs.double().load_state_dict(dict(zip(names, weights, strict=True)))
     return theirs
@@ -186,7 +186,7 @@ def test_a_looked_up_column_equals_the_product_with_a_one_hot(cell: str) -> None
     ids = torch.tensor([4, 0, 4])
     one_hot = torch.eye(E, dtype=torch.float64)[ids]
     columns = weights[0].t()[ids]
-    # A product with a one-hot adds zeros to the column: nothing is rounded.
+    # A product with a one-hot only adds zeros to the column, so nothing is rounded.
     looked_up = advance(cell, OneHot(columns), h, c, weights)
     assert_close(looked_up, advance(cell, one_hot, h, c, weights), rtol=1e-14, atol=1e-15)
 

@@ -1,4 +1,4 @@
-"""Dropout in its forms: what is dropped together, how often, and that nothing is in evaluation."""
+"""The forms of dropout: what is dropped together and how often, and that nothing is dropped in evaluation."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def draw_ids(length: int = T, rows: int = B, seed: int = 0) -> Tensor:
 
 
 def assert_share(is_dropped: Tensor, rate: float) -> None:
-    """Assert that a share lies within 4 standard deviations of a binomial one's."""
+    """Assert that a share is within 4 standard deviations of a binomial distribution."""
     deviation = math.sqrt(rate * (1 - rate) / is_dropped.numel())
     assert abs(is_dropped.double().mean().item() - rate) < 4 * deviation
 
@@ -117,7 +117,7 @@ def test_dropped_symbols_equal_one_hot_vectors_times_a_mask(rate: float, is_lock
 
 
 def by_symbol(ids: Tensor, is_dropped: Tensor) -> list[Tensor]:
-    """Return what became of each symbol of each row, wherever it stands."""
+    """Return what became of each symbol of each row, wherever it occurs."""
     return [is_dropped[ids[:, row] == symbol, row] for row in range(ids.shape[1]) for symbol in range(V)]
 
 
@@ -130,7 +130,7 @@ def test_a_row_drops_a_symbol_all_over_its_window_where_masks_are_locked(rate: f
     groups = [group for group in by_symbol(ids, is_locked) if len(group)]
     assert all(len(group.unique()) == 1 for group in groups)
     assert_share(torch.stack([group[0] for group in groups]), rate)
-    # Neither a row as a whole nor a symbol in all rows.
+    # Neither a whole row nor a symbol in all rows is dropped.
     assert (is_locked.any(0) & ~is_locked.all(0)).any()
     for symbol in range(V):
         assert is_locked[ids == symbol].unique().tolist() == [False, True]
@@ -190,7 +190,7 @@ def stack_of_ones(**others: Any) -> ReferenceStack:
 
 
 def watch(stack: ReferenceStack, rows: int = B) -> tuple[list[Tensor], list[LayerWeights]]:
-    """Return what reaches each layer of a window of ones, whose layers put out ones, and with which weights."""
+    """Return what reaches each layer, and with which weights, if the inputs and all layers' outputs are ones."""
     inputs, weights, below = [], [], torch.ones(T, rows, E)
     for layer in range(3):
         features, used = enter_layer(stack, layer, below)
@@ -287,7 +287,7 @@ def test_output_dropout_drops_what_the_output_layer_reads_and_not_what_is_carrie
 
 
 def plain_step(cell: str, network: CharLM, ids: Tensor, state: State) -> State:
-    """Return the state that a cell of one layer would go to without zoneout."""
+    """Return the state that a cell of one layer would reach without zoneout."""
     weights = [network.get_parameter(f"recurrent.{kind}_l0") for kind in LayerWeights._fields]
     x = OneHot(weights[0].t()[ids])
     if cell == "lstm":
@@ -351,7 +351,7 @@ def test_a_network_with_zoneout_evaluates_with_the_means(cell: str) -> None:
 
 
 def outcome_of(rates: dict[str, Any], seed: int, step: int, *, drawn_before: int = 0) -> tuple[float, float]:
-    """Return the loss and the gradient's norm of one step, weights and text always the same."""
+    """Return the loss and gradient norm of one step, always with the same weights and text."""
     model = {"hidden_size": H, "num_layers": 2, **rates}
     settings = Settings.model_validate({"model": model, "sampling": {"batch_size": B}, "train": {"seed": seed}})
     network = build_model(settings.model, V, seed=0)

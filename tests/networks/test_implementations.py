@@ -1,4 +1,4 @@
-"""Which code runs a network: the kernels where there are any, and what is said and done where there are none."""
+"""Which code runs a network: the kernels if there are any; otherwise, what is reported and what runs instead."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ has_kernels = pytest.mark.kernels
 
 
 def test_a_processor_they_are_written_for_has_the_kernels() -> None:
-    # Everything else that needs them is skipped where there are none: this is not.
+    # Everything else that needs the kernels is skipped if there are none; this test is not.
     widest = INSTRUCTION_SETS.get(torch.backends.cpu.get_cpu_capability())
     if not sys.platform.startswith("linux") or widest is None:
         pytest.skip("the kernels are not written for this processor or system")
@@ -66,7 +66,7 @@ def test_auto_on_a_cpu_trains_with_the_kernels_and_torch_without(
         expected = "native" if implementation == "auto" else implementation
         assert run.environment()["implementation"] == run.settings().model.implementation == expected
         assert run.environment()["kernels"] == describe_kernels()
-    # 12 steps, each of them a forward and a backward call.
+    # There are 12 steps, each with a forward and a backward call.
     assert calls["auto"] == calls["native"] >= 24
     assert calls["torch"] == calls["reference"] == 0
 
@@ -74,7 +74,7 @@ def test_auto_on_a_cpu_trains_with_the_kernels_and_torch_without(
 @has_kernels
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_only_a_single_step_without_gradients_is_left_to_our_cells(cell: str) -> None:
-    # To lay the weights out for one step takes the kernels longer than the step.
+    # Packing the weights for one step would take the kernels longer than the step itself.
     network = build_model(ModelSettings(cell=cell, hidden_size=7, implementation="native"), V, seed=0)
     for T, mode, expected in ((1, torch.no_grad, 0), (2, torch.no_grad, 1), (1, torch.enable_grad, 1)):
         before = num_calls()
@@ -139,7 +139,7 @@ def test_a_run_ends_within_a_thousandth_of_a_nat_of_torchs(
         )
         run = charlm.train(settings, name=implementation, runs_dir=tmp_path)
         ends.append(load_checkpoint(run, "last").state["val_nats_per_char"])
-    # Rounding differs from the first step on, and 60 steps magnify it.
+    # Rounding differs from the first step, and 60 steps magnify it.
     assert ends[0] == pytest.approx(ends[1], abs=1e-3)
     assert ends[0] < 2.5  # of ln 19 = 2.94: something has been learned
 

@@ -1,4 +1,4 @@
-"""How weights start: the same for each implementation, in the bounds and moments that the name promises."""
+"""Initial weights: the same for each implementation, with the bounds and moments that the name promises."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def build(cell: str, init: str, *, seed: int = 0, **others: Any) -> CharLM:
 
 
 def weights_of(network: CharLM, *, recurrent: bool) -> list[Tensor]:
-    """Return every gate's own matrix: the recurrent ones, or those of inputs and outputs."""
+    """Return every gate's own matrix: the recurrent matrices, or those of inputs and outputs."""
     kind = "weight_hh" if recurrent else "weight_ih"
     stacked = [value for name, value in network.recurrent.named_parameters() if name.startswith(kind)]
     gates = [gate for value in stacked for gate in value.detach().split(H)]
@@ -40,15 +40,15 @@ def biases_of(network: CharLM) -> list[Tensor]:
 
 
 def assert_uniform(tensor: Tensor, bound: float) -> None:
-    """Assert that numbers lie within +-bound, reach near it, and spread as a uniform distribution's do."""
+    """Assert that numbers are within +-bound, come close to it, and spread as in a uniform distribution."""
     assert tensor.abs().max() <= bound
-    # The largest of n uniform numbers falls short of the bound by about 1 / n of it.
+    # The largest of n uniform numbers is below the bound by about 1 / n of it.
     assert tensor.abs().max() > bound * (1 - 20 / tensor.numel())
     assert_moments(tensor, bound / math.sqrt(3))
 
 
 def assert_moments(tensor: Tensor, deviation: float) -> None:
-    """Assert mean 0 and a standard deviation, each within 5 of its own standard errors."""
+    """Assert a mean of 0 and a standard deviation, each within 5 of its standard errors."""
     n = tensor.numel()
     assert abs(tensor.mean().item()) < 5 * deviation / math.sqrt(n)
     assert abs(tensor.std().item() / deviation - 1) < 5 / math.sqrt(2 * n)

@@ -1,4 +1,4 @@
-"""The causal model: no prediction sees what it predicts, whatever runs it and however it is fed."""
+"""The causal model: no prediction sees what it predicts, in any implementation and with any kind of input."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def build(name: str, implementation: str, *, seed: int = 0, **others: Any) -> Ch
 
 
 def build_exact(name: str, implementation: str, **others: Any) -> tuple[CharLM, dict[str, float]]:
-    """Return a small model in the widest dtype that its implementation has, and how close its numbers are."""
+    """Return a small model in the widest dtype that its implementation has, and the tolerance for its numbers."""
     network = build(name, implementation, **others)
     if implementation == "native":
         return network, {"rtol": 1e-5, "atol": 1e-6}
@@ -140,7 +140,7 @@ def test_parameter_count_equals_its_closed_form(
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 @pytest.mark.parametrize("name", ["rnn tanh", "rnn relu", "gru", "lstm"])
 def test_both_implementations_learn_the_same(name: str, num_layers: int, embedding_size: int | None, seed: int) -> None:
-    """Three steps of plain gradient descent, with the state carried, end in the same losses and weights."""
+    """Check that three steps of plain gradient descent, with the state carried, give the same losses and weights."""
     results: list[tuple[list[float], dict[str, Tensor]]] = []
     for implementation in ("torch", "reference"):
         network = build(name, implementation, seed=seed, num_layers=num_layers, embedding_size=embedding_size)

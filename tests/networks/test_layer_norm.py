@@ -67,7 +67,7 @@ def times(matrix: list[Vector], x: Vector) -> Vector:
 
 
 def normalise(z: Vector, gain: Vector, bias: Vector) -> Vector:
-    """Return LN(z; gain, bias): z over its own mean and deviation."""
+    """Return LN(z; gain, bias): z with its mean removed and divided by its standard deviation."""
     mean = sum(z) / len(z)
     deviation = math.sqrt(sum((value - mean) ** 2 for value in z) / len(z) + EPSILON)
     return [(value - mean) / deviation * g + b for value, g, b in zip(z, gain, bias, strict=True)]
@@ -191,7 +191,7 @@ def test_a_row_is_normalised_by_itself(cell: str) -> None:
 
 
 def build(cell: str, *, num_layers: int = 2, embedding_size: int | None = None, **others: Any) -> CharLM:
-    """Return a small model whose norms have left their beginning."""
+    """Return a small model whose norms differ from their initial values."""
     name, _, activation = cell.partition(" ")
     model = ModelSettings(
         cell=name,
@@ -261,6 +261,6 @@ def test_norms_start_as_one_are_all_learned_and_no_scale_of_the_weights_matters(
             if name.startswith("weight"):
                 parameter *= 1000
     scaled, _ = network(ids, state)
-    # Equal but for the epsilon beside a variance of about 1 / H / 3.
+    # They are equal except for the epsilon that is added to a variance of about 1 / H / 3.
     assert_close(scaled, logits, rtol=0.01, atol=0.01)
     assert not torch.equal(scaled, logits)

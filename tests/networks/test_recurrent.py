@@ -1,4 +1,4 @@
-"""The plain loop over our cells, torch.nn's twin and the native one: equal in everything but speed."""
+"""The plain loop over our cells, torch.nn's implementation and the native one are equal in everything but speed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def settings_of(name: str, **others: Any) -> ModelSettings:
 
 
 def build(name: str, implementation: str, *, seed: int = 0, **others: Any) -> CharLM:
-    """Return a small model, in float64 wherever the implementation has it."""
+    """Return a small model, in float64 if the implementation supports it."""
     network = build_model(settings_of(name, implementation=implementation, **others), V, seed=seed)
     return network if implementation == "native" else network.double()
 
@@ -129,7 +129,7 @@ def test_chunked_forward_equals_whole_sequence(name: str, implementation: str, n
 
 
 class Products(TorchDispatchMode):
-    """Note the shapes of what matrix products multiply, and the other operations' names."""
+    """Record the shapes of matrix products' operands, and the names of other operations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class Products(TorchDispatchMode):
 
 
 def layer_0_products(network: CharLM) -> Products:
-    """Watch the recurrent layers' forward and backward pass; the decoder is made to predict 2 symbols only."""
+    """Watch the recurrent layers' forward and backward pass; the decoder predicts only 2 symbols."""
     network.decoder = torch.nn.Linear(H, 2, dtype=torch.float64)
     ids = draw_ids(0)
     with Products() as products:
@@ -157,7 +157,7 @@ def layer_0_products(network: CharLM) -> Products:
 @pytest.mark.parametrize("name", IN_TORCH | NOT_IN_TORCH)
 def test_reference_looks_a_one_hot_up_and_never_multiplies_by_it(name: str) -> None:
     products = layer_0_products(build(name, "reference", num_layers=2))
-    # V is a size of no other matrix: a product with weight_ih_l0 or with a one-hot would show it.
+    # No other matrix has the size V, so a product with weight_ih_l0 or with a one-hot would show it.
     assert V not in products.sizes
     assert H in products.sizes
     assert "embedding" in products.names
@@ -222,7 +222,7 @@ def test_auto_without_kernels_takes_reference_for_what_torch_nn_does_not_have(
 
 
 @pytest.mark.parametrize("name", IN_TORCH)
-def test_auto_does_not_fall_back_on_reference_where_there_is_a_faster_twin(name: str) -> None:
+def test_auto_does_not_fall_back_on_reference_if_something_faster_exists(name: str) -> None:
     assert choose_implementation(settings_of(name, implementation="auto")) != "reference"
 
 
@@ -248,7 +248,7 @@ def test_dropout_acts_on_what_passes_between_layers(implementation: str) -> None
         factors.append(torch.atanh(h[1]) / h[0])
     factors = torch.stack(factors).flatten()
     kept = factors[factors != 0]
-    # In float32 atanh near 1 magnifies the rounding of what it is given.
+    # In float32, atanh near 1 magnifies the rounding of its argument.
     tolerance = {"rtol": 1e-3, "atol": 0.0} if implementation == "native" else TOLERANCE
     assert_close(kept, torch.full_like(kept, 1 / (1 - p)), **tolerance)
     # Within 4 standard deviations of a binomial share.

@@ -1,4 +1,4 @@
-"""Regularised networks: the same in every implementation, honest, and their parts equal to simpler ones."""
+"""Regularised networks: they are the same in every implementation and honest, and their parts equal simpler ones."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ NATIVE_CLOSE = {"rtol": 1e-4, "atol": 2e-6}
 
 
 def settings_of(name: str, feature: dict[str, Any], *, embedding_size: int | None = None, **others: Any):
-    """Return the settings of a small model; what acts between layers is left out of a single one."""
+    """Return the settings of a small model; with a single layer, what acts between layers is left out."""
     model = {"hidden_size": H, "embedding_size": embedding_size, **CELLS[name], **feature, **others}
     if model.get("num_layers", 1) == 1:
         model |= {"dropout": 0.0, "residual": False}
@@ -74,12 +74,12 @@ def settings_of(name: str, feature: dict[str, Any], *, embedding_size: int | Non
 
 
 def depths(feature: dict[str, Any]) -> tuple[int, ...]:
-    """Return how many layers there may be for a feature to act."""
+    """Return the numbers of layers with which a feature acts."""
     return (2, 3) if feature.keys() <= {"dropout", "locked_dropout", "residual"} else (1, 2, 3)
 
 
 def move_learned_states(network: Network) -> None:
-    """Take the states that are learned away from zero, each half's elsewhere."""
+    """Move the learned states away from zero, differently in each half."""
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -173,7 +173,7 @@ def test_each_feature_changes_what_is_trained(feature: str, implementation: str)
 
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("feature", FEATURES | ONLY_IN_CELLS)
-def test_shapes_are_told_in_advance_and_weights_start_the_same(feature: str, name: str) -> None:
+def test_shapes_are_known_in_advance_and_weights_start_the_same(feature: str, name: str) -> None:
     settings = (FEATURES | ONLY_IN_CELLS)[feature]
     which = ["reference"] if feature in ONLY_IN_CELLS else ["reference", "torch"]
     for num_layers, embedding_size, direction in product((1, 3), (None, 5), DIRECTIONS):
@@ -211,7 +211,7 @@ def test_an_implementation_that_cannot_is_refused_by_name(feature: str, directio
 
 
 @pytest.mark.parametrize("feature", FEATURES)
-def test_auto_takes_a_faster_twin_for_all_the_others(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_a_faster_implementation_for_all_the_others(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = settings_of("lstm", FEATURES[feature], num_layers=2)
     assert choose_implementation(model, "cuda") == "torch"
     monkeypatch.setattr(native, "load_kernels", lambda: "there are no kernels")
@@ -245,7 +245,7 @@ def test_a_residual_stack_equals_layers_put_together_by_hand(name: str, implemen
         finals.append(after if kind is nn.LSTM else (after,))
     assert_close(hidden, features, **close)
     assert_close(final, tuple(torch.cat(parts) for parts in zip(*finals, strict=True)), **close)
-    # One step without gradients takes a way of its own.
+    # One step without gradients takes another code path.
     with torch.no_grad():
         assert_close(network.read(ids[:1], start)[0], hidden[:1], **close)
 
@@ -253,7 +253,7 @@ def test_a_residual_stack_equals_layers_put_together_by_hand(name: str, implemen
 @pytest.mark.parametrize("is_training", [False, True])
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_the_last_outputs_are_told_by_the_state(implementation: str, residual: bool, is_training: bool) -> None:
+def test_the_last_outputs_follow_from_the_state(implementation: str, residual: bool, is_training: bool) -> None:
     feature = {"residual": residual, "dropout": 0.5, "recurrent_dropout": 0.5}
     for name, num_layers in product(("gru", "lstm"), (1, 2, 3)):
         network = build(settings_of(name, feature, num_layers=num_layers, implementation=implementation))
@@ -292,7 +292,7 @@ def test_the_cloze_prediction_is_right_after_no_character_at_all(
 def test_no_readout_sees_its_target_or_its_hidden_side(
     name: str, implementation: str, beyond: int, is_training: bool
 ) -> None:
-    # Locked masks of one-hot inputs belong to symbols: the same seed drops the same ones whatever the text.
+    # Locked masks of one-hot inputs belong to symbols: the same seed drops the same ones in any text.
     feature = {**FEATURES["all"], "direction": "bidirectional"}
     which, _, others = implementation.partition(" with ")
     if others:
@@ -371,7 +371,7 @@ WRITING: dict[str, dict[str, Any]] = {
 
 
 def writer(name: str, feature: dict[str, Any], implementation: str) -> CharLM:
-    """Return a model whose distributions are neither flat nor sure."""
+    """Return a model whose distributions are neither flat nor certain."""
     model = ModelSettings.model_validate({"hidden_size": 17, **CELLS[name], **feature})
     network = build_model(model.model_copy(update={"implementation": implementation}), 13, seed=0)
     move_learned_states(network)

@@ -1,4 +1,4 @@
-"""The average of the weights: what it is, when it begins, what is done with it, and how it is saved and goes on."""
+"""The average of the weights: what it is, when it begins, how it is used, saved and resumed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def means(weights: Sequence[Weights]) -> list[Weights]:
 
 
 def when_triggered(vals: Sequence[float], patience: int) -> int | None:
-    """Return the evaluation, from 0, at which NT-ASGD begins to average: algorithm 1 of the paper, with its letters."""
+    """Return the evaluation (from 0) at which NT-ASGD begins to average: algorithm 1 of the paper, in its letters."""
     n, t, T = patience, 0, None
     logs: list[float] = []
     for k, v in enumerate(vals):
@@ -92,14 +92,14 @@ def when_triggered(vals: Sequence[float], patience: int) -> int | None:
 
 
 def assert_weights_close(found: Weights, expected: Weights, *, tolerance: float) -> None:
-    """Check float32 weights against float64 ones."""
+    """Check that float32 weights are close to float64 ones."""
     assert set(found) == set(expected)
     for name, weight in expected.items():
         assert_close(found[name].double(), weight.double(), rtol=tolerance, atol=tolerance)
 
 
 def assert_same_weights(found: Weights, expected: Weights) -> None:
-    """Check weights to the last bit."""
+    """Check that weights are equal to the last bit."""
     assert set(found) == set(expected)
     assert all(torch.equal(found[name], weight) for name, weight in expected.items())
 
@@ -114,7 +114,7 @@ def network_of(**model: Any) -> Network:
 
 
 def walk(network: Network, num_steps: int, visit: Callable[[], None]) -> list[Weights]:
-    """Give a network new weights so many times, have each visited, and return them all."""
+    """Give a network new weights this many times, let the average see each of them, and return them all."""
     generator, weights = torch.Generator().manual_seed(1), []
     for _ in range(num_steps):
         with torch.no_grad():
@@ -127,7 +127,7 @@ def walk(network: Network, num_steps: int, visit: Callable[[], None]) -> list[We
 
 @dataclass
 class Watched:
-    """An average and what it has come to after each step."""
+    """An average and its value after each step."""
 
     average: WeightAverage
     progress: Progress
@@ -166,7 +166,7 @@ def test_every_weight_of_every_kind_of_network_is_averaged(method: str, model: d
         # 20 roundings of numbers of about 1.
         assert_weights_close(found, average, tolerance=2e-6)
     assert (watched.progress.num_averaged, watched.average.num_averaged) == (20, 20)
-    # Watching has changed nothing of what is watched.
+    # The average must not change what it watches.
     assert_same_weights(network.state_dict(), weights[-1])
 
 
@@ -180,7 +180,7 @@ def test_the_first_step_is_taken_whole_and_nothing_is_left_of_the_beginning(meth
 
 
 @pytest.mark.parametrize(("decay", "share"), [(None, 0.001), (0.999, 0.001), (0.99, 0.01), (0.9999, 9 / 10_009)])
-def test_the_decay_of_a_moving_average_is_0_999_unless_it_is_told(decay: float | None, share: float) -> None:
+def test_the_decay_of_a_moving_average_is_0_999_by_default(decay: float | None, share: float) -> None:
     network = network_of()
     average = WeightAverage(network, AverageSettings(method="ema", decay=decay))
     average.restore({name: torch.zeros_like(weight) for name, weight in network.state_dict().items()}, 10_000)
@@ -255,7 +255,7 @@ def test_it_begins_when_algorithm_1_says(vals: list[float], patience: int) -> No
 
 @given(vals=VALS)
 @hypothesis_settings(deadline=None)
-def test_its_patience_is_5_unless_it_is_told(vals: list[float]) -> None:
+def test_its_patience_is_5_by_default(vals: list[float]) -> None:
     assert evaluated(vals, method="triggered") == evaluated(vals, method="triggered", patience=5)
 
 
@@ -267,7 +267,7 @@ def test_no_more_is_remembered_than_is_compared() -> None:
 
 
 @pytest.mark.parametrize("method", ["ema", "triggered"])
-def test_without_a_figure_nothing_is_remembered(method: str) -> None:
+def test_without_a_validation_loss_nothing_is_remembered(method: str) -> None:
     assert evaluated([None] * 9, method=method, patience=None)[-1] == Progress()
 
 
@@ -286,7 +286,7 @@ def test_once_begun_it_goes_on_whatever_validation_says() -> None:
 
 @dataclass(frozen=True)
 class Training:
-    """A run, whole or not, and all it reported."""
+    """A run, complete or not, and everything it reported."""
 
     run: Run
     reports: Sequence[TrainingEvent]
@@ -311,7 +311,7 @@ Fit = Callable[..., Training]
 
 @pytest.fixture(scope="module")
 def trained_once(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.TempPathFactory) -> Fit:
-    """Return what trains a run that is evaluated, sampled and kept at every step; nobody may change it."""
+    """Return a function that trains a run, evaluated, sampled and kept at every step; tests must not change it."""
     folder, done = tmp_path_factory.mktemp("averages"), {}
 
     def train(*overrides: str) -> Training:
@@ -326,7 +326,7 @@ def trained_once(tiny_settings: Callable[..., Settings], tmp_path_factory: pytes
 
 @pytest.fixture
 def fit(tiny_settings: Callable[..., Settings], tmp_path: Path) -> Fit:
-    """Return what trains a run of a test's own, or goes on with it."""
+    """Return a function that trains or resumes a run of the test's own."""
 
     def train(*overrides: str, name: str = "run", **options: Any) -> Training:
         settings = tiny_settings(*EVERY_STEP, *overrides)
@@ -337,20 +337,20 @@ def fit(tiny_settings: Callable[..., Settings], tmp_path: Path) -> Fit:
 
 
 def raw_weights(checkpoint: Checkpoint) -> Weights:
-    """Return the weights that training goes on from."""
+    """Return the weights that training continues from."""
     named = {name: tensor for name, tensor in checkpoint.training.items() if name.startswith("weights.")}
     return {name.removeprefix("weights."): tensor for name, tensor in named.items()}
 
 
 def with_raw_weights(model: Model) -> Model:
-    """Return an opened model as it would be without its average."""
+    """Return the model as it would be without its average."""
     return replace(model, network=restore_model(replace(model.checkpoint, model=raw_weights(model.checkpoint))))
 
 
 def assert_holds_its_average(run: Run, *, skipped: Collection[int] = ()) -> list[int]:
-    """Check each checkpoint against plain loops over those before; return the steps that are averaged."""
+    """Check each checkpoint with plain loops over the earlier ones; return the steps that are averaged."""
     saved = {step: load_checkpoint(run, step) for step in map(step_of, run.checkpoint_paths()) if step > 0}
-    # None is missing: their raw weights are all that there are.
+    # No checkpoint is missing, so their raw weights are all the weights that there were.
     assert list(saved) == list(range(1, len(saved) + 1))
     settings = run.settings().optimizer.average
     begun_at = 0
@@ -430,7 +430,7 @@ def test_a_run_without_an_average_counts_and_saves_none(trained_once: Fit) -> No
 
 
 @pytest.mark.parametrize("overrides", AVERAGES)
-def test_every_figure_is_the_averages(trained_once: Fit, overrides: tuple[str, ...]) -> None:
+def test_every_result_is_that_of_the_average(trained_once: Fit, overrides: tuple[str, ...]) -> None:
     training = trained_once(*overrides)
     evaluations = training.of(Evaluation)
     assert len(evaluations) == NUM_STEPS
@@ -447,7 +447,7 @@ def test_every_figure_is_the_averages(trained_once: Fit, overrides: tuple[str, .
     for split in ("val", "test"):
         figure = charlm.evaluate(charlm.open_run(training.run), split=split).main
         assert training.record[f"{split}_nats_per_char"] == pytest.approx(figure.nats_per_char, rel=1e-12)
-    # The raw weights would have said something else.
+    # The raw weights would have given another result.
     last = charlm.open_run(training.run, checkpoint="last")
     raw = charlm.evaluate(with_raw_weights(last), split="val").main.nats_per_char
     assert abs(raw - vals[NUM_STEPS]) > 1e-3
@@ -480,8 +480,8 @@ def test_so_is_what_stands_off_the_schedule_at_the_end(fit: Fit) -> None:
     assert list(charlm.generate(model, "the ", **options)) == [f"the {samples.continuations[0]}"]
 
 
-def test_a_closing_figure_is_no_evaluation_that_could_begin_it(fit: Fit) -> None:
-    # The third evaluation would begin it, were it one of the schedule's.
+def test_a_closing_evaluation_cannot_begin_the_average(fit: Fit) -> None:
+    # The third evaluation would begin the average if it were on the schedule.
     overrides = (*SGD, "optimizer.average={method: triggered, patience: 1}", "train.eval_every=2", "train.max_steps=5")
     progress = read_position(fit(*overrides).at(5)).progress
     assert len(progress.recent_vals) + (progress.val_to_beat is not None) == 2
@@ -511,7 +511,7 @@ def test_the_commands_take_the_average(
 
 
 def break_steps(monkeypatch: pytest.MonkeyPatch, steps: Collection[int], *, above: float = 0.0) -> None:
-    """Have some steps, counted from 1, be no numbers where the learning rate is above a limit."""
+    """Make the losses of some steps (from 1) NaN while the learning rate is above a limit."""
 
     def broken(*arguments: Any, step: int, learning_rate: float, **options: Any) -> StepOutcome:
         if step + 1 in steps and learning_rate > above:
@@ -519,7 +519,7 @@ def break_steps(monkeypatch: pytest.MonkeyPatch, steps: Collection[int], *, abov
         return take_step(*arguments, step=step, learning_rate=learning_rate, **options)
 
     monkeypatch.setattr(loop, "take_step", broken)
-    # What names the text only reads.
+    # The code that finds the text only reads.
     monkeypatch.setattr(loop, "worst_text", lambda *_: "a text")
 
 
@@ -548,7 +548,7 @@ def test_a_run_that_goes_back_has_the_average_of_then(
     fit: Fit, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], rate: float
 ) -> None:
     break_steps(monkeypatch, (12,), above=0.6 * rate)
-    # By the clock each step is saved: what is checked are the steps that were kept, and those taken anew.
+    # Every step is saved by the clock, so the steps that were kept and those taken again are checked.
     options = ("train.on_divergence=rollback", "checkpoint.minutes=1e-9", "sample.every=100")
     training = fit(*overrides, *options)
     (divergence,) = training.of(Divergence)
@@ -562,7 +562,7 @@ def test_a_run_that_goes_back_has_the_average_of_then(
 
 @pytest.fixture
 def saved(trained_once: Fit, tmp_path: Path) -> Callable[..., Run]:
-    """Return what saves a good checkpoint of some overrides with something of it changed, as a run of its own."""
+    """Return a function that saves a good checkpoint, with something in it changed, as a run of its own."""
 
     def save(overrides: tuple[str, ...], **changes: Any) -> Run:
         checkpoint = trained_once(*overrides).at(NUM_STEPS)
@@ -576,7 +576,7 @@ def saved(trained_once: Fit, tmp_path: Path) -> Callable[..., Run]:
 
 
 def spoilt(how: str) -> Callable[[Checkpoint], dict[str, Tensor]]:
-    """Return what spoils a raw weight of a checkpoint."""
+    """Return a function that spoils a raw weight of a checkpoint."""
     name = "weights.decoder.bias"
 
     def spoil(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -709,7 +709,7 @@ def test_a_triggered_average_needs_sgd(method: str) -> None:
 def test_a_triggered_average_needs_validation(fit: Fit, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"optimizer\.average\.method triggered needs a validation split, and corpus"):
         fit(*TRIGGERED, "corpus.split=none")
-    # Only where the text is cut does it show that nothing is left.
+    # Only when the text is split does it turn out that nothing is left.
     with pytest.raises(ConfigError, match=r"optimizer\.average\.method triggered needs a validation split, and corpus"):
         fit(*TRIGGERED, "corpus.split=[3000, 0, 0]")
     assert list(tmp_path.iterdir()) == []

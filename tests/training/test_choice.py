@@ -29,7 +29,7 @@ WARNING = (
 
 
 def figures(run: Run) -> list[float | None]:
-    """Return the validation figures that a run's checkpoints hold."""
+    """Return the validation results that a run's checkpoints hold."""
     paths = run.checkpoint_paths()
     return [json.loads((path / "state.json").read_bytes())["val_nats_per_char"] for path in paths]
 
@@ -93,7 +93,7 @@ def test_a_run_that_was_cut_chooses_as_the_uncut_one_does(tiny_settings: MakeSet
     assert figures(resumed) == figures(Run(tmp_path / "whole")) == [None, None]
 
 
-def test_an_older_run_keeps_its_choice_and_is_told_what_that_is_worth(
+def test_an_older_run_keeps_its_choice_with_a_warning_about_what_it_is_worth(
     tiny_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, charlm_command: Callable[..., Result]
 ) -> None:
     settings = tiny_settings(*SHORT, "optimizer.learning_rate=1.0")
@@ -107,18 +107,18 @@ def test_an_older_run_keeps_its_choice_and_is_told_what_that_is_worth(
     step = json.loads(charlm_command(*arguments, "--json").stdout)["step"]
     sentence = (
         f"charlm: the best checkpoint, step {step}, was chosen by 19 predicted characters of validation, and a choice "
-        "takes 50: --checkpoint last uses step 9\n"
+        "needs 50: --checkpoint last uses step 9\n"
     )
     assert step < 9
     assert charlm_command(*arguments).stderr == sentence
     assert charlm_command(*arguments, "--checkpoint=last").stderr == ""
-    # It goes on choosing as it did.
+    # A resumed run keeps choosing as it did.
     with pytest.warns(CharlmWarning, match="was chosen by 19 predicted characters"):
         train(name="old", runs_dir=tmp_path, resume=True, overrides=["train.max_steps=15"])
     assert any(figure is not None for figure in figures(run))
 
 
-def test_the_end_of_training_tells_that_nothing_was_chosen(
+def test_the_end_of_training_says_that_nothing_was_chosen(
     tiny_options: list[str], tmp_path: Path, charlm_command: Callable[..., Result]
 ) -> None:
     options = [*tiny_options, f"--runs-dir={tmp_path}", *(f"--set={each}" for each in SHORT)]

@@ -1,4 +1,4 @@
-"""Losses, gradients and weights that are no numbers: the run ends, skips the step or goes back, as the settings say."""
+"""Losses, gradients and weights that are not numbers: the run ends, skips the step or goes back, as configured."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ SMALL = (
 
 @pytest.fixture
 def runs_dir(tmp_path: Path) -> Path:
-    """Return where the runs of a test lie."""
+    """Return the folder for a test's runs."""
     return tmp_path / "runs"
 
 
 @pytest.fixture
 def fit(tiny_settings: MakeSettings, runs_dir: Path) -> Fit:
-    """Return what trains a run, or goes on with it, and returns its reports; those before an error too."""
+    """Return a function that trains or resumes a run and returns its reports, including those before an error."""
 
     def train(
         name: str, *overrides: str, seen: list[TrainingEvent] | None = None, **options: Any
@@ -58,20 +58,20 @@ def of(kind: type[Any], reports: Sequence[TrainingEvent]) -> list[Any]:
 
 
 def untimed(run: Run) -> list[dict[str, Any]]:
-    """Return a run's metrics without its name and what depends on a clock."""
+    """Return a run's metrics without its name and without anything that depends on a clock."""
     clocked = ("run", "seconds", "chars_per_second", "epoch_seconds")
     return [{key: value for key, value in record.items() if key not in clocked} for record in run.metrics()]
 
 
 def contents(run: Run) -> dict[int, list[bytes]]:
-    """Return weights and moments of all checkpoints."""
+    """Return the weights and moments of all checkpoints."""
     names = ("model.safetensors", "training.safetensors")
     return {step_of(path): [(path / name).read_bytes() for name in names] for path in run.checkpoint_paths()}
 
 
 @pytest.fixture
 def break_steps(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return what makes the losses of some steps, counted from 1, no numbers, where the learning rate is above a limit.
+    """Return what turns the losses of some steps (from 1) into NaN while the learning rate is above a limit.
 
     Gradients become so too, as they do in earnest.
     """
@@ -94,7 +94,7 @@ def break_steps(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def break_weights(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return what makes a weight no number by a step itself, whose loss is one, where the rate is above a limit."""
+    """Return what makes a step with a finite loss spoil a weight while the learning rate is above a limit."""
 
     def break_them(at: int, *, above: float = 0.0) -> None:
         def broken(network: Any, *arguments: Any, step: int, learning_rate: float, **options: Any) -> StepOutcome:
@@ -111,7 +111,7 @@ def break_weights(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def break_evaluation(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return what makes the validation loss of a step no number, where the rate is above a limit."""
+    """Return what turns the validation loss of a step into NaN while the learning rate is above a limit."""
     measure = milestones.measure
 
     def break_it(at: int, *, above: float = 0.0) -> None:
@@ -127,7 +127,7 @@ def break_evaluation(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def all_json(run: Run) -> Iterator[Any]:
-    """Yield everything of a run that is JSON, strictly."""
+    """Parse and yield every piece of JSON in a run, strictly."""
 
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
@@ -173,7 +173,7 @@ def test_a_run_stops_and_names_step_rate_norm_and_text(
     before, text = sentence.split(" in the text ")
     assert before.startswith(f"the loss is no longer finite at step 2 with learning rate {rate} and gradient norm ")
     text = text.split("; lower optimizer.learning_rate or optimizer.clip_norm; the last good checkpoint is ")[0]
-    # Sixty characters of the second window of one stream, as they stand in the corpus.
+    # Sixty characters of the second window of one stream, as they are in the corpus.
     shown = text[1:-1].encode().decode("unicode_escape")
     assert len(shown) == 60
     assert shown in corpus_text
@@ -182,7 +182,7 @@ def test_a_run_stops_and_names_step_rate_norm_and_text(
 def test_the_text_named_is_that_of_the_stream_that_cost_most(
     fit: Fit, monkeypatch: pytest.MonkeyPatch, corpus_text: str, break_steps: Callable[..., None]
 ) -> None:
-    # Of four streams, each a quarter of the 2,699 characters that have a next one, the third alone is no number.
+    # There are four streams, each a quarter of the 2,699 characters that have a next one; only the third is NaN.
     break_steps([1])
 
     def costs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -277,7 +277,7 @@ def test_skips_at_the_end_of_an_epoch_and_in_its_first_step_keep_the_count(
     record = Run(runs_dir / "run").summary()
     assert record is not None
     assert (record["epochs"], record["steps"], record["num_skipped_steps"]) == (2, 16, 2)
-    # The last whole epoch had one step less.
+    # The last whole epoch had one step fewer.
     assert record["train_chars"] == 6 * 4 * 96
 
 
@@ -354,7 +354,7 @@ def test_a_rollback_is_the_same_with_kills_and_stops_in_between_and_saves_by_the
     fit("saving", *options, "checkpoint.minutes=1e-9")
     assert untimed(Run(runs_dir / "saving")) == untimed(whole)
     assert contents(Run(runs_dir / "saving"))[16] == contents(whole)[16]
-    # The other kind's moments lie halfway between.
+    # The moments of the other kind are halfway between.
     first = 1 + endurance.seed % 5 + (5 if (kind, every) == ("weights", 10) else 0)
     for number in range(first, num_reports, 1 if endurance.is_long and every == 5 else every):
         settings = tiny_settings(*SMALL, *options)

@@ -56,7 +56,7 @@ def build_settings(cell: str = "lstm", *, method: str = "consecutive", **parts: 
 
 
 def build(settings: Settings) -> Network:
-    """Return a network whose learned states, where it has any, are not zero."""
+    """Return a network whose learned states, if it has any, are not zero."""
     network = build_model(settings.model, V, seed=0)
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
@@ -67,7 +67,7 @@ def build(settings: Settings) -> Network:
 
 
 def draw_windows(number: int, beyond: int = 0) -> list[Window]:
-    """Return windows that follow each other."""
+    """Return consecutive windows."""
     text = np.random.default_rng(1).integers(V, size=(number * T + 1 + beyond, B)).astype(np.uint8)
     starts = range(0, number * T, T)
     return [
@@ -83,7 +83,7 @@ def tensors(window: Window) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def step(network: Network, settings: Settings, state: State, *windows: Window, rate: float = 0.0) -> StepOutcome:
-    """Take a step that leaves the weights as they are unless there is a rate."""
+    """Take a step, which leaves the weights unchanged unless there is a rate."""
     optimizer = build_optimizer(network.parameters(), settings.optimizer)
     return take_step(network, optimizer, windows, state, settings=settings, step=0, learning_rate=rate)
 
@@ -100,7 +100,7 @@ def learned(network: Network) -> dict[str, Tensor]:
 
 
 def explicit_gradients(network: CharLM, settings: Settings, window: Window) -> dict[str, Tensor]:
-    """Return the gradients of the learned states: a state that is given to each row, summed over the rows."""
+    """Return the gradients of the learned states: those of a state given to each row, summed over the rows."""
     state = tuple(
         part.detach()[:, None].repeat(1, B, 1).requires_grad_()
         for name, part in network.named_parameters()
@@ -130,7 +130,7 @@ def test_at_the_start_of_an_epoch_a_learned_state_has_the_gradient_of_all_its_ro
     assert all(value.abs().max() > 0 for value in expected.values())
     assert_close(found, expected, **CLOSE)
     assert_close(learned(network), {name: before[name] - RATE * value for name, value in expected.items()}, **CLOSE)
-    # The next window goes on from what has been read.
+    # The next window continues from what has been read.
     step(network, settings, outcome.state, second)
     assert not any("initial" in name for name in gradients_of(network))
 
@@ -144,7 +144,7 @@ def test_random_sampling_starts_each_window_from_the_learned_state(cell: str, im
     assert isinstance(network, CharLM)
     windows = draw_windows(2)
     expected = [explicit_gradients(network, settings, window) for window in windows]
-    # Whatever state is given.
+    # This holds for any state that is given.
     given = tuple(torch.full_like(part, 9.0).detach() for part in network.initial_state(B))
     step(network, settings, given, *windows)
     found = {name: value for name, value in gradients_of(network).items() if "initial" in name}
@@ -161,7 +161,7 @@ def test_each_half_learns_a_state_of_its_own_in_every_window(method: str) -> Non
     names = {f"{half}.initial.{number}" for half in ("forward_half", "backward_half") for number in range(2)}
     assert names <= gradients_of(network).keys()
     step(network, settings, outcome.state, second)
-    # The backward half starts anew in each window, the forward half goes on where sampling does.
+    # The backward half starts afresh in each window; the forward half continues if sampling does.
     left = names if method == "random" else {name for name in names if name.startswith("backward")}
     assert names & gradients_of(network).keys() == left
 
@@ -187,7 +187,7 @@ def test_a_run_begins_each_epoch_with_the_learned_state(
 
 
 class Starts:
-    """Note the state that each half of a network first reads from, each time it does not go on."""
+    """Record the state that each half of a network starts from, each time it does not continue."""
 
     def __init__(self, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
         halves = {"only": network}
@@ -305,7 +305,7 @@ def smoothed(logits: Tensor, targets: Tensor, share: float) -> Tensor:
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.9])
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
-def test_the_loss_is_smoothed_and_the_reported_figure_is_not(direction: str, share: float) -> None:
+def test_the_loss_is_smoothed_and_the_reported_result_is_not(direction: str, share: float) -> None:
     weights = {"forward": 0.5, "backward": 2.0, "both": 0.25} if direction == "bidirectional" else {}
     model = {"direction": direction, **({"loss_weights": weights} if weights else {})}
     settings = build_settings("gru", model=model, optimizer={"label_smoothing": share})

@@ -1,4 +1,4 @@
-"""What the settings leave open is decided once, and nothing else of them changes."""
+"""What the settings leave open is decided once, and nothing else in them changes."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ FREE = ("train.threads=null", "optimizer.schedule.method=cosine")
 
 @pytest.fixture
 def open_settings(tiny_settings: MakeSettings) -> MakeSettings:
-    """Return settings that leave to the run what they can."""
+    """Return settings that leave as much as possible to the run."""
     return lambda *overrides: tiny_settings(*FREE, *overrides)
 
 
 def texts(asked: Settings) -> tuple[Corpus, Split]:
-    """Return the corpus and its parts."""
+    """Return the corpus and its splits."""
     corpus = load_corpus(asked.corpus, asked.vocabulary)
     return corpus, split_corpus(corpus, asked.corpus)
 
 
 def resolved(asked: Settings) -> Resolved:
-    """Return what settings come to on a made-up machine."""
+    """Resolve settings on a made-up machine."""
     return resolve(asked, *texts(asked), Machine(CPU, "reference"))
 
 
 def dotted(settings: Settings, keys: list[str]) -> dict[str, Any]:
-    """Return some settings by their keys."""
+    """Return the values of some settings by their keys."""
     plain: dict[str, Any] = {}
     for key in keys:
         value: Any = settings

@@ -1,4 +1,4 @@
-"""The learning rate against closed forms, and a length that never moves."""
+"""The learning rate compared with closed forms, and a length that never changes."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_warm_up_rises_in_equal_steps_to_the_peak(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_after_its_warm_up_a_schedule_is_a_function_of_the_step(method: str) -> None:
-    # All but the cosine, which is stretched over what the warm-up leaves.
+    # This excludes the cosine, which is stretched over the steps after the warm-up.
     if method == "cosine":
         later = rates(92, method=method, total_steps=92)
         assert rates(100, method=method, total_steps=100, warmup_steps=8)[8:] == pytest.approx(later, rel=1e-12)

@@ -1,4 +1,4 @@
-"""What training takes, told from sizes alone."""
+"""The memory that training needs, computed from sizes alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IMPLEMENTATIONS = [pytest.param("native", marks=pytest.mark.kernels), "torch", "
 
 
 def implementations(direction: str) -> list[str]:
-    """Return what can run a direction."""
+    """Return the implementations that can run a direction."""
     return ["torch"] if direction == "leaky" else ["reference", "torch"]
 
 
@@ -63,7 +63,7 @@ def test_the_shapes_are_those_the_kernels_have(direction: str) -> None:
     ],
     ids=str,
 )
-def test_shapes_are_told_of_what_cannot_be_built_here_too(settings: dict[str, object]) -> None:
+def test_shapes_are_known_even_for_what_cannot_be_built_here(settings: dict[str, object]) -> None:
     model = ModelSettings.model_validate({**SIZES, **settings})
     plain = ModelSettings.model_validate({**SIZES, "cell": model.cell, "direction": model.direction})
     assert parameter_shapes(model, 7) == parameter_shapes(plain, 7)
@@ -104,7 +104,7 @@ def test_a_window_is_never_thought_larger_than_what_autograd_keeps(
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         readouts = network.read_window(inputs, targets, beyond, network.initial_state(16))
         window_loss(readouts, inputs, targets, settings.model.loss_weights)
-    # Their gradients take as much again as the logits, of which autograd keeps the log probabilities alone.
+    # The gradients need as much again as the logits, of which autograd only keeps the log probabilities.
     logits = [part for part in (readouts.forward, readouts.backward, readouts.both) if part is not None]
     num_bytes = sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) + sum(
         4 * part.numel() for part in logits

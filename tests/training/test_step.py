@@ -46,7 +46,7 @@ def build_settings(
 
 
 class Trainee:
-    """A network with its optimiser and the state it carries, in float64 unless the kernels are asked for by name."""
+    """A network with its optimiser and the state it carries, in float64 unless the kernels are asked for."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -81,12 +81,12 @@ class Trainee:
 
 
 def rounding(trainee: Trainee) -> float:
-    """Return how far apart two ways to compute a loss may end, relatively."""
+    """Return the relative tolerance between two ways to compute a loss."""
     return 1e-6 if trainee.close is NATIVE_CLOSE else 1e-12
 
 
 def draw_windows(number: int, batch_size: int = B, seed: int = 0) -> list[Window]:
-    """Return windows that follow each other in streams of random characters."""
+    """Return consecutive windows of streams of random characters."""
     ids: Ids = np.random.default_rng(seed).integers(V, size=batch_size * (number * T + 1)).astype(np.uint8)
     streams = np.arange(batch_size, dtype=np.int64) * (number * T + 1)
     starts = streams + T * np.arange(number, dtype=np.int64)[:, None]
@@ -94,13 +94,13 @@ def draw_windows(number: int, batch_size: int = B, seed: int = 0) -> list[Window
 
 
 def side_by_side(windows: list[Window]) -> Window:
-    """Return one window with the streams of them all."""
+    """Return one window with the streams of all windows."""
     parts = ([getattr(window, name) for window in windows] for name in ("inputs", "targets", "beyond"))
     return Window(*(np.concatenate(part, axis=1) for part in parts))
 
 
 def plain_step(trainee: Trainee, window: Window) -> tuple[float, dict[str, Tensor]]:
-    """Return a window's mean loss and its gradient in float64, from zero states, by torch.nn, target by target."""
+    """Return a window's mean loss and its gradient in float64, by torch.nn from zero states, target by target."""
     cell = trainee.settings.model.cell
     stack = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell](V, H, trainee.settings.model.num_layers).double()
     model = nn.ModuleDict({"recurrent": stack, "decoder": nn.Linear(H, V).double()})
@@ -188,7 +188,7 @@ def test_consecutive_sampling_carries_the_state_from_window_to_window(
 ) -> None:
     windows = draw_windows(3)
     trainee = Trainee(build_settings(cell, implementation, optimizer={"accumulation": accumulation}))
-    # A rate of 0: the weights stay, and the losses of the cut text are those of the whole.
+    # With a rate of 0 the weights stay, so the losses of the windows must be those of the whole text.
     total = 0.0
     for start in range(0, 3, accumulation):
         total += trainee.step(*windows[start : start + accumulation], learning_rate=0.0).figures.main.nats
@@ -217,7 +217,7 @@ def test_back_propagation_stops_at_the_start_of_a_window(cell: str) -> None:
     trainee.step(first, learning_rate=0.0)
     carried = tuple(part.clone() for part in trainee.state)
     trainee.step(second)
-    # The same values without any past give the same gradient.
+    # The same values without a history must give the same gradient.
     fresh.state = carried
     fresh.step(second)
     assert_close(trainee.gradients(), fresh.gradients(), rtol=0, atol=0)
@@ -256,7 +256,7 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_untouched(method: str, wro
 
 
 def slots(trainee: Trainee) -> list[dict[str, Any]]:
-    """Return what the optimiser remembers of each parameter."""
+    """Return what the optimiser remembers about each parameter."""
     return [
         {name: value for name, value in slot.items() if value is not None}
         for slot in trainee.optimizer.state_dict()["state"].values()
@@ -278,7 +278,7 @@ def test_a_gradient_that_is_not_finite_leaves_the_weights_untouched(wrong: float
 
 
 def with_dropout(seed: int = 0, implementation: str = "auto") -> Trainee:
-    """Return what trains with dropout, its weights the same for any seed."""
+    """Return a trainer with dropout, whose weights are the same for every seed."""
     return Trainee(build_settings("gru", implementation, model={"dropout": 0.5}, train={"seed": seed}))
 
 

@@ -1,4 +1,4 @@
-"""How many threads a run has: measured once where the settings leave it open, and of no other effect."""
+"""The number of threads of a run: it is measured once if the settings leave it open, and has no other effect."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ pytestmark = pytest.mark.usefixtures("set_threads", "hurry")
 
 @pytest.fixture
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure for a moment: which number wins is no matter here."""
+    """Measure only for a moment, because it does not matter here which number wins."""
     monkeypatch.setattr(threads, "SECONDS", 0.02)
 
 
 @pytest.fixture
 def open_settings(tiny_settings: MakeSettings) -> MakeSettings:
-    """Return what makes tiny settings that leave the number of threads open."""
+    """Return a function that makes tiny settings which leave the number of threads open."""
     return lambda *overrides: tiny_settings("train.threads=null", *overrides)
 
 
@@ -44,7 +44,7 @@ def test_all_cores_and_each_smaller_power_of_two_are_tried(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores), raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
     assert thread_counts() == expected
-    # What torch was told, by OMP_NUM_THREADS for one, is not exceeded.
+    # torch's own limit, which OMP_NUM_THREADS can set, is not exceeded.
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert thread_counts() == [1]
 

@@ -1,4 +1,4 @@
-"""Training as a whole, on a text of 3,000 characters: what changes a run, what ends it, what it keeps."""
+"""Training as a whole, on a text of 3,000 characters: what changes a run, what ends it and what it keeps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FROZEN = ("optimizer.learning_rate=1e-30", "train.eval_every=1")
 
 @dataclass(frozen=True)
 class Training:
-    """A finished run and all it reported."""
+    """A finished run and everything it reported."""
 
     run: Run
     reports: Sequence[TrainingEvent]
@@ -56,7 +56,7 @@ class Training:
 
 @pytest.fixture
 def fit(tiny_settings: MakeSettings, tmp_path: Path) -> Callable[..., Training]:
-    """Return what trains a run of tiny settings with overrides."""
+    """Return a function that trains a run with tiny settings and overrides."""
     numbers = iter(range(100))
 
     def run(*overrides: str, settings: Settings | None = None, **options: Any) -> Training:
@@ -69,13 +69,13 @@ def fit(tiny_settings: MakeSettings, tmp_path: Path) -> Callable[..., Training]:
 
 
 def untimed(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return records without the run's name and what depends on a clock."""
+    """Return records without the run's name and without anything that depends on a clock."""
     clocked = ("run", "seconds", "chars_per_second", "epoch_seconds")
     return [{key: value for key, value in record.items() if key not in clocked} for record in records]
 
 
 def assert_same_run(one: Training, other: Training) -> None:
-    """Check equal losses, metrics, samples and weights, to the last bit."""
+    """Check that losses, metrics, samples and weights are equal to the last bit."""
     assert one.losses == other.losses
     assert untimed(one.run.metrics()) == untimed(other.run.metrics())
     assert one.run.samples() == other.run.samples()
@@ -146,7 +146,7 @@ def test_the_length_of_a_cosine_is_fixed_when_the_run_is_created(fit: Callable[.
 def test_all_implementations_train_the_same_model(fit: Callable[..., Training], implementation: str) -> None:
     auto = fit("train.max_steps=4")
     chosen = fit("train.max_steps=4", f"model.implementation={implementation}")
-    # float32: the order of additions differs by a few of the last bits.
+    # In float32 another order of additions changes a few of the last bits.
     assert chosen.losses == pytest.approx(auto.losses, rel=1e-5)
     assert chosen.run.environment()["implementation"] == implementation
 
@@ -174,13 +174,13 @@ def test_an_epoch_that_does_not_divide_by_the_accumulation_ends_with_a_smaller_s
 
 
 def test_consecutive_windows_carry_the_state_and_random_ones_do_not(fit: Callable[..., Training]) -> None:
-    # With frozen weights the loss of a window depends on the state it starts from alone.
+    # With frozen weights the loss of a window depends only on the state that it starts from.
     consecutive = fit(*FROZEN[:1], "sampling.method=consecutive", "train.max_steps=43")
     fresh = fit(*FROZEN[:1], "sampling.method=consecutive", "train.max_steps=43", "sampling.seq_len=8")
-    # Each window of 16 is two of 8 with the state carried: the sums agree, cut where you like.
+    # Each window of 16 is two of 8 with the state carried, so the sums agree for any length of window.
     pairs = [sum(fresh.losses[step : step + 2]) for step in range(0, 42, 2)]
     assert pairs == pytest.approx(consecutive.losses[:21], rel=1e-6)
-    # An epoch starts anew from zero, so the first window costs the same each time.
+    # Each epoch starts from a zero state, so the first window has the same loss each time.
     assert consecutive.losses[STEPS_PER_EPOCH] == consecutive.losses[0]
 
 
@@ -209,13 +209,13 @@ def test_the_first_budget_reached_ends_the_run(
     end = training.end
     assert (end.stopped_by, end.record["steps"], end.record["epochs"]) == (stopped_by, num_steps, num_epochs)
     assert len(training.losses) == num_steps
-    # Whatever ends it, the last step is evaluated, saved and sampled.
+    # The last step is evaluated, saved and sampled, whatever ends the run.
     assert training.of(Evaluation)[-1].step == training.of(Samples)[-1].step == num_steps
     assert load_checkpoint(training.run, "last").step == num_steps
 
 
 def test_minutes_are_counted_on_the_clock(fit: Callable[..., Training], monkeypatch: pytest.MonkeyPatch) -> None:
-    # Each look at the clock finds 0.6 seconds gone; a step looks twice.
+    # The clock advances by 0.6 seconds each time it is read; a step reads it twice.
     now = iter(0.6 * look for look in range(10_000))
     monkeypatch.setattr("time.monotonic", lambda: next(now))
     training = fit("train.minutes=0.1", "train.max_steps=null")
@@ -252,21 +252,21 @@ def test_the_rate_falls_after_each_plateau(fit: Callable[..., Training]) -> None
 
 @pytest.mark.parametrize("setting", ["train.early_stopping=1", "optimizer.schedule.method=plateau"])
 def test_what_needs_validation_is_refused_without_it(fit: Callable[..., Training], setting: str) -> None:
-    with pytest.raises(ConfigError, match="needs a validation part"):
+    with pytest.raises(ConfigError, match="needs a validation split"):
         fit(setting, "corpus.split=[3000, 0]")
 
 
 @pytest.mark.parametrize("word", ["interrupt", "terminate"])
 @pytest.mark.parametrize("after", [0, 1, 6, 7])
 def test_a_request_to_stop_saves_a_checkpoint_and_ends(fit: Callable[..., Training], word: str, after: int) -> None:
-    # Asked once before the run is created, before each step, and in the evaluation after step 6.
+    # It is called before the run is created, before each step, and in the evaluation after step 6.
     answers = iter([None, *[None] * (after + (after > 6)), word])
     training = fit(should_stop=lambda: next(answers))
     assert training.end.stopped_by == word
     assert len(training.losses) == after
     loaded = load_checkpoint(training.run, "last")
     assert (loaded.step, loaded.settings) == (after, training.run.settings())
-    # Whoever interrupts does not want to wait: nothing is measured, and what was due is when the run goes on.
+    # Whoever interrupts does not want to wait: nothing is measured, and what was due is done on resuming.
     assert [evaluation.step for evaluation in training.of(Evaluation)] == ([6] if after > 6 else [])
     assert training.of(Samples) == []
     assert training.end.record == {"stopped_by": word, "steps": after}
@@ -286,7 +286,7 @@ def test_a_run_is_saved_before_its_first_step(tiny_settings: MakeSettings, tmp_p
 
 
 @pytest.mark.parametrize(("num_steps", "evaluation_is_closing", "samples_are"), [(12, 0, 0), (11, 1, 1), (6, 0, 1)])
-def test_what_stands_off_the_schedule_at_the_end_says_so(
+def test_closing_reports_outside_the_schedule_are_marked(
     fit: Callable[..., Training], num_steps: int, evaluation_is_closing: bool, samples_are: bool
 ) -> None:
     training = fit(f"train.max_steps={num_steps}", "train.eval_every=6", "sample.every=4")
@@ -311,7 +311,7 @@ def test_the_training_perplexity_is_that_of_the_last_whole_epochs_own_batches(fi
     assert (record["epochs"], record["steps"], record["chars_seen"]) == (2, 100, 100 * 4 * 16)
 
 
-def test_an_evaluation_tells_the_last_whole_epoch_as_the_closing_record_does(fit: Callable[..., Training]) -> None:
+def test_an_evaluation_reports_the_last_whole_epoch_as_the_closing_record_does(fit: Callable[..., Training]) -> None:
     training = fit("train.max_steps=90", "train.eval_every=20")
     *evaluations, end = training.run.metrics()
     keys = ("nats_per_char", "bpc", "perplexity", "chars")
@@ -328,7 +328,7 @@ def test_before_the_first_whole_epoch_it_is_that_of_all_batches_so_far(fit: Call
     assert training.end.record["epochs"] == 0
 
 
-def test_an_evaluation_tells_the_steps_since_the_one_before(fit: Callable[..., Training]) -> None:
+def test_an_evaluation_reports_the_steps_since_the_last_one(fit: Callable[..., Training]) -> None:
     training = fit("train.max_steps=11", "train.eval_every=4")
     evaluations = training.of(Evaluation)
     assert [evaluation.step for evaluation in evaluations] == [4, 8, 11]
@@ -343,7 +343,7 @@ def test_an_evaluation_tells_the_steps_since_the_one_before(fit: Callable[..., T
             evaluation.recent.main.num_predicted,
         )
         assert record["recent_bpc"] == evaluation.recent.main.bits_per_char
-        # Its former name, which it shared with the last epoch's figure.
+        # Its former name, which it shared with the result of the last epoch.
         assert evaluation.train is evaluation.recent
         assert all(record[f"train_{key}"] == record[f"recent_{key}"] for key in ("nats_per_char", "bpc", "chars"))
         assert evaluation.val is not None
@@ -351,9 +351,7 @@ def test_an_evaluation_tells_the_steps_since_the_one_before(fit: Callable[..., T
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward", "bidirectional", "leaky"])
-def test_the_figures_of_a_run_are_those_its_checkpoint_evaluates_to(
-    fit: Callable[..., Training], direction: str
-) -> None:
+def test_the_results_of_a_run_are_those_of_its_checkpoint(fit: Callable[..., Training], direction: str) -> None:
     training = fit(f"model.direction={direction}")
     model = charlm.open_run(training.run)
     assert model.checkpoint.step == training.end.record["best_step"]
@@ -379,19 +377,19 @@ def test_an_evaluation_of_a_part_says_so_and_the_end_reads_everything(fit: Calla
 
 
 @pytest.mark.parametrize("split", ["none", "[3000, 0, 0]"])
-def test_a_run_on_the_whole_text_has_no_validation_figures(fit: Callable[..., Training], split: str) -> None:
+def test_a_run_on_the_whole_text_has_no_validation_results(fit: Callable[..., Training], split: str) -> None:
     training = fit(f"corpus.split={split}", "train.eval_every=5")
     assert all(evaluation.val is None and not evaluation.is_best for evaluation in training.of(Evaluation))
     record = training.end.record
     assert [record[key] for key in ("val_bpc", "val_perplexity", "test_bpc", "test_perplexity")] == [None] * 4
     assert list(record["split"]) == ["train"]
     assert record["train_perplexity"] > 1
-    # Without a figure to choose by, the best is the last.
+    # Without a result to choose by, the best checkpoint is the last.
     assert record["best_step"] == 12 == load_checkpoint(training.run, "best").step
 
 
 def test_the_best_checkpoint_is_kept_when_the_run_goes_on_to_worse_ones(fit: Callable[..., Training]) -> None:
-    # A rate that jumps from sensible to absurd: what comes after the first evaluations only gets worse.
+    # The rate jumps from sensible to absurd, so everything after the first evaluations only gets worse.
     training = fit(
         "optimizer={method: sgd, learning_rate: 1000, clip_norm: 1, schedule: {method: constant, warmup_steps: 1000}}",
         "train.max_steps=60",
@@ -438,7 +436,7 @@ def test_a_period_is_counted_in_steps_or_in_epochs(
     assert len(training.of(Evaluation)) == num_evaluations
 
 
-def test_the_start_tells_what_the_run_is_made_of(fit: Callable[..., Training], corpus_text: str) -> None:
+def test_the_start_reports_the_facts_about_the_run(fit: Callable[..., Training], corpus_text: str) -> None:
     training = fit()
     (start,) = training.of(Start)
     assert start.facts == training.run.environment()
@@ -451,7 +449,7 @@ def test_the_start_tells_what_the_run_is_made_of(fit: Callable[..., Training], c
     assert start.facts["corpus_chars"] == len(corpus_text)
     assert start.facts["vocab_size"] == len(set(corpus_text))
     assert start.facts["dropped_chars"] == 2699 - STEPS_PER_EPOCH * 64
-    # 4 gates of (V + H inputs and two biases) for each of 8 units, and the output layer.
+    # There are 4 gates of (V + H inputs and two biases) for each of 8 units, and the output layer.
     size = len(set(corpus_text))
     assert start.facts["num_parameters"] == 4 * 8 * (size + 8 + 2) + size * (8 + 1)
 
