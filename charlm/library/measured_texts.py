@@ -17,7 +17,7 @@ from charlm.text.encoding import hash_ids
 from charlm.text.splits import Part, Split
 from charlm.text.unknown import UnknownCount
 
-OTHER_ADVICE = ", or measure another with --corpus"
+OTHER_ADVICE = ", or evaluate another with --corpus"
 
 
 def read_parts(model: Model) -> Split:

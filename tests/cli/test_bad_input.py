@@ -265,8 +265,8 @@ def test_an_existing_run_is_2_and_is_not_changed(charlm_command: Charlm, trained
     result = charlm_command("train", *tiny_options, "--run=trained", f"--runs-dir={trained.path.parent}")
     assert result.exit_code == 2
     assert result.stderr == (
-        f"charlm: the run {trained.path} exists already and is never overwritten: choose another name, or go "
-        "on with it by --resume\n"
+        f"charlm: the run {trained.path} exists already and is never overwritten: choose another name, or "
+        "resume it with --resume\n"
     )
     assert {file: file.read_bytes() for file in trained.path.rglob("*") if file.is_file()} == before
 

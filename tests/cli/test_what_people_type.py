@@ -211,7 +211,7 @@ charlm train - -                        | 2 | there is only one standard input
 charlm train --config lyrics-gro        | 2 | did you mean lyrics-gru?
 charlm train --config tinny.yaml        | 2 | did you mean tiny.yaml?
 charlm train --config tiny              | 2 | did you mean tiny.yaml?
-charlm train --config xyzzy             | 2 | shipped ones by name: lyrics-
+charlm train --config xyzzy             | 2 | the bundled ones are lyrics-
 charlm config show --config quikstart   | 2 | did you mean quickstart?
 charlm config check quickstrat          | 2 | did you mean quickstart?
 charlm sweep cell                       | 2 | did you mean cells?

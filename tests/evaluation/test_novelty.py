@@ -199,7 +199,7 @@ def test_progress_is_of_the_writing_and_then_of_the_reading(trained: Run) -> Non
         ({"length": 0}, ConfigError, "from 1 to 1,000,000, got 0"),
         ({"length": 1_000_001}, ConfigError, "got 1,000,001"),
         ({"split": "train"}, ConfigError, "held-out text, not with the training split"),
-        ({"split": "all"}, ConfigError, "no part called 'all'"),
+        ({"split": "all"}, ConfigError, "no split called 'all'"),
         ({"temperature": -1.0}, ConfigError, "temperature must be 0 or more"),
         ({"prefix": ""}, TextError, "the prefix is empty"),
         ({"prefix": "é"}, TextError, "never seen"),
