@@ -85,8 +85,8 @@ def test_a_word_like_nothing_is_answered_with_the_list(charlm_command):
 def test_a_setting_is_shown_with_its_values_and_its_option(word, charlm_command):
     assert charlm_command("guide", word).stdout == (
         "# model.hidden_size\n\n"
-        "Sets how many hidden units each layer has; raise it if the training result is poor, lower it for speed or if the "
-        "model overfits.\n\n"
+        "Sets how many hidden units each layer has; raise it if the training result is poor, lower it for speed or if "
+        "the model overfits.\n\n"
         "- Values: a whole number, at least 1 and at most 65,536\n- Default: `256`\n"
         "- On the command line: `--hidden-size 256` or `--set model.hidden_size=256`\n"
         "- Read more: [settings](settings.md)\n"
