@@ -455,6 +455,8 @@ def dask(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(cluster, "find_spec", lambda _: object())
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Client))
     monkeypatch.setitem(sys.modules, "distributed.scheduler", SimpleNamespace(KilledWorker=KilledWorker))
+    addresses = SimpleNamespace(get_address_host_port=lambda _: None)
+    monkeypatch.setitem(sys.modules, "distributed.comm.addressing", addresses)
     return seen
 
 
