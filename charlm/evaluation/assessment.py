@@ -1,4 +1,4 @@
-"""A figure with all that it takes to judge it: its units, its interval, and simpler models of the same text."""
+"""A result with everything needed to judge it: its units, its interval, and simpler models of the same text."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ HARDEST = "5-gram"
 
 @dataclass(frozen=True)
 class Assessment:
-    """A text measured.
+    """The results of a model on a text, with what they are to be compared with.
 
     Args:
-        figures: of the model.
-        sha256: of the whole text in UTF-8, as it stands in the file.
-        num_bytes: of the predicted characters in the corpus' encoding.
-        interval: between which nats a character 95 % of resampled texts lie; None for a short text.
-        baselines: bits per character of the same characters, by what made them; empty where none were asked for.
-        unknown: how many characters the model does not know: skipped ones are not among those predicted.
+        figures: the model's results.
+        sha256: hash of the whole text in UTF-8, exactly as the file has it.
+        num_bytes: number of bytes of the predicted characters in the corpus' encoding.
+        interval: the 95 % interval of resampled texts, in nats per character; None for a short text.
+        baselines: bits per character of the same characters, by baseline; empty if none were requested.
+        unknown: how many characters the model does not know; skipped ones are not among those predicted.
     """
 
     figures: Figures
@@ -40,16 +40,16 @@ class Assessment:
 
     @property
     def bits_per_byte(self) -> float:
-        """Bits for each byte of the predicted characters."""
+        """Bits per byte of the predicted characters."""
         return self.figures.main.nats / math.log(2) / self.num_bytes
 
     @property
     def beats_ngrams(self) -> bool | None:
-        """Whether the model is better than the 5-gram; None where that was not asked."""
+        """Whether the model is better than the 5-gram; None if no baselines were requested."""
         return self.figures.main.bits_per_char < self.baselines[HARDEST] if self.baselines else None
 
     def as_record(self, prefix: str = "") -> dict[str, object]:
-        """Return JSON values; each key begins with the prefix."""
+        """Return JSON values, whose keys begin with the prefix."""
         record: dict[str, object] = {
             "bits_per_byte": self.bits_per_byte,
             "bpc_interval": in_bits(self.interval),
@@ -69,15 +69,15 @@ def assess_text(
     baselines: Baselines | None,
     report: Callable[[int], None] | None = None,
 ) -> Assessment:
-    """Measure a model over a whole text.
+    """Measure a model on a whole text.
 
     Args:
         network: the model.
         part: the text in the model's reading order, at least two characters, and its hash.
-        vocabulary: its symbols.
-        encoding: of the corpus, in whose bytes compressors and bits per byte are counted.
-        baselines: fitted on the training part in the same order; None leaves them out.
-        report: called with the characters done, after each chunk.
+        vocabulary: the model's symbols.
+        encoding: the corpus' encoding, in whose bytes compressors and bits per byte are counted.
+        baselines: fitted on the training split in the same order; None leaves them out.
+        report: called after each chunk with the number of characters done.
     """
     blocks = BlockSums()
     figures = measure_text(network, part.ids, report=report, observe=blocks.add)

@@ -1,6 +1,7 @@
-"""What a figure must beat: the same characters under models that anyone has at hand.
+"""Baselines that a result must beat: the same characters under simple models and common compressors.
 
-Uniform, unigram, bigram and 5-gram, fitted on the training part; and what bzip2 and xz need beyond the training part.
+The models are uniform, unigram, bigram and 5-gram, fitted on the training split. For bzip2 and xz, the cost is what the
+compressed training split grows by when the text is appended to it.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from charlm.text.vocabulary import Ids, Vocabulary
 
 COMPRESSORS: Mapping[str, Callable[[bytes], bytes]] = {"bzip2": bz2.compress, "xz": lzma.compress}
 ORDERS = {"unigram": 1, "bigram": 2, "5-gram": 5}
-# Counting sorts the text once for each order: a second or two and a hundred megabytes for so many characters.
+# Counting sorts the text once for each order, which takes a second or two and a hundred megabytes at this length.
 MAX_TRAIN_CHARS = 1_200_000
 
 
 @dataclass(frozen=True)
 class Baselines:
-    """Models and compressors that know a training part, fitted once for all the texts that are measured beside it.
+    """Models and compressors that know a training split, fitted once for all texts that are measured.
 
     Args:
-        ngrams: the orders of each n-gram model, by its name.
-        known: the training part in the corpus' encoding, its last characters where it is longer.
-        packed: how many bytes each compressor makes of that, by its name.
+        ngrams: the orders of each n-gram model, by the model's name.
+        known: the training split in the corpus' encoding; of a very long one, only the last characters.
+        packed: the compressed size of `known` in bytes, by the compressor's name.
         vocabulary: the symbols.
-        encoding: of the corpus.
+        encoding: the corpus' encoding.
     """
 
     ngrams: Mapping[str, list[Order]]
@@ -40,7 +41,7 @@ class Baselines:
     encoding: str
 
     def measure(self, part: Ids) -> dict[str, Figure]:
-        """Return what uniform, unigram, bigram, 5-gram, bzip2 and xz make of a text's characters after the first."""
+        """Return the result of each baseline on a text's characters after the first, by the baseline's name."""
         num_predicted, size = len(part) - 1, len(self.vocabulary)
         figures = {"uniform": Figure(num_predicted * math.log(size), num_predicted)}
         for name, orders in self.ngrams.items():
@@ -53,7 +54,7 @@ class Baselines:
 
 
 def fit_baselines(train: Ids, vocabulary: Vocabulary, encoding: str) -> Baselines:
-    """Fit the models on a training part, in the reading order of the texts that are measured beside it."""
+    """Fit the models on a training split, which is in the same reading order as the texts to be measured."""
     last = train[-MAX_TRAIN_CHARS:]
     known = encoded(last, vocabulary, encoding)
     return Baselines(
@@ -68,7 +69,7 @@ def fit_baselines(train: Ids, vocabulary: Vocabulary, encoding: str) -> Baseline
 def encoded(ids: Ids, vocabulary: Vocabulary, encoding: str) -> bytes:
     """Return the bytes of a text as its file has them, without a byte order mark.
 
-    A corpus of bytes is read as Latin-1, one character each: in UTF-8 half of these would be two bytes. What the
-    encoding does not have, the unknown symbol among it, is replaced as Python's codecs do.
+    A corpus of bytes is read as Latin-1, one character per byte; in UTF-8, half of these would take two bytes.
+    Characters that the encoding lacks, such as the unknown symbol, are replaced as Python's codecs do.
     """
     return vocabulary.decode(ids).encode(encoding, "replace").removeprefix("".encode(encoding))

@@ -1,7 +1,7 @@
-"""Each character's probability and surprise, in the order of the text.
+"""Score each character of a text: its probability and its surprise, in the order of the text.
 
-A text is read in chunks, the state carried: no more than one chunk's logits are held. Where a model reads from the end,
-a first pass keeps its state at each chunk, and a second takes the chunks in the order of the text.
+A text is read in chunks with the state carried over, so that only one chunk's logits are in memory. For a model that
+reads from the end, a first pass keeps the state at each chunk, and a second pass scores the chunks in text order.
 """
 
 from __future__ import annotations
@@ -32,23 +32,24 @@ BITS_PER_NAT = 1 / math.log(2)
 
 @dataclass(frozen=True)
 class ScoredCharacter:
-    """What a model makes of one character of a text.
+    """How well a model predicted one character of a text.
 
-    The character that reading begins with, the first of the text, the last for a backward model, has nothing to be
-    predicted from: all its figures are None. So are those of a character that was skipped.
+    The character that reading begins with (the first of the text, or the last for a backward model) has nothing to be
+    predicted from, so all its results are None. So are those of a character that was skipped.
 
     Args:
-        position: in the text as the model reads it, cleaned, from 0.
-        character: as it stands in the text, known to the model or not.
-        probability: given all characters before it; in a backward model, all after it.
+        position: its position in the cleaned text, from 0.
+        character: the character in the text, whether or not the model knows it.
+        probability: its probability given all characters before it; for a backward model, given all after it.
         bits: its surprise, -log2 of the probability.
-        rank: among the symbols of the vocabulary, 1 for the likeliest.
+        rank: its rank among the symbols of the vocabulary, 1 for the likeliest.
         likeliest: the symbol that was expected most; the unknown symbol is shown as U+FFFD.
-        likeliest_probability: that symbol's.
-        cloze_probability: of a bidirectional model, given all other characters, before it and after it; None elsewhere.
-        cloze_bits: -log2 of that. They add up to a pseudo-likelihood: there is no perplexity of them.
-        unknown: of a character that the model has no symbol for, what became of it: it was skipped, or replaced by the
-            unknown symbol, whose figures these are; None for all others.
+        likeliest_probability: the probability of that symbol.
+        cloze_probability: its probability given all characters before and after it; None unless the model is
+            bidirectional.
+        cloze_bits: -log2 of that. These add up to a pseudo-likelihood, which has no perplexity.
+        unknown: what was done with a character that the model has no symbol for: it was skipped, or replaced by the
+            unknown symbol, whose results these are; None for all other characters.
     """
 
     position: int
@@ -63,14 +64,14 @@ class ScoredCharacter:
     unknown: Literal["skipped", "replaced"] | None = None
 
     def as_record(self, *, has_cloze: bool = True, has_unknown: bool = False) -> dict[str, object]:
-        """Return the fields as JSON values, those of the cloze and of unknown characters if asked for."""
+        """Return the fields as JSON values; cloze and unknown-character fields are included on request."""
         asked = {"cloze_probability": has_cloze, "cloze_bits": has_cloze, "unknown": has_unknown}
         return {name: value for name, value in vars(self).items() if asked.get(name, True)}
 
 
 @dataclass(frozen=True)
 class ScoredWindow:
-    """What some characters cost, T of each of B texts, from position `start` on: nats and ids, each (T, B)."""
+    """The costs of T characters of each of B texts, from position `start` on: nats and ids, each (T, B)."""
 
     start: int
     nats: Costs
@@ -88,16 +89,16 @@ def score_characters(
     direction: Direction = "forward",
     chunk_chars: int = CHUNK_CHARS,
 ) -> Iterator[ScoredCharacter]:
-    """Yield each character of a text with what the model makes of it, in order.
+    """Yield each character of a text with its score, in order.
 
     Args:
-        network: the model; its training mode is as before after each chunk.
+        network: the model; its training mode is restored after each chunk.
         ids: the text, (N,), at least one character; never reversed.
-        vocabulary: the model's.
-        direction: the model's.
-        chunk_chars: characters run at once: a choice of speed that changes no figure, but for a leaky model's.
+        vocabulary: the model's vocabulary.
+        direction: the model's direction.
+        chunk_chars: number of characters processed at once; it affects only the speed, except for a leaky model.
     Raises:
-        DivergedError: where a probability is no number.
+        DivergedError: if a probability is not a number.
     """
     assert len(ids) > 0
     position = 0
@@ -109,11 +110,11 @@ def score_characters(
 
 
 def with_unknown(characters: Iterator[ScoredCharacter], text: EncodedText) -> Iterator[ScoredCharacter]:
-    """Put the characters that a model has no symbol for back into their places in its scored text.
+    """Put characters that a model has no symbol for back into their places in the scored text.
 
     Args:
-        characters: each id of the text scored, in order.
-        text: what the ids were read from.
+        characters: the scores of the text's ids, in order.
+        text: the text that the ids were read from.
     """
     if not len(text.unknown):
         yield from characters
@@ -132,39 +133,39 @@ def with_unknown(characters: Iterator[ScoredCharacter], text: EncodedText) -> It
 
 
 def score_windows(network: Network, ids: Ids, *, direction: Direction, chunk_chars: int) -> Iterator[ScoredWindow]:
-    """Yield what texts of one length cost, read side by side from the initial state, window by window in their order.
+    """Yield the costs of texts of equal length, window by window; they are read in parallel from the initial state.
 
     Args:
-        network: the model; its training mode is as before after each window.
-        ids: the texts, (N, B), N - 1 characters of each are scored: without the first, of a backward model the last.
-        direction: the model's.
-        chunk_chars: characters in a window of all texts together, but for at least one of each.
+        network: the model; its training mode is restored after each window.
+        ids: the texts, (N, B). All characters but the first of each are scored; for a backward model, all but the last.
+        direction: the model's direction.
+        chunk_chars: number of characters in a window, all texts together; at least one of each text is read.
     Raises:
-        DivergedError: where a probability is no number.
+        DivergedError: if a probability is not a number.
     """
     read = _read_backwards if direction == "backward" else _read_onwards
     windows = read(network, ids, max(1, chunk_chars // ids.shape[1]))
     while True:
         with evaluating(network):
             window = next(windows, None)
-        # Outside: what the caller does between two windows is none of this mode's business.
+        # Yield outside the context: between two windows the caller must be in its own mode.
         if window is None:
             return
         yield window
 
 
 def column(figures: Costs | None, length: int) -> Sequence[float | None]:
-    """Return figures as Python's numbers, or, where there are none, None so many times."""
+    """Return results as Python numbers, or `length` times None if there are none."""
     return [None] * length if figures is None else figures.tolist()
 
 
 def _without_figures(ids: Ids, start: int, vocabulary: Vocabulary) -> Iterator[ScoredCharacter]:
-    """Yield the characters, if there is one, that nothing comes before in the model's reading order."""
+    """Yield any characters that have nothing before them in the model's reading order."""
     return (ScoredCharacter(position, character) for position, character in enumerate(vocabulary.decode(ids), start))
 
 
 def _with_figures(ids: Ids, window: ScoredWindow, vocabulary: Vocabulary) -> Iterator[ScoredCharacter]:
-    """Yield the characters of a window of one text."""
+    """Yield the scored characters of a window of one text."""
     nats, cloze_nats = window.nats[:, 0], None if window.cloze_nats is None else window.cloze_nats[:, 0]
     columns = zip(
         vocabulary.decode(ids),
@@ -196,7 +197,7 @@ def _read_backwards(network: Network, ids: Ids, size: int) -> Iterator[ScoredWin
 
 
 def _window(start: int, logits: Tensor, targets: Tensor, both: Tensor | None = None) -> ScoredWindow:
-    """Compare logits (T, B, V) with what came, (T, B)."""
+    """Compare logits (T, B, V) with the characters that followed, (T, B)."""
     log_probabilities = log_softmax(logits, dim=-1)  # (T, B, V)
     likeliest = logits.argmax(dim=-1)  # (T, B)
     return ScoredWindow(
@@ -210,9 +211,9 @@ def _window(start: int, logits: Tensor, targets: Tensor, both: Tensor | None = N
 
 
 def _nats(log_probabilities: Tensor, ids: Tensor) -> Costs:
-    """Return what ids (T, B) cost under log-probabilities (T, B, V)."""
-    # abs: what is certain costs 0.0, not -0.0.
+    """Return the costs of ids (T, B) under log-probabilities (T, B, V)."""
+    # abs: a certain character costs 0.0, not -0.0.
     nats = log_probabilities.gather(-1, ids.unsqueeze(-1)).squeeze(-1).abs()  # (T, B)
     if not torch.isfinite(nats).all():
-        raise DivergedError("the model gives a character a probability that is no number: its training has diverged")
+        raise DivergedError("the model gives a character a probability that is not a number: its training has diverged")
     return nats.cpu().numpy().astype(np.float64)

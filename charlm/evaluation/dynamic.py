@@ -1,14 +1,14 @@
-"""Dynamic evaluation: a model that goes on learning from the text it has already predicted.
+"""Dynamic evaluation: the model keeps learning from the text it has already predicted.
 
-The text is read in segments s_1, s_2, ... Each is scored with the weights before it, and only then do the weights move
-along its gradient, so that every character is predicted from what came before it and from nothing else: a proper code
-length, but of a model that adapts. It is reported apart from the figure of the weights as they were trained.
+The text is read in segments s_1, s_2, ... Each segment is scored before the weights learn from it, so that every
+character is predicted only from the text before it. The result is a proper code length, but of a model that adapts,
+and is therefore reported separately from the result of the weights as they were trained.
 
     MS_g = mean over training segments of grad L(s_k)^2
     theta_i = theta_(i-1) - eta grad L(s_i) / (sqrt(MS_g) + epsilon) + lambda R (theta_g - theta_(i-1))
     R = sqrt(MS_g) / mean of all weights' sqrt(MS_g),  lambda R at most 1
 
-theta_g are the trained weights, eta the learning rate, lambda the decay, L the segment's mean nats a character.
+theta_g are the trained weights, eta the learning rate, lambda the decay, and L a segment's mean nats per character.
 Source: Krause, Kahembwe, Murray and Renals 2018, "Dynamic evaluation of neural sequence models", equations 4 to 6.
 """
 
@@ -31,13 +31,14 @@ from charlm.evaluation.reading import Chunk, Costs, read_chunks, sum_nats
 from charlm.networks.language_model import CharLM
 from charlm.text.vocabulary import Ids
 
-# It bounds the step of a weight that hardly ever had a gradient in training, such as that of a rare character.
+# It bounds the step of a weight that hardly ever had a gradient in training, such as a rare character's.
 EPSILON = 1e-4
 DEFAULT_SEGMENT_CHARS = 20
-# Of the training part, for the gradients' mean squares; of the validation part, for each trial of the rates.
+# Characters of the training split for the gradients' mean squares, and of the validation split for each trial.
 STATISTICS_CHARS = 50_000
 TUNING_CHARS = 20_000
-# Tried with segments of the default size; with others, in proportion to their size, as fewer or more steps are taken.
+# These are tried with segments of the default size. With other sizes they are scaled in proportion, because fewer or
+# more steps are taken.
 LEARNING_RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3)
 DECAYS = (1e-3, 1e-2, 5e-2)
 
@@ -47,11 +48,11 @@ class Adaptation:
     """How fast a model adapts.
 
     Args:
-        learning_rate: eta, of each segment's step; 0 leaves the weights as they are.
-        decay: lambda, back towards the trained weights; 0 never goes back.
-        segment_chars: characters scored, and then learned from, at once.
-    Raises:
-        ConfigError: for a value out of range.
+        learning_rate: eta, the size of each segment's step; 0 leaves the weights unchanged.
+        decay: lambda, how strongly the weights are pulled back to the trained ones; 0 never pulls.
+        segment_chars: number of characters that are scored, and then learned from, at once.
+        Raises:
+            ConfigError: if a value is out of range.
     """
 
     learning_rate: float
@@ -74,14 +75,14 @@ class Adaptation:
 
 @dataclass(frozen=True)
 class DynamicFigure:
-    """What a model that goes on learning makes of a text.
+    """The result of dynamic evaluation on a text.
 
     Args:
-        figure: of the text; never to be taken for that of the model as it was trained.
-        interval: between which nats a character 95 % of resampled texts lie; None for a short text.
-        adaptation: how fast it learned.
-        tuned_chars: of the validation part, predicted to choose the rates; 0 where both were given.
-        is_tuned_on_itself: whether the text is the validation part, on which the rates were chosen.
+        figure: the result; it must never be taken for that of the model as it was trained.
+        interval: the 95 % interval of resampled texts, in nats per character; None for a short text.
+        adaptation: how fast the model learned.
+        tuned_chars: number of validation characters predicted to choose the rates; 0 if both rates were given.
+        is_tuned_on_itself: whether the text is the validation split, on which the rates were chosen.
     """
 
     figure: Figure
@@ -91,7 +92,7 @@ class DynamicFigure:
     is_tuned_on_itself: bool
 
     def saving(self, static: Figure) -> float:
-        """Return the share of a figure's nats that learning saves; below 0 where it costs more."""
+        """Return the share of a static result's nats that learning saves; it is below 0 if learning costs more."""
         return 1 - self.figure.nats / static.nats
 
     def as_record(self) -> dict[str, object]:
@@ -109,15 +110,15 @@ class DynamicFigure:
 def measure_gradients(
     network: CharLM, train: Ids, *, segment_chars: int, report: Callable[[int], None] | None = None
 ) -> list[Tensor]:
-    """Return the root mean square of each weight's gradient over a training part's segments, read as one stream.
+    """Return the root mean square of each weight's gradient over the training split's segments, read as one stream.
 
     Args:
-        network: trained; it is left as it is.
-        train: the training part in the model's reading order, (N,), at least two characters.
-        segment_chars: characters in a segment.
-        report: called with the characters done, after each segment.
+        network: a trained model, which is not changed.
+        train: the training split in the model's reading order, (N,), at least two characters.
+        segment_chars: number of characters in a segment.
+        report: called after each segment with the number of characters done.
     Returns:
-        One tensor for each of the network's parameters, in their order and of their shapes.
+        One tensor for each of the network's parameters, in their order and with their shapes.
     """
     learner = _copy(network)
     weights = list(learner.parameters())
@@ -143,17 +144,17 @@ def measure_dynamically(
     report: Callable[[int], None] | None = None,
     observe: Callable[[Costs], None] | None = None,
 ) -> Figure:
-    """Read a text once, learning from it on the way.
+    """Read a text once, learning from it along the way.
 
     Args:
-        network: trained; it is left as it is.
+        network: a trained model, which is not changed.
         ids: the text in the model's reading order, (N,), at least two characters.
-        roots: of the gradients' mean squares; see `measure_gradients`.
-        adaptation: how fast.
-        report: called with the number of characters done, after each segment.
-        observe: called with what each character of a segment costs, nats, (n,), in order.
-    Raises:
-        DivergedError: where the loss is no longer finite.
+        roots: the gradients' root mean squares; see `measure_gradients`.
+        adaptation: how fast to learn.
+        report: called after each segment with the number of characters done.
+        observe: called with the cost of each character of a segment in nats, (n,), in order.
+        Raises:
+            DivergedError: if the loss is no longer finite.
     """
     assert len(ids) >= 2
     learner = _copy(network)
@@ -164,14 +165,14 @@ def measure_dynamically(
     nats, num_predicted = 0.0, len(ids) - 1
     with torch.enable_grad():
         for segment in read_chunks(learner, ids[:, None], adaptation.segment_chars):
-            # The segment's cost is settled here, before any weight sees it.
+            # The segment's cost is final here, before any weight learns from it.
             nats += sum_nats(segment.readouts.forward.detach(), segment.targets, observe)
             if not math.isfinite(nats):
                 raise DivergedError(_divergence(segment.end, adaptation))
             gradients = _gradients(segment, weights, adaptation.segment_chars)
             with torch.no_grad():
                 for weight, first, gradient, pull, rate in zip(weights, trained, gradients, pulls, rates, strict=True):
-                    # Both terms start from theta_(i-1): the second adds nothing that depends on the weight.
+                    # Both terms start from theta_(i-1), because the gradient step does not use the weight.
                     weight.lerp_(first, pull).addcmul_(gradient, rate, value=-1.0)
             if report:
                 report(segment.end)
@@ -179,7 +180,7 @@ def measure_dynamically(
 
 
 def num_trials(learning_rate: float | None, decay: float | None) -> int:
-    """Return how often `tune_adaptation` reads its text."""
+    """Return how many times `tune_adaptation` reads its text."""
     return len(_values(learning_rate, LEARNING_RATES)) * len(_values(decay, DECAYS))
 
 
@@ -193,18 +194,18 @@ def tune_adaptation(
     segment_chars: int,
     report: Callable[[int], None] | None = None,
 ) -> Adaptation:
-    """Return the rates that cost a text least: each pair out of LEARNING_RATES and DECAYS is tried.
+    """Try each pair of LEARNING_RATES and DECAYS and return the one with the lowest cost on a text.
 
     Args:
-        network: trained; it is left as it is.
-        ids: a beginning of the validation part in the model's reading order, (N,).
-        roots: of the gradients' mean squares.
-        learning_rate: this one and no other; None tries them all.
-        decay: likewise.
-        segment_chars: characters in a segment.
+        network: a trained model, which is not changed.
+        ids: the beginning of the validation split in the model's reading order, (N,).
+        roots: the gradients' root mean squares.
+        learning_rate: the only one to try; None tries them all.
+        decay: the only one to try; None tries them all.
+        segment_chars: number of characters in a segment.
         report: called with the number of characters done, over all trials.
-    Raises:
-        DivergedError: where the loss of every trial is no longer finite.
+        Raises:
+            DivergedError: if the loss of every trial is no longer finite.
     """
     scale = segment_chars / DEFAULT_SEGMENT_CHARS
     learning_rates = _values(learning_rate, [scale * rate for rate in LEARNING_RATES])
@@ -226,15 +227,15 @@ def tune_adaptation(
 
 
 def _copy(network: CharLM) -> CharLM:
-    """Return a network whose weights may be moved, without dropout."""
+    """Return a copy of a network whose weights may be changed, without dropout."""
     return copy.deepcopy(network).eval().requires_grad_(True)
 
 
 def _gradients(segment: Chunk, weights: Sequence[Tensor], segment_chars: int) -> tuple[Tensor, ...]:
-    """Return the gradients of a segment's nats over the characters of a whole one."""
+    """Return the gradients of a segment's nats divided by the number of characters of a full segment."""
     logits, targets = segment.readouts.forward, segment.targets
     loss = cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum") / segment_chars
-    # What learns the state before any character has no part in the loss after the first segment.
+    # A learned initial state does not affect the loss after the first segment, so it may have no gradient.
     return torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
 
 

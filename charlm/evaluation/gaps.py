@@ -1,17 +1,17 @@
-"""Gap filling, scored: bits for each character of a gap, from its left side alone and from both sides.
+"""Score gap filling: bits per character of a gap, from its left side alone and from both sides.
 
-The last characters of each block of a text are a gap, and all the rest is known. Both scores are code lengths of a gap
-by the chain rule from left to right:
+The last characters of each block of a text form a gap, and all other characters are known. Both scores are code lengths
+of a gap by the chain rule from left to right:
 
     forward   -log2 P(x_t | what precedes x_t)
     both      -log2 P(x_t | what precedes x_t, what follows the gap)
 
-Neither sees x_t or what follows it inside the gap. For both, Gibbs chains draw fillings of what is left of the gap, and
-each distinct one has a weight: the forward half reads it and on into what follows, the backward half reads it and on
-into what precedes, and the weight is the geometric mean of their two probabilities. P is the share of the fillings that
-begin with x_t, mixed with a tenth of the forward half's probability, so that a character which no chain drew has a
-cost. It sums to 1.
-Source: Berglund et al. 2015 for the task, gaps of 5 characters every 25.
+Neither score uses x_t or what follows it inside the gap. For `both`, Gibbs chains draw fillings of the rest of the gap,
+and each distinct filling gets a weight. The forward half reads the filling and some of the text that follows, the
+backward half reads the filling and some of the text that precedes, and the weight is the geometric mean of their two
+probabilities. P is the share of the fillings that begin with x_t, mixed with a tenth of the forward half's probability,
+so that a character which no chain drew has a finite cost. P sums to 1.
+Source: the task is from Berglund et al. 2015, with gaps of 5 characters every 25.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from charlm.text.unknown import ALL_KNOWN, UnknownCount
 from charlm.text.vocabulary import Ids
 
 GAPS_AT_ONCE = 64
-# How far each half reads on beyond a filling; never into the next gap.
+# How many characters each half reads beyond a filling; it never reads into the next gap.
 CONTEXT_CHARS = 8
 FORWARD_SHARE = 0.1
 DEFAULT_CHAINS = 20
@@ -43,14 +43,14 @@ DEFAULT_PASSES = 20
 
 @dataclass(frozen=True)
 class GapScore:
-    """Mean bits for each gap character.
+    """Mean bits per gap character.
 
     Args:
-        forward_bits: from what precedes alone.
-        both_bits: from what precedes and what follows the gap.
-        num_gaps: gaps scored.
-        gap: characters in each.
-        every: characters in a block, gap included.
+        forward_bits: predicted only from the text before.
+        both_bits: predicted from the text before and the text after the gap.
+        num_gaps: number of gaps scored.
+        gap: number of characters in each gap.
+        every: number of characters in a block, including its gap.
         unknown: how many characters of the text the model does not know.
     """
 
@@ -63,7 +63,7 @@ class GapScore:
 
     @property
     def saving(self) -> float:
-        """The share of bits that the right side saves."""
+        """The share of bits that reading the right side saves."""
         return 1 - self.both_bits / self.forward_bits
 
     def as_record(self) -> dict[str, object]:
@@ -83,24 +83,25 @@ def measure_gaps(
     seed: int = 0,
     report: Callable[[int, int], None] | None = None,
 ) -> GapScore:
-    """Score the filling of gaps all over a text.
+    """Score the filling of gaps throughout a text.
 
     Args:
         network: the model.
         ids: the text, (N,).
-        gap: characters in a gap.
-        every: characters from the start of one gap to the next.
-        passes: Gibbs passes of each chain, every one of them a filling.
-        chains: of each gap, side by side.
-        seed: of the chains.
-        report: called with the gaps done and their number.
-    Raises:
-        TextError: for a text without a gap that has both its sides.
+        gap: number of characters in a gap.
+        every: number of characters from the start of one gap to the start of the next.
+        passes: Gibbs passes of each chain, each of which gives one filling.
+        chains: number of parallel chains for each gap.
+        seed: random seed of the chains.
+        report: called with the number of gaps done and their total.
+        Raises:
+            TextError: if the text is too short to have a gap with text on both sides.
     """
     context = min(CONTEXT_CHARS, every - gap)
     starts = range(every - gap, len(ids) - gap - context + 1, every)
     if len(starts) == 0:
-        raise TextError(f"a text of {len(ids):,} characters has no gap of {gap} in every {every} with both its sides")
+        short = f"a text of {len(ids):,} characters is too short for gaps of {gap} in every {every} characters"
+        raise TextError(f"{short}: each gap needs text on both sides")
     bits = torch.zeros(2, dtype=torch.float64)
     with evaluating(network):
         text = as_tensor(ids[:, None], network)
@@ -117,7 +118,7 @@ def measure_gaps(
 
 
 def _bits(filler: _Filler, spans: Tensor, sides: Surroundings, *, gap: int, context: int) -> Tensor:
-    """Return what some gaps cost in all, (forward, both); spans (context + gap + context, B) hold the true text."""
+    """Return the total cost of some gaps, (forward, both); spans (context + gap + context, B) hold the true text."""
     half = filler.network.forward_half
     bits = torch.zeros(2, dtype=torch.float64)
     for position in range(context, context + gap):
@@ -134,7 +135,7 @@ def _bits(filler: _Filler, spans: Tensor, sides: Surroundings, *, gap: int, cont
 
 @dataclass(frozen=True)
 class _Filler:
-    """Fillings of gaps by Gibbs chains, and their weights."""
+    """Fill gaps by Gibbs chains, and weigh the fillings."""
 
     network: BidirectionalLM
     passes: int
@@ -144,14 +145,14 @@ class _Filler:
     def share_that_begins_with(
         self, ids: Tensor, sides: Surroundings, before: Tensor, after: Tensor, *, length: int
     ) -> Tensor:
-        """Return the weight of the fillings that begin with ids, (B,), among all of each gap.
+        """Return the share of each gap's weight that fillings beginning with the given ids have, (B,).
 
         Args:
-            ids: one for each gap, (B,).
-            sides: of the gaps.
-            before: the characters before them, (context, B).
-            after: the characters after them, (context, B).
-            length: characters to fill.
+            ids: one id for each gap, (B,).
+            sides: the readouts at the edges of the gaps.
+            before: the characters before the gaps, (context, B).
+            after: the characters after the gaps, (context, B).
+            length: number of characters to fill.
         """
         owner, fillings = self.distinct_fillings(length, sides)
         ahead, behind = (sides.ahead, sides.state), (sides.behind, sides.backward_state)
@@ -165,7 +166,7 @@ class _Filler:
         return torch.zeros_like(highest).index_add(0, owner, weights * (fillings[0] == ids[owner])) / totals
 
     def distinct_fillings(self, length: int, sides: Surroundings) -> tuple[Tensor, Tensor]:
-        """Return the gap that each filling is of, (fillings,), and the fillings, (length, fillings)."""
+        """Return the number of each filling's gap, (fillings,), and the fillings, (length, fillings)."""
         around = _repeated(sides, self.chains)
         gaps = torch.arange(len(sides.ahead), device=sides.ahead.device).repeat(self.chains)
         filling = self.draft(length, around)
@@ -195,7 +196,7 @@ class _Filler:
 
 
 def _log_probability(half: CharLM, start: tuple[Tensor, State], owner: Tensor, text: Tensor) -> Tensor:
-    """Return the log-probability of texts (T, N) under a half that reads on from its owners' state, (N,)."""
+    """Return the log-probability of texts (T, N) under a half that starts from their owners' states, (N,)."""
     hidden, state = start
     last, state = hidden[owner], tuple(part[:, owner] for part in state)
     total = torch.zeros(len(owner), dtype=torch.float64, device=text.device)
@@ -207,7 +208,7 @@ def _log_probability(half: CharLM, start: tuple[Tensor, State], owner: Tensor, t
 
 
 def _read_sides(network: BidirectionalLM, text: Tensor, starts: range, gap: int) -> Surroundings:
-    """Read the text from both its ends, keeping what stands at each gap's edges; B is the number of gaps."""
+    """Read the text from both ends and keep the states at each gap's edges; B is the number of gaps."""
     ahead, state = _read_up_to(network.forward_half, text, starts)
     places = [len(text) - gap - start for start in reversed(starts)]
     behind, backward_state = _read_up_to(network.backward_half, text.flip(0), places)
@@ -215,7 +216,7 @@ def _read_sides(network: BidirectionalLM, text: Tensor, starts: range, gap: int)
 
 
 def _read_up_to(half: CharLM, text: Tensor, places: Sequence[int]) -> tuple[Tensor, State]:
-    """Read a text (N, 1) once; return what the last layer puts out before each place, (B, H), and the states there."""
+    """Read a text (N, 1) once; return the last layer's output before each place, (B, H), and the states there."""
     hiddens: list[Tensor] = []
     states: list[State] = []
     state, begin = half.initial_state(1), 0

@@ -1,7 +1,7 @@
-"""How far a mean over a text may be off: the block bootstrap.
+"""Estimate how uncertain a mean over a text is, by the block bootstrap.
 
-Neighbouring characters cost alike, so that resampling single characters would promise too much. Whole blocks of the
-text are resampled instead (non-overlapping ones, Carlstein 1986), which keeps what hangs together together.
+The costs of neighbouring characters are correlated, so resampling single characters would give intervals that are too
+narrow. Instead, whole non-overlapping blocks of the text are resampled (Carlstein 1986), which keeps that correlation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LEVEL = 0.95
 
 
 class BlockSums:
-    """Add up a text's costs block by block, as they come: memory for one number in 512 characters."""
+    """Add up a text's costs block by block as they arrive; memory is one number per 512 characters."""
 
     def __init__(self, block_chars: int = BLOCK_CHARS) -> None:
         self.block_chars = block_chars
@@ -25,7 +25,7 @@ class BlockSums:
         self._sizes: list[int] = []
 
     def add(self, costs: npt.NDArray[np.floating]) -> None:
-        """Add the costs of the next characters, (n,), nats."""
+        """Add the costs of the next characters in nats, (n,)."""
         while len(costs):
             if not self._sizes or self._sizes[-1] == self.block_chars:
                 self._sums.append(0.0)
@@ -36,7 +36,7 @@ class BlockSums:
             costs = costs[len(taken) :]
 
     def interval(self, *, seed: int = 0) -> tuple[float, float] | None:
-        """Return between which nats a character 95 % of resampled texts lie; None for fewer than ten blocks."""
+        """Return the 95 % interval of resampled texts in nats per character; None for fewer than ten blocks."""
         if len(self._sums) < 10:
             return None
         sums, sizes = np.array(self._sums), np.array(self._sizes)
@@ -50,5 +50,5 @@ class BlockSums:
 
 
 def in_bits(interval: tuple[float, float] | None) -> list[float] | None:
-    """Return an interval in bits per character."""
+    """Convert an interval from nats to bits per character."""
     return interval and [nats / math.log(2) for nats in interval]

@@ -1,4 +1,4 @@
-"""Each line's surprise: as it stands in the text, or judged alone; and the lines that do not belong."""
+"""Score each line of a text, in its context or alone, and find the lines that do not belong."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from charlm.text.vocabulary import Ids, Vocabulary
 
 @dataclass(frozen=True)
 class ScoredLine:
-    """What a model makes of one line of a text.
+    """How well a model predicted one line of a text.
 
     Args:
-        line: its number, from 1; of several files, in its own.
-        text: without its newline, all its characters as they stand in it, known to the model or not.
-        chars: characters predicted, the newline among them; without the one that reading begins with.
-        bits: of these characters, in all.
-        cloze_bits: the same of their `cloze_bits`; None for models that read one way.
-        unknown: those of its characters that the model has no symbol for, in their order.
-        file: the file that it begins in; None for a text that is in none.
+        line: its number, from 1; with several files, its number within its own file.
+        text: the line without its newline, including characters that the model does not know.
+        chars: number of characters predicted, including the newline but not the character that reading begins with.
+        bits: total bits of these characters.
+        cloze_bits: total of their `cloze_bits`; None for models that read in one direction.
+        unknown: the characters in it that the model has no symbol for, in order.
+        file: the file that the line begins in; None if the text is not from a file.
     """
 
     line: int
@@ -44,18 +44,18 @@ class ScoredLine:
 
     @property
     def bits_per_char(self) -> float | None:
-        """Bits of a predicted character; None where none is."""
+        """Mean bits per predicted character; None if no character was predicted."""
         return self.bits / self.chars if self.chars else None
 
     @property
     def unknown_share(self) -> float:
-        """How many of its characters the model has no symbol for, from 0 to 1."""
+        """The share of its characters that the model has no symbol for, from 0 to 1."""
         return len(self.unknown) / len(self.text) if self.unknown else 0.0
 
     def as_record(
         self, *, has_cloze: bool = True, has_unknown: bool = False, has_files: bool = False
     ) -> dict[str, object]:
-        """Return the fields and the rate as JSON values; the cloze's, unknown characters and the file if asked for."""
+        """Return the fields and the rate as JSON values; cloze, unknown characters and the file only on request."""
         record: dict[str, object] = {
             "line": self.line,
             "bits_per_char": self.bits_per_char,
@@ -73,7 +73,7 @@ class ScoredLine:
 
 
 def join_lines(characters: Iterable[ScoredCharacter]) -> Iterator[ScoredLine]:
-    """Add a text's characters up line by line: each line as it stands in the text, after all that comes before it."""
+    """Add up a text's characters line by line; each line is scored in context, after everything before it."""
     number, text, chars, bits, cloze_bits, unknown = 1, "", 0, 0.0, None, ""
     for each in characters:
         text += each.character
@@ -99,20 +99,20 @@ def score_lines_alone(
     chunk_chars: int = CHUNK_CHARS,
     report: Callable[[int, int], None] | None = None,
 ) -> Iterator[ScoredLine]:
-    """Judge each line of a text as if it stood alone between two newlines; return them in order.
+    """Score each line of a text as if it were alone between two newlines; return the lines in order.
 
-    The model reads each from its initial state, so that neither the order of the lines nor what else is among them
-    matters. The newline that reading begins with is not counted, the other one is, where the text ends without one too.
+    The model reads each line from its initial state, so neither the order of the lines nor the other lines matter. The
+    newline that reading begins with is not counted. The newline at the end is, even where the text ends without one.
 
     Args:
         network: the model.
         ids: the text, (N,), at least one character; never reversed.
-        vocabulary: the model's, with a newline.
-        direction: the model's.
-        chunk_chars: characters run at once, about; lines of the same length run side by side.
-        report: called with the lines done and their number.
-    Raises:
-        DivergedError: where a probability is no number.
+        vocabulary: the model's vocabulary, which has a newline.
+        direction: the model's direction.
+        chunk_chars: approximate number of characters processed at once; lines of equal length are processed together.
+        report: called with the number of lines done and their total.
+        Raises:
+            DivergedError: if a probability is not a number.
     """
     newline = int(vocabulary.encode("\n")[0])
     starts, lengths = _line_places(ids, newline)
@@ -139,11 +139,11 @@ def score_lines_alone(
 
 
 def lines_with_unknown(lines: Iterable[ScoredLine], text: EncodedText) -> Iterator[ScoredLine]:
-    """Give lines that were scored without unknown characters, or with a symbol for them, the text that they have.
+    """Restore the original text of lines that were scored without their unknown characters, or with a symbol for them.
 
     Args:
         lines: all lines of the text, in order.
-        text: that was scored.
+        text: the text that was scored.
     """
     start = 0
     for line in lines:
@@ -155,10 +155,11 @@ def lines_with_unknown(lines: Iterable[ScoredLine], text: EncodedText) -> Iterat
 
 
 def most_surprising(lines: Iterable[ScoredLine], count: int) -> list[ScoredLine]:
-    """Return the lines that belong least, the earlier of equals first.
+    """Return the lines that fit the text least; of equal lines, the earlier comes first.
 
-    Those with characters that the model does not know come first, the largest share of them before all others: nothing
-    that the model has learned comes near these. The rest follow by their bits per character, most first.
+    Lines with characters that the model does not know come first, those with the largest share of them at the top,
+    because such lines resemble nothing that the model has learned. The others follow by bits per character, highest
+    first.
     """
 
     def place(line: ScoredLine) -> tuple[float, float, int]:
@@ -168,9 +169,9 @@ def most_surprising(lines: Iterable[ScoredLine], count: int) -> list[ScoredLine]
 
 
 def lines_in_files(lines: Iterable[ScoredLine], text: EncodedText) -> Iterator[ScoredLine]:
-    """Give lines, counted through the whole text, the files that they begin in and their numbers in these."""
+    """Give each line the file that it begins in and its number there; the lines are numbered through the whole text."""
     before = [text.lines_before(file.position) for file in text.files]
-    # Where the last line of one file continues in the next, that next file owns only its second line and the rest.
+    # If a file's last line continues in the next file, that next file owns only the lines from its second on.
     is_cut = [file.position > 0 and file.position - 1 not in text.line_ends for file in text.files]
     firsts = [number + 1 + cut for number, cut in zip(before, is_cut, strict=True)]
     for line in lines:
@@ -179,7 +180,7 @@ def lines_in_files(lines: Iterable[ScoredLine], text: EncodedText) -> Iterator[S
 
 
 def _line_places(ids: Ids, newline: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return where each line starts and how long it is, without its newline; a last newline begins no further line."""
+    """Return where each line starts and its length without the newline; a final newline does not begin another line."""
     ends = np.flatnonzero(ids == newline)
     if ids[-1] != newline:
         ends = np.append(ends, len(ids))
@@ -188,7 +189,7 @@ def _line_places(ids: Ids, newline: int) -> tuple[npt.NDArray[np.int64], npt.NDA
 
 
 def _batches(lengths: npt.NDArray[np.int64], chunk_chars: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield the lines in batches of equal length, which need no padding, of about chunk_chars characters."""
+    """Yield batches of about chunk_chars characters; all lines of a batch have equal length, so none needs padding."""
     by_length = np.argsort(lengths, kind="stable")
     for length, group in groupby(by_length.tolist(), key=lambda line: int(lengths[line])):
         lines = np.fromiter(group, dtype=np.int64)

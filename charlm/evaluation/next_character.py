@@ -1,4 +1,4 @@
-"""What a model expects to come after a text, or, of a backward model, before it."""
+"""Rank the characters that a model expects after a text or, for a backward model, before it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class NextCharacter:
 
     Args:
         rank: 1 for the likeliest.
-        character: the unknown symbol is shown as U+FFFD.
-        probability: given all of the text.
-        bits: -log2 of the probability, what it would cost.
-        is_unknown: whether it is the unknown symbol, which stands for all characters without one of their own.
+        character: the character; the unknown symbol is shown as U+FFFD.
+        probability: its probability given the whole text.
+        bits: what it would cost, -log2 of the probability.
+        is_unknown: whether it is the unknown symbol, which represents all characters without their own symbol.
     """
 
     rank: int
@@ -41,23 +41,23 @@ class NextCharacter:
 
 
 def rank_next(network: CharLM, ids: Ids, vocabulary: Vocabulary, *, top: int) -> list[NextCharacter]:
-    """Return the likeliest characters to follow a text, likeliest first, the lower code point of equals first.
+    """Return the characters likeliest to follow a text, likeliest first; of equals, the lower code point comes first.
 
     Args:
-        network: the model; its training mode is as before afterwards.
+        network: the model; its training mode is restored afterwards.
         ids: the text in the model's reading order, (N,), at least one character.
-        vocabulary: the model's.
-        top: how many characters, at most all that the model knows.
-    Raises:
-        DivergedError: where a probability is no number.
+        vocabulary: the model's vocabulary.
+        top: how many characters to return, at most all that the model knows.
+        Raises:
+            DivergedError: if a probability is not a number.
     """
     assert len(ids) > 0
     with evaluating(network):
         logits = _last_logits(network, ids).double()  # (V,)
         log_probabilities = logits.log_softmax(dim=0).cpu()  # (V,)
     if not torch.isfinite(log_probabilities).all():
-        raise DivergedError("the model gives a character a probability that is no number: its training has diverged")
-    # abs: what is certain costs 0.0, not -0.0.
+        raise DivergedError("the model gives a character a probability that is not a number: its training has diverged")
+    # abs: a certain character costs 0.0, not -0.0.
     nats = log_probabilities.abs().numpy()
     return [
         NextCharacter(
@@ -72,7 +72,7 @@ def rank_next(network: CharLM, ids: Ids, vocabulary: Vocabulary, *, top: int) ->
 
 
 def _last_logits(network: CharLM, ids: Ids) -> Tensor:
-    """Return the logits after the last character, (V,), with memory for one chunk."""
+    """Return the logits after the last character, (V,), using memory for one chunk only."""
     state = network.initial_state(1)
     hidden = None
     for start in range(0, len(ids), CHUNK_CHARS):

@@ -1,7 +1,7 @@
-"""An interpolated n-gram model with modified Kneser-Ney smoothing: what a table of counts makes of a text.
+"""An interpolated n-gram model with modified Kneser-Ney smoothing: how well a table of counts predicts a text.
 
 A recurrent network that does not beat it has learned no more than which characters follow the last four.
-Source: Kneser and Ney 1995; Chen and Goodman 1998, the modified, interpolated form, whose letters these are.
+Source: Kneser and Ney 1995; the modified, interpolated form and its letters are from Chen and Goodman 1998.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ NONE = -1
 
 @dataclass(frozen=True)
 class Order:
-    """What one order n knows: each n-gram seen in training is its context, an (n-1)-gram, and a last character.
+    """The counts of one order n. An n-gram consists of its context, an (n-1)-gram, and a last character.
 
     Args:
-        keys: context times V plus the character, sorted; an n-gram's number is its place here.
-        counts: of each n-gram: how often it was seen; below the highest order, after how many different characters.
-        totals: of each context, the sum of its n-grams' counts.
-        weights: of each context, the share that the next lower order has.
-        discounts: of n-grams with count 1, 2, and 3 or more; the first entry is unused.
+        keys: the context's number times V plus the character, sorted; an n-gram's number is its place here.
+        counts: how often each n-gram was seen; below the highest order, after how many different characters.
+        totals: for each context, the sum of its n-grams' counts.
+        weights: for each context, the share that goes to the next lower order.
+        discounts: the discounts for counts of 1, 2, and 3 or more; the first entry is unused.
     """
 
     keys: Counts
@@ -43,10 +43,10 @@ def fit_ngrams(ids: Ids, vocab_size: int, order: int) -> list[Order]:
     Args:
         ids: the text, (N,).
         vocab_size: V.
-        order: the highest n; a shorter text has no higher n than its length.
+        order: the highest n; it is lowered to the length of a shorter text.
     """
     characters = ids.astype(np.int64)
-    numbers: list[Counts] = []  # of the n-gram that ends at each character, NONE where the text has not begun
+    numbers: list[Counts] = []  # the n-gram that ends at each character; NONE where it would begin before the text
     keys: list[Counts] = []
     firsts: list[Counts] = []
     counts = np.zeros(0, np.int64)
@@ -72,8 +72,8 @@ def fit_ngrams(ids: Ids, vocab_size: int, order: int) -> list[Order]:
 
 
 def _continuations(ends: Counts, num_ngrams: int) -> Counts:
-    """Return before how many different characters each n-gram was seen; the text's own beginning had none."""
-    # Each different (n+1)-gram is one different character before the n-gram that it ends in.
+    """Return how many different characters each n-gram was seen after; none precedes the beginning of the text."""
+    # Each distinct (n+1)-gram adds one distinct character before the n-gram that it ends in.
     return np.maximum(np.bincount(ends, minlength=num_ngrams), 1)
 
 
@@ -87,20 +87,20 @@ def _order(keys: Counts, counts: Counts, contexts: Counts, num_contexts: int) ->
 
 
 def _discounts(counts: Counts) -> Floats:
-    """Return what is taken off counts of 1, 2, and 3 or more (Chen and Goodman 1998, equation 26)."""
+    """Return the discounts for counts of 1, 2, and 3 or more (Chen and Goodman 1998, equation 26)."""
     n1, n2, n3, n4 = (max(1, int((counts == times).sum())) for times in (1, 2, 3, 4))
     share = n1 / (n1 + 2 * n2)
     taken = [1 - 2 * share * n2 / n1, 2 - 3 * share * n3 / n2, 3 - 4 * share * n4 / n3]
-    # A small text's counts of counts may be anything; a discount lies between nothing and the whole count.
+    # The counts of counts of a small text may be anything, but a discount must be between 0 and the whole count.
     return np.array([0.0, *(min(max(value, 0.05), times - 0.05) for times, value in enumerate(taken, 1))])
 
 
 def ngram_nats(orders: list[Order], ids: Ids, vocab_size: int) -> Floats:
-    """Return what each character of a text costs after the first, in nats, (N - 1,).
+    """Return the cost in nats of each character of a text after the first, (N - 1,).
 
     Args:
-        orders: from `fit_ngrams`.
-        ids: the text, (N,); its characters stand after those before them in this text alone.
+        orders: the result of `fit_ngrams`.
+        ids: the text, (N,); contexts do not extend beyond its beginning.
         vocab_size: V.
     """
     characters = ids.astype(np.int64)

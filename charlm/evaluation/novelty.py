@@ -1,10 +1,11 @@
-"""Copying: which n-grams of a text stand in the text that a model was trained on, and the longest stretch that does.
+"""Measure copying: which n-grams of a text occur in a model's training text, and the longest copied passage.
 
-The answers are exact. Each different n-gram of the short text has a number, and an n-gram is known by the numbers of
-its first and its last m characters, m the power of two with m < n <= 2 m. So those of the training text are looked up
-in sorted tables, from single characters upwards, and no two are ever taken for each other, as hashes would be.
-Of a text of S characters and a training text of N, time is N log S for each size asked for and each power of two below
-the longest stretch; memory is a few numbers for each of the S characters and size, and for each of a piece of the N.
+The answers are exact. Each distinct n-gram of the short text has a number, and an n-gram is identified by the numbers
+of its first and its last m characters, where m is the power of two with m < n <= 2 m. The n-grams of the training text
+are looked up in sorted tables, from single characters upwards. Unlike hashes, different n-grams are never confused.
+For a text of S characters and a training text of N, the time is N log S for each requested size and for each power of
+two below the longest passage. Memory is a few numbers for each of the S characters and each size, and for each
+character of one piece of the training text.
 Source: the doubling of Karp, Miller and Rosenberg 1972.
 """
 
@@ -26,14 +27,14 @@ PIECE_CHARS = 1 << 18
 
 @dataclass(frozen=True)
 class Copying:
-    """What of a text stands in another.
+    """How much of a text also occurs in another text.
 
     Args:
-        num_chars: of the text.
-        shares: for each n, the share of the text's n-grams that stand in the other, each as often as it occurs; None
-            where the text has fewer than n characters.
-        longest: characters of the longest stretch that stands in the other.
-        position: where in the text it begins, the first one of that length that was found.
+        num_chars: number of characters in the text.
+        shares: for each n, the share of the text's n-grams that occur in the other, counting repetitions; None if the
+            text has fewer than n characters.
+        longest: number of characters in the longest passage that occurs in the other.
+        position: where in the text that passage begins; of several of that length, the first one that was found.
     """
 
     num_chars: int
@@ -44,15 +45,15 @@ class Copying:
 
 @dataclass(frozen=True)
 class Novelty:
-    """What of a sample stands in the training part, and what of a held-out text of the same length at most.
+    """How much of a sample, and of a held-out text that is no longer, is copied from the training split.
 
     Args:
-        prefix: what the sample was written on from; of a backward model, the suffix that it was written towards.
+        prefix: the text that the sample continues; for a backward model, the suffix that it leads up to.
         text: the sample, without the prefix.
-        sample: what of the sample is in the training part.
-        held_out: what of the held-out text is: what is normal for this kind of text.
-        longest: the sample's longest stretch that is.
-        held_out_longest: the held-out text's.
+        sample: how much of the sample occurs in the training split.
+        held_out: how much of the held-out text does, which shows what is normal for this kind of text.
+        longest: the longest passage of the sample that occurs there.
+        held_out_longest: the longest passage of the held-out text that occurs there.
         unknown: how many characters of the held-out text the model does not know.
     """
 
@@ -65,7 +66,7 @@ class Novelty:
     unknown: UnknownCount = ALL_KNOWN
 
     def as_record(self) -> dict[str, object]:
-        """Return JSON values; shares are null where a text has fewer characters than the n-gram."""
+        """Return JSON values; a share is null if its text has fewer characters than the n-gram."""
         shares = zip(self.sample.shares.items(), self.held_out.shares.values(), strict=True)
         return {
             "prefix": self.prefix,
@@ -80,7 +81,7 @@ class Novelty:
 
 @dataclass(frozen=True)
 class _Table:
-    """The n-grams of the short text for one n: their sorted keys, and the number of the one at each place."""
+    """The n-grams of the short text for one n: their sorted keys, and the number of the n-gram at each place."""
 
     keys: Numbers
     numbers: Numbers
@@ -89,13 +90,13 @@ class _Table:
 def measure_copying(
     text: Ids, train: Ids, sizes: Sequence[int], *, report: Callable[[int], None] | None = None
 ) -> Copying:
-    """Say what of a text stands in a training text.
+    """Measure how much of a text occurs in a training text.
 
     Args:
         text: ids, (S,).
         train: ids of the same vocabulary, (N,).
-        sizes: each n.
-        report: called with the characters of the training text done, after each piece.
+        sizes: the values of n.
+        report: called after each piece with the number of characters of the training text done.
     """
     ngrams = _Ngrams(text)
     tables = {n: ngrams.table(n) for n in sizes if n <= len(text)}
@@ -115,7 +116,7 @@ def measure_copying(
 
 
 class _Ngrams:
-    """The tables of a short text; those of the powers of two are kept, as all others are made from them."""
+    """The tables of a short text; those for powers of two are kept, because all others are made from them."""
 
     def __init__(self, text: Ids) -> None:
         self.length = len(text)
@@ -123,7 +124,7 @@ class _Ngrams:
         self._kept = {1: _Table(keys, numbers)}
 
     def table(self, n: int) -> _Table:
-        """Return the table for n, at most as long as the text."""
+        """Return the table for n, which is at most the length of the text."""
         if n in self._kept:
             return self._kept[n]
         half = _half(n)
@@ -134,7 +135,7 @@ class _Ngrams:
         return table
 
     def keys(self, numbers: Numbers, n: int) -> Numbers:
-        """Return the key of the n-gram at each place, from the numbers of those of half its size."""
+        """Return the key of the n-gram at each place, made from the numbers of the n-grams of half its size."""
         places = len(numbers) + _half(n) - n
         firsts, lasts = numbers[:places], numbers[n - _half(n) :]
         return np.where((firsts != NONE) & (lasts != NONE), firsts * self.length + lasts, NONE)
@@ -149,7 +150,7 @@ class _Lookup:
         self._kept: dict[int, Numbers] = {}
 
     def numbers(self, n: int, table: _Table | None = None) -> Numbers:
-        """Return the number of the n-gram at each place of the piece, NONE where the short text does not have it."""
+        """Return the number of the n-gram at each place of the piece; NONE if it does not occur in the short text."""
         if n in self._kept:
             return self._kept[n]
         if n > min(len(self.piece), self.ngrams.length):
@@ -161,11 +162,11 @@ class _Lookup:
         return numbers
 
     def has(self, n: int) -> bool:
-        """Say whether the piece has any n-gram of the short text."""
+        """Return whether any n-gram of the short text occurs in the piece."""
         return bool((self.numbers(n) != NONE).any())
 
     def first_place(self, n: int) -> int:
-        """Return where in the short text the first n-gram stands that the piece has."""
+        """Return the place of the first n-gram of the short text that occurs in the piece."""
         table = self.ngrams.table(n)
         is_found = np.zeros(len(table.keys), np.bool_)
         numbers = self.numbers(n, table)
@@ -174,12 +175,12 @@ class _Lookup:
 
 
 def _half(n: int) -> int:
-    """Return the power of two m with m < n <= 2 m, n at least 2."""
+    """Return the power of two m with m < n <= 2 m, for n of at least 2."""
     return 1 << (n - 1).bit_length() - 1
 
 
 def _look_up(keys: Numbers, known: Numbers) -> Numbers:
-    """Return the place of each key among the known ones, which are sorted; NONE for those that are not there."""
+    """Return the place of each key among the known keys, which are sorted; NONE if it is not one of them."""
     numbers = np.full(len(keys), NONE, np.int64)
     asked = np.flatnonzero(keys != NONE)
     places = np.minimum(np.searchsorted(known, keys[asked]), len(known) - 1)
@@ -189,11 +190,11 @@ def _look_up(keys: Numbers, known: Numbers) -> Numbers:
 
 
 def _longest(found: _Lookup, least: int) -> int:
-    """Return the largest n with an n-gram in common, or `least` where there is none longer."""
+    """Return the largest n for which both texts share an n-gram, or `least` if no longer one is shared."""
     low, step = least, 1
     while found.has(low + step):
         low, step = low + step, 2 * step
-    # What lies between has it for each n up to the one sought: halve the range in which that is.
+    # If the texts share an n-gram, they share a shorter one too: halve the range that contains the largest n.
     while step > 1:
         step //= 2
         if found.has(low + step):
@@ -202,7 +203,7 @@ def _longest(found: _Lookup, least: int) -> int:
 
 
 def _pieces(train: Ids, overlap: int) -> Iterator[tuple[int, Numbers]]:
-    """Yield where each piece begins, and its ids: every n-gram no longer than the overlap lies whole in some piece."""
+    """Yield where each piece begins, and its ids; every n-gram no longer than the overlap is complete in some piece."""
     step = max(PIECE_CHARS, overlap)
     for start in range(0, len(train), step):
         yield start, train[start : start + step + overlap - 1].astype(np.int64)

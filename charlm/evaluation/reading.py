@@ -1,8 +1,8 @@
-"""Reading a text once from first to last, the state carried, to measure a model.
+"""Read a text once from first to last, with the state carried over, to measure a model.
 
-There are no windows here. Texts are read in chunks, whose size is a choice of speed and changes no figure. A backward
-half reads from last to first: a first pass keeps its state at each chunk alone, and its hidden states are computed
-again when the chunk is measured, so that memory does not grow with the text.
+There are no windows here. Texts are read in chunks, whose size affects the speed but no result. A backward half reads
+from last to first: a first pass keeps only its state at each chunk, and its hidden states are computed again when the
+chunk is measured, so that memory does not grow with the text.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ Costs = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Chunk:
-    """What a network says about the next T characters of B texts.
+    """What a network predicts about the next T characters of B texts.
 
     Args:
-        end: characters of each text predicted so far, these among them.
-        inputs: (T, B).
-        targets: the inputs moved on by one character, (T, B).
+        end: number of characters of each text predicted so far, including these.
+        inputs: the ids that are read, (T, B).
+        targets: the inputs shifted by one character, (T, B).
         readouts: logits (T, B, V), and the state after the chunk.
     """
 
@@ -51,7 +51,7 @@ class Chunk:
 
 @contextmanager
 def evaluating(network: Network) -> Generator[None]:
-    """Do without dropout and gradients; afterwards the network is in the mode it was in."""
+    """Turn off dropout and gradients; afterwards, put the network back into its former mode."""
     was_training = network.training
     network.eval()
     try:
@@ -62,14 +62,14 @@ def evaluating(network: Network) -> Generator[None]:
 
 
 def read_chunks(network: Network, ids: Ids, chunk_chars: int) -> Iterator[Chunk]:
-    """Read texts of one length side by side, from the initial state; the state is carried, without its history.
+    """Read texts of equal length in parallel from the initial state; the state is carried over, detached.
 
-    A chunk is read when it is asked for, with the weights and in the mode as they are then.
+    A chunk is read only when it is requested, with the weights and the mode that the network has then.
 
     Args:
         network: the model.
-        ids: the texts in the model's reading order, (N, B), of which all but the first characters are predicted.
-        chunk_chars: characters of each text that are read at once.
+        ids: the texts in the model's reading order, (N, B); all characters except the first of each are predicted.
+        chunk_chars: number of characters of each text that are read at once.
     """
     starts = range(0, len(ids) - 1, chunk_chars)
     state = network.initial_state(ids.shape[1])
@@ -88,12 +88,12 @@ def read_chunks(network: Network, ids: Ids, chunk_chars: int) -> Iterator[Chunk]
 
 
 def read_states_behind(network: CharLM, ids: Ids, starts: range) -> list[State]:
-    """Return, for each chunk, the state of a model that reads from the end after all that lies beyond the chunk.
+    """Return, for each chunk, the state that a model reading from the end has after everything behind the chunk.
 
     Args:
-        network: a backward model, or a bidirectional one's backward half.
+        network: a backward model, or the backward half of a bidirectional model.
         ids: the texts in their own order, (N, B).
-        starts: of the chunks, whose size is their step; a chunk's last character is its neighbour's first.
+        starts: where the chunks start; their size is the step. A chunk's last character is the next chunk's first.
     """
     state = network.initial_state(ids.shape[1])
     states: list[State] = []
@@ -113,18 +113,18 @@ def measure_text(
     report: Callable[[int], None] | None = None,
     observe: Callable[[Costs], None] | None = None,
 ) -> Figures:
-    """Read a text as one stream and add up what each of its characters costs.
+    """Read a text as one stream and add up the costs of its characters.
 
-    The forward figure leaves out the first character, the backward one the last, which nothing comes before; the cloze
-    figure predicts the same characters as the forward one.
+    The forward result leaves out the first character and the backward result the last, because nothing comes before
+    them in reading order. The cloze result predicts the same characters as the forward result.
 
     Args:
-        network: the model; its training mode is as before afterwards.
+        network: the model; its training mode is restored afterwards.
         ids: the text in the model's reading order, (N,), at least two characters.
-        max_chars: read only the first so many.
-        chunk_chars: characters run at once.
-        report: called with the number of characters done, after each chunk.
-        observe: called with what each character of a chunk costs in the main figure, nats, (n,), in order.
+        max_chars: read only this many characters from the beginning; None reads them all.
+        chunk_chars: number of characters processed at once.
+        report: called after each chunk with the number of characters done.
+        observe: called with the costs of a chunk's characters in the main result, in nats, (n,), in order.
     """
     assert len(ids) >= 2
     text = ids[: max_chars or len(ids)]
@@ -138,10 +138,10 @@ def measure_text(
 
 
 def sum_nats(logits: Tensor, targets: Tensor, observe: Callable[[Costs], None] | None = None) -> float:
-    """Return what some targets (T, B) cost under logits (T, B, V), summed in float64.
+    """Return the total cost in nats of targets (T, B) under logits (T, B, V), summed in float64.
 
     Args:
-        observe: called with each target's cost, (T * B,).
+        observe: called with the cost of each target, (T * B,).
     """
     losses = cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").double()
     if observe:

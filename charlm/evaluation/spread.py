@@ -1,4 +1,4 @@
-"""What independent runs of the same settings came to: a mean and how far they lie apart."""
+"""Summarise independent runs of the same settings by the mean and standard deviation of a result."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Spread:
-    """What some independent runs came to.
+    """The mean and spread of a result over independent runs.
 
     Args:
-        mean: of their values.
-        deviation: of a single run, n - 1 in the denominator; None where there is one run, which shows none.
-        num_runs: how many have the value.
+        mean: mean of their values.
+        deviation: standard deviation with n - 1 in the denominator; None for a single run, which has none.
+        num_runs: number of runs that have the value.
     """
 
     mean: float
@@ -23,11 +23,11 @@ class Spread:
     num_runs: int
 
     def as_record(self) -> dict[str, Any]:
-        """Return a JSON object."""
+        """Return the fields as a JSON object."""
         return {"mean": self.mean, "deviation": self.deviation, "num_runs": self.num_runs}
 
 
 def spread(values: Iterable[float]) -> Spread | None:
-    """Return the mean of independent runs' values and their standard deviation, n - 1; None without a value."""
+    """Return the mean and standard deviation (n - 1) of independent runs' values; None if there are no values."""
     values = tuple(values)
     return Spread(fmean(values), stdev(values) if len(values) > 1 else None, len(values)) if values else None

@@ -1,4 +1,4 @@
-"""Which model a measurement is of."""
+"""Identify the model that a measurement belongs to."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Subject:
-    """A run's model, as it is named beside its figures.
+    """A run's model, as it is named next to its results.
 
     Args:
-        run: its name.
-        step: of the checkpoint.
-        warning: what must stand beside every figure of a leaky model; None for the others.
+        run: the run's name.
+        step: the checkpoint's step.
+        warning: the sentence that must accompany every result of a leaky model; None for other models.
     """
 
     run: str
@@ -24,5 +24,5 @@ class Subject:
         return {"run": self.run, "step": self.step}
 
     def warning_record(self) -> dict[str, object]:
-        """Return the warning as a JSON value, nothing where there is none."""
+        """Return the warning as a JSON value, or an empty mapping if there is none."""
         return {"warning": self.warning} if self.warning else {}

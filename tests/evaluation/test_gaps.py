@@ -108,7 +108,7 @@ def test_the_probabilities_of_all_fillings_sum_to_one(network, seed):
 
 
 def test_a_text_without_a_gap_is_refused(network):
-    with pytest.raises(TextError, match="no gap of 5 in every 25"):
+    with pytest.raises(TextError, match="too short for gaps of 5 in every 25"):
         measure_gaps(network, some_ids(25), gap=5, every=25)
 
 
