@@ -1,1 +1,1 @@
-"""Writing: from logits to characters."""
+"""Generate text: from logits to characters."""

@@ -1,4 +1,4 @@
-"""From logits to the probabilities a sample is drawn from."""
+"""Turn logits into the probabilities that a sample is drawn from."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from charlm.errors import ConfigError
 
 @dataclass(frozen=True)
 class Filters:
-    """How the model's distribution is sharpened and cut, applied in this order.
+    """How the model's distribution is sharpened and truncated; the filters are applied in this order.
 
     Args:
         temperature: divides the logits; 0 leaves only the likeliest character.
-        top_k: keep the k likeliest.
+        top_k: keep only the k likeliest characters.
         top_p: keep the smallest set of likeliest characters with at least this probability (Holtzman et al. 2020).
         min_p: keep characters at least this fraction as likely as the likeliest.
     Raises:
-        ConfigError: for a value out of range.
+        ConfigError: if a value is out of range.
     """
 
     temperature: float = 1.0
@@ -48,7 +48,7 @@ def filter_logits(logits: Tensor, filters: Filters) -> Tensor:
     logits = logits.double()
     if filters.temperature == 0.0:
         return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
-    # The largest logit goes to 0 first, so that a tiny temperature cannot overflow.
+    # Shift the largest logit to 0 first, so that a tiny temperature cannot overflow.
     probabilities = torch.softmax((logits - logits.amax(-1, keepdim=True)) / filters.temperature, dim=-1)
     if filters.top_k is not None and filters.top_k < logits.shape[-1]:
         kept = probabilities.topk(filters.top_k, dim=-1)

@@ -1,4 +1,4 @@
-"""Filling a gap between a prefix and a suffix: a first draft by the forward half, then Gibbs passes with both."""
+"""Fill a gap between a prefix and a suffix: the forward half drafts, then Gibbs passes revise with both halves."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ def fill_gap(
     seed: int = 0,
     filters: Filters = PLAIN,
 ) -> Iterator[str]:
-    """Yield fillings of a gap, each of exactly `length` characters.
+    """Yield fillings of a gap, each exactly `length` characters long.
 
     Args:
         network: the model.
-        vocabulary: its symbols; the unknown symbol is never drawn.
+        vocabulary: the model's symbols; the unknown symbol is never drawn.
         prefix: at least one id before the gap.
-        suffix: at least one id after it.
-        length: characters in the gap.
-        num_samples: how many fillings; sample k of a seed is the same however many are asked for.
-        passes: Gibbs passes after the draft; none leaves what the forward half wrote.
-        seed: of the draws.
-        filters: what the draws are taken from.
-    Raises:
-        ConfigError: for a gap without a character.
+        suffix: at least one id after the gap.
+        length: number of characters in the gap.
+        num_samples: number of fillings; sample k of a seed is the same however many are requested.
+        passes: number of Gibbs passes after the draft; 0 returns what the forward half wrote.
+        seed: random seed for sampling.
+        filters: applied to each distribution before drawing from it.
+        Raises:
+            ConfigError: if the length is below 1.
     """
     if length < 1:
-        raise ConfigError(f"a gap has at least one character, got a length of {length}")
+        raise ConfigError(f"a gap must have at least one character, got a length of {length}")
     network.eval()
     for first in range(0, num_samples, BLOCK_ROWS):
         gap = _fill_block(
@@ -66,7 +66,7 @@ def _fill_block(
     first: int,
     filters: Filters,
 ) -> Tensor:
-    """Fill BLOCK_ROWS gaps, (length, BLOCK_ROWS)."""
+    """Return the fillings of BLOCK_ROWS gaps, (length, BLOCK_ROWS)."""
     draws = uniform_draws(seed, first)
     block = sample_block(network.forward_half, vocabulary, prefix, draws=draws, filters=filters)
     draft = np.stack([ids for ids, _ in zip(block, range(length), strict=False)])

@@ -1,4 +1,4 @@
-"""Writing through the kernels: many characters for each call, the same ones that the plain loop draws."""
+"""Generate text through the kernels: many characters per call, and the same characters as the plain loop."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ CHARS_AT_ONCE = 256
 
 
 class NativeWriter:
-    """A network's weights, copied and laid out for writing.
+    """A copy of a network's weights, arranged for writing.
 
     Args:
-        network: of the native implementation.
-        num_characters: how many of the vocabulary's ids may be drawn, from the first.
-        num_texts: how many are written side by side.
+        network: a network of the native implementation.
+        num_characters: how many of the vocabulary's ids may be drawn, counted from the first.
+        num_texts: how many texts are written in parallel.
     """
 
     def __init__(self, network: CharLM, num_characters: int, num_texts: int) -> None:
@@ -54,15 +54,15 @@ class NativeWriter:
     def write(
         self, state: State, draws: npt.NDArray[np.float64], filters: Filters, *, threads: int
     ) -> tuple[npt.NDArray[np.int64], State]:
-        """Write on from a state.
+        """Continue the texts from a state.
 
         Args:
-            state: after the last character that was read, each (L, num_texts, H).
-            draws: uniform in [0, 1), (characters, num_texts).
-            filters: what the draws are taken from.
-            threads: at most; they change no character.
-        Returns:
-            The ids, shaped as the draws, and the state after them.
+            state: the state after the last character that was read, each (L, num_texts, H).
+            draws: uniform random numbers in [0, 1), (characters, num_texts).
+            filters: applied to each distribution before drawing from it.
+            threads: the most threads to use; their number does not change any character.
+            Returns:
+                The ids, in the shape of `draws`, and the state after them.
         """
         draws = np.ascontiguousarray(draws)
         assert draws.shape[1] == self.num_texts
@@ -88,7 +88,7 @@ class NativeWriter:
 
 
 def is_native(network: object) -> bool:
-    """Return whether the kernels can write with a network: a causal one in float32 on the CPU, built for them."""
+    """Return whether the kernels can write with a network: it must be native, causal, float32 and on the CPU."""
     if not isinstance(network, CharLM) or not isinstance(network.recurrent, NativeStack):
         return False
     return fits_kernels(network.decoder.weight)
@@ -103,15 +103,15 @@ def write_natively(
     length: int,
     filters: Filters,
 ) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield texts in pieces, (characters, texts), `length` characters of each in all.
+    """Yield texts in pieces, (characters, texts), until each text has `length` characters.
 
     Args:
-        network: of the native implementation.
+        network: a network of the native implementation.
         num_characters: how many ids may be drawn.
-        state: after the prefix, each (L, texts, H).
-        generators: of each text's draws.
-        length: of each text.
-        filters: what the draws are taken from.
+        state: the state after the prefix, each (L, texts, H).
+        generators: a random generator for each text.
+        length: number of characters of each text.
+        filters: applied to each distribution before drawing from it.
     """
     writer = NativeWriter(network, num_characters, len(generators))
     pace = _Pace(writer.kernels.num_threads)
@@ -125,10 +125,10 @@ def write_natively(
 
 
 class _Pace:
-    """How many threads write fastest, found out while writing.
+    """Find out, while writing, how many threads are fastest.
 
-    Threads that write one text wait for each other after every layer: where another process holds one of their cores,
-    a single thread is faster. So all of them and one alone take turns first, and now and then again.
+    Threads that write one text wait for each other after every layer, so a single thread is faster if another process
+    occupies one of their cores. Both choices are therefore timed at the beginning, and again from time to time.
     """
 
     NUM_TRIALS = 2
@@ -141,14 +141,14 @@ class _Pace:
 
     @property
     def threads(self) -> int:
-        """How many to use for the next call."""
+        """The number of threads to use for the next call."""
         trial = self._calls % self.TRIAL_EVERY
         if trial < len(self._choices) * self.NUM_TRIALS:
             return self._choices[trial // self.NUM_TRIALS]
         return min(self._choices, key=self._seconds.__getitem__)
 
     def record(self, threads: int, seconds: float) -> None:
-        """Note what a character took; of a round's trials the fastest counts, which is the one least disturbed."""
+        """Record the time per character; the fastest trial of a round counts, because it was disturbed least."""
         trial = self._calls % self.TRIAL_EVERY
         if trial < len(self._choices) * self.NUM_TRIALS:
             is_first = trial % self.NUM_TRIALS == 0
@@ -157,13 +157,13 @@ class _Pace:
 
 
 def _layer_weights(network: CharLM) -> list[Tensor]:
-    """Return each layer's weights, those of the first layer's inputs for one-hot characters."""
+    """Return each layer's weights; the first layer's input weights are those for one-hot characters."""
     weights = [
         getattr(network.recurrent, f"{kind}_l{layer}").detach().contiguous()
         for layer in range(network.model.num_layers)
         for kind in LayerWeights._fields
     ]
     if network.vectors is not None:
-        # W (E x) of a one-hot x is (W E) x: the embedding goes into the weights.
+        # For a one-hot x, W (E x) equals (W E) x, so the embedding is multiplied into the weights.
         weights[0] = (weights[0] @ network.vectors.detach().t()).contiguous()  # (gates, V)
     return weights

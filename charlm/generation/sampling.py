@@ -1,4 +1,4 @@
-"""Writing on from a prefix, one character after the other, in memory that does not grow."""
+"""Continue a prefix one character at a time, in constant memory."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from charlm.networks.leaky import LeakyLM
 from charlm.networks.recurrent import State
 from charlm.text.vocabulary import Ids, Vocabulary
 
-# Without kernels rows are always computed so many at a time: a product of another shape may differ in its last bit.
+# Without kernels, this many rows are always computed at once: a product of another shape may differ in its last bit.
 BLOCK_ROWS = 8
-# The kernels compute a row without regard to the others; so many keep both the processor and memory content.
+# The kernels compute each row independently of the others; this number suits both the processor and memory.
 NATIVE_ROWS = 64
 PREFIX_CHARS_AT_ONCE = 2048
 DRAWS_AHEAD = 256
@@ -31,7 +31,7 @@ CausalNetwork = CharLM | LeakyLM
 
 
 def writing_half(network: Network) -> CausalNetwork:
-    """Return what writes on from a prefix: a bidirectional model's forward half, else the network itself."""
+    """Return the network that continues a prefix: a bidirectional model's forward half, or else the network itself."""
     return network.forward_half if isinstance(network, BidirectionalLM) else network
 
 
@@ -46,16 +46,16 @@ def sample_text(
     filters: Filters = PLAIN,
     stops: Sequence[str] = (),
 ) -> Iterator[str]:
-    """Yield a sample's characters after the prefix, as they are drawn.
+    """Yield the characters of a sample after its prefix as soon as they are drawn.
 
     Args:
         network: the model.
-        vocabulary: its symbols; the unknown symbol is never drawn.
+        vocabulary: the model's symbols; the unknown symbol is never drawn.
         prefix: at least one id.
-        sample: k; sample k of a seed is the same however many are asked for.
-        seed: of the draws.
-        length: characters at most.
-        filters: what the draws are taken from.
+        sample: the sample's number k; sample k of a seed is the same however many are requested.
+        seed: random seed for sampling.
+        length: the largest number of characters.
+        filters: applied to each distribution before drawing from it.
         stops: the sample ends before the first of these texts.
     """
     samples = range(sample, sample + 1)
@@ -75,7 +75,7 @@ def sample_texts(
     filters: Filters = PLAIN,
     stops: Sequence[str] = (),
 ) -> Iterator[str]:
-    """Yield samples 0 to num_samples - 1 whole, in order; see `sample_text`."""
+    """Yield samples 0 to num_samples - 1 in order, each complete; see `sample_text`."""
     at_once = NATIVE_ROWS if is_native(network) else BLOCK_ROWS
     for first in range(0, num_samples, at_once):
         samples = range(first, min(first + at_once, num_samples))
@@ -94,7 +94,7 @@ def _write(
     length: int,
     filters: Filters,
 ) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield some samples' ids in pieces, (characters, samples); without kernels the samples are all of one block."""
+    """Yield the ids of samples in pieces, (characters, samples); without kernels, all samples are from one block."""
     if is_native(network):
         assert isinstance(network, CharLM)
         network.eval()
@@ -116,7 +116,7 @@ def sample_block(
     draws: Iterator[npt.NDArray[np.float64]],
     filters: Filters,
 ) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield, without end, the next id of each of BLOCK_ROWS samples, (BLOCK_ROWS,); draws from `uniform_draws`."""
+    """Yield, without end, the next id of each of BLOCK_ROWS samples, (BLOCK_ROWS,); `uniform_draws` gives the draws."""
     network.eval()
     hidden, state = read_prefix(network, prefix)
     with torch.inference_mode():
@@ -130,7 +130,7 @@ def sample_block(
 
 
 def stop_before(characters: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
-    """Yield characters until one of the stops has come whole, and nothing of that stop."""
+    """Yield characters until one of the stops is complete; no character of that stop is yielded."""
     if not stops:
         yield from characters
         return
@@ -148,13 +148,13 @@ def stop_before(characters: Iterable[str], stops: Sequence[str]) -> Iterator[str
 
 
 def read_prefix(network: CausalNetwork, prefix: Ids, rows: int = BLOCK_ROWS) -> tuple[Tensor, State]:
-    """Return the last layer after a prefix, (rows, H), and the state there: the same in every row.
+    """Return the last layer's output after a prefix, (rows, H), and the state there; all rows are the same.
 
     Raises:
-        TextError: for an empty prefix.
+        TextError: if the prefix is empty.
     """
     if len(prefix) == 0:
-        raise TextError("the prefix is empty: a model writes on from at least one character it knows")
+        raise TextError("the prefix is empty: a model needs at least one character that it knows")
     ids = as_tensor(prefix[:, None], network).expand(-1, rows)
     with torch.inference_mode():
         state = network.initial_state(rows)
@@ -165,7 +165,7 @@ def read_prefix(network: CausalNetwork, prefix: Ids, rows: int = BLOCK_ROWS) -> 
 
 
 def uniform_draws(seed: int, first: int) -> Iterator[npt.NDArray[np.float64]]:
-    """Yield uniform numbers (BLOCK_ROWS,), each row's from a generator of (seed, first + row)."""
+    """Yield uniform random numbers (BLOCK_ROWS,); each row has its own generator, seeded with (seed, first + row)."""
     generators = [np.random.default_rng([seed, first + row]) for row in range(BLOCK_ROWS)]
     while True:
         yield from np.stack([generator.random(DRAWS_AHEAD) for generator in generators], axis=1)
@@ -174,7 +174,7 @@ def uniform_draws(seed: int, first: int) -> Iterator[npt.NDArray[np.float64]]:
 def draw_ids(
     logits: Tensor, draws: npt.NDArray[np.float64], vocabulary: Vocabulary, filters: Filters
 ) -> npt.NDArray[np.int64]:
-    """Invert each row's cumulative distribution at its draw; the unknown symbol is never drawn."""
+    """Invert each row's cumulative distribution at its draw; the unknown symbol is never chosen."""
     with torch.inference_mode():
         known = logits[:, : len(vocabulary.characters)].cpu()
         cumulative = filter_logits(known, filters).cumsum(-1).numpy()

@@ -1,1 +1,1 @@
-"""Many runs at once: what they came to, side by side."""
+"""Compare many runs: their results side by side."""

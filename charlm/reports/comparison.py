@@ -1,4 +1,4 @@
-"""Runs side by side: where their settings differ, and what each of these came to, over its seeds."""
+"""Compare runs: the settings that differ, and the results of each group of seeds."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from charlm.runs.run import Run, find_run, runs_folder
 
 SEED = "train.seed"
 CORPUS = ("corpus.name", "corpus.path")
-# What changes no figure, or only says where: no difference between runs, unless there is no other.
+# Settings that change no result or only say where to run: they count as a difference only if there is no other.
 ASIDE = (*CORPUS, "train.device", "train.threads", "model.implementation", "checkpoint", "sample", "eval.baselines")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side.
+    """Several runs, compared.
 
     Args:
         settings: the dotted keys that differ between rows, in the order of the configuration.
-        rows: runs that differ by their seed alone, in the order in which the first of each was given.
-        warnings: sentences on what does not compare, or is not counted.
-        left_out: a sentence on each damaged run, which is in no row.
+        rows: groups of runs that differ only by their seed, in the order in which the first run of each was given.
+        warnings: sentences about what cannot be compared or is not counted.
+        left_out: a sentence about each damaged run, which is in no row.
     """
 
     settings: tuple[str, ...]
@@ -40,25 +40,26 @@ class Comparison:
     left_out: tuple[str, ...] = ()
 
     def as_record(self) -> Json:
-        """Return a JSON object of `rows` and `warnings`."""
+        """Return a JSON object with `rows` and `warnings`."""
         return {"rows": [row.as_record() for row in self.rows], "warnings": [*self.left_out, *self.warnings]}
 
 
 def compare(*runs: str | Path | Run, runs_dir: str | Path | None = None) -> Comparison:
-    """Compare runs: the settings that differ, and what each of these came to, over its seeds.
+    """Compare runs: the settings that differ, and the results of each group of seeds.
 
-    Runs that differ only by train.seed are one row. Of those with the same seed, which repeat one measurement, the
-    first counts. One that has not finished is a row of its own.
+    Runs that differ only by train.seed form one row. Runs with the same seed repeat one measurement, so only the first
+    of them counts. A run that has not finished has its own row.
 
-    What changes no figure (device, threads, implementation, checkpoints, samples, baselines) is no difference, unless
-    the runs are the same in all else, seeds included; nor is the place of a corpus whose text is the same.
+    Settings that change no result (device, threads, implementation, checkpoints, samples, baselines) do not count as a
+    difference unless the runs are otherwise identical, including their seeds. Nor does the location of a corpus if its
+    text is the same.
 
     Args:
-        runs: runs, their names or their paths; one that is named twice counts once.
-        runs_dir: where runs lie; None takes CHARLM_RUNS_DIR or ./runs.
-    Raises:
-        ConfigError: where no run is named.
-        RunError: for a run that is missing, and where all are damaged; one damaged among others is left out.
+        runs: runs, or their names or paths; a run that is named twice counts once.
+        runs_dir: the folder that contains the runs; None means CHARLM_RUNS_DIR or ./runs.
+        Raises:
+            ConfigError: if no run is named.
+            RunError: if a run is missing, or if all runs are damaged; one damaged run among others is left out.
 
     Example:
         >>> row, *others = charlm.compare("my-run", "both-ways").rows
@@ -85,16 +86,16 @@ def compare(*runs: str | Path | Run, runs_dir: str | Path | None = None) -> Comp
 
 
 def compare_results(results: Sequence[RunResult], *, left_out: Sequence[str] = ()) -> Comparison:
-    """Compare what runs came to.
+    """Compare the results of runs.
 
     Args:
-        results: each of another run.
-        left_out: a sentence on each run that could not be read.
+        results: the results, each of a different run.
+        left_out: a sentence about each run that could not be read.
     """
     keys = _differing(results)
     telling = tuple(key for key in keys if not _is_aside(key))
     corpora, seeds = ({each.corpus_sha256 for each in results}, {each.seed for each in results})
-    # Runs that differ in nothing else are compared for where they ran.
+    # Runs that differ in nothing else are compared by where they ran.
     for_place = not telling and len(corpora) == len(seeds) == 1
     if len(corpora) > 1:
         telling = tuple(key for key in keys if not _is_aside(key) or key in CORPUS)
@@ -105,7 +106,7 @@ def compare_results(results: Sequence[RunResult], *, left_out: Sequence[str] = (
 
 
 def short_names(comparison: Comparison) -> dict[str, str]:
-    """Return what to call the settings that differ: the last word of the key where no other setting ends in that."""
+    """Return short names for the settings that differ: the last word of the key, if no other key ends in that word."""
     words = Counter(key.rpartition(".")[2] for key in comparison.rows[0].results[0].settings)
     last = {key: key.rpartition(".")[2] for key in comparison.settings}
     return {key: word if words[word] == 1 and key not in CORPUS else key for key, word in last.items()}

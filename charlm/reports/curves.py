@@ -1,4 +1,4 @@
-"""Learning curves of compared runs: the points, the labels, and what the curves do not tell; nothing is drawn here."""
+"""Prepare the learning curves of compared runs: points, labels and caveats. Nothing is drawn here."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ MAX_SETTINGS = 60
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """What the runs of a row had come to after a step.
+    """The mean result of a row's runs after a step.
 
     Args:
-        step: steps taken.
-        chars_seen: mean over the runs.
-        minutes: mean over the runs.
-        bits: per character.
+        step: number of steps taken.
+        chars_seen: training characters read, mean over the runs.
+        minutes: time taken, mean over the runs.
+        bits: bits per character, mean over the runs.
     """
 
     step: int
@@ -40,12 +40,12 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Curve:
-    """A row of a comparison as it was learning.
+    """The learning curve of a row of a comparison.
 
     Args:
-        label: the row's name, the settings that differ, and what the figure is not.
-        is_training: whether the figure is that of the recent training windows, as it is without a validation part.
-        points: at the steps that all runs of the row were evaluated at, in their order.
+        label: the row's name, the settings that differ, and any caveats about the result.
+        is_training: whether it shows the result on recent training windows, as it does without a validation split.
+        points: the points at the steps at which all runs of the row were evaluated, in order.
     """
 
     label: str
@@ -60,14 +60,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """Learning curves, and what belongs below them.
+    """Learning curves, and the sentences that belong below them.
 
     Args:
-        by: what they are drawn against: step, characters seen or time; a panel each.
-        curves: one for each row of the comparison, in its order.
-        warnings: of the comparison.
-        caveats: sentences on what these curves do not tell, beyond the comparison's.
-        notes: sentences on how to read them.
+        by: the horizontal axes (step, characters seen or time), with a panel for each.
+        curves: one for each row of the comparison, in the same order.
+        warnings: the comparison's warnings.
+        caveats: sentences about the limits of these curves, in addition to the comparison's.
+        notes: sentences about how to read the curves.
     """
 
     by: tuple[Axis, ...]
@@ -78,15 +78,15 @@ class Curves:
 
 
 def check_axes(by: str | Sequence[str]) -> tuple[Axis, ...]:
-    """Return what curves are drawn against, each once.
+    """Return the axes that curves are drawn against, each once.
 
     Raises:
-        ConfigError: for another word, or none.
+        ConfigError: if a word is not an axis, or if there is none.
     """
     words = dict.fromkeys((by,) if isinstance(by, str) else by)
     for word in words or ("nothing",):
         if word not in AXES:
-            raise ConfigError(f"curves are drawn by step, chars or time, not by {printable(word)}")
+            raise ConfigError(f"curves can be drawn by step, chars or time, not by {printable(word)}")
     return tuple(axis for word in words for axis in AXES if axis == word)
 
 
@@ -94,10 +94,10 @@ def curves_of(comparison: Comparison, *, by: Axis | Sequence[Axis] = AXES) -> Cu
     """Return the learning curves of compared runs: the mean over seeds at each evaluation.
 
     Args:
-        comparison: from `compare`.
-        by: what to draw against; each once, in this order.
-    Raises:
-        ConfigError: for another word, or none.
+        comparison: the result of `compare`.
+        by: the axes to draw against, in this order; repeated ones count once.
+        Raises:
+            ConfigError: if a word is not an axis, or if there is none.
     """
     axes = check_axes(by)
     short = short_names(comparison)
@@ -124,7 +124,7 @@ def _curve(row: Row, settings: Sequence[str]) -> Curve:
 
 
 def _points(row: Row, *, is_training: bool) -> Iterator[CurvePoint]:
-    """Yield the means over the runs at the steps at which all of them have a figure."""
+    """Yield the means over the runs at the steps at which all of them have a result."""
     by_run = [{each.step: (each, bits) for each, bits in _figures(run, is_training)} for run in row.results]
     for step in sorted(set[int].intersection(*map(set, by_run))):
         readings, figures = zip(*(readings[step] for readings in by_run), strict=True)
@@ -136,7 +136,7 @@ def _points(row: Row, *, is_training: bool) -> Iterator[CurvePoint]:
 
 
 def _figures(result: RunResult, is_training: bool) -> Iterator[tuple[Reading, float]]:
-    """Yield the evaluations that have a figure, and one that can be drawn."""
+    """Yield the evaluations that have a finite result, which can be drawn."""
     for reading in result.readings:
         bits = reading.recent_bpc if is_training else reading.val_bpc
         if bits is not None and math.isfinite(bits):
@@ -144,54 +144,54 @@ def _figures(result: RunResult, is_training: bool) -> Iterator[tuple[Reading, fl
 
 
 def _row_caveats(row: Row, curve: Curve) -> Iterator[str]:
-    """Yield a sentence on each evaluation of a row's runs that its curve leaves out."""
+    """Yield sentences about the evaluations of a row's runs that its curve leaves out."""
     steps = [{reading.step for reading in result.readings} for result in row.results]
     num_readings = sum(map(len, steps))
     num_figures = sum(len({reading.step for reading, _ in _figures(run, curve.is_training)}) for run in row.results)
     if not all(steps):
         waiting = ", ".join(result.name for result, known in zip(row.results, steps, strict=True) if not known)
-        yield f"{row.name} has no curve: there is no evaluation yet of {waiting}"
+        yield f"{row.name} has no curve: there is no evaluation of {waiting} yet"
         return
     if num_figures < num_readings:
-        yield f"{row.name}: evaluations without a finite figure are not drawn ({num_readings - num_figures:,})"
+        yield f"{row.name}: evaluations without a finite result are not drawn ({num_readings - num_figures:,})"
     common, every = set[int].intersection(*steps), set[int].union(*steps)
     if len(common) < len(every):
         yield (
-            f"{row.name}: its runs were evaluated at unlike steps, and the curve shows the {len(common):,} of "
+            f"{row.name}: its runs were evaluated at different steps, and the curve shows the {len(common):,} of "
             f"{len(every):,} that they have in common"
         )
 
 
 def _mixture_caveats(pairs: Iterable[tuple[Row, Curve]], axes: Sequence[Axis]) -> Iterator[str]:
-    """Yield a sentence on each way in which the curves that are drawn are not of the same thing."""
+    """Yield a sentence about each way in which the drawn curves do not measure the same thing."""
     drawn = [(row, curve) for row, curve in pairs if curve.points]
     trained = [row for row, curve in drawn if curve.is_training]
     if trained and len(trained) < len(drawn):
-        yield f"the dashed curves are of training figures, which do not compare with validation ones: {_names(trained)}"
+        yield f"the dashed curves show training results, not comparable with validation results: {_names(trained)}"
     texts = _sorted_by(trained, [row.results[0].train_sha256 or row.results[0].corpus_sha256 for row in trained])
     is_told = all(TRAIN in run.figures for row in trained for run in row.results)
     if len(texts) > 1 and not is_told:
-        yield f"the training figures are of different texts and do not compare: {'; '.join(texts.values())}"
+        yield f"the training results are for different texts and cannot be compared: {'; '.join(texts.values())}"
     machines = _sorted_by([row for row, _ in drawn], ["; ".join(row.machines) for row, _ in drawn])
     if "time" in axes and len(machines) > 1:
         on = "; ".join(f"{names} on {machine}" for machine, names in machines.items())
-        yield f"the minutes are of unlike machines: {on}"
+        yield f"the minutes were measured on different machines: {on}"
 
 
 def _notes(pairs: Iterable[tuple[Row, Curve]]) -> Iterator[str]:
     drawn = [(row, curve) for row, curve in pairs if curve.points]
     if any(len(row.results) > 1 for row, _ in drawn):
-        yield "Bands: one standard deviation between seeds (n - 1) to each side of their mean."
+        yield "Bands show one standard deviation between seeds (n - 1) on each side of the mean."
     if drawn:
-        yield "Marks: the lowest point of each curve."
+        yield "Marks show the lowest point of each curve."
     partial = [row for row, _ in drawn if any(each.is_partial for run in row.results for each in run.readings)]
     if partial:
         whose = "Curves" if len(partial) == len(drawn) else f"The curves of {_names(partial)}"
-        yield f"{whose} are of the beginning of the validation part (eval.max_chars)."
+        yield f"{whose} cover the beginning of the validation split (eval.max_chars)."
 
 
 def _sorted_by(rows: Sequence[Row], kinds: Sequence[str]) -> dict[str, str]:
-    """Return the names of the rows of each kind."""
+    """Return, for each kind, the names of its rows."""
     return {
         kind: _names([row for row, other in zip(rows, kinds, strict=True) if other == kind])
         for kind in dict.fromkeys(kinds)
@@ -207,7 +207,7 @@ def _shown(row: Row, key: str) -> str:
 
 
 def _fitting(settings: Sequence[str]) -> str:
-    """Return as many settings as a label has room for, the first always."""
+    """Return as many settings as a label has room for, but at least the first."""
     kept = list(settings)
     while len(kept) > 1 and len(", ".join(kept)) > MAX_SETTINGS:
         kept.pop()

@@ -1,6 +1,7 @@
-"""What is the matter with a run, if anything is: one sentence, from what its records tell.
+"""Diagnose a run from its records, in one sentence.
 
-All losses are nats a character. The scale of a loss is what drawing each symbol alike would cost, `uniform`.
+All losses are in nats per character. They are judged relative to `uniform`, the cost of choosing every symbol with the
+same probability.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from charlm.runs.records import Diverged
 from charlm.runs.run import Run
 
 Kind = Literal["diverged", "worse_than_uniform", "too_short", "overfit", "still_falling", "underfit", "sound"]
-# Shares of uniform: a training loss that has risen so far is not noise; so far below validation, it is a memory.
+# Shares of uniform: a training loss that has risen by the first is not noise; one that is below validation by the
+# second, or below uniform by the third, shows memorised text.
 MAX_RISE = 0.15
 MAX_GAP = 0.25
 BY_HEART = 0.05
-# A model begins near uniform: one far above has been thrown there.
+# A model begins near uniform, so a loss far above it means that training went wrong.
 THROWN = 1.3
-# Of the loss: what a quarter of a run must gain to be called progress, and what must be lost to be called a loss.
+# Shares of the loss: how much a quarter of a run must gain to count as progress, and how much worse counts as worse.
 PROGRESS = 0.01
 BUDGETS = {"epochs": "train.epochs", "max_steps": "train.max_steps", "minutes": "train.minutes"}
 LOWER_RATE = "lower optimizer.learning_rate or optimizer.clip_norm"
@@ -32,12 +34,12 @@ LOWER_RATE = "lower optimizer.learning_rate or optimizer.clip_norm"
 
 @dataclass(frozen=True)
 class Point:
-    """What an evaluation came to.
+    """The losses of one evaluation.
 
     Args:
-        step: steps taken so far.
-        train: of the recent training windows; None where all were skipped.
-        val: None without a validation part.
+        step: number of steps taken so far.
+        train: loss on the recent training windows; None if all of them were skipped.
+        val: validation loss; None without a validation split.
     """
 
     step: int
@@ -47,17 +49,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a run.
+    """What is known about a run.
 
     Args:
-        points: its evaluations, in their order; at least one, or it has diverged.
-        num_symbols: of its vocabulary.
-        num_val_chars: predicted by each evaluation; None without a validation part.
-        train: of the last whole epoch; None before there is one.
-        five_gram: what a table of 5-grams makes of the validation part; None where nobody asked.
-        val: of the best checkpoint over the whole part; None before the end.
-        stopped_by: what ended it; None for a run that has not ended.
-        divergence: where it stopped because a loss was not finite.
+        points: its evaluations in order; at least one, unless it has diverged.
+        num_symbols: number of symbols in its vocabulary.
+        num_val_chars: number of characters predicted by each evaluation; None without a validation split.
+        train: loss of the last complete epoch; None before there is one.
+        five_gram: loss of a table of 5-grams on the validation split; None if it was not measured.
+        val: loss of the best checkpoint on the whole validation split; None before the end.
+        stopped_by: what ended the run; None if it has not ended.
+        divergence: where the run stopped because a loss was not finite.
     """
 
     points: Sequence[Point]
@@ -71,29 +73,30 @@ class Evidence:
 
     @property
     def uniform(self) -> float:
-        """What drawing each symbol alike costs."""
+        """The cost of choosing every symbol with the same probability."""
         return math.log(self.num_symbols)
 
     @property
     def is_judged(self) -> bool:
-        """Whether there is enough validation to judge by."""
+        """Whether the validation split is long enough for a judgement."""
         return self.num_val_chars is not None and is_enough(self.num_val_chars)
 
     @property
     def last_train(self) -> float | None:
-        """The training loss of late: of the recent windows, or else of the last epoch."""
+        """The latest training loss: that of the recent windows or, without any, of the last epoch."""
         recent = [point.train for point in self.points if point.train is not None]
         return recent[-1] if recent else self.train
 
     def curve(self) -> list[tuple[int, float]]:
-        """Return steps with losses: of validation where there is enough of it, else of training."""
+        """Return steps with losses: validation losses if that split is long enough, otherwise training losses."""
         losses = [(each.step, each.val if self.is_judged else each.train) for each in self.points]
         return [(step, loss) for step, loss in losses if loss is not None]
 
     def tolerance(self, loss: float) -> float:
-        """Return by how much a loss of the curve must change to have changed.
+        """Return the smallest change in a loss of the curve that counts as a change.
 
-        The costs of a character under two like models differ by half a nat or so: two standard errors of their mean.
+        Under two similar models the cost of a character differs by about half a nat. The tolerance is two standard
+        errors of the mean of such differences.
         """
         noise = 1 / math.sqrt(self.num_val_chars) if self.is_judged and self.num_val_chars else 0.0
         return max(PROGRESS * loss, noise)
@@ -101,22 +104,22 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is the matter: a kind for programs, and a sentence for people that says what to do."""
+    """A diagnosis: a kind for programs, and a sentence for people that says what to do."""
 
     kind: Kind
     sentence: str
 
     @property
     def advice(self) -> str:
-        """What to do: the end of the sentence, after its last semicolon; empty for a sound run."""
+        """What to do: the part of the sentence after its last semicolon; empty for a sound run."""
         return "" if self.kind == "sound" else self.sentence.rpartition("; ")[2]
 
 
 def diagnose_run(run: Run) -> Diagnosis | None:
-    """Return what is the matter with a run; None before there is anything to tell, and for a leaky model.
+    """Diagnose a run; return None if nothing is known about it yet, and for a leaky model.
 
     Raises:
-        CharlmError: where its configuration, environment or records are missing or damaged.
+        CharlmError: if its configuration, environment or records are missing or damaged.
     """
     settings, environment, history = run.settings(), run.environment(), run.history()
     if settings.model.direction == "leaky" or (environment.vocab_size or 0) < 2:
@@ -127,7 +130,7 @@ def diagnose_run(run: Run) -> Diagnosis | None:
 
 
 def diagnose(evidence: Evidence) -> Diagnosis | None:
-    """Return what is the matter: the first of the kinds, the gravest first, that what is known speaks for.
+    """Return the first diagnosis that the evidence supports, trying the gravest kinds first.
 
     >>> falling = [Point(step, loss, loss) for step, loss in ((100, 2.0), (200, 1.5), (300, 1.3), (400, 1.2))]
     >>> diagnose(Evidence(falling, 62, num_val_chars=10_000, stopped_by="epochs")).kind
@@ -174,7 +177,7 @@ def _diverged(evidence: Evidence) -> Diagnosis | None:
         return Diagnosis("diverged", f"diverged: {what}; {LOWER_RATE}")
     val = evidence.curve()[-1][1]
     if min(last, val) > THROWN * evidence.uniform:
-        what = f"a character costs {last:.3f} nats, where drawing each symbol alike costs {evidence.uniform:.3f}"
+        what = f"a character costs {last:.3f} nats, and a uniform guess costs {evidence.uniform:.3f}"
         return Diagnosis("diverged", f"diverged: {what}; {LOWER_RATE}")
     return None
 
@@ -182,18 +185,19 @@ def _diverged(evidence: Evidence) -> Diagnosis | None:
 def _worse_than_uniform(evidence: Evidence) -> Diagnosis | None:
     curve = evidence.curve()
     loss = evidence.last_train if evidence.last_train is not None else curve[-1][1] if curve else None
-    # What has learned nothing stays a hair below.
+    # A model that has learned nothing may still be slightly below uniform.
     if loss is None or min([loss, *(last for _, last in curve[-1:])]) < (1 - PROGRESS) * evidence.uniform:
         return None
     step, best = min(curve, key=lambda point: point[1], default=(0, loss))
     if best < (1 - PROGRESS) * evidence.uniform:
-        what = f"it had come to {best:.3f} nats a character at step {step:,} and is at {loss:.3f}, worse than uniform"
+        what = f"the loss had reached {best:.3f} nats at step {step:,} and is now {loss:.3f}, no better than uniform"
         return Diagnosis("diverged", f"diverged: {what}; {LOWER_RATE}")
     word = "worse" if loss >= evidence.uniform else "no better"
     return Diagnosis(
         "worse_than_uniform",
-        f"{word} than uniform: a character costs {loss:.3f} nats, and drawing each of the {evidence.num_symbols:,} "
-        f"symbols alike {evidence.uniform:.3f}; try another optimizer.learning_rate, or more steps",
+        f"{word} than uniform: a character costs {loss:.3f} nats, and a uniform guess among the "
+        f"{evidence.num_symbols:,} symbols costs {evidence.uniform:.3f}; try another optimizer.learning_rate, or more "
+        "steps",
     )
 
 
@@ -202,12 +206,12 @@ def _too_short(evidence: Evidence) -> Diagnosis | None:
         return None
     train, by_heart = evidence.last_train, ""
     if train is not None and train < BY_HEART * evidence.uniform:
-        by_heart = f", and its training text is learned by heart ({train:.3f} nats)"
+        by_heart = f", and the training text is learned by heart ({train:.3f} nats)"
     return Diagnosis(
         "too_short",
-        f"too short a text to judge: validation is {evidence.num_val_chars:,} predicted "
-        f"character{'' if evidence.num_val_chars == 1 else 's'} and a judgement takes {MIN_CHOICE_CHARS}{by_heart}; "
-        "give more text, or more of it to validation (corpus.split)",
+        f"too short a text to judge: the validation split has {evidence.num_val_chars:,} predicted "
+        f"character{'' if evidence.num_val_chars == 1 else 's'}, and a judgement needs {MIN_CHOICE_CHARS}{by_heart}; "
+        "use more text, or a larger validation split (corpus.split)",
     )
 
 
@@ -228,7 +232,7 @@ def _overfit(evidence: Evidence) -> Diagnosis | None:
         what = f"overfit since step {best.step:,}: {rose}{fell}, so that the text is being learned by heart"
         return Diagnosis("overfit", f"{what}; {remedy}")
     if last.train is not None and last.val - last.train > MAX_GAP * evidence.uniform:
-        what = f"overfit: validation costs {last.val:.3f} nats and training {last.train:.3f}, which is learned by heart"
+        what = f"overfit: validation costs {last.val:.3f} nats but training {last.train:.3f}, which is learned by heart"
         return Diagnosis("overfit", f"{what}; {remedy}")
     return None
 
@@ -240,7 +244,7 @@ def _still_falling(evidence: Evidence) -> Diagnosis | None:
 
 
 def _fallen(curve: Sequence[tuple[int, float]], of: str, tolerance: float, stopped_by: str | None) -> Diagnosis | None:
-    """Return that a curve has fallen over the last quarter of its steps, or since the evaluation before that."""
+    """Diagnose a curve that fell over the last quarter of its steps, counted from the evaluation before them."""
     if len(curve) < 2 or stopped_by == "early_stopping":
         return None
     end, last = curve[-1]
@@ -250,7 +254,7 @@ def _fallen(curve: Sequence[tuple[int, float]], of: str, tolerance: float, stopp
         return None
     what = f"{of} went from {loss:.3f} nats at step {begin:,} to {last:.3f} at step {end:,}"
     if stopped_by is None:
-        return Diagnosis("still_falling", f"still falling: {what}; let it go on")
+        return Diagnosis("still_falling", f"still falling: {what}; let it continue")
     key = BUDGETS.get(stopped_by, "train.epochs")
     return Diagnosis("still_falling", f"still falling when it ended: {what}; train longer ({key})")
 
@@ -260,25 +264,26 @@ def _underfit(evidence: Evidence) -> Diagnosis | None:
         return None
     if evidence.val < evidence.five_gram:
         return None
-    # A validation part of a few hundred characters may hide in its noise what training tells.
+    # The noise of a validation split of a few hundred characters may hide progress that the training loss shows.
     trained = [(each.step, each.train) for each in evidence.points if each.train is not None]
     if falling := _fallen(trained, "training", 0.0, evidence.stopped_by):
         return falling
     if len(evidence.points) == 1 and (key := BUDGETS.get(evidence.stopped_by or "")):
-        # One point is no curve: nothing says that it has settled.
-        what = f"validation is at {evidence.val:.3f} nats, a table of 5-grams at {evidence.five_gram:.3f}"
+        # A single point is not a curve: it cannot show that the loss has settled.
+        what = f"validation is at {evidence.val:.3f} nats and a table of 5-grams at {evidence.five_gram:.3f}"
         return Diagnosis("still_falling", f"measured only once: {what}; train longer ({key})")
     return Diagnosis(
         "underfit",
-        f"settled too high: validation is at {evidence.val:.3f} nats, a table of 5-grams at {evidence.five_gram:.3f}; "
-        "try a larger model (model.hidden_size, num_layers) or another optimizer.learning_rate",
+        f"settled too high: validation is at {evidence.val:.3f} nats and a table of 5-grams at "
+        f"{evidence.five_gram:.3f}; try a larger model (model.hidden_size, num_layers) or another "
+        "optimizer.learning_rate",
     )
 
 
 def _sound(evidence: Evidence) -> Diagnosis:
     _, last = evidence.curve()[-1] if evidence.curve() else (0, evidence.train or 0.0)
     if not evidence.is_judged:
-        what = f"training has settled at {last:.3f} nats; without a validation part nothing tells of any other text"
+        what = f"training has settled at {last:.3f} nats; without a validation split, nothing is known about other text"
         return Diagnosis("sound", f"sound: {what}")
     beats = "" if evidence.five_gram is None else f", below a table of 5-grams at {evidence.five_gram:.3f}"
     loss = last if evidence.val is None else evidence.val

@@ -1,4 +1,4 @@
-"""Learning curves as a picture: the only module that knows Matplotlib, and it comes in with the first picture."""
+"""Draw learning curves. Only this module uses Matplotlib, which it imports when the first picture is drawn."""
 
 from __future__ import annotations
 
@@ -28,18 +28,19 @@ MISSING = "needs Matplotlib, which is not installed: pip install 'charlm[plots]'
 FORMATS = (".svg", ".png")
 MAX_SHOWN = 200
 TITLES = {"step": "step", "chars": "characters seen", "time": "minutes"}
-# Those of Okabe and Ito (2008), which the colour-blind tell apart, without the yellow that white swallows.
+# The colours of Okabe and Ito (2008), which colour-blind readers can distinguish, without the yellow, which is hard to
+# see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-# The lines of each round through the colours: dashes are for training figures.
+# The line styles of each round through the colours; dashes are reserved for training results.
 LINES = ("-", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 DASHES = ("--", (0, (8, 2)), (0, (2, 2)), (0, (6, 4)))
 MARKS = ("o", "s", "^", "D")
 MAX_CURVES = len(COLOURS) * len(LINES)
-# Inches: three panels are 1,100 pixels wide at the 100 to the inch that pages show.
+# In inches: three panels are 1,100 pixels wide at 100 pixels per inch, as web pages show them.
 WIDTHS = {1: 6.5, 2: 9.0, 3: 11.0}
 PANEL_HEIGHT, LEFT, RIGHT, TOP, TICKS = 3.1, 0.62, 0.2, 0.12, 0.5
 LEGEND_LINE, TEXT_LINE, GAP = 0.185, 0.14, 0.1
-# Characters to an inch of text, with room to spare: a viewer of an SVG may have a wider font.
+# Characters per inch of text, with room to spare, because the viewer of an SVG may use a wider font.
 LEGEND_CHARS, HANDLE_CHARS, TEXT_CHARS = 13, 8, 16
 PIXELS_PER_INCH = 200
 STYLE: dict[str, Any] = {
@@ -49,7 +50,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "font.size": 9,
     "grid.alpha": 0.3,
-    # The same runs give the same bytes: Matplotlib names the parts of an SVG at random otherwise.
+    # This makes the same runs give the same bytes; by default, Matplotlib names the elements of an SVG at random.
     "svg.fonttype": "none",
     "svg.hashsalt": "charlm",
 }
@@ -57,7 +58,7 @@ STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Style:
-    """How a curve looks: its colour, Matplotlib's line style, and the mark on its best point."""
+    """The look of a curve: its colour, its Matplotlib line style, and the marker on its best point."""
 
     colour: str
     line: str | tuple[int, tuple[int, ...]]
@@ -65,21 +66,21 @@ class Style:
 
 
 def plot_curves(comparison: Comparison, path: str | Path, *, by: Axis | Sequence[Axis] = AXES) -> Curves:
-    """Draw the learning curves of compared runs into a file: bits per character, a panel for each of `by`.
+    """Draw the learning curves of compared runs into a file: bits per character, with a panel for each axis in `by`.
 
-    A curve is the mean over the seeds of a row, at the evaluations that all its runs have in common. Below stands
-    whatever does not compare. The same runs give the same bytes.
+    A curve is the mean over the seeds of a row, at the evaluations that all its runs have in common. Sentences below
+    the panels say what cannot be compared. The same runs give the same bytes.
 
     Args:
-        comparison: from `compare`.
-        path: of the file, which ends in .svg or .png.
-        by: step, chars (seen in training) and time (minutes).
-    Returns:
-        What was drawn.
-    Raises:
-        ConfigError: for another ending, a missing folder, too many curves, or without Matplotlib.
-        RunError: where there is nothing to draw yet.
-        StorageError: where the file cannot be written.
+        comparison: the result of `compare`.
+        path: the file to write, whose name ends in .svg or .png.
+        by: the horizontal axes: step, chars (seen in training) and time (minutes).
+        Returns:
+            The curves that were drawn.
+        Raises:
+            ConfigError: for any other file name, a missing folder or too many curves, or if Matplotlib is missing.
+            RunError: if there is nothing to draw yet.
+            StorageError: if the file cannot be written.
 
     Example:
         >>> curves = charlm.plot_curves(charlm.compare("my-run", "both-ways"), "curves.svg", by="step")
@@ -93,23 +94,23 @@ def plot_curves(comparison: Comparison, path: str | Path, *, by: Axis | Sequence
     if not num_drawn:
         raise RunError("there is nothing to draw: " + "; ".join(curves.caveats))
     if num_drawn > MAX_CURVES:
-        raise ConfigError(f"a picture holds {MAX_CURVES} curves, and these runs make {num_drawn}: name fewer of them")
+        raise ConfigError(f"a picture has room for {MAX_CURVES} curves, not {num_drawn}: name fewer runs")
     replace_file(path, _rendered(curves, path.suffix.lower()))
     return curves
 
 
 def check_plot(path: Path, what: str = "a picture") -> None:
-    """Check what can be known of a picture before any run is read.
+    """Check everything about a picture that can be checked before any run is read.
 
     Args:
-        path: of the file.
-        what: asks for it.
-    Raises:
-        ConfigError: for an ending that is no format, a missing folder, or without Matplotlib.
+        path: the file to write.
+        what: the name of the option or argument, for error messages.
+        Raises:
+            ConfigError: if the name ends in no known format, the folder is missing, or Matplotlib is missing.
     """
     shown = printable(str(path), MAX_SHOWN)
     if path.suffix.lower() not in FORMATS:
-        raise ConfigError(f"{what} is a file that ends in .svg or .png, got {shown}")
+        raise ConfigError(f"{what} must be a file that ends in .svg or .png, got {shown}")
     if not path.parent.is_dir():
         raise ConfigError(f"{what} {shown}: there is no folder {printable(str(path.parent), MAX_SHOWN)}")
     if find_spec("matplotlib") is None:
@@ -117,7 +118,7 @@ def check_plot(path: Path, what: str = "a picture") -> None:
 
 
 def draw_curves(curves: Curves) -> Figure:
-    """Return the picture, as Matplotlib has it: panels that share their bits, then the legend, then sentences."""
+    """Return a Matplotlib figure: panels that share their vertical axis, then the legend, then sentences."""
     with _quiet_matplotlib():
         from matplotlib.figure import Figure
 
@@ -143,7 +144,7 @@ def draw_curves(curves: Curves) -> Figure:
 
 
 def _styles(curves: Sequence[Curve]) -> list[tuple[Curve, Style]]:
-    """Return each curve with a look that no other has: other colours first, then other lines and marks."""
+    """Give each curve a different style: the colour varies first, then the line style and the marker."""
     styles: list[tuple[Curve, Style]] = []
     for number, curve in enumerate(curves):
         turn, place = divmod(number, len(COLOURS))
@@ -166,7 +167,7 @@ def _draw_panel(panel: Axes, axis: Axis, styles: Sequence[tuple[Curve, Style]]) 
 def _draw_curve(panel: Axes, axis: Axis, curve: Curve, style: Style) -> None:
     places = [_place(point, axis) for point in curve.points]
     means = [point.bits.mean for point in curve.points]
-    # Marked, an evaluation that is the only one is seen as well.
+    # The markers make a curve with a single evaluation visible too.
     best = [number for number, point in enumerate(curve.points) if point is curve.best]
     panel.plot(
         places, means, color=style.colour, linestyle=style.line, marker=style.mark, markevery=best, markersize=4.5
@@ -178,7 +179,7 @@ def _draw_curve(panel: Axes, axis: Axis, curve: Curve, style: Style) -> None:
     ]
     if bands:
         low, high = zip(*bands, strict=True)
-        # The edge is all there is to see of the band of a single point.
+        # The band of a single point is visible only by its edge.
         panel.fill_between(places, low, high, color=style.colour, alpha=0.18, linewidth=1)
 
 
@@ -187,7 +188,7 @@ def _place(point: CurvePoint, axis: Axis) -> float:
 
 
 def _add_legend(figure: Figure, panel: Axes, names: Sequence[str], *, num_columns: int, top: float) -> None:
-    # Numbers until it stands: of names, Matplotlib would leave out some (`_a`) and read others as formulas (`$a$`).
+    # Use numbers while it is built: Matplotlib would leave out some names (`_a`) and read others as formulas (`$a$`).
     placeholders = [str(number) for number in range(len(names))]
     legend = figure.legend(
         panel.get_lines(),
@@ -207,25 +208,25 @@ def _add_legend(figure: Figure, panel: Axes, names: Sequence[str], *, num_column
 
 
 def _measure(curves: Sequence[Curve]) -> str:
-    """Return what the panels share: which bits per character."""
+    """Return the label of the shared axis: which bits per character it shows."""
     kinds = {curve.is_training for curve in curves}
     return ("" if len(kinds) > 1 else "recent training " if kinds == {True} else "validation ") + "bits per character"
 
 
 def _sentences(curves: Curves, width: float) -> list[str]:
-    """Return the lines below the legend: how to read the curves, then what does not compare."""
+    """Return the lines below the legend: how to read the curves, then what cannot be compared."""
     warnings_ = [f"Warning: {sentence}." for sentence in (*curves.warnings, *curves.caveats)]
     return [line for text in (" ".join(curves.notes), *warnings_) for line in _wrapped(text, int(width * TEXT_CHARS))]
 
 
 def _wrapped(text: str, num_chars: int) -> list[str]:
-    """Return the lines of a sentence, half as long where characters are twice as wide."""
+    """Break a sentence into lines by its width; some characters are twice as wide as others."""
     is_wide = _num_cells(text) > len(text)
     return textwrap.wrap(text, num_chars // 2 if is_wide else num_chars, break_on_hyphens=False)
 
 
 def _columns(labels: Sequence[str], width: float) -> tuple[list[str], int]:
-    """Return the labels, broken where one is wider than the picture, and how many stand side by side."""
+    """Return the labels, broken if they are wider than the picture, and the number of columns."""
     room, longest = int(width * LEGEND_CHARS), max(map(_num_cells, labels), default=0)
     names = ["\n".join(_wrapped(label, room - HANDLE_CHARS)) for label in labels]
     return names, max(1, min(len(labels), room // (longest + HANDLE_CHARS)))
@@ -236,7 +237,7 @@ def _num_cells(text: str) -> int:
 
 
 def _rendered(curves: Curves, ending: str) -> bytes:
-    """Return the picture as the bytes of a file."""
+    """Return the picture as the contents of a file."""
     figure, output = draw_curves(curves), io.BytesIO()
     with _quiet_matplotlib():
         if ending == ".svg":
@@ -253,13 +254,13 @@ def _rendered(curves: Curves, ending: str) -> bytes:
 
 @contextmanager
 def _quiet_matplotlib() -> Generator[None]:
-    """Import Matplotlib with its own style, whatever a user's matplotlibrc says, and keep what it says to itself."""
+    """Import Matplotlib with its default style, whatever a user's matplotlibrc says, and silence its messages."""
     logger = logging.getLogger("matplotlib")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
-            # Of characters that its font does not have, and of the font cache of a first use.
+            # These are about characters that its font lacks, and about the font cache that it builds on first use.
             warnings.simplefilter("ignore")
             import matplotlib.style
 

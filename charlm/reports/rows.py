@@ -1,4 +1,4 @@
-"""Runs of the same settings as one row: their seeds, and the mean and the deviation of what they came to."""
+"""Group runs of the same settings into rows: their seeds, and the mean and standard deviation of their results."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ WORD = re.compile(rf"[{SEPARATORS}]?[^{SEPARATORS}]+|[{SEPARATORS}]")
 
 @dataclass(frozen=True)
 class Row:
-    """Runs that differ by their seed alone.
+    """Runs that differ only by their seed.
 
     Args:
-        name: what their names have in common; of one run, its name.
-        results: one for each seed, in the order of the seeds; they alone count.
+        name: what their names have in common; for a single run, its name.
+        results: one result for each seed, in the order of the seeds; only these count.
         repeats: names of runs that repeat the seed of one of them.
-        settings: those that differ between rows, by dotted key.
+        settings: the settings that differ between rows, by dotted key.
     """
 
     name: str
@@ -40,42 +40,42 @@ class Row:
 
     @property
     def state(self) -> State:
-        """Whether the runs have finished: all have, or there is one."""
+        """The state of the runs; all of them have finished, unless there is only one."""
         return self.results[0].state
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds."""
+        """The random seeds, in order."""
         return tuple(result.seed for result in self.results)
 
     @property
     def machines(self) -> tuple[str, ...]:
-        """The kinds of machines, each once."""
+        """The kinds of machines that the runs were created on, each once."""
         return tuple(dict.fromkeys(result.machine for result in self.results))
 
     def nats(self, figure: str) -> Spread | None:
-        """Return a figure of FIGURES in nats a character; None where no run has it."""
+        """Return a result of FIGURES in nats per character; None if no run has it."""
         return spread(result.figures[figure].nats_per_char for result in self.results if figure in result.figures)
 
     def bits(self, figure: str) -> Spread | None:
-        """Return a figure of FIGURES in bits a character; None where no run has it."""
+        """Return a result of FIGURES in bits per character; None if no run has it."""
         return spread(result.figures[figure].bits_per_char for result in self.results if figure in result.figures)
 
     def perplexity(self, figure: str) -> Spread | None:
-        """Return a figure of FIGURES as a perplexity; None where no run has it, it is infinite or a cloze figure."""
+        """Return a result of FIGURES as a perplexity; None if no run has it, if it is infinite, or for the cloze."""
         found = [result.figures[figure].perplexity for result in self.results if figure in result.figures]
         return None if figure in CLOZE or not all(map(math.isfinite, found)) else spread(found)
 
     def chars_per_second(self) -> Spread | None:
-        """Return the training speed; None where nothing has been evaluated."""
+        """Return the training speed; None if nothing has been evaluated."""
         return spread(each.chars_per_second for each in self.results if each.chars_per_second is not None)
 
     def minutes(self) -> Spread | None:
-        """Return the minutes a run took; None where nothing has been evaluated."""
+        """Return the minutes that a run took; None if nothing has been evaluated."""
         return spread(each.minutes for each in self.results if each.minutes is not None)
 
     def as_record(self) -> Json:
-        """Return a JSON object; a spread is one of mean, deviation and num_runs."""
+        """Return a JSON object, in which a spread is an object of mean, deviation and num_runs."""
         first = self.results[0]
         record: dict[str, object] = {
             "name": self.name,
@@ -105,17 +105,17 @@ class Row:
 
 
 def group(results: Iterable[RunResult], keys: Sequence[str], *, by_machine: bool) -> list[Row]:
-    """Return the rows of runs, in the order of their first runs.
+    """Group runs into rows, in the order of their first runs.
 
     Args:
-        results: what the runs came to.
-        keys: the settings that tell rows apart, the seed not among them; their texts do as well.
-        by_machine: whether the kinds of machines do too.
+        results: the results of the runs.
+        keys: the settings that distinguish rows, without the seed; the texts of the runs distinguish rows too.
+        by_machine: whether the kind of machine also distinguishes rows.
     """
     groups: dict[str, list[RunResult]] = {}
     for number, result in enumerate(results):
         texts = (result.corpus_sha256, result.val_sha256, result.test_sha256)
-        # The best so far of a run that has not finished is no draw from what the others came to.
+        # The best result so far of an unfinished run is not comparable with the results of finished runs.
         alone = None if result.is_finished else number
         kind = [*(result.settings.get(key) for key in keys), *texts, by_machine and result.machine, alone]
         groups.setdefault(json.dumps(kind), []).append(result)
@@ -125,7 +125,7 @@ def group(results: Iterable[RunResult], keys: Sequence[str], *, by_machine: bool
 
 
 def value_text(value: JsonValue, limit: int = MAX_VALUE) -> str:
-    """Return a setting as a person would write it in a configuration, its middle left out where it is long."""
+    """Return a setting as a person would write it in a configuration; the middle of a long one is left out."""
     if isinstance(value, dict):
         return f"{value['epochs']} epochs"
     if isinstance(value, list):
@@ -134,7 +134,7 @@ def value_text(value: JsonValue, limit: int = MAX_VALUE) -> str:
 
 
 def _row(runs: Sequence[RunResult], keys: Sequence[str]) -> Row:
-    """Return a row in which each seed counts once, by the first of its runs."""
+    """Return a row in which each seed counts once, by its first run."""
     by_seed: dict[int, RunResult] = {}
     for result in runs:
         by_seed.setdefault(result.seed, result)
@@ -144,7 +144,7 @@ def _row(runs: Sequence[RunResult], keys: Sequence[str]) -> Row:
 
 
 def _stem(results: Sequence[RunResult]) -> str:
-    """Return what the names of runs have in common: `songs` of songs-0 and songs-1; nothing may be."""
+    """Return what the names of runs have in common, such as `songs` for songs-0 and songs-1; it may be empty."""
     if len(results) == 1:
         return results[0].name
     without_seeds = {re.sub(SEED.format(seed=result.seed), "", result.name) for result in results}

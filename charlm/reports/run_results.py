@@ -1,4 +1,4 @@
-"""What a run came to, read off its folder: settings, figures with the texts they are of, cost, kind of machine."""
+"""Read a run's results from its folder: settings, results with their texts, cost, and kind of machine."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from charlm.settings.schema import Settings
 
 State = Literal["finished", "running", "unfinished", "diverged"]
 
-# The lowest of the evaluations during training; what the end read whole, with that evaluation's weights; and the last
-# whole epoch's own batches, while the weights moved.
+# The lowest evaluation during training; the closing evaluation of whole splits with the weights of that evaluation; and
+# the batches of the last complete epoch, measured while the weights changed.
 BEST_VAL, VAL, TEST, VAL_CLOZE, TEST_CLOZE, TRAIN = FIGURES = (
     *("best_val", "val", "test", "val_cloze", "test_cloze", "train"),
 )
-# No perplexities: each of their characters is predicted from both sides.
+# These have no perplexity, because each of their characters is predicted from both sides.
 CLOZE = (VAL_CLOZE, TEST_CLOZE)
 MAX_NAME = 200
 INSTRUCTION_SET = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -38,12 +38,12 @@ ARCHITECTURE = re.compile(r"x86_64|aarch64|arm64|i686|ppc64le|riscv64|s390x", re
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure, and what it is of.
+    """A result, and the text that it was measured on.
 
     Args:
-        nats_per_char: mean negative log-likelihood of a character, nats.
-        num_chars: characters predicted; None where a run of an older charlm did not tell.
-        sha256: of the whole part, of which an evaluation during training may read the beginning only.
+        nats_per_char: mean negative log-likelihood of a character, in nats.
+        num_chars: number of characters predicted; None if a run of an older charlm did not record it.
+        sha256: hash of the whole split, of which an evaluation during training may read only the beginning.
     """
 
     nats_per_char: float
@@ -52,12 +52,12 @@ class Measured:
 
     @property
     def bits_per_char(self) -> float:
-        """The same in bits."""
+        """Mean negative log-likelihood of a character, in bits."""
         return self.nats_per_char / math.log(2)
 
     @property
     def perplexity(self) -> float:
-        """exp(nats per character); infinite where that overflows."""
+        """exp(nats per character); infinite if that overflows."""
         return Figure(self.nats_per_char, 1).perplexity
 
 
@@ -66,12 +66,13 @@ class Reading:
     """An evaluation during training.
 
     Args:
-        step: steps taken so far.
-        chars_seen: training characters so far, repeated ones counted again.
-        minutes: from the run's beginning.
-        recent_bpc: of the training windows since the evaluation before, while the weights moved; None without any.
-        val_bpc: None without a validation part.
-        is_partial: whether it read less than the whole validation part.
+        step: number of steps taken so far.
+        chars_seen: number of training characters read so far; repeated ones count again.
+        minutes: time since the run's beginning.
+        recent_bpc: bits per character on the training windows since the previous evaluation, measured while the weights
+            changed; None if there were none.
+        val_bpc: validation bits per character; None without a validation split.
+        is_partial: whether it read less than the whole validation split.
     """
 
     step: int
@@ -84,27 +85,27 @@ class Reading:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to, or has come to so far.
+    """The results of a run, final or so far.
 
     Args:
-        name: of the run; its path where another run that is looked at has the same name.
+        name: the run's name, or its path if another of the runs has the same name.
         seed: train.seed.
-        settings: resolved, by dotted key; a period in epochs is one value, `{"epochs": n}`.
-        state: finished is one that has ended by itself, and that nobody goes on with just now; diverged is one whose
-            loss was no longer finite.
-        steps: taken so far.
-        figures: those it has, by their names in FIGURES; the cloze figures are of bidirectional models, whose other
-            figures are those of their forward half.
-        num_parameters: trained ones.
-        chars_per_second: of training steps alone; None before the first evaluation.
-        minutes: from the run's beginning, evaluations included; None before the first evaluation.
+        settings: the resolved settings by dotted key; a period in epochs is one value, `{"epochs": n}`.
+        state: finished if the run has ended by itself and is not being resumed; diverged if its loss was no longer
+            finite.
+        steps: number of steps taken so far.
+        figures: its results by their names in FIGURES; only bidirectional models have cloze results, and their other
+            results are those of the forward half.
+        num_parameters: number of trained parameters.
+        chars_per_second: speed of the training steps alone; None before the first evaluation.
+        minutes: time since the run's beginning, including evaluations; None before the first evaluation.
         machine: the kind of machine it was created on, in a few words.
-        corpus_sha256: of the whole corpus.
-        val_sha256: of the validation part; None without one.
-        test_sha256: of the test part; None without one.
-        is_leaky: whether its model reads its own target, so that its figures are none of a language model.
-        train_sha256: of the training part, or the corpus where that was not recorded.
-        readings: its evaluations, in their order.
+        corpus_sha256: hash of the whole corpus.
+        val_sha256: hash of the validation split; None without one.
+        test_sha256: hash of the test split; None without one.
+        is_leaky: whether its model reads its own target, so that its results are not those of a language model.
+        train_sha256: hash of the training split, or of the corpus if that was not recorded.
+        readings: its evaluations in order.
     """
 
     name: str
@@ -126,22 +127,22 @@ class RunResult:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it has ended by itself, and nobody goes on with it just now."""
+        """Whether it has ended by itself and is not being resumed."""
         return self.state == "finished"
 
     @property
     def warning(self) -> str | None:
-        """What must stand beside every figure of a leaky model; None for the others."""
+        """The sentence that must accompany every result of a leaky model; None for other models."""
         return WARNING if self.is_leaky else None
 
 
 def read_result(run: Run, *, name: str) -> RunResult:
-    """Read what a run came to.
+    """Read the results of a run.
 
     Args:
-        name: to call it by.
-    Raises:
-        CharlmError: where its configuration, environment or records are missing or damaged.
+        name: the name to call it by.
+        Raises:
+            CharlmError: if its configuration, environment or records are missing or damaged.
     """
     settings, environment, history = run.settings(), run.environment(), run.history()
     end, latest = history.summary, history.summary or history.latest
@@ -179,7 +180,7 @@ def describe_machine(environment: Environment) -> str:
     elif machine.cores is not None:
         words.append(_counted(machine.cores, "core"))
         words += [_counted(machine.threads, "thread")] if machine.threads not in (None, machine.cores) else []
-    # Where there are no kernels, their place holds the reason, a sentence.
+    # Without kernels, this field contains the reason as a sentence.
     kernels = (machine.kernels or "").partition(",")[0]
     has_kernels = bool(INSTRUCTION_SET.fullmatch(kernels))
     system = machine.platform or ""
@@ -191,7 +192,7 @@ def describe_machine(environment: Environment) -> str:
 
 
 def names_of(runs: Sequence[Run]) -> list[str]:
-    """Return a name for each run, its path where two have the same."""
+    """Return a name for each run, or its path if several have the same name."""
     names = [run.name if run.name not in ("", "..") else run.path.resolve().name for run in runs]
     return [
         printable(str(run.path) if names.count(name) > 1 else name, MAX_NAME)
@@ -200,7 +201,7 @@ def names_of(runs: Sequence[Run]) -> list[str]:
 
 
 def _values(settings: Settings) -> Json:
-    """Return the settings by dotted key, `{epochs: 1}` as one value in the place that may hold a number of steps."""
+    """Return the settings by dotted key; `{epochs: 1}` is one value, because a number of steps may be in its place."""
     values: Json = {}
     for key, value in dotted_values(settings).items():
         parent, _, name = key.rpartition(".")
@@ -210,17 +211,17 @@ def _values(settings: Settings) -> Json:
 
 
 def _readings(evaluations: Iterable[EvaluationLine], val_part: PartFacts | None) -> Iterator[Reading]:
-    """Yield the evaluations that tell when they were."""
+    """Yield the evaluations that recorded their time."""
     for each in evaluations:
         if math.isfinite(each.seconds):
             yield Reading(
                 step=each.step,
                 chars_seen=each.chars_seen,
                 minutes=each.seconds / 60,
-                # An older charlm knew the recent figures by their former name alone.
+                # An older charlm recorded the recent results under their former name only.
                 recent_bpc=recent.bpc if (recent := each.recent or each.train) else None,
                 val_bpc=each.val.bpc if each.val else None,
-                # The first character of a part is not predicted.
+                # The first character of a split is not predicted.
                 is_partial=each.val is not None and val_part is not None and each.val.chars + 1 < val_part.chars,
             )
 
@@ -228,7 +229,7 @@ def _readings(evaluations: Iterable[EvaluationLine], val_part: PartFacts | None)
 def _figures(
     history: History, val_sha256: str | None, test_sha256: str | None, train_sha256: str
 ) -> Iterator[tuple[str, Measured]]:
-    """Yield each figure there is, under its name."""
+    """Yield each available result with its name."""
     if best := history.best:
         yield BEST_VAL, Measured(best.nats, best.chars, val_sha256)
     end = history.summary
@@ -245,7 +246,7 @@ def _figures(
 
 
 def _hash(rates: Rates | None, part: PartFacts | None) -> str | None:
-    """Return the SHA-256 of a part of the corpus as it was when it was measured, else when the run began."""
+    """Return a split's SHA-256 as recorded by the measurement or, failing that, at the run's start."""
     measured = rates.standing.sha256 if rates and rates.standing else None
     return measured or (part.sha256 if part else None)
 

@@ -340,7 +340,7 @@ def test_runs_that_are_the_same_in_all_are_told_apart_by_their_machines_alone() 
 def test_a_row_of_unlike_machines_says_that_its_speed_is_no_mean_of_like_values() -> None:
     rest = replace(result("x-1", 1), machine="64 cores")
     (warning,) = compare_results([result("x-0"), rest]).warnings
-    assert warning.startswith("x-0, x-1 ran on unlike machines (2 cores; 64 cores): ")
+    assert warning.startswith("x-0, x-1 ran on different machines (2 cores; 64 cores): ")
 
 
 def test_runs_on_different_texts_are_different_rows_whatever_their_settings() -> None:
@@ -360,7 +360,7 @@ def test_another_corpus_is_named_by_its_place_where_its_text_differs(
     assert (same.settings, len(same.rows), same.warnings) == ((), 1, ())
     other = compare(runs / "lstm-0", tmp_path / "other")
     assert (other.settings, len(other.rows)) == (("corpus.path",), 2)
-    assert [warning.split(" figures")[0] for warning in other.warnings] == [
+    assert [warning.split(" results")[0] for warning in other.warnings] == [
         *("the validation", "the test", "the training"),
     ]
 
@@ -374,7 +374,8 @@ def test_a_run_that_repeats_a_seed_is_told_and_not_counted(
     assert (row["runs"], row["repeats"], row["val_bpc"]["num_runs"]) == (["lstm-0", "lstm-1"], ["again"], 2)
     assert row["val_bpc"] == records("lstm-0", "lstm-1")["rows"][0]["val_bpc"]
     assert found["warnings"] == [
-        "again repeats the settings and a seed of lstm-0, lstm-1: no independent measurement, and not counted"
+        "again repeats the settings and a seed of lstm-0, lstm-1 and is not counted: "
+        "a repeat is not an independent measurement"
     ]
     (alone,) = records(again, "lstm-0")["rows"]
     assert (alone["runs"], alone["repeats"]) == (["again"], ["lstm-0"])
@@ -385,7 +386,7 @@ def test_several_repeats_are_told_in_one_sentence() -> None:
     comparison = compare_results([result("a", 1), result("b", 1), result("c", 1), result("d", 0)])
     assert comparison.rows[0].seeds == (0, 1)
     assert comparison.warnings == (
-        "b, c repeat the settings and a seed of d, a: no independent measurement, and not counted",
+        "b, c repeat the settings and a seed of d, a and are not counted: a repeat is not an independent measurement",
     )
 
 
@@ -465,9 +466,9 @@ def test_figures_of_different_splits_are_never_in_one_column_without_a_warning(
     for name, end in hashes.items():
         end["train_sha256"] = json.loads((runs / name / "environment.json").read_bytes())["split"]["train"]["sha256"]
     assert found["warnings"] == [
-        f"the {word} figures are of different texts and do not compare: "
-        f"lstm-0, lstm-1 of SHA-256 {hashes['lstm-0'][f'{part}_sha256'][:8]}; "
-        f"split of SHA-256 {hashes['split'][f'{part}_sha256'][:8]}"
+        f"the {word} results are for different texts and cannot be compared: "
+        f"lstm-0, lstm-1 on SHA-256 {hashes['lstm-0'][f'{part}_sha256'][:8]}; "
+        f"split on SHA-256 {hashes['split'][f'{part}_sha256'][:8]}"
         for word, part in (("validation", "val"), ("test", "test"), ("training", "train"))
     ]
     assert [row["val_sha256"] for row in found["rows"]] == [hashes[name]["val_sha256"] for name in ("lstm-0", "split")]
@@ -481,7 +482,7 @@ def test_only_the_part_that_differs_is_warned_of() -> None:
     one = replace(result("a"), figures={**RESULT.figures, "test": texts["test"]})
     other = replace(result("b", model__cell="gru"), figures=texts)
     (warning,) = compare_results([one, other]).warnings
-    assert warning.startswith("the validation figures are of different texts and do not compare: a of ")
+    assert warning.startswith("the validation results are for different texts and cannot be compared: a on ")
     # A part that only one of them has is in no one's way.
     alone = replace(result("b", model__cell="gru"), figures={"test": Measured(2.0, 99, "s" * 64)})
     assert compare_results([result("a"), alone]).warnings == ()
@@ -495,10 +496,10 @@ def test_figures_of_unknown_texts_do_not_pass_for_comparable() -> None:
     known = result("a")
     assert compare_results([unknown[0]]).warnings == ()
     assert compare_results(unknown).warnings == (
-        "nothing tells whether the validation figures are of the same text: rnn, gru",
+        "no record shows whether the validation results are for the same text: rnn, gru",
     )
     (warning,) = compare_results([known, unknown[0]]).warnings
-    assert warning.endswith("a of SHA-256 vvvvvvvv; rnn of a text that was not recorded")
+    assert warning.endswith("a on SHA-256 vvvvvvvv; rnn on a text that was not recorded")
 
 
 def test_best_figures_over_different_lengths_of_the_same_text_are_warned_of(
@@ -506,10 +507,10 @@ def test_best_figures_over_different_lengths_of_the_same_text_are_warned_of(
 ) -> None:
     found = records("lstm-0", "partly", "lstm-1")
     assert found["warnings"] == [
-        "the best validation figures are of more of the text in some runs than in others: "
-        "lstm-0, lstm-1 of 149 predicted characters; partly of 69 predicted characters",
-        "the best validation figure of partly is of the first 69 predicted characters, the final one of all 149: they "
-        "do not compare with each other",
+        "the best validation results cover more of the text in some runs than in others: "
+        "lstm-0, lstm-1 on 149 predicted characters; partly on 69 predicted characters",
+        "the best validation result of partly covers the first 69 predicted characters and the final one all 149: "
+        "they cannot be compared with each other",
     ]
     assert [(row["best_val_chars"], row["val_chars"]) for row in found["rows"]] == [(149, 149), (69, 149)]
     assert [row["settings"] for row in found["rows"]] == [{"eval.max_chars": 20000}, {"eval.max_chars": 70}]
@@ -520,7 +521,7 @@ def test_a_best_figure_of_the_beginning_never_stands_beside_the_final_one_of_all
     runs: Path, charlm_command: Charlm, options: tuple[str, ...]
 ) -> None:
     shown = charlm_command("compare", "partly", f"--runs-dir={runs}", *options).output
-    assert "is of the first 69 predicted characters, the final one of all 149: they do not compare" in shown
+    assert "covers the first 69 predicted characters and the final one all 149: they cannot be compared" in shown
 
 
 def test_a_model_that_reads_its_own_target_is_never_shown_without_that(records: Callable[..., dict[str, Any]]) -> None:
@@ -547,7 +548,7 @@ def test_an_unfinished_run_is_a_row_of_its_own_with_its_best_so_far(
     # Its budget is another one, which is a difference like any.
     assert (finished["settings"], cut["settings"]) == ({"train.max_steps": 4}, {"train.max_steps": 40})
     assert found["warnings"] == [
-        f"cut has not finished (unfinished, step {last['step']}): its figure is the best so far, of 149 predicted "
+        f"cut has not finished (unfinished, step {last['step']}): its result is the best so far, on 149 predicted "
         "characters"
     ]
 
@@ -562,7 +563,7 @@ def test_unfinished_runs_that_differ_by_their_seed_alone_have_no_mean() -> None:
 def test_a_run_without_an_evaluation_is_shown_as_having_no_figure(tmp_path: Path, charlm_command: Charlm) -> None:
     create_run(Settings(), FACTS, folder=tmp_path, name="begun")[1].release()
     found = json.loads(charlm_command("compare", "begun", "--json", f"--runs-dir={tmp_path}").stdout)
-    assert found["warnings"] == ["begun has not finished (unfinished, step 0): it has no figure yet"]
+    assert found["warnings"] == ["begun has not finished (unfinished, step 0): it has no result yet"]
     (row,) = found["rows"]
     ends = ("_bpc", "_nats_per_char", "_perplexity", "_chars")
     assert all(value is None for key, value in row.items() if key.endswith(ends))
@@ -878,7 +879,7 @@ def test_a_run_that_goes_on_has_the_training_figure_of_its_last_whole_epoch(tmp_
     assert figure
     assert figure.mean == end["train_nats_per_char"] == lines[-1]["epoch_nats_per_char"]
     assert comparison.warnings == (
-        "copied has not finished (unfinished, step 90): its training figure is of its last whole epoch so far",
+        "copied has not finished (unfinished, step 90): its training result is for its last complete epoch so far",
     )
 
 

@@ -55,7 +55,7 @@ LONG = [2.0, 1.5, 1.3, 1.29, 1.288, 1.287, 1.287, 1.287]
     [
         # Diverged: a rise that no noise makes, or a loss where no model begins.
         (evidence([2.0, 1.5, 3.0], [2.1, 1.6, 3.1]), "diverged", ["from 1.600 nats at step 200 to 3.100"]),
-        (evidence([90.0], [95.0]), "diverged", ["95.000", "symbol alike costs", "optimizer.learning_rate"]),
+        (evidence([90.0], [95.0]), "diverged", ["95.000", "uniform guess costs", "optimizer.learning_rate"]),
         (evidence([None] * 3, [1.0, 0.1, 0.9], **TRAIN_ONLY), "diverged", ["rose from 0.100", "to 0.900"]),
         (evidence([None] * 2, [2.0, math.inf], **TRAIN_ONLY), "diverged", ["to inf"]),
         (
@@ -63,9 +63,9 @@ LONG = [2.0, 1.5, 1.3, 1.29, 1.288, 1.287, 1.287, 1.287]
             "diverged",
             ["since step 100", "training from 2.200 to 2.400"],
         ),
-        (evidence([3.8, 4.1], [3.9, 4.2]), "diverged", ["come to 3.800 nats", "step 100", "at 4.200"]),
+        (evidence([3.8, 4.1], [3.9, 4.2]), "diverged", ["reached 3.800 nats", "step 100", "now 4.200"]),
         # Worse than uniform: nothing was learned.
-        (evidence([4.2, 4.1], [4.2, 4.1]), "worse_than_uniform", ["worse than uniform", "symbols alike 4.007"]),
+        (evidence([4.2, 4.1], [4.2, 4.1]), "worse_than_uniform", ["worse than uniform", "symbols costs 4.007"]),
         (evidence([4.0, 3.999], [4.0, 3.999]), "worse_than_uniform", ["no better than uniform"]),
         (evidence([None], [4.1], **TRAIN_ONLY), "worse_than_uniform", ["another optimizer.learning_rate"]),
         (evidence([4.2, 4.3], [4.2, 4.3], num_val_chars=6), "worse_than_uniform", ["4.300"]),
@@ -84,7 +84,7 @@ LONG = [2.0, 1.5, 1.3, 1.29, 1.288, 1.287, 1.287, 1.287]
         ),
         (evidence([3.0, 2.5], stopped_by="max_steps"), "still_falling", ["train longer (train.max_steps)"]),
         (evidence([3.0, 2.5, 2.2], stopped_by="minutes"), "still_falling", ["(train.minutes)"]),
-        (evidence([3.0, 2.5, 2.2], stopped_by=None), "still_falling", ["still falling: ", "let it go on"]),
+        (evidence([3.0, 2.5, 2.2], stopped_by=None), "still_falling", ["still falling: ", "let it continue"]),
         (evidence([None] * 3, [3.0, 2.5, 2.2], **TRAIN_ONLY), "still_falling", ["training went from 2.500"]),
         # Too short to judge, whatever the few characters say.
         (
@@ -92,17 +92,21 @@ LONG = [2.0, 1.5, 1.3, 1.29, 1.288, 1.287, 1.287, 1.287]
             "too_short",
             ["6 predicted", "by heart (0.050 nats)"],
         ),
-        (evidence([2.0, 9.0], [2.0, 1.9], num_val_chars=1), "too_short", ["1 predicted character and", "corpus.split"]),
+        (
+            evidence([2.0, 9.0], [2.0, 1.9], num_val_chars=1),
+            "too_short",
+            ["1 predicted character, and", "corpus.split"],
+        ),
         # Settled, and a table of counts does as well: the one case for a larger model.
-        (evidence([2.0, *[1.9] * 6]), "underfit", ["1.900 nats, a table of 5-grams at 1.500", "larger model"]),
+        (evidence([2.0, *[1.9] * 6]), "underfit", ["1.900 nats and a table of 5-grams at 1.500", "larger model"]),
         (evidence([2.0, *[1.9] * 6], stopped_by="early_stopping"), "underfit", ["model.hidden_size"]),
         (evidence([2.9, 2.88], [2.94, 2.7], num_val_chars=149), "still_falling", ["training went from"]),
-        # One evaluation is no curve: nothing says that it has settled.
+        # A single evaluation cannot show that the loss has settled.
         (evidence([1.9]), "still_falling", ["measured only once", "train longer (train.epochs)"]),
         # Sound.
         (evidence(LONG), "sound", ["settled at 1.287 nats, below a table of 5-grams at 1.500"]),
         (evidence(LONG, stopped_by=None, five_gram=None), "sound", ["sound: validation has settled at 1.287 nats"]),
-        (evidence([None] * 8, LONG, **TRAIN_ONLY), "sound", ["without a validation part nothing tells"]),
+        (evidence([None] * 8, LONG, **TRAIN_ONLY), "sound", ["without a validation split, nothing is known"]),
         (evidence([3.0, 2.0], stopped_by="early_stopping", five_gram=None), "sound", ["2.000"]),
         (evidence([None], [None], num_val_chars=None, five_gram=None), "sound", []),
     ],

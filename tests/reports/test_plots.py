@@ -197,7 +197,7 @@ def test_only_the_steps_that_all_runs_of_a_row_have_count_and_the_others_are_tol
     files = [evaluations(runs / name) for name in ("lstm-0", "lstm-1")]
     assert curve.points[1].bits.mean == pytest.approx(sum(file[2]["val_bpc"] for file in files) / 2, rel=1e-12)
     assert curves.caveats == (
-        "lstm: its runs were evaluated at unlike steps, and the curve shows the 3 of 4 that they have in common",
+        "lstm: its runs were evaluated at different steps, and the curve shows the 3 of 4 that they have in common",
     )
 
 
@@ -254,11 +254,11 @@ def test_the_band_of_a_single_point_is_seen() -> None:
 def test_figures_that_are_no_numbers_are_left_out_and_told() -> None:
     curves = made_curves(made("a", 0, (3.0, math.nan, math.inf, None, 2.0)))
     assert [(point.step, point.bits.mean) for point in curves.curves[0].points] == [(2, 3.0), (10, 2.0)]
-    assert curves.caveats == ("a: evaluations without a finite figure are not drawn (3)",)
+    assert curves.caveats == ("a: evaluations without a finite result are not drawn (3)",)
     # What one seed has not, the mean over seeds has not.
     curves = made_curves(made("a-0", 0, (3.0, math.nan, 2.0)), made("a-1", 1, (3.0, 2.5, 2.0)))
     assert [point.step for point in curves.curves[0].points] == [2, 6]
-    assert curves.caveats == ("a: evaluations without a finite figure are not drawn (1)",)
+    assert curves.caveats == ("a: evaluations without a finite result are not drawn (1)",)
 
 
 def test_a_record_of_a_diverged_run_is_read_and_one_without_its_time_is_none(tmp_path: Path, runs: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_record_of_a_diverged_run_is_read_and_one_without_its_time_is_none(tmp
     copied = rewrite(runs / "gru", tmp_path / "gru", change)
     curves = curves_of(compare(copied))
     assert [point.step for point in curves.curves[0].points] == [2]
-    assert curves.caveats == ("gru: evaluations without a finite figure are not drawn (1)",)
+    assert curves.caveats == ("gru: evaluations without a finite result are not drawn (1)",)
 
 
 def test_each_run_is_read_once(plot: Callable[..., tuple[Outcome, str]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +302,7 @@ def test_validation_is_a_whole_line_and_the_axis_says_what_it_is(runs: Path) -> 
 
 
 def test_training_beside_validation_is_warned_of(plot: Callable[..., tuple[Outcome, str]], runs: Path) -> None:
-    sentence = "the dashed curves are of training figures, which do not compare with validation ones: all"
+    sentence = "the dashed curves show training results, not comparable with validation results: all"
     outcome, svg = plot("gru", "all")
     assert f"charlm: {sentence}\n" in outcome.stderr
     assert f"Warning: {sentence}." in svg
@@ -321,10 +321,12 @@ def test_training_figures_of_different_texts_are_warned_of() -> None:
     unlike = made_curves(
         trained("a", "r"), trained("b", "s", corpus__max_chars=9), trained("c", "r", model__cell="gru")
     )
-    assert unlike.caveats == ("the training figures are of different texts and do not compare: a, c; b",)
+    assert unlike.caveats == ("the training results are for different texts and cannot be compared: a, c; b",)
     # Without a record of the part, the text of the corpus tells.
     untold = [replace(trained(name, ""), train_sha256=None, corpus_sha256=name * 64) for name in "ab"]
-    assert made_curves(*untold).caveats == ("the training figures are of different texts and do not compare: a; b",)
+    assert made_curves(*untold).caveats == (
+        "the training results are for different texts and cannot be compared: a; b",
+    )
 
 
 def test_figures_of_different_texts_are_never_in_one_picture_without_a_warning(
@@ -333,10 +335,10 @@ def test_figures_of_different_texts_are_never_in_one_picture_without_a_warning(
     outcome, svg = plot("gru", "split", "--by=step")
     figure = shown(curves_of(compare("gru", "split", runs_dir=runs)))
     warnings = [line.removeprefix("charlm: ") for line in outcome.stderr.splitlines()[:-1]]
-    assert sum("are of different texts and do not compare" in warning for warning in warnings) == 3
+    assert sum("are for different texts and cannot be compared" in warning for warning in warnings) == 3
     for warning in warnings:
         assert f"Warning: {warning}." in below(figure)
-    assert "are of different texts and do not compare" in svg
+    assert "are for different texts and cannot be compared" in svg
 
 
 def test_a_model_that_reads_its_own_target_is_never_drawn_without_that(runs: Path) -> None:
@@ -355,11 +357,11 @@ def test_of_a_model_that_reads_both_ways_the_forward_half_is_drawn_and_called_so
 
 
 def test_evaluations_that_read_the_beginning_alone_are_told(runs: Path) -> None:
-    sentence = "are of the beginning of the validation part (eval.max_chars)."
+    sentence = "cover the beginning of the validation split (eval.max_chars)."
     assert f"Curves {sentence}" in below(shown(curves_of(compare("partly", runs_dir=runs))))
     both = curves_of(compare("gru", "partly", runs_dir=runs))
     assert f"The curves of partly {sentence}" in below(shown(both))
-    assert any("of more of the text in some runs" in warning for warning in both.warnings)
+    assert any("cover more of the text in some runs" in warning for warning in both.warnings)
     assert sentence not in below(shown(curves_of(compare("gru", runs_dir=runs))))
     # Without a validation part there is no beginning of one.
     assert sentence not in below(shown(curves_of(compare("all", runs_dir=runs))))
@@ -389,8 +391,8 @@ def test_a_run_without_an_evaluation_has_no_curve_and_the_others_are_drawn(
 ) -> None:
     outcome, svg = plot("fresh", "gru")
     assert outcome.exit_code == 0
-    assert "charlm: fresh has no curve: there is no evaluation yet of fresh\n" in outcome.stderr
-    assert "Warning: fresh has no curve: there is no evaluation yet of fresh." in svg
+    assert "charlm: fresh has no curve: there is no evaluation of fresh yet\n" in outcome.stderr
+    assert "Warning: fresh has no curve: there is no evaluation of fresh yet." in svg
     assert "the dashed curves" not in svg
 
 
@@ -401,13 +403,15 @@ def test_where_nothing_was_evaluated_the_table_is_shown_and_no_picture(
     assert (outcome.exit_code, svg) == (4, "")
     assert outcome.stdout.startswith("run\t")
     assert outcome.stderr.splitlines()[-1] == (
-        "charlm: there is nothing to draw: fresh has no curve: there is no evaluation yet of fresh"
+        "charlm: there is nothing to draw: fresh has no curve: there is no evaluation of fresh yet"
     )
 
 
 def test_minutes_of_unlike_machines_are_warned_of_where_they_are_drawn() -> None:
     results = made("a"), made("b", model__cell="gru", machine="1 GPU"), made("c", model__cell="rnn")
-    assert made_curves(*results).caveats == ("the minutes are of unlike machines: a, c on 2 cores; b on 1 GPU",)
+    assert made_curves(*results).caveats == (
+        "the minutes were measured on different machines: a, c on 2 cores; b on 1 GPU",
+    )
     assert made_curves(*results, by=("step", "chars")).caveats == ()
     assert made_curves(results[0], results[2]).caveats == ()
 
@@ -470,7 +474,7 @@ def test_as_many_curves_as_there_may_be_all_look_different_and_none_is_yellow() 
 
 def test_more_curves_than_can_be_told_apart_are_refused(tmp_path: Path) -> None:
     results = [made(f"r{number}", model__hidden_size=number) for number in range(MAX_CURVES + 1)]
-    with pytest.raises(ConfigError, match=f"a picture holds {MAX_CURVES} curves, and these runs make {MAX_CURVES + 1}"):
+    with pytest.raises(ConfigError, match=f"a picture has room for {MAX_CURVES} curves, not {MAX_CURVES + 1}"):
         plot_curves(compare_results(results), tmp_path / "a.svg")
     results[0] = replace(results[0], readings=())
     plot_curves(compare_results(results), tmp_path / "a.svg", by="step")
@@ -613,12 +617,12 @@ def test_a_damaged_run_is_left_out_of_the_picture_too(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--plot=curves.pdf"], "--plot is a file that ends in .svg or .png, got curves.pdf"),
-        (["--plot=svg"], "--plot is a file that ends in .svg or .png, got svg"),
+        (["--plot=curves.pdf"], "--plot must be a file that ends in .svg or .png, got curves.pdf"),
+        (["--plot=svg"], "--plot must be a file that ends in .svg or .png, got svg"),
         (["--plot="], "--plot is empty: give it a value, or leave it out (perhaps a shell variable is unset)"),
-        (["--plot=.svg"], "--plot is a file that ends in .svg or .png, got .svg"),
+        (["--plot=.svg"], "--plot must be a file that ends in .svg or .png, got .svg"),
         (["--plot=no-such/curves.svg"], "--plot no-such/curves.svg: there is no folder no-such"),
-        (["--plot=curves.svg", "--by=epoch"], "curves are drawn by step, chars or time, not by epoch"),
+        (["--plot=curves.svg", "--by=epoch"], "curves can be drawn by step, chars or time, not by epoch"),
         (
             ["--plot=curves.svg", "--by="],
             "--by is empty: give it a value, or leave it out (perhaps a shell variable is unset)",
@@ -675,7 +679,7 @@ def test_the_library_does_the_same(runs: Path, tmp_path: Path, plot: Callable[..
     for by, word in ((wrong, "epoch"), ((), "nothing"), (("step", wrong), "epoch")):
         with pytest.raises(ConfigError, match=f"by step, chars or time, not by {word}"):
             charlm.plot_curves(comparison, tmp_path / "mine.svg", by=by)
-    with pytest.raises(ConfigError, match=r"a picture is a file that ends in \.svg or \.png, got .*mine\.gif"):
+    with pytest.raises(ConfigError, match=r"a picture must be a file that ends in \.svg or \.png, got .*mine\.gif"):
         charlm.plot_curves(comparison, tmp_path / "mine.gif")
     with pytest.raises(RunError, match="there is nothing to draw: "):
         charlm.plot_curves(charlm.compare("fresh", runs_dir=runs), tmp_path / "mine.svg")

@@ -136,6 +136,6 @@ def test_the_end_of_training_says_that_nothing_was_chosen(
     assert "warning" not in outcome.stderr
     shown = charlm_command("compare", "few", f"--runs-dir={tmp_path}")
     assert (
-        "charlm: the validation figures of few are of 19 predicted characters, too few to compare by (50)\n"
+        "charlm: the validation results of few cover 19 predicted characters, and a comparison needs at least 50\n"
         in shown.stderr
     )
