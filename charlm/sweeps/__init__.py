@@ -1,1 +1,1 @@
-"""Many runs from one file: what varies, where they run, which are best."""
+"""Run many trials from one file: what varies, where the trials run, and which are best."""

@@ -1,6 +1,6 @@
-"""Which trials a sweep has, how far each is to be taken, and which is next.
+"""Decide which trials a sweep has, how far each is trained, and which comes next.
 
-Whatever is decided follows from the plan and the ledger alone, so that a sweep started again decides the same.
+Every decision follows from the plan and the ledger alone, so that a sweep that is started again decides the same.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from charlm.sweeps.space import Point
 
 
 class Agenda:
-    """The trials of a plan, drawn as they are needed, and what is known of them.
+    """The trials of a plan, drawn as they are needed, and what is known about them.
 
     Args:
         plan: the sweep.
-        ledger: what has become of its trials.
+        ledger: the outcomes of its trials.
     """
 
     def __init__(self, plan: Plan, ledger: Ledger) -> None:
@@ -34,14 +34,14 @@ class Agenda:
             while self._draw():
                 pass
         if plan.method == "tpe":
-            # What was proposed before is known, and need not be asked for.
+            # Points that were proposed before are known, so the search need not be asked again.
             for _ in self._proposed():
                 self._draw()
         self._num_told = len(self._entered)
 
     @property
     def num_trials(self) -> int | None:
-        """How many trials there are to be at most, None where there is no end to them."""
+        """The largest number of trials, or None if there is no limit."""
         if self._are_all:
             return len(self.trials)
         limit = self.plan.num_trials
@@ -49,27 +49,27 @@ class Agenda:
 
     @property
     def num_known(self) -> int:
-        """How many trials have nothing left to do."""
+        """The number of trials that have nothing left to do."""
         rows = trial_rows(self.plan, self.trials.values(), self.ledger, are_all=self._are_all)
         return sum(row.state in ("finished", "stopped", "failed") for row in rows)
 
     def num_useful(self, jobs: int) -> int:
-        """Return how many of so many workers would have something to do."""
+        """Return how many of the given number of workers would have something to do."""
         return jobs if self.num_trials is None else max(1, min(jobs, self.num_trials - self.num_known))
 
     def results(self) -> Results:
-        """Return what is known."""
+        """Return the results so far."""
         return summarise(self.plan, self.trials.values(), self.ledger, are_all=self._are_all)
 
     def progress(self) -> SweepProgress:
-        """Return how far the open stage is."""
+        """Return the progress of the open stage."""
         rung = self.plan.stages[len(self._entered) - 1]
         entered = [trial.name for trial in self.trials.values() if trial.number in self._entered[-1]]
         num_trials = self.num_trials if len(self._entered) == 1 else len(entered)
         return SweepProgress(rung, num_trials, sum(self.ledger.get(name, rung) is not None for name in entered))
 
     def next_trial(self, in_hand: set[str]) -> tuple[Trial, int | None] | None:
-        """Return a trial that is to go on and is not in hand, and how far, or None."""
+        """Return a trial that is to be trained and is not running, and how far to train it; None if there is none."""
         while True:
             numbers = self._entered[-1]
             rung = self.plan.stages[len(self._entered) - 1]
@@ -82,7 +82,7 @@ class Agenda:
             self._draw()
 
     def decide(self) -> Iterator[RungDecided]:
-        """Decide which points go on, where all of a rung have ended, and yield what has not been told."""
+        """Decide which points are promoted when all trials of a rung have ended; yield decisions not yet reported."""
         self._update()
         while self._num_told < len(self._entered):
             kept, entered = self._entered[self._num_told], self._entered[self._num_told - 1]
@@ -94,7 +94,7 @@ class Agenda:
         self._entered = entrants(self.plan, self.trials.values(), self.ledger, are_all=self._are_all)
 
     def _draw(self) -> bool:
-        """Add the trials of the next point; say whether there was one."""
+        """Add the trials of the next point; return whether there was one."""
         number, point = next(self._points, (0, None))
         if point is None:
             if not self._are_all:
@@ -107,7 +107,7 @@ class Agenda:
         return True
 
     def _search(self) -> Iterator[Point]:
-        """Yield the points of a TPE search: those proposed before, then one after the other as figures come in."""
+        """Yield the points of a TPE search: those proposed before, then new ones as results arrive."""
         limit = self.plan.num_trials
         proposed = self._proposed()
         yield from proposed
@@ -121,12 +121,12 @@ class Agenda:
             yield point
 
     def _proposed(self) -> list[Point]:
-        """Return the points that were proposed before, in their order."""
+        """Return the points that were proposed before, in order."""
         points = (belongs(self.plan.space, values) for values in self.ledger.proposals)
         return [point for point in points if point is not None][: self.plan.num_trials]
 
     def _known(self) -> list[tuple[Point, float | None, bool]]:
-        """Return each point, its value at the first stage, and whether it has been there: what a search learns from."""
+        """Return what a search learns from: each point, its value at the first stage, and whether it has reached it."""
         stage = self.plan.stages[0]
         return [
             (

@@ -1,4 +1,4 @@
-"""What a sweep file asks for that cannot be: each problem with its place, before any trial starts."""
+"""Find impossible requests in a sweep file: each problem with its place, before any trial starts."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from charlm.text.known import corpus_names, standard_split
 def file_problems(
     settings: SweepSettings, space: Space, layers: Sequence[SettingsLayer], at: Mapping[KeyPath, Place], source: Place
 ) -> Iterator[Problem]:
-    """Yield what parts of a file do not go together.
+    """Yield the sections of a file that contradict each other.
 
     Args:
-        settings: of the file.
-        space: of the file.
-        layers: of the options laid over its base.
+        settings: the file's settings.
+        space: the file's space.
+        layers: the options that override its base.
         at: the place of each of its keys.
-        source: the place of those it leaves out.
+        source: the place to name for keys that it leaves out.
     """
     yield from _method_problems(settings, space, at, source)
     yield from _metric_problems(settings.objective.metric, metric_place(at, source))
@@ -38,19 +38,19 @@ def file_problems(
 
 
 def metric_place(at: Mapping[KeyPath, Place], source: Place) -> Place:
-    """Return where the metric stands, or what it would stand in."""
+    """Return the place of the metric or, if it is left out, of what would contain it."""
     return at.get(("objective", "metric")) or at.get(("objective",), source)
 
 
 def check_plan(plan: Plan, *, place: Place) -> None:
-    """Make sure that every trial can be: each point of a grid or draw; for a search, all values and ends of ranges.
+    """Check that every trial is possible: each point of a grid or random search, or every value and end of a range.
 
     Args:
-        place: of the metric.
-    Raises:
-        ConfigError: with each problem once.
+        place: the place of the metric.
+        Raises:
+            ConfigError: with each problem once.
     """
-    # What is wrong with one value of a range is wrong with most that are drawn from it: once is enough.
+    # A problem with one value of a range affects most values drawn from it, so it is reported only once.
     for points in (plan.space.corners(), islice(_combinations(plan), MAX_POINTS)):
         problems: dict[str, None] = {}
         for point in points:
@@ -63,7 +63,7 @@ def check_plan(plan: Plan, *, place: Place) -> None:
 
 
 def told(problems: Iterable[Problem]) -> list[str]:
-    """Return a sentence for each problem, in the order of their lines; of very many only the first."""
+    """Return a sentence for each problem, in the order of their lines; if there are very many, only the first ones."""
     ordered = sorted(problems, key=lambda problem: problem[0].line)
     lines = [f"{reason} ({place})" for place, reason in ordered[:MAX_PROBLEMS]]
     more = len(ordered) - len(lines)
@@ -71,7 +71,7 @@ def told(problems: Iterable[Problem]) -> list[str]:
 
 
 def has_validation(settings: Settings) -> bool:
-    """Say whether a run's corpus has a validation part."""
+    """Return whether a run's corpus has a validation split."""
     split = settings.corpus.split
     if split == "standard":
         split = standard_split(settings.corpus.name or "") or "default"
@@ -79,13 +79,13 @@ def has_validation(settings: Settings) -> bool:
 
 
 def _combinations(plan: Plan) -> Iterator[Point]:
-    """Yield the points of a grid or random search; of one that depends on figures, what it can put together."""
+    """Yield the points of a grid or random search; for a search that depends on results, its possible combinations."""
     return plan.space.combinations() if plan.method == "tpe" else plan.points()
 
 
 def _point_problems(plan: Plan, point: Point, place_of_metric: Place) -> Iterator[str]:
     try:
-        # Of its seeds the last is the largest.
+        # The last seed is the largest, so it stands for all of them.
         settings = resolve(plan, point, plan.seeds[-1])
     except ConfigError as error:
         yield from str(error).split("\n")
@@ -106,19 +106,19 @@ def _method_problems(
             if isinstance(dimension, Range):
                 yield (
                     dimension.place,
-                    f"space.{dimension.name}: a grid takes lists only; method random draws from ranges",
+                    f"space.{dimension.name}: a grid accepts only lists; method random draws from ranges",
                 )
         if not settings.space and settings.seeds == 1:
             yield at.get(("space",), source), "nothing varies: give space, or seeds above 1"
         if space.grid_size > MAX_POINTS:
             yield (
                 at.get(("space",), source),
-                f"the grid has {space.grid_size:,} points, and a sweep has at most {MAX_POINTS:,}",
+                f"the grid has {space.grid_size:,} points, and a sweep can have at most {MAX_POINTS:,}",
             )
         if budget.num_trials is not None:
             yield (
                 at[("budget", "num_trials")],
-                "budget.num_trials belongs to random and tpe, and a grid has all its points",
+                "budget.num_trials is for methods random and tpe; a grid always runs all its points",
             )
         return
     for dimension in space.dimensions:
@@ -126,7 +126,7 @@ def _method_problems(
             ends = f"{{int: [{dimension.low:.0f}, {dimension.high:.0f}]}}"
             yield dimension.place, f"{dimension.name} must be a whole number: write {ends}, or a list"
     if not settings.space:
-        yield at.get(("space",), source), f"space is empty: method {method} has nothing to draw"
+        yield at.get(("space",), source), f"space is empty: method {method} needs something to draw from"
     if method == "tpe" and not has_optuna():
         yield at.get(("method",), source), f"method tpe {MISSING}"
     if budget.num_trials is None and budget.minutes is None:
@@ -147,17 +147,17 @@ def _rung_problems(
     for key in (f"train.{name}" for name in BUDGET):
         for dimension in space.dimensions:
             if key in dimension.keys:
-                yield at[("space", dimension.name)], f"{key} cannot vary: stop_early.rungs are the budget"
+                yield at[("space", dimension.name)], f"{key} cannot vary: stop_early.rungs set the budget"
         for layer in layers:
             if sets(layer, key):
-                yield place, f"stop_early.rungs are the budget, and {layer.places[()]} would set {key}"
+                yield place, f"stop_early.rungs set the budget, and {layer.places[()]} would set {key}"
 
 
 def _metric_problems(metric: str, place: Place) -> Iterator[Problem]:
     if metric in METRICS:
         return
     if metric.startswith("test_"):
-        yield place, f"objective.metric {printable(metric)}: test figures are told of each trial and choose none"
+        yield place, f"objective.metric {printable(metric)}: test results are reported but never used for selection"
         return
     yield place, f"unknown metric {printable(metric)}{_hint(metric, METRICS)}"
 
@@ -167,12 +167,12 @@ def _hint(word: str, known: Iterable[str]) -> str:
 
 
 def _unmeasured(metric: str, settings: Settings) -> Iterator[str]:
-    """Yield why a trial would not have the metric."""
+    """Yield the reasons why a trial would not have the metric."""
     if metric.startswith("val_") and not has_validation(settings):
         shown = settings.corpus.split if isinstance(settings.corpus.split, str) else list(settings.corpus.split)
-        yield f"objective.metric {metric} needs a validation split, and corpus.split {shown} has none: take train_bpc"
+        yield f"objective.metric {metric} needs a validation split, and corpus.split {shown} has none: use train_bpc"
     if metric in ("val_backward_bpc", "val_cloze_bpc") and settings.model.direction != "bidirectional":
-        yield f"objective.metric {metric} is of bidirectional models, and model.direction is {settings.model.direction}"
+        yield f"objective.metric {metric} needs a bidirectional model, not model.direction {settings.model.direction}"
 
 
 def _override_problems(layers: Iterable[SettingsLayer], space: Space, place: Place) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Workers of a Dask cluster: the same tasks on other machines, which share the runs folder."""
+"""Run tasks on a Dask cluster, whose machines share the runs folder."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from charlm.sweeps.workers import Workers
 
 MISSING = "--scheduler needs Dask, which is not installed: pip install 'charlm[cluster]'"
 CONNECT_SECONDS = 20
-# An elastic cluster grows with what waits, so that some tasks always do.
+# An elastic cluster grows when tasks are waiting, so some always are.
 NUM_SLOTS = 64
-# Within it running trials have noticed that the sweep has ended, and saved.
+# Within this time, running trials have noticed that the sweep has ended and saved their checkpoints.
 SAVING_SECONDS = 30
 
 
@@ -26,11 +26,11 @@ def cluster_workers(address: str, settings: Settings) -> Generator[Workers]:
     """Yield the workers of a cluster.
 
     Args:
-        address: of its scheduler, such as tcp://head:8786.
-        settings: of the trials; on a GPU each takes one of the workers' resource GPU.
-    Raises:
-        ConfigError: where Dask is missing, and for what is no address.
-        StorageError: where no scheduler answers; and while trials run, once it is gone for good.
+        address: the address of its scheduler, such as tcp://head:8786.
+        settings: the settings of the trials; on a GPU, each trial uses one unit of the workers' resource GPU.
+        Raises:
+            ConfigError: if Dask is missing or the address is not valid.
+            StorageError: if no scheduler answers or, while trials run, if the scheduler does not come back.
     """
     if find_spec("distributed") is None:
         raise ConfigError(MISSING)
@@ -40,30 +40,30 @@ def cluster_workers(address: str, settings: Settings) -> Generator[Workers]:
 
     shown = printable(address, 200)
     try:
-        # Before there is a client: one that could not be made closes itself at some later time, in a thread of its own.
+        # Check this first: a client that could not be created closes itself some time later, in a thread of its own.
         get_address_host_port(address)
         client = Client(address, timeout=CONNECT_SECONDS)
     except (ValueError, TypeError) as error:
         raise ConfigError(
-            f"{shown} is no address of a Dask scheduler, such as tcp://head:8786: {printable(str(error), 300)}"
+            f"{shown} is not the address of a Dask scheduler, such as tcp://head:8786: {printable(str(error), 300)}"
         ) from error
     except OSError as error:
         raise StorageError(f"no Dask scheduler answers at {shown}: {printable(str(error), 300)}") from error
     options: dict[str, Any] = {"resources": {"GPU": 1}} if settings.train.device.startswith("cuda") else {}
 
     def start() -> Executor:
-        # Not pure: the same task once more is not answered from memory, its run tells how far it is.
+        # Not pure, so that Dask never answers a repeated task from memory: the run itself knows how far it is.
         return cast("Executor", client.get_executor(pure=False, **options))
 
     def check() -> None:
-        # Its client tries for a while to find it again, and closes itself.
+        # The client tries to reach the scheduler again for a while, and then closes itself.
         if client.status == "closed":
-            gone = f"the Dask scheduler at {shown} is gone"
-            raise StorageError(f"{gone}; what ran is saved, and the same command goes on")
+            gone = f"the Dask scheduler at {shown} has disappeared"
+            raise StorageError(f"{gone}; its trials are saved, and the same command resumes the sweep")
 
     def close(executor: Executor, futures: list[Future[Outcome]]) -> None:
         if client.status != "closed":
-            # What no worker has taken up would wait for ever.
+            # Tasks that no worker has started would wait for ever, hence the timeout.
             wait(futures, timeout=SAVING_SECONDS)
             executor.shutdown(wait=False)
 

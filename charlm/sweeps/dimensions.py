@@ -1,4 +1,4 @@
-"""From what stands under `space` to its dimensions: every problem with its place and the nearest known name."""
+"""Turn the values under `space` into dimensions; report every problem with its place and the nearest known name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from charlm.sweeps.space import (
 )
 
 Problem = tuple[Place, str]
-# What no point may set, and who does.
+# Settings that no point may set, and what sets them instead.
 TAKEN = {
     "train.seed": "is set by seeds: how many there are",
     "train.threads": "is set by --jobs: the cores are divided among them",
@@ -38,26 +38,26 @@ TAKEN = {
 
 
 def overlap(key: str, other: str) -> bool:
-    """Say whether two keys are the same setting, or one a part of the other, as train.eval_every.epochs is."""
+    """Return whether two keys are the same setting, or one contains the other, as train.eval_every contains epochs."""
     return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
 
 
 def is_count(key: str) -> bool:
-    """Say whether a setting is a whole number."""
+    """Return whether a setting is a whole number."""
     kind: Any = Settings
     for name in key.split("."):
-        # Where nothing may stand too, the setting is the first of the two.
+        # If the setting may also be null, its type is the first of the two.
         schema = kind if hasattr(kind, "model_fields") else get_args(kind)[0]
         kind = schema.model_fields[name].annotation
     return kind is int or int in (optional := get_args(kind)[:1]) or int in get_args(next(iter(optional), None))
 
 
 def read_space(values: Mapping[str, JsonValue], places: Mapping[KeyPath, Place]) -> tuple[Space, list[Problem]]:
-    """Return the space of a sweep file, and each problem with its place; with problems it is not the whole space.
+    """Return the space of a sweep file, and each problem with its place; if there are problems, it is incomplete.
 
     Args:
-        values: what stands under `space`.
-        places: of the whole file.
+        values: the values under `space`.
+        places: the places of the whole file.
     """
     dimensions: list[Dimension] = []
     problems: list[Problem] = []
@@ -78,7 +78,7 @@ def read_space(values: Mapping[str, JsonValue], places: Mapping[KeyPath, Place])
 def _dimension(
     name: str, value: JsonValue, places: Mapping[KeyPath, Place], problems: list[Problem]
 ) -> Dimension | None:
-    """Return a dimension, or None where what is wrong with it has been added to the problems."""
+    """Return a dimension, or None after adding what is wrong with it to the problems."""
     place, before = places[("space", name)], len(problems)
     shown = printable(name)
     entries = value if isinstance(value, list) else []
@@ -132,7 +132,7 @@ def _key_problems(key: str, value: JsonValue) -> Iterator[str]:
 
 
 def _is_value(key: str) -> bool:
-    """Say whether a mapping's key can be given as a whole, as `train.eval_every: {epochs: 2}` can."""
+    """Return whether a mapping can be given as one value, such as `train.eval_every: {epochs: 2}`."""
     return "." in key and key not in ("optimizer.schedule", "optimizer.average")
 
 
@@ -141,7 +141,7 @@ def _first_setting(section: str, known: list[str]) -> str:
 
 
 def _range(name: str, value: Mapping[str, JsonValue], place: Place) -> Range | str:
-    """Return a range, or what is wrong with it."""
+    """Return a range, or a sentence that says what is wrong with it."""
     shown = f"space.{printable(name)}"
     if len(value) != 1 or next(iter(value)) not in SCALES:
         hint = did_you_mean(_nearest_scale(next(iter(value))) if len(value) == 1 else None)
@@ -166,7 +166,7 @@ def _range(name: str, value: Mapping[str, JsonValue], place: Place) -> Range | s
 
 
 def _nearest_scale(word: str) -> str | None:
-    """Return the scale that a word most likely means: loguniform is log, integer is int."""
+    """Return the scale that a word most likely means, such as log for loguniform or int for integer."""
     close = difflib.get_close_matches(word[:100], SCALES, n=1, cutoff=0.5)
     return next((scale for scale in SCALES if word.lower().startswith(scale)), None) or next(iter(close), None)
 

@@ -1,4 +1,4 @@
-"""What a sweep yields: plain records that a console draws and a script reads."""
+"""The reports that a sweep yields: plain records that a console draws and a script reads."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from charlm.sweeps.tasks import Outcome
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """How far the sweep is: on its way to the open rung, or to its end.
+    """The progress of a sweep towards the open rung, or towards its end.
 
     Args:
-        rung: the step that trials are taken to, None for their whole budget.
-        num_trials: how many are to get there, None where minutes alone end it.
+        rung: the step that trials are trained to; None means their whole budget.
+        num_trials: how many trials should get there; None if only minutes end the sweep.
         num_ended: how many have reached it or failed.
     """
 
@@ -27,15 +27,15 @@ class SweepProgress:
 
 @dataclass(frozen=True)
 class SweepStart:
-    """A sweep begins, or goes on.
+    """A sweep begins or is resumed.
 
     Args:
-        plan: what it varies, by which figure.
-        folder: in which its trials lie.
-        num_trials: how many there are to be, None where minutes alone end it.
-        num_known: how many have ended before.
-        where: the trials run.
-        progress: where it stands.
+        plan: what it varies, and the metric that decides.
+        folder: the folder that contains its trials.
+        num_trials: how many trials there will be; None if only minutes end the sweep.
+        num_known: how many trials had ended before.
+        where: where the trials run.
+        progress: the progress so far.
     """
 
     plan: Plan
@@ -51,8 +51,8 @@ class TrialStart:
     """A trial was given to a worker.
 
     Args:
-        trial: which.
-        rung: the step it is to be taken to, None for its whole budget.
+        trial: the trial.
+        rung: the step that it is trained to; None means its whole budget.
     """
 
     trial: Trial
@@ -61,12 +61,12 @@ class TrialStart:
 
 @dataclass(frozen=True)
 class TrialEnd:
-    """A trial has reached the end of its budget or of a rung, has failed, or was cut.
+    """A trial has reached the end of its budget or of a rung, has failed, or was interrupted.
 
     Args:
-        trial: which.
-        outcome: what became of it.
-        progress: with it.
+        trial: the trial.
+        outcome: its outcome.
+        progress: the progress, including this trial.
     """
 
     trial: Trial
@@ -79,10 +79,10 @@ class RungDecided:
     """All trials of a rung have reached it or failed.
 
     Args:
-        rung: the step.
-        num_kept: how many points go on.
-        num_entered: of how many.
-        progress: on the way to the next rung.
+        rung: the rung's step.
+        num_kept: how many points are promoted.
+        num_entered: how many points entered the rung.
+        progress: the progress towards the next rung.
     """
 
     rung: int
@@ -93,10 +93,10 @@ class RungDecided:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A worker died; what it had in hand goes on elsewhere from its last checkpoint.
+    """A worker died; its trials are resumed elsewhere from their last checkpoints.
 
     Args:
-        num_tasks: how many tasks that concerns.
+        num_tasks: how many tasks are affected.
     """
 
     num_tasks: int
@@ -104,10 +104,10 @@ class WorkerLost:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Nothing has ended for a moment: time to look at how far the running trials are.
+    """Nothing has ended for a moment, so there is time to look at the progress of running trials.
 
     Args:
-        running: those in hand.
+        running: the running trials.
     """
 
     running: tuple[Trial, ...]
@@ -118,9 +118,10 @@ class SweepEnd:
     """The sweep has ended, or was stopped.
 
     Args:
-        folder: of the sweep.
-        stopped_by: None for its end; else minutes, interrupt, terminate or hangup: started again, it goes on.
-        results: the table, the best configuration, what failed.
+        folder: the sweep's folder.
+        stopped_by: None if it is complete; otherwise minutes, interrupt, terminate or hangup, after which starting it
+            again resumes it.
+        results: the table, the best configuration, and the trials that failed.
     """
 
     folder: Path

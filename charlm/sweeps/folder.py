@@ -1,4 +1,4 @@
-"""A sweep's folder: its owner, what is swept, and the trials' runs in it."""
+"""A sweep's folder: its owner, the sweep's definition, and the runs of its trials."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ DEFINITION = "sweep.yaml"
 
 
 def own_folder(folder: Path, plan: Plan) -> Ownership:
-    """Make or take over the sweep's folder and write down what is swept.
+    """Create or take over the sweep's folder, and store the sweep's definition.
 
     Raises:
-        ConfigError: where there is something else.
-        RunInUseError: where another process runs the sweep.
+        ConfigError: if the folder already contains something else.
+        RunInUseError: if another process is running the sweep.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,10 +48,10 @@ def own_folder(folder: Path, plan: Plan) -> Ownership:
 
 
 def check_texts(trials: Iterable[Trial], folder: Path) -> None:
-    """Make sure that trials that have run would be run on the same text today: else their results stand beside others.
+    """Check that the texts of trials that have run are unchanged; otherwise results on different texts would be mixed.
 
     Raises:
-        RunError: for a text that was replaced, or is gone.
+        RunError: if a text was replaced or removed.
     """
     hashes: dict[tuple[str | None, tuple[str, ...] | None], str] = {}
     for trial in trials:
@@ -61,7 +61,7 @@ def check_texts(trials: Iterable[Trial], folder: Path) -> None:
         try:
             recorded = run.environment()
         except RunError:
-            # What is wrong with its folder is said when it is resumed; a result in the ledger stands without it.
+            # A damaged run folder is reported when the trial is resumed; its result in the ledger remains valid.
             continue
         key = corpus.name, corpus.path
         if key not in hashes:
@@ -69,7 +69,7 @@ def check_texts(trials: Iterable[Trial], folder: Path) -> None:
         if hashes[key] != recorded.corpus_sha256:
             raise RunError(
                 f"the corpus {recorded.corpus_name} is not the text that the sweep {folder} was begun with: its "
-                f"SHA-256 is {hashes[key][:12]} and was {recorded.corpus_sha256[:12]}; bring the old text back, or "
+                f"SHA-256 is {hashes[key][:12]} and was {recorded.corpus_sha256[:12]}; restore the old text, or "
                 "give the sweep another name"
             )
 
@@ -78,11 +78,11 @@ def _text_hash(corpus: CorpusSettings, folder: Path) -> str:
     try:
         return hash_files(locate_corpus(corpus))[0]
     except TextError as error:
-        raise RunError(f"{error}; the sweep {folder} has trials of that text: bring it back") from error
+        raise RunError(f"{error}; the sweep {folder} has trials on that text: restore it") from error
 
 
 def _definition(plan: Plan) -> Json:
-    """Return what is swept as plain values, the base resolved."""
+    """Return the sweep's definition as plain values, with the base resolved."""
     space: Json = {}
     for each in plan.space.dimensions:
         if isinstance(each, Options):

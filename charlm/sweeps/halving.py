@@ -1,4 +1,7 @@
-"""Which points go on from rung to rung: a function of the plan and the ledger, so that a sweep started again agrees."""
+"""Decide which points are promoted from rung to rung, by the plan and the ledger alone.
+
+A sweep that is started again therefore makes the same decisions.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from charlm.sweeps.tasks import number_of
 
 
 def entrants(plan: Plan, trials: Iterable[Trial], ledger: Ledger, *, are_all: bool = True) -> list[frozenset[int]]:
-    """Return the points that enter each stage that is open or done; the first is entered by all.
+    """Return the points that enter each stage that is open or done; all points enter the first stage.
 
     A stage is decided when each of its trials has reached it or failed.
 
     Args:
         plan: the sweep.
-        trials: of all its points so far.
-        ledger: what has become of them.
+        trials: the trials of all its points so far.
+        ledger: the outcomes of the trials.
         are_all: whether there will be no further points.
     """
     points = by_point(trials)
@@ -35,18 +38,18 @@ def entrants(plan: Plan, trials: Iterable[Trial], ledger: Ledger, *, are_all: bo
 
 
 def best_share(values: Mapping[int, float | None], keep: float) -> list[int]:
-    """Return the points with the lowest values: a share of all, at least one; of equal ones those that came first.
+    """Return the share of points with the lowest values, at least one; of equal points, the earlier are preferred.
 
     Args:
-        values: of each point; None for one with a failed trial, which never goes on.
-        keep: the share; half a point is one.
+        values: the value of each point; None for a point with a failed trial, which is never promoted.
+        keep: the share to keep; half a point is rounded up to one.
     """
     ranked = sorted((value, number) for number, value in values.items() if value is not None)
     return [number for _, number in ranked[: max(1, math.floor(keep * len(values) + 0.5))]]
 
 
 def value_at(plan: Plan, trials: Sequence[Trial], ledger: Ledger, stage: int | None) -> float | None:
-    """Return the mean of the metric over a point's trials at a stage, less being better; None where one has none."""
+    """Return the mean metric of a point's trials at a stage, signed so that less is better; None if one is missing."""
     outcomes = [ledger.get(trial.name, stage) for trial in trials]
     known = [number_of(outcome.figures, plan.metric) for outcome in outcomes if outcome is not None]
     values = [plan.sign * value for value in known if value is not None]

@@ -1,7 +1,7 @@
-"""What a sweep knows of its trials: a JSON line for each outcome and each proposal, on the disk at once.
+"""What a sweep knows about its trials: a JSON line for each outcome and each proposal, written to disk at once.
 
-The runs themselves hold the truth; a line whose run is gone counts for nothing, and a trial without a line is asked
-again, which costs nothing where its run is done.
+The runs themselves are authoritative: a line whose run no longer exists is ignored, and a trial without a line is
+submitted again, which costs nothing if its run is complete.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Ledger:
     """The outcomes of a sweep's trials.
 
     Args:
-        folder: the sweep's; its owner is the only one to write.
+        folder: the sweep's folder; only its owner writes to the ledger.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,22 +36,22 @@ class Ledger:
             self._read(record)
             end = line_end
         if self.path.exists() and self.path.stat().st_size > end:
-            # A line torn by a crash would make one with the next.
+            # A line that a crash cut off would otherwise run into the next one.
             cut_file(self.path, end)
 
     def get(self, trial: str, rung: int | None = None) -> Outcome | None:
-        """Return what is known of a trial at a rung, or None."""
+        """Return the outcome of a trial at a rung, or None if there is none yet."""
         return self._outcomes.get((trial, rung))
 
     def add(self, outcome: Outcome) -> None:
-        """Write down an outcome, unless it is one that is cut."""
+        """Record an outcome, unless the trial was interrupted."""
         if outcome.status == "cut":
             return
         self._outcomes[outcome.trial, outcome.rung] = outcome
         self._append({"kind": "outcome", **outcome})
 
     def propose(self, values: Mapping[str, JsonValue]) -> None:
-        """Write down the point that a search wants tried next, so that it is tried whatever happens."""
+        """Record the point that a search proposes next, so that it will be tried whatever happens."""
         self.proposals.append(dict(values))
         self._append({"kind": "proposal", "settings": dict(values)})
 
@@ -66,6 +66,6 @@ class Ledger:
         if outcome is not None and outcome.status != "cut":
             key = outcome.trial, outcome.rung
             self._outcomes.pop(key, None)
-            # What may be otherwise today is tried again.
+            # An outcome that might be different today is tried again.
             if outcome.is_final and Run(self.folder / outcome.trial).exists:
                 self._outcomes[key] = outcome

@@ -1,4 +1,4 @@
-"""What a sweep leaves in its folder: results as JSON, the table as CSV, the best configuration."""
+"""Write a sweep's results to its folder: results as JSON, the table as CSV, and the best configuration."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ BEST, TABLE, RESULTS = "best.yaml", "table.csv", "results.json"
 
 
 def write_results(results: Results, trials: Mapping[str, Trial], folder: Path) -> None:
-    """Write results.json, table.csv and best.yaml, which is there only where there is a best configuration.
+    """Write results.json and table.csv, and best.yaml if there is a best configuration.
 
     Raises:
-        StorageError: where one cannot be written, or an old one not be removed.
+        StorageError: if a file cannot be written, or an old one cannot be removed.
     """
     replace_file(folder / RESULTS, json_file(results.as_record()))
     replace_file(folder / TABLE, table_csv(results).encode("utf-8"))
     if results.best is None:
-        # One of an earlier file would be taken for this one's.
+        # A best.yaml left by an earlier version of the sweep would be mistaken for this one's.
         _remove(folder / BEST)
     else:
         first = trials[results.best_trials[0]]
@@ -49,7 +49,7 @@ def _remove(path: Path) -> None:
 
 
 def mean_text(configuration: Configuration, results: Results) -> str:
-    """Return a configuration's mean of the metric, with its deviation where there are several seeds."""
+    """Return a configuration's mean of the metric, with its standard deviation if there are several seeds."""
     value = configuration.figures[results.metric]
     if value.deviation is None:
         return f"{value.mean:.4f}"
@@ -57,7 +57,7 @@ def mean_text(configuration: Configuration, results: Results) -> str:
 
 
 def table_csv(results: Results) -> str:
-    """Return the table as CSV: a row for each configuration, the best first."""
+    """Return the table as CSV, with a row for each configuration, best first."""
     keys = varied_keys(results.configurations)
     figures = figure_names(results)
     output = io.StringIO()
@@ -75,6 +75,6 @@ def table_csv(results: Results) -> str:
 
 
 def _cell(settings: Mapping[str, JsonValue], key: str) -> JsonValue:
-    """Return a setting's value as JSON, a text as it is; nothing where the configuration leaves it to the base."""
+    """Return a setting's value as JSON, or a text unchanged; it is empty if the configuration leaves it to the base."""
     value = settings.get(key, "")
     return csv_cell(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

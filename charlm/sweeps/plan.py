@@ -1,4 +1,4 @@
-"""A sweep that has been checked: what it varies, over which settings, by which figure; the settings of each trial."""
+"""A sweep that has been checked: what it varies, its base settings, its metric, and the settings of each trial."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from charlm.settings.schema import Settings
 from charlm.sweeps.settings import Goal, Method
 from charlm.sweeps.space import Point, Space
 
-# Where a trial runs and not what it is: a sweep started again elsewhere finds its trials.
+# These say where a trial runs, not what it is, so that a sweep that is started again elsewhere finds its trials.
 WHERE = ("train.threads", "train.device", "model.implementation")
-# In whose place rungs stand.
+# The settings that rungs replace.
 BUDGET = ("epochs", "max_steps", "minutes")
 MAX_LABEL = 80
 HASH_DIGITS = 8
@@ -27,22 +27,23 @@ HASH_DIGITS = 8
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep, checked.
+    """A sweep that has been checked.
 
     Args:
-        source: the file's name in messages.
-        name: of the sweep's folder.
+        source: the name of the file in messages.
+        name: the name of the sweep's folder.
         method: how points are chosen.
-        seeds: each point is trained from all of them.
+        seeds: random seeds; each point is trained with each of them.
         space: what varies.
-        metric: of the closing record, by which trials are compared.
-        direction: what is better.
-        num_trials: how many points a search draws; None for a grid, and where minutes alone end it.
-        minutes: after which it ends, to be started again; None for no limit.
-        rungs: steps at which trials are compared, the last their whole budget; none where all run to their end.
-        keep: the share of a rung's points that goes on.
+        metric: the metric of the closing record by which trials are compared.
+        direction: whether lower or higher is better.
+        num_trials: how many points a search draws; None for a grid, or if only minutes end the sweep.
+        minutes: the time after which the sweep ends, to be resumed later; None for no limit.
+        rungs: steps at which trials are compared, the last of which is their whole budget; empty if all trials run to
+            their end.
+        keep: the share of a rung's points that is promoted.
         base: the settings that all trials share.
-        folder: where relative paths in the space start.
+        folder: the folder that relative paths in the space start from.
     """
 
     source: str
@@ -61,30 +62,30 @@ class Plan:
 
     @property
     def sign(self) -> float:
-        """What the metric is multiplied with so that less is better."""
+        """The factor for the metric that makes less better."""
         return 1.0 if self.direction == "minimize" else -1.0
 
     @property
     def stages(self) -> tuple[int | None, ...]:
-        """How far trials are taken, one after the other; None is the whole budget of their settings."""
+        """How far trials are trained in each stage; None means the whole budget of their settings."""
         return self.rungs or (None,)
 
     def points(self) -> Iterator[Point]:
-        """Yield the points of a grid or random search, the same every time; those of tpe depend on figures."""
+        """Yield the points of a grid or random search, the same every time; the points of tpe depend on results."""
         return self.space.points(self.seeds[0], method=self.method, limit=self.num_trials)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One point of the space with one seed: an ordinary run.
+    """One point of the space with one random seed: an ordinary run.
 
     Args:
-        name: of its run: what it varies, and a hash of its settings.
-        number: of its point, from 0.
-        point: its values.
-        varied: those of its settings that vary, by their dotted keys.
+        name: the name of its run, made of what varies and a hash of its settings.
+        number: the number of its point, from 0.
+        point: the values of its point.
+        varied: its settings that vary, by dotted key.
         seed: its train.seed.
-        settings: resolved, its budget that of the whole trial.
+        settings: its resolved settings, with the budget of the whole trial.
     """
 
     name: str
@@ -96,14 +97,14 @@ class Trial:
 
 
 def make_trials(plan: Plan, number: int, point: Point) -> list[Trial]:
-    """Return the trials of a point, one for each seed.
+    """Return the trials of a point, one for each random seed.
 
     Args:
         plan: the sweep.
-        number: of the point.
-        point: its values.
-    Raises:
-        ConfigError: where its settings are impossible, with the places of its values.
+        number: the point's number.
+        point: the point's values.
+        Raises:
+            ConfigError: if its settings are impossible, with the places of its values.
     """
     trials: list[Trial] = []
     varied = tuple(setting for setting in point if setting.key in plan.space.varying)
@@ -115,7 +116,7 @@ def make_trials(plan: Plan, number: int, point: Point) -> list[Trial]:
 
 
 def by_point(trials: Iterable[Trial]) -> dict[int, list[Trial]]:
-    """Return the trials of each point, by its number."""
+    """Return the trials of each point, by the point's number."""
     points: dict[int, list[Trial]] = {}
     for trial in trials:
         points.setdefault(trial.number, []).append(trial)
@@ -123,10 +124,10 @@ def by_point(trials: Iterable[Trial]) -> dict[int, list[Trial]]:
 
 
 def resolve(plan: Plan, point: Point, seed: int) -> Settings:
-    """Return the settings of a point and a seed.
+    """Return the settings of a point with a random seed.
 
     Raises:
-        ConfigError: where they are impossible.
+        ConfigError: if they are impossible.
     """
     values = [
         keyed_layer(setting.key.split("."), setting.value, str(setting.place), base=plan.folder) for setting in point
@@ -134,17 +135,17 @@ def resolve(plan: Plan, point: Point, seed: int) -> Settings:
     settings = check_layer(merge([plan.base, *values, keyed_layer(("train", "seed"), seed, plan.source)]))
     schedule = settings.optimizer.schedule
     if plan.rungs and schedule.method == "cosine" and schedule.total_steps is None:
-        # Else the run would take the first rung for its end.
+        # Otherwise the run would take the first rung for its end.
         return settings.replaced({"optimizer.schedule.total_steps": plan.rungs[-1]})
     return settings
 
 
 def run_settings(trial: Trial, rung: int | None, *, threads: int) -> Settings:
-    """Return the settings that a trial's run has here.
+    """Return the settings with which a trial's run is started on this machine.
 
     Args:
-        rung: its budget; None leaves its own.
-        threads: CPU threads, where its settings leave that open.
+        rung: its budget; None keeps its own.
+        threads: number of CPU threads, used if its settings leave that open.
     """
     train = trial.settings.train
     max_steps = train.max_steps if rung is None else rung
@@ -152,7 +153,7 @@ def run_settings(trial: Trial, rung: int | None, *, threads: int) -> Settings:
 
 
 def trial_name(point: Point, seed: int | None, settings: Settings) -> str:
-    """Return the name of a trial's run: its values, its seed if there are several, a hash of its settings."""
+    """Return the name of a trial's run: its values, its seed if there are several, and a hash of its settings."""
     words = [_word(setting.value) for setting in point] + ([] if seed is None else [f"seed{seed}"])
     label = "-".join(word for word in words if word)[:MAX_LABEL].strip("-.")
     told = {key: value for key, value in _as_older_sweeps_told(settings).items() if key not in WHERE}
@@ -161,9 +162,9 @@ def trial_name(point: Point, seed: int | None, settings: Settings) -> str:
 
 
 def _as_older_sweeps_told(settings: Settings) -> dict[str, JsonValue]:
-    """Return the settings by their keys; where nobody typed them, those with a new default have their old one.
+    """Return the settings by key; a setting whose default has changed has its old default if it was not given.
 
-    A trial's name is made of them, and the trials of a sweep begun before must be found again.
+    A trial's name is made from them, and the trials of a sweep that an older version started must be found again.
     """
     values, corpus = dotted_values(settings), settings.corpus
     if "newline" not in corpus.clean.model_fields_set:
@@ -174,6 +175,6 @@ def _as_older_sweeps_told(settings: Settings) -> dict[str, JsonValue]:
 
 
 def _word(value: JsonValue) -> str:
-    # A large number's + would become a small one's -.
+    # Without this, the + in a large number's exponent would become the - of a small number's.
     text = value if isinstance(value, str) else json.dumps(value).replace("e+", "e")
     return re.sub(r"[^A-Za-z0-9._]+", "-", text, flags=re.ASCII).strip("-._")

@@ -1,4 +1,4 @@
-"""What a sweep found: a row for each trial, their means over seeds, the best configuration; as files too."""
+"""The results of a sweep: a row for each trial, their means over seeds, and the best configuration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from charlm.sweeps.plan import Plan, Trial, by_point
 from charlm.sweeps.search import importance
 from charlm.sweeps.tasks import Outcome, RunFigures, number_of
 
-# Figures of the table, each a mean over seeds with its deviation.
+# The results in the table, each a mean over seeds with its standard deviation.
 FRONTS = ("chars_per_second", "num_parameters")
 MEANS = ("val_bpc", "test_bpc", "chars_per_second")
 
@@ -29,13 +29,13 @@ class TrialRow:
 
     Args:
         trial: the run's name.
-        number: of its point.
-        settings: those that vary.
+        number: the number of its point.
+        settings: its settings that vary.
         seed: its train.seed.
-        state: finished; stopped at a rung; waiting at one for the others; failed; cut; or new where it has not begun.
+        state: finished; stopped at a rung; waiting at a rung for other trials; failed; cut; or new if it has not begun.
         reason: why it failed.
-        exit_code: what `charlm train` would have ended with.
-        figures: of its closing record.
+        exit_code: the exit code that `charlm train` would have had.
+        figures: the results in its closing record.
     """
 
     trial: str
@@ -50,17 +50,17 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class Configuration:
-    """One point of the space over its seeds.
+    """One point of the space, summarised over its random seeds.
 
     Args:
-        number: of the point.
-        settings: those that vary.
-        state: finished where all its trials are; else stopped at a rung, failed, or open.
-        num_steps: that its trials were trained for when they were measured.
-        num_finished: how many of its seeds' trials have ended well, at a rung or at the end.
-        num_trials: how many there are.
-        num_parameters: of the model.
-        figures: of the table, each over those trials.
+        number: the point's number.
+        settings: the settings that vary.
+        state: finished if all its trials are; otherwise stopped at a rung, failed, or open.
+        num_steps: number of steps that its trials had been trained for when they were measured.
+        num_finished: how many of its trials ended successfully, at a rung or at the end.
+        num_trials: how many trials it has.
+        num_parameters: number of the model's parameters.
+        figures: the results in the table, each over the successful trials.
     """
 
     number: int
@@ -75,19 +75,18 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Results:
-    """What a sweep found.
+    """The results of a sweep.
 
     Args:
-        name: of the sweep.
-        metric: by which configurations are compared.
-        direction: what is better.
-        configurations: the best first; those that are not complete last.
-        trials: in the order of their points.
-        importance: of each dimension, its share in what makes points good; None without Optuna or where too little is
-            known.
-        fronts: the numbers of the configurations that no other beats in both bits per character and characters per
-            second, or parameters.
-        warnings: what the figures must not be taken for.
+        name: the sweep's name.
+        metric: the metric by which configurations are compared.
+        direction: whether lower or higher is better.
+        configurations: the configurations, best first; incomplete ones come last.
+        trials: the trials, in the order of their points.
+        importance: each dimension's share in what makes points good; None without Optuna or if too little is known.
+        fronts: numbers of the configurations that no other beats both in bits per character and in characters per
+            second, or in parameters.
+        warnings: sentences about the limits of the results.
     """
 
     name: str
@@ -101,7 +100,7 @@ class Results:
 
     @property
     def best(self) -> Configuration | None:
-        """The configuration with the best mean of those whose trials have all ended well."""
+        """The configuration with the best mean, among those whose trials have all ended successfully."""
         first = next(iter(self.configurations), None)
         return first if first and first.state == "finished" and self.metric in first.figures else None
 
@@ -112,11 +111,11 @@ class Results:
 
     @property
     def best_trials(self) -> tuple[str, ...]:
-        """The names of the best configuration's trials."""
+        """The names of the trials of the best configuration."""
         return tuple(row.trial for row in self.trials if self.best and row.number == self.best.number)
 
     def as_record(self) -> Json:
-        """Return a JSON object."""
+        """Return the results as a JSON object."""
         return to_json(
             {
                 "kind": "sweep",
@@ -136,12 +135,12 @@ class Results:
 
 
 def summarise(plan: Plan, trials: Iterable[Trial], ledger: Ledger, *, are_all: bool = True) -> Results:
-    """Return what is known of a sweep's trials so far.
+    """Return the results of a sweep's trials so far.
 
     Args:
         plan: the sweep.
-        trials: of all its points so far.
-        ledger: what has become of them.
+        trials: the trials of all its points so far.
+        ledger: the outcomes of the trials.
         are_all: whether there will be no further points.
     """
     trials = list(trials)
@@ -156,7 +155,7 @@ def summarise(plan: Plan, trials: Iterable[Trial], ledger: Ledger, *, are_all: b
         rank = ("finished", "stopped").index(each.state) if each.state in ("finished", "stopped") else 2
         if value is None or rank == 2:
             return 2, 0, 0.0, each.number
-        # Figures after different numbers of steps do not compare.
+        # Results after different numbers of steps cannot be compared.
         return rank, -(each.num_steps or 0) if rank else 0, plan.sign * value.mean, each.number
 
     configurations.sort(key=order)
@@ -180,10 +179,10 @@ def trial_rows(plan: Plan, trials: Iterable[Trial], ledger: Ledger, *, are_all: 
 
 
 def pareto_front(points: Iterable[tuple[int, float, float]]) -> list[int]:
-    """Return the names of the points on the front, from the lowest first figure on.
+    """Return the names of the points on the Pareto front, in increasing order of their first value.
 
     Args:
-        points: of each a name and two figures, of both of which less is better.
+        points: for each point, a name and two values; lower is better for both.
     """
     front: list[int] = []
     lowest: float | None = None
@@ -195,25 +194,25 @@ def pareto_front(points: Iterable[tuple[int, float, float]]) -> list[int]:
 
 
 def varied_keys(configurations: Sequence[Configuration]) -> list[str]:
-    """Return the settings that vary, in the order in which the points have them: the file's."""
+    """Return the settings that vary, in the order of the file."""
     ordered = sorted(configurations, key=lambda each: each.number)
     return list(dict.fromkeys(key for each in ordered for key in each.settings))
 
 
 def figure_names(results: Results) -> list[str]:
-    """Return the figures of the table, the objective first."""
+    """Return the names of the table's results, with the objective first."""
     return list(dict.fromkeys((results.metric, *MEANS)))
 
 
 def _importance(plan: Plan, trials: Sequence[Trial], ledger: Ledger) -> dict[str, float] | None:
-    """Return the importance of each dimension by the figures of the first rung, which all points have in common."""
+    """Return the importance of each dimension, by the results of the first rung, which all points reach."""
     points = by_point(trials).values()
     found = [(each[0].point, value_at(plan, each, ledger, plan.stages[0])) for each in points]
     return importance(plan.space, [(point, value) for point, value in found if value is not None])
 
 
 def _front(configurations: Iterable[Configuration], figure: str) -> list[int]:
-    """Return the front of bits per character against a figure, the finished configurations with the best bpc first."""
+    """Return the Pareto front of bits per character against another result, for the finished configurations."""
     points: list[tuple[int, float, float]] = []
     for each in configurations:
         bpc, speed = each.figures.get("val_bpc"), each.figures.get("chars_per_second")
@@ -269,14 +268,14 @@ def _count_of(figures: RunFigures, name: str) -> int | None:
 
 
 def _warnings(rows: Sequence[TrialRow]) -> Iterable[str]:
-    """Yield what stands beside the figures of single runs, and that they do not compare where their texts differ."""
+    """Yield warnings about single runs, about a short validation split, and about texts that differ."""
     yield from dict.fromkeys(f"{row.trial}: {row.figures['warning']}" for row in rows if row.figures.get("warning"))
     lengths = {int(number) for row in rows if (number := number_of(row.figures, "val_chars")) is not None}
     if lengths and not is_enough(min(lengths)):
         yield (
-            f"validation is {min(lengths):,} predicted characters and a choice takes {MIN_CHOICE_CHARS}: which trial "
-            "is best is chance"
+            f"the validation split has {min(lengths):,} predicted characters, and a choice needs {MIN_CHOICE_CHARS}: "
+            "which trial is best is a matter of chance"
         )
     texts = {row.figures.get("val_sha256") for row in rows if row.state == "finished"}
     if len(texts) > 1:
-        yield f"the trials were measured on {len(texts)} different validation texts: their figures do not compare"
+        yield f"the trials were measured on {len(texts)} different validation texts: their results cannot be compared"

@@ -1,6 +1,6 @@
-"""Optuna's part: the next point of a TPE search, and how much each setting matters; both from our own records.
+"""Use Optuna for the next point of a TPE search and for the importance of settings, both from our own records.
 
-A study is built anew for each question and thrown away: the ledger is the truth, and there is no second one to lose.
+A study is built for each question and then discarded, so that the ledger is the only record.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ MISSING = "needs Optuna, which is not installed: pip install 'charlm[sweeps]'; g
 
 
 def has_optuna() -> bool:
-    """Say whether Optuna is installed."""
+    """Return whether Optuna is installed."""
     return find_spec("optuna") is not None
 
 
 def suggest(space: Space, known: Sequence[tuple[Point, float | None, bool]], *, seed: int) -> Point | None:
-    """Return the next point by the tree-structured Parzen estimator (Bergstra et al. 2011), or None for no new one.
+    """Return the next point by the tree-structured Parzen estimator (Bergstra et al. 2011), or None if none is new.
 
-    A function of its arguments: the sampler's randomness comes from the seed and how many points are known.
+    The result depends only on the arguments: the sampler is seeded by the seed and the number of known points.
 
     Args:
-        space: to search.
-        known: each point so far, its value (less is better), and whether it has ended; ended without a value it failed.
-        seed: of the search.
-    Raises:
-        ConfigError: where Optuna is missing.
+        space: the space to search.
+        known: each point so far, its value (less is better), and whether it has ended. A point that ended without a
+            value has failed.
+        seed: random seed of the search.
+        Raises:
+            ConfigError: if Optuna is missing.
     """
     with _quiet_optuna("method tpe") as optuna:
         digest = hashlib.sha256(f"{seed}/{len(known)}".encode()).digest()
@@ -49,7 +50,7 @@ def suggest(space: Space, known: Sequence[tuple[Point, float | None, bool]], *, 
         distributions = _distributions(optuna, space)
         points = _parameters(space, [point for point, *_ in known])
         for parameters, (_, value, has_ended) in zip(points, known, strict=True):
-            # A failed point is as bad as any; one under way keeps others from its place.
+            # A failed point counts as the worst. A running point keeps the search away from its neighbourhood.
             state = "COMPLETE" if value is not None else "PRUNED" if has_ended else "RUNNING"
             study.add_trial(
                 optuna.trial.create_trial(
@@ -61,18 +62,18 @@ def suggest(space: Space, known: Sequence[tuple[Point, float | None, bool]], *, 
             )
         point = _point(space, study.ask(distributions).params)
     seen = {values_text(each) for each, *_ in known}
-    # The same again would tell nothing new: a random point that would.
+    # A repeated point would add no information, so a random new point is used instead.
     return next((each for each in chain([point], space.draws(seed)) if values_text(each) not in seen), None)
 
 
 def importance(space: Space, values: Sequence[tuple[Point, float]]) -> dict[str, float] | None:
-    """Return the share of each dimension in what makes points good, by PED-ANOVA (Watanabe et al. 2023), largest first.
+    """Return each dimension's share in what makes points good, by PED-ANOVA (Watanabe et al. 2023), largest first.
 
     Args:
-        space: that was searched.
-        values: of each point, less is better.
-    Returns:
-        None without Optuna, and where there is too little to tell.
+        space: the space that was searched.
+        values: each point with its value; less is better.
+        Returns:
+        None without Optuna, or if too little is known.
     """
     varying = Space(tuple(each for each in space.dimensions if space.varying & set(each.keys)))
     if not has_optuna() or len(varying.dimensions) < 2 or len({value for _, value in values}) < MIN_POINTS:
@@ -89,7 +90,7 @@ def importance(space: Space, values: Sequence[tuple[Point, float]]) -> dict[str,
 
 
 def belongs(space: Space, values: Mapping[str, JsonValue]) -> Point | None:
-    """Return the point of a space that has these values, or None where the space has changed since."""
+    """Return the point of a space that has these values, or None if the space has changed since."""
     parts: list[Setting] = []
     for dimension in space.dimensions:
         if isinstance(dimension, Options):
@@ -105,12 +106,12 @@ def belongs(space: Space, values: Mapping[str, JsonValue]) -> Point | None:
 
 
 def _numbers(options: Options) -> dict[str, int]:
-    """Return the number of each entry of a list, by what tells it from the others: one may hold all of another."""
+    """Return the number of each entry of a list by its identifying text; an entry may contain all of another."""
     return {values_text(each): number for number, each in enumerate(options.options)}
 
 
 def _text(options: Options, values: Mapping[str, JsonValue]) -> str:
-    """Return what tells a list's entry from its others, of the values that a point has."""
+    """Return the text that identifies a list's entry, made from a point's values."""
     return json.dumps({key: values[key] for key in options.keys if key in values}, sort_keys=True)
 
 
@@ -127,7 +128,7 @@ def _distribution(kinds: Any, dimension: Dimension) -> Any:
 
 
 def _parameters(space: Space, points: Sequence[Point]) -> list[Json]:
-    """Return points as Optuna's parameters: of a list the number of its entry."""
+    """Return points as Optuna's parameters; for a list, the parameter is the number of the entry."""
     numbers = {each.name: _numbers(each) for each in space.dimensions if isinstance(each, Options)}
     asked = [{setting.key: setting.value for setting in point} for point in points]
     return [
@@ -152,7 +153,7 @@ def _point(space: Space, parameters: Mapping[str, float]) -> Point:
 
 @contextmanager
 def _quiet_optuna(what: str) -> Generator[Any]:
-    """Import Optuna, and keep its log and its warnings of what is experimental to itself."""
+    """Import Optuna, and silence its log and its warnings about experimental features."""
     if not has_optuna():
         raise ConfigError(f"{what} {MISSING}")
     import optuna

@@ -1,4 +1,4 @@
-"""What a sweep file holds: each key, its bounds and its default."""
+"""The keys of a sweep file, with their bounds and defaults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Goal = Literal["minimize", "maximize"]
 MAX_SEEDS = 1_000
 DEFAULT_METRIC = "val_bpc"
 
-# What a run's closing record holds that trials may be compared by, and what of it is better.
+# The results in a run's closing record by which trials can be compared, and whether lower or higher is better.
 METRICS: dict[str, Goal] = {
     "val_bpc": "minimize",
     "val_perplexity": "minimize",
@@ -39,32 +39,32 @@ def _listed(value: Any) -> Any:
 
 
 class StopEarly(Section):
-    """Successive halving (Jamieson and Talwalkar 2016): all train to the first rung, the best of them to the next."""
+    """Successive halving (Jamieson and Talwalkar 2016): all trials train to the first rung, the best to the next."""
 
     method: Literal["halving"] = Field(default="halving", description="synchronous: a rung waits for all its trials")
     rungs: Annotated[tuple[PositiveInt, ...], BeforeValidator(_listed)] = Field(
-        description="steps, in place of train.epochs, max_steps and minutes; the last is the whole budget"
+        description="numbers of steps, which replace train.epochs, max_steps and minutes; the last is the whole budget"
     )
     keep: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        default=1 / 3, description="the share of a rung's points that goes on, at least one"
+        default=1 / 3, description="the share of a rung's points that is promoted; at least one is"
     )
 
 
 class Objective(Section):
-    """By what trials are compared."""
+    """The metric by which trials are compared."""
 
-    metric: str = Field(default=DEFAULT_METRIC, description="a figure of the run's closing record")
-    direction: Goal | None = Field(default=None, description="null is what is better for the metric")
+    metric: str = Field(default=DEFAULT_METRIC, description="a result in the run's closing record")
+    direction: Goal | None = Field(default=None, description="null uses the direction that is better for the metric")
 
 
 class Budget(Section):
-    """When the sweep has done enough."""
+    """When the sweep ends."""
 
     num_trials: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
-        default=None, description="random and tpe: points drawn; each is trained from every seed"
+        default=None, description="number of points that random and tpe draw; each is trained with every seed"
     )
     minutes: PositiveFloat | None = Field(
-        default=None, description="then running trials are saved and the sweep ends; started again, it goes on"
+        default=None, description="time until running trials are saved and the sweep ends; starting it again resumes it"
     )
 
 
@@ -72,16 +72,16 @@ class SweepSettings(Section):
     """A sweep file."""
 
     base: str | None = Field(
-        default=None, description="the configuration that trials share: a path from this file, or a shipped name"
+        default=None, description="the configuration that trials share: a path relative to this file, or a bundled name"
     )
     name: Annotated[str, BeforeValidator(_named)] | None = Field(
-        default=None, description="of the sweep's folder; null is the file's own"
+        default=None, description="the name of the sweep's folder; null uses the file's name"
     )
-    method: Method = Field(default="grid", description="how points of the space are chosen; tpe by Optuna")
+    method: Method = Field(default="grid", description="how points of the space are chosen; tpe needs Optuna")
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = Field(
-        default=1, description="each point is trained from so many seeds, from the base's train.seed up"
+        default=1, description="number of random seeds for each point, counted up from the base's train.seed"
     )
     space: dict[str, JsonValue] = Field(default={}, description="what varies")
-    objective: Objective = Field(default=Objective(), description="by what trials are compared")
-    stop_early: StopEarly | None = Field(default=None, description="end trials early that fall behind")
-    budget: Budget = Field(default=Budget(), description="when the sweep has done enough")
+    objective: Objective = Field(default=Objective(), description="the metric by which trials are compared")
+    stop_early: StopEarly | None = Field(default=None, description="end early the trials that fall behind")
+    budget: Budget = Field(default=Budget(), description="when the sweep ends")

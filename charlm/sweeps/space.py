@@ -1,6 +1,6 @@
-"""The space a sweep searches: what varies, its grid, its random draws, and its edges.
+"""The space that a sweep searches: what varies, its grid, its random points, and its edges.
 
-A point is a pure function of the sweep's seed and the point's number, so that a sweep started again draws the same.
+A point is a pure function of the sweep's seed and the point's number, so a sweep that is started again draws the same.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from charlm.settings.strict_yaml import Place
 Scale = Literal["log", "uniform", "int"]
 SCALES: tuple[Scale, ...] = ("log", "uniform", "int")
 MAX_POINTS = 10_000
-# Draws in a row that bring nothing new before a space counts as exhausted.
+# After this many draws in a row without a new point, a space counts as exhausted.
 MAX_REPEATS = 1_000
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A value for one setting, and where it was asked for."""
+    """A value for one setting, and where it was given."""
 
     key: str
     value: JsonValue
@@ -38,33 +38,33 @@ Point = tuple[Setting, ...]
 
 @dataclass(frozen=True)
 class Options:
-    """A list: one of several values of a setting, or of several settings that belong together."""
+    """A list of alternative values for a setting, or for several settings that vary together."""
 
     name: str
     options: tuple[Point, ...]
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The settings it varies."""
+        """The settings that it varies."""
         return tuple(dict.fromkeys(setting.key for option in self.options for setting in option))
 
     @property
     def edges(self) -> tuple[Point, ...]:
-        """What must be possible for all of it to be: here, everything."""
+        """The points that must be possible if all others are to be: for a list, every point."""
         return self.options
 
     def at(self, share: float) -> Point:
-        """Return the value at a share in [0, 1) of the way."""
+        """Return the value at a fraction of the way, in [0, 1)."""
         return self.options[int(share * len(self.options))]
 
 
 @dataclass(frozen=True)
 class Range:
-    """A range of one number, both ends included.
+    """A range of one number, including both ends.
 
     Args:
-        name: of the setting.
-        scale: log and uniform draw real numbers, evenly in the logarithm or in the number; int draws whole ones evenly.
+        name: the setting.
+        scale: log and uniform draw real numbers, evenly by logarithm or by value; int draws whole numbers evenly.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Range:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The setting it varies."""
+        """The setting that it varies."""
         return (self.name,)
 
     @property
@@ -84,7 +84,7 @@ class Range:
         return (self.point(self.low), self.point(self.high))
 
     def at(self, share: float) -> Point:
-        """Return the value at a share in [0, 1) of the way; real numbers rounded."""
+        """Return the value at a fraction of the way, in [0, 1); real numbers are rounded."""
         if self.scale == "int":
             return self.point(int(self.low) + int(share * (int(self.high) - int(self.low) + 1)))
         if self.scale == "log":
@@ -94,16 +94,16 @@ class Range:
         return self.point(self.rounded(value))
 
     def rounded(self, value: float) -> float:
-        """Return a real number to four digits, within the range: names and tables stay readable.
+        """Round a real number to four digits, within the range, so that names and tables stay readable.
 
-        A range that is narrow for its numbers, such as [0.999, 0.9999], has as many digits more as it is narrow.
+        A range that is narrow relative to its numbers, such as [0.999, 0.9999], gets correspondingly more digits.
         """
         narrowness = abs(self.high) / (self.high - self.low)
         digits = 4 + int(math.log10(max(narrowness, 1.0)))
         return min(max(float(f"{value:.{digits}g}"), self.low), self.high)
 
     def point(self, value: float) -> Point:
-        """Return one value of the range."""
+        """Return the point for a value of the range."""
         return (Setting(self.name, value, self.place),)
 
 
@@ -112,7 +112,7 @@ Dimension = Options | Range
 
 @dataclass(frozen=True)
 class Space:
-    """All dimensions, in the file's order."""
+    """All dimensions, in the order of the file."""
 
     dimensions: tuple[Dimension, ...]
 
@@ -123,7 +123,7 @@ class Space:
 
     @property
     def varying(self) -> frozenset[str]:
-        """Those of its settings that do not have one value everywhere."""
+        """The settings that do not have the same value everywhere."""
         return frozenset(
             key
             for dimension in self.dimensions
@@ -133,7 +133,7 @@ class Space:
 
     @property
     def grid_size(self) -> int:
-        """How many points the grid has."""
+        """The number of points of the grid."""
         return math.prod(len(each.options) for each in self.dimensions if isinstance(each, Options))
 
     def grid(self) -> Iterator[Point]:
@@ -142,7 +142,7 @@ class Space:
             yield _joined(parts)
 
     def draws(self, seed: int) -> Iterator[Point]:
-        """Yield random points, none twice, until chance finds no new one."""
+        """Yield distinct random points, until many draws in a row have found no new one."""
         seen: set[str] = set()
         num_repeats = 0
         for number in count():
@@ -156,19 +156,19 @@ class Space:
                 return
 
     def draw(self, seed: int, number: int) -> Point:
-        """Return the random point of a number: a function of these two alone."""
-        # A text seeds Python's generator through SHA-512: the same on every machine and version.
+        """Return the random point with a number; it depends only on the seed and that number."""
+        # Python's generator turns a text seed into a number by SHA-512, which is the same on every machine and version.
         return _joined(each.at(Random(f"{seed}/{number}/{each.name}").random()) for each in self.dimensions)
 
     def combinations(self) -> Iterator[Point]:
-        """Yield every combination of values of lists and ends of ranges."""
+        """Yield every combination of list values and range ends."""
         for parts in product(*(each.edges for each in self.dimensions)):
             yield _joined(parts)
 
     def corners(self) -> Iterator[Point]:
-        """Yield points that are all possible only if each value of each dimension is: one dimension at a time varies.
+        """Yield points that are all possible only if each value of each dimension is; one dimension varies at a time.
 
-        Of a space without ranges these are few of many; the grid tells all.
+        In a space without ranges these are only a few of the points; the grid has all of them.
         """
         first = [dimension.edges[0] for dimension in self.dimensions]
         yield _joined(first)
@@ -177,17 +177,17 @@ class Space:
                 yield _joined([*first[:number], edge, *first[number + 1 :]])
 
     def points(self, seed: int, *, method: str, limit: int | None) -> Iterator[Point]:
-        """Yield the points of a grid, or so many of a random search."""
+        """Yield the points of a grid, or up to `limit` points of a random search."""
         return self.grid() if method == "grid" else islice(self.draws(seed), limit)
 
 
 def is_number(value: JsonValue) -> TypeGuard[int | float]:
-    """Say whether a value is a number, which a boolean is not."""
+    """Return whether a value is a number; a boolean is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def values_text(point: Point) -> str:
-    """Return what tells a point from all others."""
+    """Return a text that identifies a point."""
     return json.dumps({setting.key: setting.value for setting in point}, sort_keys=True)
 
 

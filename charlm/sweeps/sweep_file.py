@@ -1,4 +1,4 @@
-"""From a sweep file to a plan: every problem at once, with file, line and the nearest known name, before any trial."""
+"""Turn a sweep file into a plan; report all problems at once, with file, line and nearest known name."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from charlm.sweeps.plan import BUDGET, Plan, trial_name
 from charlm.sweeps.settings import METRICS, StopEarly, SweepSettings
 from charlm.sweeps.space import Space
 
-# What an n-gram makes of a text does not depend on a trial: a base that wants it measured in each says so.
+# The baselines on a text do not depend on the trial, so they are measured only if the base asks for them.
 SWEEP_DEFAULTS = SettingsLayer({"eval": {"baselines": False}}, {})
 
 
 def read_plan(file: str | Path, *, overrides: Sequence[str] = ()) -> Plan:
-    """Read a sweep file, or a shipped one by its name, and check all of it.
+    """Read a sweep file, or a bundled one by its name, and check all of it.
 
     Args:
-        file: YAML; relative paths in it start from it.
-        overrides: texts `section.key=value`, laid over the base.
+        file: a YAML file; relative paths in it start from its folder.
+        overrides: texts `section.key=value` that override the base.
     Raises:
         ConfigError: every problem at once, each with its place and the nearest known name.
     """
@@ -85,12 +85,12 @@ def read_plan(file: str | Path, *, overrides: Sequence[str] = ()) -> Plan:
 
 
 def plan_seeds(settings: Settings, num_seeds: int, *, name: str | None = None) -> Plan:
-    """Return the sweep over seeds alone: the same settings from several.
+    """Return a sweep over random seeds alone: the same settings with several seeds.
 
     Args:
-        settings: of each run, but for its seed.
-        num_seeds: how many, from the settings' own up.
-        name: of the sweep's folder; None makes one of the settings, the same each time.
+        settings: the settings of each run, except for its seed.
+        num_seeds: number of seeds, counted up from the settings' own.
+        name: the name of the sweep's folder; None makes one from the settings, the same each time.
     """
     first = settings.train.seed
     return Plan(
@@ -105,14 +105,14 @@ def plan_seeds(settings: Settings, num_seeds: int, *, name: str | None = None) -
         minutes=None,
         rungs=(),
         keep=1.0,
-        # What nobody typed stays so: the trials' names depend on it.
+        # Values that nobody gave must stay unset, because the trials' names depend on that.
         base=SettingsLayer(settings.model_dump(mode="json", exclude_unset=True), {}),
         folder=Path(),
     )
 
 
 def shipped_sweeps() -> list[str]:
-    """Return the names of the sweeps that come with the package."""
+    """Return the names of the bundled sweeps."""
     folder = shipped_folder("configs") / "sweeps"
     return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
@@ -130,7 +130,7 @@ def _settings(document: Document) -> SweepSettings:
 
 
 def _budget(early: StopEarly | None) -> list[SettingsLayer]:
-    """Return what stands in place of the base's budget: a trial that ended by the clock would reach no rung."""
+    """Return what replaces the base's budget, because a trial that ended by the clock might not reach a rung."""
     if early is None:
         return []
     return [SettingsLayer({"train": {**dict.fromkeys(BUDGET), "max_steps": early.rungs[-1]}}, {})]

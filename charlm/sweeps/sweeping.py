@@ -1,6 +1,7 @@
-"""The sweep itself: give trials to workers until none is left, write down what becomes of each.
+"""Run a sweep: give trials to workers until none is left, and record the outcome of each.
 
-It may be killed at any moment and started again: a trial that has ended is not run again, one that was cut goes on.
+It can be killed at any moment and started again: a trial that has ended is not run again, and one that was interrupted
+is resumed.
 """
 
 from __future__ import annotations
@@ -38,21 +39,21 @@ def sweep_reports(
     overrides: Sequence[str] = (),
     should_stop: Callable[[], str | None] = lambda: None,
 ) -> Iterator[SweepEvent]:
-    """Run a sweep, or go on with it, yielding its reports; the last holds the results.
+    """Run or resume a sweep and yield its reports, the last of which contains the results.
 
-    Its trials are runs in a folder of the sweep's name. Workers are spawned: a script that calls this does so under
-    `if __name__ == "__main__":`.
+    Its trials are runs in a folder named after the sweep. Worker processes are spawned, so a script must call this
+    under `if __name__ == "__main__":`.
 
     Args:
-        source: a sweep file, the name of a shipped one, or a plan.
-        runs_dir: where the sweep's folder lies; None takes CHARLM_RUNS_DIR or ./runs.
-        jobs: worker processes; None has one for each core.
-        scheduler: the address of a Dask scheduler, whose workers share the runs folder; None runs them here.
-        overrides: texts `section.key=value`, laid over the file's base.
-        should_stop: asked twice a second; a word, interrupt, terminate or hangup, has every running trial save and
-            ends the sweep, to be started again.
-    Raises:
-        CharlmError: for a bad file before anything has started; what fails in a trial is told in its outcome.
+        source: a sweep file, the name of a bundled one, or a plan.
+        runs_dir: the folder that contains the sweep's folder; None means CHARLM_RUNS_DIR or ./runs.
+        jobs: number of worker processes; None starts one for each core.
+        scheduler: the address of a Dask scheduler, whose workers share the runs folder; None runs the trials here.
+        overrides: texts `section.key=value` that override the file's base.
+        should_stop: called twice a second; if it returns interrupt, terminate or hangup, every running trial is saved
+            and the sweep ends, to be resumed later.
+        Raises:
+            CharlmError: for a bad file, before anything has started; the failure of a trial is reported in its outcome.
 
     Example:
         >>> from charlm.sweeps.events import SweepEnd
@@ -66,12 +67,12 @@ def sweep_reports(
     settings = check_layer(plan.base)
     if scheduler is not None and jobs is not None:
         raise ConfigError(
-            "jobs are processes of this machine, and a scheduler has workers of its own: give one of them"
+            "jobs are processes on this machine, and a scheduler has its own workers: give only one of the two"
         )
     jobs, threads = divide_cores(jobs, settings) if scheduler is None else (0, settings.train.threads or 1)
     if word := should_stop():
         raise StoppedError("stopped before anything was written", word)
-    # Workers of a cluster have folders of their own to start from.
+    # Workers of a cluster may start in different folders, so the path must be absolute.
     folder = (runs_folder(runs_dir) / plan.name).absolute() if scheduler else runs_folder(runs_dir) / plan.name
     each = f"of {threads} thread{'s' * (threads != 1)}"
     if scheduler is None:
@@ -80,7 +81,7 @@ def sweep_reports(
             plan, folder, lambda agenda: local_workers(agenda.num_useful(jobs)), crew, threads=threads, stop=should_stop
         )
         return
-    # Connected to before anything is written.
+    # Connect before anything is written.
     with cluster_workers(scheduler, settings) as workers:
         crew = f"workers of {scheduler} {each}"
         yield from _run(plan, folder, lambda _: workers, crew, threads=threads, stop=should_stop)
@@ -95,13 +96,13 @@ def _run(
     threads: int,
     stop: Callable[[], str | None],
 ) -> Iterator[SweepEvent]:
-    """Own the folder and run the sweep.
+    """Take ownership of the folder and run the sweep.
 
     Args:
-        workers: returns those that it is run by.
-        crew: what they are, in words.
-        threads: of each trial.
-        stop: asked twice a second.
+        workers: returns the workers that run it.
+        crew: a description of the workers.
+        threads: number of threads of each trial.
+        stop: called twice a second.
     """
     ownership = own_folder(folder, plan)
     try:
@@ -114,20 +115,20 @@ def _run(
 
 
 class _Sweep:
-    """Workers at a plan's trials.
+    """Keep workers busy with a plan's trials.
 
     Args:
-        agenda: which trials there are, and which is next.
-        folder: of the sweep.
-        ownership: of it.
-        threads: of each trial.
+        agenda: decides which trials there are and which comes next.
+        folder: the sweep's folder.
+        ownership: the ownership of that folder.
+        threads: number of threads of each trial.
     """
 
     def __init__(self, agenda: Agenda, folder: Path, ownership: Ownership, *, threads: int) -> None:
         self.agenda, self.folder, self.ownership, self.threads = agenda, folder, ownership, threads
 
     def run(self, workers: Workers, should_stop: Callable[[], str | None]) -> Iterator[SweepEvent]:
-        """Keep the workers busy until nothing is left to do, or somebody or the clock says so."""
+        """Keep the workers busy until nothing is left to do, time is up, or a stop is requested."""
         began = time.monotonic()
         minutes = self.agenda.plan.minutes
         with workers:
@@ -145,12 +146,12 @@ class _Sweep:
                 results = self.agenda.results()
                 write_results(results, self.agenda.trials, self.folder)
             finally:
-                # With their owner gone running trials save and end, and the workers can be waited for.
+                # When the owner is gone, running trials save and end, so that the workers can be waited for.
                 self.ownership.release()
         yield SweepEnd(self.folder, stopped_by, results)
 
     def _fill(self, workers: Workers) -> Iterator[SweepEvent]:
-        """Give the workers what they have room for."""
+        """Give the workers as many tasks as they have room for."""
         while workers.has_room and (due := self.agenda.next_trial({task.trial for task in workers.running})):
             trial, rung = due
             settings = run_settings(trial, rung, threads=self.threads)
@@ -158,7 +159,7 @@ class _Sweep:
             yield TrialStart(trial, rung)
 
     def _collect(self, workers: Workers) -> Iterator[SweepEvent]:
-        """Wait a moment for trials to end, and write down what became of them."""
+        """Wait a moment for trials to end, and record their outcomes."""
         outcomes, loss = workers.collect(POLL_SECONDS)
         self._check_folder()
         ended: list[TrialEnd] = []
@@ -173,7 +174,7 @@ class _Sweep:
             yield Waiting(tuple(self.agenda.trials[task.trial] for task in workers.running))
 
     def _check_folder(self) -> None:
-        """Make sure that the folder is there and this sweep's own: else its trials end as they begin, for ever."""
+        """Check that the folder exists and is owned by this sweep; otherwise its trials would end at once, for ever."""
         try:
             self.ownership.check()
             if self.ownership.folder == self.folder:
@@ -184,6 +185,6 @@ class _Sweep:
         except OSError as error:
             raise storage_error(self.folder, error, "read") from error
         raise StorageError(
-            f"the folder {self.folder} was moved to {self.ownership.folder} while its sweep ran: what ran is saved "
-            "there; move it back, and the same command goes on"
+            f"the folder {self.folder} was moved to {self.ownership.folder} while its sweep ran; its trials are saved "
+            "there: move it back, and the same command resumes the sweep"
         )

@@ -1,7 +1,7 @@
-"""One task: take a trial to the end of its budget, wherever it runs and however often it was cut.
+"""Run one task: train a trial to the end of its budget, wherever it runs and however often it was interrupted.
 
-A task may be run twice, or again by an engine that has lost its worker: it goes on where its run stands, a run that is
-done only tells its figures, and the run's lock keeps two workers from the same run.
+A task may be run twice, for example by an engine that has lost a worker. It resumes the run from its last checkpoint,
+a run that is complete only reports its results, and the run's lock keeps two workers from the same run.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
     from charlm.runs.records import Interruption, Summary
 
 Status = Literal["reached", "failed", "cut"]
-# A former worker that is still saving lets go soon; one whose machine is gone, when its lease is void.
+# A former worker that is still saving releases the run soon; if its machine is gone, the lease has to expire.
 PATIENCE_SECONDS = 90.0
 RETRY_SECONDS = 0.2
-# A sweep that has ended is noticed so soon by its workers.
+# Workers notice within this time that the sweep has ended.
 WATCH_SECONDS = 0.5
 MAX_REASON = 2_000
-# What is kept of a run's closing record beside its figures.
+# The facts that are kept from a run's closing record in addition to its results.
 FACTS = (
     *("stopped_by", "steps", "best_step", "seconds", "chars_seen", "chars_per_second", "num_parameters"),
     *("val_chars", "val_sha256", "test_sha256", "warning"),
 )
 FIGURES = ("_bpc", "_perplexity", "_nats_per_char", "_bits_per_byte")
-# What a run came to, by the names of its closing summary.
+# The results of a run, by the names in its closing summary.
 RunFigures: TypeAlias = Mapping[str, Count | Number | Text | None]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A trial and how far to take it.
+    """A trial and how far to train it.
 
     Args:
-        sweep: the sweep's folder, in which the run lies.
-        owner: the mark of the process that runs the sweep: with it gone, the task saves and ends.
+        sweep: the sweep's folder, which contains the run.
+        owner: the mark of the process that runs the sweep; when that is gone, the task saves and ends.
         trial: the run's name.
-        settings: of the run, its budget how far to take it.
-        rung: the step that the budget stands for, None for the whole trial.
+        settings: the run's settings, whose budget says how far to train.
+        rung: the step that the budget corresponds to; None means the whole trial.
     """
 
     sweep: Path
@@ -57,16 +57,16 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome(Record):
-    """What became of a task.
+    """The outcome of a task.
 
     Args:
         trial: the run's name.
-        rung: the step it was to be taken to, None for the whole trial.
-        status: reached; failed; or cut, to be gone on with.
+        rung: the step that it was to be trained to; None means the whole trial.
+        status: reached; failed; or cut, if it was interrupted and can be resumed.
         reason: why it failed.
-        exit_code: what `charlm train` would have ended with.
-        figures: of the closing summary, by its names.
-        seconds: that the task took here.
+        exit_code: the exit code that `charlm train` would have had.
+        figures: the results in the closing summary, by name.
+        seconds: how long the task took here.
     """
 
     trial: Text
@@ -79,12 +79,12 @@ class Outcome(Record):
 
     @property
     def is_final(self) -> bool:
-        """Whether trying again would tell the same: a figure, or a loss that diverged; a full disk might not."""
+        """Whether a second attempt would end the same way, as with a result or a divergence, but not a full disk."""
         return self.status == "reached" or (self.status == "failed" and self.exit_code == DivergedError.exit_code)
 
 
 def run_task(task: Task) -> Outcome:
-    """Take a trial as far as it shall go; whatever happens is told, nothing is raised."""
+    """Train a trial as far as the task says; everything that happens is reported in the outcome, nothing is raised."""
     began = time.monotonic()
 
     def outcome(status: Status, exit_code: int, reason: str | None = None) -> Outcome:
@@ -96,7 +96,7 @@ def run_task(task: Task) -> Outcome:
         if error.exit_code in STOP_CODES.values():
             return outcome("cut", error.exit_code)
         return outcome("failed", error.exit_code, printable(str(error), MAX_REASON))
-    except Exception as error:  # a bug, or memory that ran out: the other trials go on
+    except Exception as error:  # a bug, or memory that ran out: other trials continue
         if told := out_of_memory(error):
             return outcome("failed", told.exit_code, str(told))
         return outcome("failed", 1, printable(f"{type(error).__name__}: {error}", MAX_REASON))
@@ -106,18 +106,18 @@ def run_task(task: Task) -> Outcome:
 
 
 def closing_figures(summary: Mapping[str, Any]) -> RunFigures:
-    """Return what a sweep keeps of a run's closing summary."""
+    """Return what a sweep keeps from a run's closing summary."""
     return {key: value for key, value in summary.items() if key in FACTS or key.endswith(FIGURES)}
 
 
 def number_of(figures: RunFigures, name: str) -> float | None:
-    """Return a figure by its name; None where the run does not have it, or it is no number."""
+    """Return a result by its name; None if the run does not have it, or if it is not a number."""
     value = figures.get(name)
     return None if isinstance(value, str) else value
 
 
 def watch_owner(sweep: Path, owner: str) -> Callable[[], str | None]:
-    """Return what a run asks whether to stop: `terminate` once the sweep's folder is no longer its owner's."""
+    """Return a function for runs to call: it returns `terminate` once the sweep's folder no longer has this owner."""
     from charlm.runs.ownership import owner_of
 
     asked_at = 0.0
@@ -136,7 +136,7 @@ def watch_owner(sweep: Path, owner: str) -> Callable[[], str | None]:
 
 
 def _train(task: Task, *, until: float) -> Summary | Interruption:
-    """Run or go on with the trial and return what it came to; wait for a former worker to let go of it."""
+    """Run or resume the trial and return its result; wait for a former worker to release it."""
     from charlm.training.events import End
     from charlm.training.launch import train_reports
 
@@ -152,7 +152,7 @@ def _train(task: Task, *, until: float) -> Summary | Interruption:
             raise AssertionError
         except RunInUseError:
             if word := should_stop():
-                raise StoppedError("stopped while the run was another worker's", word) from None
+                raise StoppedError("stopped while another worker owned the run", word) from None
             if time.monotonic() > until:
                 raise
             time.sleep(RETRY_SECONDS)

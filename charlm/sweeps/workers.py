@@ -1,4 +1,4 @@
-"""Where tasks run: worker processes of this machine, which import torch once and then take task after task."""
+"""Run tasks in worker processes on this machine, which import torch once and then run one task after another."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.sweeps.tasks import Outcome, Task, run_task
 
-# A trial whose worker dies so often without a new checkpoint would cost one after the other for ever.
+# A trial whose worker dies this often without a new checkpoint would otherwise cost worker after worker, for ever.
 MAX_LOSSES = 5
-# A terminal or a scheduler sends these to all processes of a job; the sweep has its trials saved. SIGTERM is what the
-# pool itself ends a process with.
+# A terminal or a scheduler sends these signals to all processes of a job, and the sweep itself has its trials saved.
+# SIGTERM is not among them, because the pool ends a process with it.
 SHARED_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Loss:
-    """A worker was lost, and with it so many tasks; each is submitted again, or has failed."""
+    """A worker was lost together with this many tasks, each of which is submitted again or has failed."""
 
     num_tasks: int
 
@@ -52,11 +52,11 @@ class Workers:
     """Run tasks through an executor of `concurrent.futures`, whatever happens to its workers.
 
     Args:
-        start: makes an executor; asked again once one has broken.
-        num_slots: how many tasks are in hand at a time.
-        lost: what a task raises whose worker died, where the executor itself goes on.
-        close: ends an executor, given what it still has in hand, and waits until that has let go of its runs.
-        check: asked before each wait, and where no task is taken; raises where nothing will ever come of any.
+        start: creates an executor; called again after one has broken.
+        num_slots: the largest number of tasks at a time.
+        lost: the exceptions of a task whose worker died while the executor itself keeps working.
+        close: ends an executor, given its unfinished tasks, and waits until these have released their runs.
+        check: called before each wait, and when no task is accepted; it raises if no task can ever end.
     """
 
     def __init__(
@@ -85,16 +85,16 @@ class Workers:
 
     @property
     def running(self) -> list[Task]:
-        """The tasks in hand."""
+        """The tasks that are running or waiting for a worker."""
         return list(self._futures.values())
 
     @property
     def has_room(self) -> bool:
-        """Whether another task can be taken in hand."""
+        """Whether another task can be submitted."""
         return len(self._futures) < self.num_slots
 
     def submit(self, task: Task) -> None:
-        """Take a task in hand.
+        """Submit a task.
 
         Raises:
             StorageError: where the scheduler of a cluster is gone.
@@ -105,18 +105,18 @@ class Workers:
             try:
                 self._futures[self._executor.submit(run_task, task)] = task
             except BrokenExecutor:
-                # A worker died while there was nothing to lose, or what there was is still to be collected.
+                # A worker died while it had no task, or while its tasks were still to be collected.
                 self._futures[_broken()] = task
             except Exception:
-                # Of a scheduler that is gone this tells more than whatever its client says.
+                # If the scheduler is gone, this explains more than its client's error does.
                 self._check()
                 raise
 
     def collect(self, timeout: float) -> tuple[list[Outcome], Loss | None]:
-        """Wait for tasks to end and return what became of them, and whether a worker was lost meanwhile.
+        """Wait for tasks to end; return their outcomes, and whether a worker was lost in the meantime.
 
         Args:
-            timeout: in seconds, after which there may be none.
+            timeout: the longest wait in seconds, after which there may be no outcome.
         Raises:
             StorageError: where the scheduler of a cluster is gone.
         """
@@ -135,16 +135,16 @@ class Workers:
                 is_broken = True
                 lost.append(task)
         if is_broken:
-            # An executor that breaks takes with it all that it has in hand.
+            # An executor that breaks loses all its tasks.
             lost += self._abandon(outcomes)
         for task in lost:
             outcomes += self._resubmit(task)
         return outcomes, Loss(len(lost)) if lost else None
 
     def _abandon(self, outcomes: list[Outcome]) -> list[Task]:
-        """Leave a broken executor; keep what ended well before it broke, and return the tasks that did not end."""
+        """Leave a broken executor; keep the outcomes from before it broke, and return the tasks that did not end."""
         assert self._executor is not None
-        # Waits until its processes are gone, and with them their locks.
+        # This waits until its processes have ended, and their locks with them.
         self._close(self._executor, [])
         self._executor = None
         lost: list[Task] = []
@@ -157,31 +157,31 @@ class Workers:
         return lost
 
     def _resubmit(self, task: Task) -> list[Outcome]:
-        """Submit a lost task again; one that never gets further fails."""
+        """Submit a lost task again; a task that never makes progress fails."""
         checkpoints = Run(task.sweep / task.trial).checkpoint_paths()
         stands_at = (task.trial, checkpoints[-1].name if checkpoints else "")
         self._losses[stands_at] += 1
         if self._losses[stands_at] < MAX_LOSSES:
             self.submit(task)
             return []
-        reason = f"its worker died {MAX_LOSSES} times without getting further, as one does when memory runs out"
+        reason = f"its worker died {MAX_LOSSES} times without making progress, as happens when memory runs out"
         return [Outcome(task.trial, task.rung, "failed", reason, 1, {}, 0.0)]
 
 
 def local_workers(jobs: int) -> Workers:
-    """Return worker processes of this machine.
+    """Return worker processes on this machine.
 
     Args:
-        jobs: how many.
+        jobs: number of processes.
     """
     return Workers(lambda: WorkerProcesses(jobs), jobs, lost=(BrokenProcessPool,))
 
 
 class WorkerProcesses(Executor):
-    """Processes of this machine, each a pool of its own: one that dies takes neither another nor its task with it.
+    """Processes on this machine, each in its own pool, so that one that dies affects no other process or task.
 
     Args:
-        jobs: how many; each starts when there is something for it. As many calls are in hand at most.
+        jobs: number of processes, each of which starts when it is needed; also the largest number of calls at a time.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -189,12 +189,12 @@ class WorkerProcesses(Executor):
         self._latest: list[Future[Any] | None] = [None] * jobs
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Give a call to a process that has nothing to do."""
+        """Give a call to an idle process."""
         slot = next(number for number, future in enumerate(self._latest) if future is None or future.done())
         try:
             future = self._pools[slot].submit(fn, *args, **kwargs)
         except BrokenProcessPool:
-            # Its process has died, of the last call or since.
+            # Its process died, during the last call or since.
             self._pools[slot].shutdown()
             self._pools[slot] = _pool()
             future = self._pools[slot].submit(fn, *args, **kwargs)
@@ -202,45 +202,45 @@ class WorkerProcesses(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes, all at once; each ends when its call has."""
+        """End all processes at the same time; each ends when its call has ended."""
         with ThreadPoolExecutor(len(self._pools)) as closing:
             for pool in self._pools:
                 closing.submit(pool.shutdown, wait, cancel_futures=cancel_futures)
 
 
 def _pool() -> ProcessPoolExecutor:
-    # Spawned: a forked process would share locks and threads that torch has made.
+    # Spawned, because a forked process would share locks and threads that torch has created.
     return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_warm_up)
 
 
 def end_processes(executor: Executor, futures: list[Future[Outcome]]) -> None:  # noqa: ARG001 - none outlives its process
-    """End an executor of this machine: what waits is dropped, what runs is waited for."""
+    """End an executor on this machine: drop waiting calls, and wait for running ones."""
     executor.shutdown(wait=True, cancel_futures=True)
 
 
 def divide_cores(jobs: int | None, settings: Settings) -> tuple[int, int]:
-    """Return how many workers run, and how many threads each has.
+    """Return the number of workers and the number of threads for each.
 
-    Two workers of one thread do more than one of two, so that without being told there is one for each core.
+    Two workers with one thread do more than one worker with two, so the default is one worker for each core.
 
     Args:
-        jobs: how many are asked for.
-        settings: of the trials, which may ask for threads.
-    Raises:
-        ConfigError: where they would have more threads than there are cores.
+        jobs: the requested number of workers; None leaves it open.
+        settings: the settings of the trials, which may request threads.
+        Raises:
+            ConfigError: if there would be more threads than cores.
     """
     cores, threads = num_cores(), settings.train.threads
     if jobs is None:
         return (cores, 1) if threads is None else (max(1, cores // threads), threads)
     if threads is not None and jobs > 1 and jobs * threads > cores:
         raise ConfigError(
-            f"--jobs {jobs} with train.threads {threads} is more than the {cores} cores there are: lower one of them"
+            f"--jobs {jobs} with train.threads {threads} is more than the {cores} available cores: lower one of them"
         )
     return jobs, threads or max(1, cores // jobs)
 
 
 def _warm_up() -> None:
-    """Make a fresh process a worker: it leaves signals to the sweep, dies with it, and has torch in memory."""
+    """Turn a new process into a worker: it leaves signals to the sweep, ends with it, and has imported torch."""
     for number in SHARED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -250,9 +250,9 @@ def _warm_up() -> None:
 
 
 def _die_with(parent: BaseProcess) -> None:
-    """End this process as soon as its parent is gone: nobody is left to take its results, or to end it.
+    """End this process as soon as its parent is gone, because nobody is left to take its results or to end it.
 
-    Its run lets go of its lock, and goes on from its last checkpoint.
+    This releases the lock of its run, which can then be resumed from its last checkpoint.
     """
     parent.join()
     os._exit(1)
@@ -266,7 +266,7 @@ def _broken() -> Future[Outcome]:
 
 @contextmanager
 def _without_signals() -> Generator[None]:
-    """Hold signals back while processes are started, which would die of them before they can ignore them."""
+    """Block signals while processes start, because a signal would kill them before they can ignore it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -140,7 +140,9 @@ def test_a_scheduler_that_is_gone_ends_the_sweep_and_nothing_is_lost(
         if any(len(Run(path).checkpoint_paths()) > 1 for path in folder.iterdir() if path.is_dir()):
             dask.scheduler.kill()
 
-    with pytest.raises(StorageError, match="is gone; what ran is saved, and the same command goes on"):
+    with pytest.raises(
+        StorageError, match="has disappeared; its trials are saved, and the same command resumes the sweep"
+    ):
         charlm.sweep(sweep_file, runs_dir=tmp_path / "runs", scheduler=dask.address, observe=lose_scheduler)
     for worker in dask.workers:
         worker.kill()
@@ -171,7 +173,7 @@ def test_what_is_no_address_is_told_and_nothing_is_written(
     pytest.importorskip("distributed")
     result = charlm_command("sweep", sweep_file, f"--scheduler={address}", f"--runs-dir={tmp_path / 'runs'}")
     assert result.exit_code == 2
-    assert f"{address} is no address of a Dask scheduler, such as tcp://head:8786: " in result.stderr
+    assert f"{address} is not the address of a Dask scheduler, such as tcp://head:8786: " in result.stderr
     assert not (tmp_path / "runs").exists()
 
 
@@ -188,5 +190,5 @@ def test_jobs_and_a_scheduler_exclude_each_other(
 ) -> None:
     result = charlm_command("sweep", sweep_file, "--jobs=2", "--scheduler=tcp://x:1", f"--runs-dir={tmp_path / 'runs'}")
     assert result.exit_code == 2
-    assert "give one of them" in result.stderr
+    assert "give only one of the two" in result.stderr
     assert not (tmp_path / "runs").exists()

@@ -156,18 +156,18 @@ def test_seeds_alone_are_a_sweep_with_a_name_of_its_own():
             "space:\n  model.num_layers: [1, 2]\n",
             ["model.dropout acts between layers, and model.num_layers is 1"],
         ),
-        ("space:\n  model.hidden_size: {int: [8, 16]}\n", ["a grid takes lists only", "(cells.yaml:2)"]),
-        (GRID + "budget: {num_trials: 3}\n", ["budget.num_trials belongs to random", "(cells.yaml:3)"]),
+        ("space:\n  model.hidden_size: {int: [8, 16]}\n", ["a grid accepts only lists", "(cells.yaml:2)"]),
+        (GRID + "budget: {num_trials: 3}\n", ["budget.num_trials is for methods random", "(cells.yaml:3)"]),
         ("method: random\n" + GRID, ["method random needs budget.num_trials or budget.minutes"]),
         ("method: random\nbudget: {num_trials: 3}\n", ["space is empty"]),
         (GRID + "objective: {metric: val_bcp}\n", ["unknown metric val_bcp; did you mean val_bpc? (cells.yaml:3)"]),
         (GRID + "objective: {metric: xyz}\n", ["unknown metric xyz; there are val_bpc, "]),
-        (GRID + "objective: {metric: test_bpc}\n", ["test figures are told of each trial and choose none"]),
-        (GRID + "objective: {metric: val_backward_bpc}\n", ["is of bidirectional models", "(cells.yaml:3)"]),
-        (GRID + "objective: {metric: val_cloze_bpc}\n", ["is of bidirectional models", "(cells.yaml:3)"]),
+        (GRID + "objective: {metric: test_bpc}\n", ["test results are reported but never used for selection"]),
+        (GRID + "objective: {metric: val_backward_bpc}\n", ["needs a bidirectional model", "(cells.yaml:3)"]),
+        (GRID + "objective: {metric: val_cloze_bpc}\n", ["needs a bidirectional model", "(cells.yaml:3)"]),
         (
             "space:\n  corpus.split: [default, none]\n",
-            ["objective.metric val_bpc needs a validation split, and corpus.split none has none: take train_bpc"],
+            ["objective.metric val_bpc needs a validation split, and corpus.split none has none: use train_bpc"],
         ),
         (GRID + "objective: {metric: val_bpc, direction: up}\n", ["objective.direction must be one of"]),
         ("base: nowhere.yaml\n" + GRID, ["cannot read the configuration", "nowhere.yaml", "(base, cells.yaml:1)"]),
@@ -181,7 +181,7 @@ def test_seeds_alone_are_a_sweep_with_a_name_of_its_own():
                 f"  {key}: [{', '.join(map(str, range(1, 31)))}]\n"
                 for key in ("model.hidden_size", "sampling.batch_size", "sampling.seq_len")
             ),
-            ["the grid has 27,000 points, and a sweep has at most 10,000 (cells.yaml:1)"],
+            ["the grid has 27,000 points, and a sweep can have at most 10,000 (cells.yaml:1)"],
         ),
     ],
 )
@@ -238,19 +238,19 @@ def test_a_bad_file_is_refused_with_line_and_nearest_name_and_nothing_is_written
         ("space:\n  corpus.name: [xyzzy]\n", "there is no corpus called xyzzy; there are stories, lyrics, "),
         (
             "space:\n  both: [{model.cell: rnn, train.epochs: 2}]\nstop_early: {rungs: [5, 9]}\n",
-            "train.epochs cannot vary: stop_early.rungs are the budget (cells.yaml:2)",
+            "train.epochs cannot vary: stop_early.rungs set the budget (cells.yaml:2)",
         ),
         (
             "space:\n  train.minutes: [1.0, 2.0]\nstop_early: {rungs: [5, 9]}\n",
-            "train.minutes cannot vary: stop_early.rungs are the budget (cells.yaml:2)",
+            "train.minutes cannot vary: stop_early.rungs set the budget (cells.yaml:2)",
         ),
         (
             "space:\n  corpus.split: [[0.9, 0.0, 0.1]]\n",
-            "val_bpc needs a validation split, and corpus.split [0.9, 0.0, 0.1] has none: take train_bpc (cells.yaml)",
+            "val_bpc needs a validation split, and corpus.split [0.9, 0.0, 0.1] has none: use train_bpc (cells.yaml)",
         ),
         (
             "space:\n  corpus: [{corpus.name: timemachine, corpus.split: standard}]\n",
-            "val_bpc needs a validation split, and corpus.split standard has none: take train_bpc (cells.yaml)",
+            "val_bpc needs a validation split, and corpus.split standard has none: use train_bpc (cells.yaml)",
         ),
     ],
 )
@@ -383,7 +383,7 @@ def test_an_option_cannot_set_what_varies(sweep_file):
 
 def test_an_option_cannot_set_what_rungs_stand_for(sweep_file):
     for option in ("train.minutes=3", "train={max_steps: 5}", "train.epochs=2"):
-        with pytest.raises(ConfigError, match=r"stop_early.rungs are the budget, and --set .* would set train\."):
+        with pytest.raises(ConfigError, match=r"stop_early.rungs set the budget, and --set .* would set train\."):
             read_plan(sweep_file(GRID + "stop_early: {rungs: [5, 9]}\n"), overrides=[option])
 
 

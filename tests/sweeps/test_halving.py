@@ -182,10 +182,10 @@ def test_impossible_rungs_are_refused_with_their_line(
 def test_nothing_else_sets_the_budget_of_rungs(tmp_path: Path, sweep_file: Any, charlm_command: Any) -> None:
     result = charlm_command("sweep", sweep_file(), "--set=train.max_steps=5", f"--runs-dir={tmp_path / 'runs'}")
     assert result.exit_code == 2
-    assert "stop_early.rungs are the budget, and --set train.max_steps=5 would set train.max_steps" in result.stderr
+    assert "stop_early.rungs set the budget, and --set train.max_steps=5 would set train.max_steps" in result.stderr
     text = SWEEP.replace("model.cell: [rnn, gru]", "train.epochs: [1, 2]")
     result = charlm_command("sweep", sweep_file(text), f"--runs-dir={tmp_path / 'runs'}")
-    assert "train.epochs cannot vary: stop_early.rungs are the budget" in result.stderr
+    assert "train.epochs cannot vary: stop_early.rungs set the budget" in result.stderr
     endless = SWEEP.replace("num_trials: 5", "minutes: 5")
     result = charlm_command("sweep", sweep_file(endless), f"--runs-dir={tmp_path / 'runs'}")
     assert "stop_early needs budget.num_trials" in result.stderr

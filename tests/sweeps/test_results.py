@@ -304,7 +304,7 @@ def test_what_stands_beside_a_figure_is_told_of_each_trial(told) -> None:
     assert len(sweep.results().warnings) == 2
     sweep.tell(2, 1.0, 2.0, val_sha256="b")
     assert sweep.results().warnings[2:] == (
-        "the trials were measured on 2 different validation texts: their figures do not compare",
+        "the trials were measured on 2 different validation texts: their results cannot be compared",
     )
 
 

@@ -234,7 +234,7 @@ def test_figures_of_different_texts_come_with_a_warning(tmp_path: Path, sweep_fi
     text = "base: base.yaml\nspace:\n  corpus.split: [default, nanogpt]\n"
     results = charlm.sweep(sweep_file(text), runs_dir=tmp_path)
     assert results.warnings == (
-        "the trials were measured on 2 different validation texts: their figures do not compare",
+        "the trials were measured on 2 different validation texts: their results cannot be compared",
     )
 
 

@@ -309,7 +309,7 @@ def test_one_that_does_not_fails_at_its_rung_and_is_told_so(tmp_path: Path) -> N
         assert crew.collect(0.0) == ([], Loss(1))
     ((failed,), loss) = crew.collect(0.0)
     assert (failed.trial, failed.rung, failed.status, failed.exit_code, loss) == ("a", 8, "failed", 1, Loss(1))
-    assert failed.reason == ("its worker died 5 times without getting further, as one does when memory runs out")
+    assert failed.reason == ("its worker died 5 times without making progress, as happens when memory runs out")
 
 
 def test_workers_end_their_executor_and_wait_for_it(tmp_path: Path) -> None:
@@ -487,6 +487,6 @@ def test_a_cluster_whose_scheduler_is_gone_is_told(dask: SimpleNamespace) -> Non
     dask.status = "closed"
     with (
         cluster.cluster_workers("tcp://head:1", load_settings()) as crew,
-        pytest.raises(StorageError, match="the Dask scheduler at tcp://head:1 is gone"),
+        pytest.raises(StorageError, match="the Dask scheduler at tcp://head:1 has disappeared"),
     ):
         crew.collect(0.0)
