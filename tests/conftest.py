@@ -50,12 +50,12 @@ TINY = (
 
 @dataclass(frozen=True)
 class Endurance:
-    """How long the reliability tests go on, from which seed, and what they found.
+    """How long the reliability tests run, from which random seed, and what they found.
 
     Args:
-        is_long: whether the full lengths were asked for, with --endurance.
-        seed: of whatever a test draws at random.
-        figures: what each test found, by its name.
+        is_long: whether the full lengths were requested with --endurance.
+        seed: the random seed of everything that a test draws.
+        figures: what each test found, by the test's name.
     """
 
     is_long: bool
@@ -67,7 +67,7 @@ class Endurance:
         return long if self.is_long else short
 
     def tell(self, name: str, figure: str) -> None:
-        """Keep a figure for the table at the end."""
+        """Keep a result for the table at the end."""
         self.figures[name] = figure
 
 
@@ -82,7 +82,7 @@ hypothesis.settings.load_profile("charlm")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what the reliability tests ask for."""
+    """Add the options of the reliability tests."""
     parser.addoption("--endurance", action="store_true", help="run the reliability tests at their full length")
     parser.addoption("--seed", type=int, default=0, help="of the reliability tests")
 
@@ -91,7 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read it."""
     config.stash[ENDURANCE] = Endurance(config.getoption("--endurance"), config.getoption("--seed"))
     if config.getoption("--endurance"):
-        # At full length the slow ones belong to it.
+        # At full length, the slow tests are included.
         config.option.markexpr = ""
 
 
@@ -106,7 +106,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show each command that a failed test has run, with its folder, all that it said, and what lies there."""
+    """Show each command that a failed test has run, with its output, its folder and what that contains."""
     report = yield
     if report.failed and RAN:
         report.sections += [("command", ran.told()) for ran in RAN]
@@ -117,7 +117,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_collection_finish() -> None:
-    """Leave all that is imported and collected to no further search for garbage: it stays to the end."""
+    """Exclude everything imported so far from garbage collection, because it stays until the end."""
     gc.collect()
     gc.freeze()
 
@@ -134,7 +134,7 @@ def endurance(pytestconfig: pytest.Config) -> Endurance:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs the kernels where there are none; test_implementations.py fails where there should be some."""
+    """Skip what needs the kernels if there are none; test_implementations.py fails if there should be some."""
     RAN.clear()
     kernels = load_kernels()
     if item.get_closest_marker("kernels") and isinstance(kernels, str):
@@ -152,7 +152,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
     """Keep the user's caches, runs and terminal settings out of every test, and the waiting for the disk."""
     # Each checkpoint waits for the disk nine times: that is for machines that lose power, which no test does.
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    # A process started in the checkout must find the installed package, not the folder that is beside it.
+    # A process started in the checkout must find the installed package, not the folder next to it.
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
     # Each test has its own, and none is made before something is stored in it.
     monkeypatch.setenv("CHARLM_DATA_DIR", str(tmp_path_factory.getbasetemp() / f"charlm-data-{next(DATA_FOLDERS)}"))
@@ -184,7 +184,7 @@ def tiny_options(corpus_file: Path) -> list[str]:
 
 @pytest.fixture(scope="session")
 def tiny_settings(corpus_file: Path) -> Callable[..., Settings]:
-    """Return what makes tiny settings; overrides such as `model.cell=gru` win."""
+    """Return a function that makes tiny settings; overrides such as `model.cell=gru` win."""
 
     def make(*overrides: str) -> Settings:
         return load_settings(overrides=[f"corpus.path='{corpus_file}'", *TINY, *overrides])
@@ -194,14 +194,14 @@ def tiny_settings(corpus_file: Path) -> Callable[..., Settings]:
 
 @pytest.fixture(scope="session")
 def trained(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Return a run of 60 steps that nobody may change; it lies alone in its runs folder."""
+    """Return a run of 60 steps that no test may change; it is alone in its runs folder."""
     settings = tiny_settings("train.max_steps=60", "train.eval_every=20", "optimizer.learning_rate=0.02")
     return train(settings, name="trained", runs_dir=tmp_path_factory.mktemp("trained") / "runs")
 
 
 @pytest.fixture
 def write_sweep(tmp_path: Path, tiny_settings: Callable[..., Settings]) -> Callable[..., Path]:
-    """Return what writes a sweep file beside `base.yaml`, a base of tiny settings and whatever else is given."""
+    """Return a function that writes a sweep file next to `base.yaml`, which has tiny settings and any given ones."""
 
     def write(text: str, *overrides: str) -> Path:
         settings = tiny_settings("eval.baselines=false", *overrides)
@@ -221,7 +221,7 @@ def _in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def charlm_command() -> Callable[..., Result]:
-    """Return what runs the command line in this process; standard input can be given."""
+    """Return a function that runs the command line in this process; standard input can be given."""
 
     def invoke(*arguments: str | Path, text: str | bytes | None = None) -> Result:
         words = [str(argument) for argument in arguments]
@@ -236,7 +236,7 @@ def charlm_command() -> Callable[..., Result]:
 
 @pytest.fixture
 def charlm_process() -> Iterator[Callable[..., Process]]:
-    """Yield what starts the command line as a process of its own, as `processes.start` does."""
+    """Yield a function that starts the command line as a separate process, as `processes.start` does."""
     with ExitStack() as started:
 
         def start(*arguments: str | Path, **options: Any) -> Process:
@@ -250,7 +250,7 @@ def charlm_process() -> Iterator[Callable[..., Process]]:
 @pytest.fixture(params=["x86-64-v3", "x86-64-v4"])
 def instruction_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Have networks run the kernels of one instruction set, and name it."""
-    # A processor with the wider has the narrower too.
+    # A processor with the wider instruction set has the narrower one too.
     if request.param > INSTRUCTION_SETS.get(torch.backends.cpu.get_cpu_capability(), ""):
         pytest.skip(f"this processor has no {request.param}")
     kernels = load_kernels_for(request.param)
@@ -263,7 +263,7 @@ def instruction_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def without_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Make this a processor that the kernels have no version for; yield what is said of it."""
+    """Pretend that the kernels have no version for this processor; yield the message about it."""
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
     load_kernels.cache_clear()
     yield "the native kernels have no version for this processor (DEFAULT)"
@@ -272,7 +272,7 @@ def without_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture
 def set_threads() -> Iterator[Callable[[int], None]]:
-    """Yield what changes torch's number of threads until the test ends."""
+    """Yield a function that changes torch's number of threads until the test ends."""
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)

@@ -1,4 +1,4 @@
-"""A process that has imported everything and forks a child for each order: a second less for each command of a test.
+"""A process that has imported everything and forks a child for each order, which saves a second for each command.
 
 A child has its own arguments, environment, folder, standard streams and signals, and ends as an interpreter does. What
 it shares with a process started cold is everything but the start: what is claimed of that has to be started cold.
@@ -122,7 +122,7 @@ def open_streams(*, is_buffered: bool) -> None:
 
 
 def is_open(number: int) -> bool:
-    """Say whether a descriptor is there."""
+    """Return whether a descriptor is open."""
     try:
         os.fstat(number)
     except OSError:
@@ -199,13 +199,13 @@ def run_to_end(order: dict[str, Any]) -> int:
 
 
 def tell(listener: socket.socket, value: int) -> None:
-    """Tell whoever asked for a child; nobody may be left."""
+    """Report to whoever asked for a child, if anyone is still there."""
     with suppress(OSError):
         listener.sendall(f"{value}\n".encode())
 
 
 def reap(listeners: dict[int, socket.socket]) -> None:
-    """Tell of each child that has ended."""
+    """Report each child that has ended."""
     while listeners:
         child, status = os.waitpid(-1, os.WNOHANG)
         if not child:

@@ -1,4 +1,4 @@
-"""What takes most of the time of many small commands in one process, and comes to the same each time, is done once."""
+"""Do once what takes most of the time of many small commands in one process and always gives the same result."""
 
 from __future__ import annotations
 

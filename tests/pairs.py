@@ -1,4 +1,4 @@
-"""Products of many axes, of which the quick suite runs those cells that have every pair of values together."""
+"""Products of many axes, of which the quick suite runs enough cells to cover every pair of values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def by_pairs(*axes: tuple[Any, ...]) -> list[Any]:
-    """Return the whole product of some axes as parameters; what the pairs do not need is marked slow.
+    """Return the whole product of some axes as parameters; cells that the pairs do not need are marked slow.
 
     A fault that shows with one value, or with two values together, shows in the quick suite; CI runs the rest. A cell
     of the native implementation needs the kernels.

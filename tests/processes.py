@@ -1,4 +1,4 @@
-"""Processes of charlm: forked from a warm one, or started cold, and what to show of each command where a test fails."""
+"""Processes of charlm, forked from a warm one or started cold, and what to show about each if a test fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from typing import IO, Any, NamedTuple
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 SERVER = Path(__file__).with_name("fork_server.py")
-# Only what hangs takes so long.
+# Only a process that hangs takes this long.
 TIMEOUT = 300.0
 # A standard stream that the shell has closed: `>&-`.
 CLOSED = -100
@@ -31,7 +31,7 @@ MAX_SHOWN_CHARS = 10_000
 
 
 class Ended(NamedTuple):
-    """What became of a command; equal to a tuple of the three."""
+    """The outcome of a command; it equals a tuple of its three fields."""
 
     exit_code: int
     stdout: str
@@ -40,13 +40,13 @@ class Ended(NamedTuple):
 
 @dataclass
 class Ran:
-    """A command and what became of it, to be shown where a test fails.
+    """A command and its outcome, to be shown if a test fails.
 
     Args:
-        command: as a shell would have it.
-        folder: that it worked in.
-        process: its own, where it has one.
-        ended: what became of it; None where nobody waited for that.
+        command: the command as a shell would have it.
+        folder: the folder that it worked in.
+        process: its process, if it has one.
+        ended: its outcome; None if nobody waited for it.
     """
 
     command: str
@@ -68,7 +68,7 @@ RAN: list[Ran] = []
 
 
 def listing(folder: Path) -> str:
-    """Return what lies in a folder, a line for each file."""
+    """Return the contents of a folder, with a line for each file."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     lines = [f"{path.stat().st_size:>9,} {path.relative_to(folder)}" for path in paths[:MAX_LISTED]]
     more = [f"and {len(paths) - MAX_LISTED} more"] if len(paths) > MAX_LISTED else []
@@ -76,7 +76,7 @@ def listing(folder: Path) -> str:
 
 
 class ForkServer:
-    """The warm process; it starts with the first child that is asked of it."""
+    """The warm process, which starts when the first child is requested."""
 
     def __init__(self) -> None:
         self._control: socket.socket | None = None
@@ -106,7 +106,7 @@ class ForkServer:
             return self._control
 
     def fork(self, order: dict[str, Any], streams: Sequence[int]) -> tuple[int, socket.socket]:
-        """Have a child forked; return its number and the socket that will tell its exit code."""
+        """Have a child forked; return its number and the socket that will report its exit code."""
         control = self.start()
         listening, told = socket.socketpair()
         content = json.dumps(order).encode()
@@ -129,7 +129,7 @@ FORKS = ForkServer()
 
 
 def _read_line(listening: socket.socket) -> int:
-    """Read a number that the server tells."""
+    """Read a number from the server."""
     line = b""
     while not line.endswith(b"\n"):
         block = listening.recv(1)
@@ -291,7 +291,7 @@ def run(*arguments: str | os.PathLike[str], timeout: float = TIMEOUT, **options:
 
 
 def run_command(line: str, *more: str, **options: Any) -> Ended:
-    """Run to its end a command that charlm told its user, with more arguments; it must be of this very Python."""
+    """Run a command that charlm printed for its user to its end, with more arguments; it must use this very Python."""
     words = shlex.split(line)
     assert words[:3] == [sys.executable, "-m", "charlm"], line
     return run(*words[3:], *more, **options)
@@ -303,7 +303,7 @@ def run_code(code: str, *arguments: str | os.PathLike[str], timeout: float = TIM
 
 
 def finish(process: Process, *, timeout: float = TIMEOUT) -> Ended:
-    """Wait for a process and return what became of it."""
+    """Wait for a process and return its outcome."""
     stdout, stderr = process.communicate(timeout=timeout)
     assert process.returncode is not None
     ended = Ended(process.returncode, *((said or b"").decode(errors="backslashreplace") for said in (stdout, stderr)))

@@ -10,7 +10,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parent.parent
 README = REPOSITORY / "README.md"
 GUIDE = REPOSITORY / "charlm" / "guide"
-# What a reader is taught from: each command and each line of Python in them is tried.
+# The pages that teach: each command and each line of Python in them is tried.
 TAUGHT = [README, *sorted(GUIDE.glob("*.md"))]
 PAGES = [
     *TAUGHT,
@@ -91,7 +91,7 @@ def prose(page: Path) -> str:
 
 
 def inline_code(page: Path) -> list[str]:
-    """Return what is set as code within the sentences of a page."""
+    """Return the code within the sentences of a page."""
     return [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", prose(page))]
 
 

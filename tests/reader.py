@@ -1,4 +1,4 @@
-"""A reader who tries out the pages: their commands and their Python are run, each training cut down to a moment."""
+"""A reader who tries out the pages: their commands and Python are run, and each training is cut down to a moment."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from charlm.errors import ConfigError
 from charlm.settings.schema import Settings
 from charlm.settings.strict_yaml import parse_yaml
 
-# What every training is cut down to, unless its command says something else of it.
+# What every training is cut down to, unless its command says otherwise.
 SHORT = {
     "model.hidden_size": "8",
     "sampling.batch_size": "2",
@@ -43,7 +43,7 @@ BETWEEN = ("|", "||", "&&", ";", "&")
 
 
 def stages(line: str) -> Iterator[tuple[list[str], str]]:
-    """Yield the words of each command on a line, and what stands behind it: `|`, `&&`, `>` or nothing."""
+    """Yield the words of each command on a line, and what follows it: `|`, `&&`, `>` or nothing."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
     lexer.whitespace_split = True
     words: list[str] = []

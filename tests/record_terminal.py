@@ -40,7 +40,7 @@ PROMPT = "\x1b[1;32m$\x1b[0m "
 # How long the animation takes for each command, and for typing it.
 SECONDS = 6.0
 TYPING_SECONDS = 1.0
-# Of one character, in units of the picture; a letter of a monospaced font is 0.6 of its size wide.
+# The size of one character, in units of the picture; a letter of a monospaced font is 0.6 of its size wide.
 SIZE, LEADING, MARGIN = 15.0, 20.0, 20.0
 LETTER = 0.6 * SIZE
 FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
@@ -263,7 +263,7 @@ def _looks(style: Style) -> Iterator[str]:
 
 
 def main() -> None:
-    """Record what was asked for."""
+    """Record the requested picture."""
     parser = argparse.ArgumentParser(description="Record commands on a terminal as SVG.")
     parser.add_argument("commands", nargs="*", default=COMMANDS, help="commands, each as one argument")
     parser.add_argument("--output", type=Path, default=PICTURE)

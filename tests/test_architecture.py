@@ -1,4 +1,4 @@
-"""The shape of the house, read off the source: which room may import which, sizes, docstrings."""
+"""The architecture, checked from the source: which room may import which, sizes, docstrings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FLOORS = {
     "library": 8,
     "cli": 9,
 }
-# The package itself and `python -m charlm` stand outside the rooms.
+# The package itself and `python -m charlm` are outside the rooms.
 OUTSIDE = ("__init__", "__main__")
 # What only these modules may import, anywhere in them.
 KEEPERS = {
@@ -128,7 +128,7 @@ def size_problems(sources: Mapping[str, str]) -> list[str]:
             problems.append(f"{module} has {num_lines} lines")
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                # An example is a test that stands beside its function, and no part of it.
+                # An example is a test that is next to its function, and does not count towards it.
                 example = "".join((ast.get_docstring(node) or "").partition("\n\nExample:\n")[1:])
                 num_lines = (node.end_lineno or node.lineno) - node.lineno + 1 - len(example.splitlines())
                 if num_lines > MAX_FUNCTION_LINES:

@@ -68,7 +68,7 @@ def prepared(tmp_path_factory):
         cuts = [f"{key}={value}" for key, value in SHORT.items()]
         settings = load_settings(overrides=["corpus.path=poems.txt", "train.max_steps=2", *cuts])
         train(settings, name="poems")
-        # A loop that is left leaves a run that can be resumed.
+        # Leaving the loop leaves a run that can be resumed.
         for report in train_reports(settings, name="cut"):
             if isinstance(report, Step):
                 break

@@ -1,4 +1,4 @@
-"""What comes along is what its papers say: corpora and configurations."""
+"""The bundled corpora and configurations match their descriptions."""
 
 from __future__ import annotations
 

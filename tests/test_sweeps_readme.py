@@ -66,7 +66,7 @@ def test_the_sizes_on_the_page_are_those_of_the_sweep() -> None:
 
 
 @pytest.mark.parametrize("name", ["cells", "learning-rate", "sizes", "small-machine"])
-def test_every_shipped_sweep_says_what_it_is_for_its_minutes_and_what_it_reaches(name: str) -> None:
+def test_every_bundled_sweep_says_what_it_is_for_its_minutes_and_what_it_reaches(name: str) -> None:
     lines = (REPOSITORY / "configs" / "sweeps" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
     assert [line.partition(":")[0] for line in lines[:4]] == [
         *("# Purpose", "# Command", "# Minutes on two cores", "# Reaches"),

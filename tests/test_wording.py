@@ -10,7 +10,7 @@ from prose import GUIDE, README, REPOSITORY, TAUGHT, prose
 from charlm.cli.topics import ALIASES
 
 MAX_README_LINES = 150
-# Turns of phrase that are no English, or that have a plain word instead.
+# Phrases that are not idiomatic English, or for which there is a plainer word.
 WORN = re.compile(
     r"beside it\b|\bcomes? along\b|\bOf the \w+s\.|\blaid over\b|to be gone on with|\bgoes on with\b|as it stands"
     r"|\bwhat \w+ makes? of\b|\bless the\b|\bis told\b|mean and deviation|\bat home in\b"

@@ -1,4 +1,4 @@
-"""A figure with its units, its interval and its baselines: all of exactly the same characters."""
+"""A result with its units, its interval and its baselines: all cover exactly the same characters."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_the_unknown_symbol_has_the_bytes_of_the_replacement_character() -> None
 # Baselines.
 
 
-def test_baselines_are_of_exactly_the_characters_that_the_models_figure_is_of() -> None:
+def test_baselines_predict_exactly_the_characters_that_the_model_predicts() -> None:
     known, part = draw_ids(2_000, seed=1), draw_ids()
     baselines = fit_baselines(known, LATIN, "utf-8").measure(part)
     assert list(baselines) == NAMES
@@ -131,31 +131,31 @@ def test_baselines_are_of_exactly_the_characters_that_the_models_figure_is_of() 
 
 
 @pytest.mark.parametrize("vocabulary", [LATIN, GREEK])
-def test_a_compressors_bits_are_what_it_needs_beyond_the_training_part(vocabulary: Vocabulary) -> None:
+def test_a_compressors_bits_are_what_it_needs_beyond_the_training_split(vocabulary: Vocabulary) -> None:
     known, part = draw_ids(2_000, seed=1), draw_ids()
     before, text = (vocabulary.decode(ids).encode() for ids in (known, part))
     found = bits(fit_baselines(known, vocabulary, "utf-8").measure(part))
     for name, compress in (("bzip2", bz2.compress), ("xz", lzma.compress)):
         num_bytes = len(compress(before + text)) - len(compress(before))
         assert found[name] == pytest.approx(8 * num_bytes / N, rel=1e-12)
-        # Drawn at random: nobody needs fewer than log2 V bits, headers and rounding to whole words aside.
+        # For a random text nothing can need fewer than log2 V bits, apart from headers and rounding to whole words.
         assert math.log2(V) - 0.2 < found[name] < 8
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 4])
-def test_a_training_part_of_almost_nothing_has_baselines(length: int) -> None:
+def test_a_training_split_of_almost_nothing_has_baselines(length: int) -> None:
     found = bits(fit_baselines(draw_ids(length), LATIN, "utf-8").measure(draw_ids()))
     assert all(math.isfinite(bits) for bits in found.values())
 
 
-def test_of_a_longer_training_part_the_last_characters_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_baselines_know_the_last_characters_of_a_longer_training_split(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charlm.evaluation.baselines.MAX_TRAIN_CHARS", 500)
     known, part = draw_ids(2_000, seed=1), draw_ids()
     whole, last = (fit_baselines(ids, LATIN, "utf-8").measure(part) for ids in (known, known[-500:]))
     assert whole == last
 
 
-def test_without_a_training_part_there_are_none() -> None:
+def test_without_a_training_split_there_are_no_baselines() -> None:
     measured = measure(draw_ids())
     assert (measured.baselines, measured.beats_ngrams) == ({}, None)
     assert (measured.as_record()["baselines"], measured.as_record()["beats_5gram"]) == (None, None)
@@ -176,7 +176,7 @@ def test_a_model_beats_the_5_gram_where_it_needs_fewer_bits(
     assert (("validation, warning", NO_BETTER) in result_rows(summary)) is not beats
 
 
-# What is observed.
+# Observed costs.
 
 
 @pytest.mark.parametrize("chunk_chars", [1, 7, 64, N - 1, N, 2048])
@@ -207,7 +207,7 @@ def test_the_interval_is_that_of_the_observed_costs() -> None:
     assert low < measured.figures.main.bits_per_char < high
 
 
-def test_a_stop_between_chunks_is_heard() -> None:
+def test_a_stop_between_chunks_is_obeyed() -> None:
     def stop(done: int) -> None:
         raise InterruptedError(done)
 
@@ -219,7 +219,7 @@ def test_a_stop_between_chunks_is_heard() -> None:
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward", "bidirectional", "leaky"])
-def test_the_closing_record_says_of_each_part_what_measuring_it_again_says(
+def test_the_closing_record_equals_measuring_each_split_again(
     tmp_path: Path, tiny_settings: Callable[..., Settings], corpus_text: str, direction: str
 ) -> None:
     settings = tiny_settings("train.max_steps=3", f"model.direction={direction}", "corpus.split=[2000,600,400]")
@@ -247,7 +247,7 @@ def test_a_backward_models_baselines_read_as_it_does(
     assert found.figures == charlm.evaluate(model)
 
 
-def test_a_run_may_leave_its_baselines_out_and_go_on_with_them(
+def test_a_run_may_leave_its_baselines_out_and_be_resumed_with_them(
     tmp_path: Path, charlm_command: Charlm, tiny_options: list[str]
 ) -> None:
     where = (f"--runs-dir={tmp_path}", "--run=run")
@@ -263,7 +263,7 @@ def test_a_run_may_leave_its_baselines_out_and_go_on_with_them(
     assert list(json.loads(charlm_command(*resume).stdout)["val_baselines"]) == NAMES
 
 
-def test_a_part_that_a_run_does_not_have_has_neither_figure_nor_baselines(
+def test_a_missing_split_has_neither_results_nor_baselines(
     tmp_path: Path, tiny_settings: Callable[..., Settings]
 ) -> None:
     end = train(tiny_settings("corpus.split=nanogpt"), name="run", runs_dir=tmp_path).summary()
@@ -275,7 +275,7 @@ def test_a_part_that_a_run_does_not_have_has_neither_figure_nor_baselines(
 # The command line.
 
 
-def test_eval_tells_all_fields_and_no_baselines_leaves_theirs_empty(trained: Run, charlm_command: Charlm) -> None:
+def test_eval_prints_all_fields_and_no_baselines_leaves_theirs_empty(trained: Run, charlm_command: Charlm) -> None:
     command = ("eval", f"--run={trained.path}", "--json")
     record = json.loads(charlm_command(*command).stdout)
     heading = ["run", "step", "text", "nats", "nats_per_char", "bpc", "perplexity", "chars"]
@@ -289,7 +289,7 @@ def test_eval_tells_all_fields_and_no_baselines_leaves_theirs_empty(trained: Run
     assert not any(word in plain for word in ("baselines", "warning", "interval"))
 
 
-def test_eval_tells_the_interval_of_a_text_of_ten_blocks(
+def test_eval_prints_the_interval_of_a_text_of_ten_blocks(
     trained: Run, charlm_command: Charlm, tmp_path: Path, corpus_text: str
 ) -> None:
     path = tmp_path / "long.txt"
@@ -303,7 +303,7 @@ def test_eval_tells_the_interval_of_a_text_of_ten_blocks(
     assert f"95 % interval       {low:.3f} to {high:.3f} bits per character\n" in charlm_command(*command).stdout
 
 
-def test_other_files_have_the_baselines_of_the_runs_own_training_part(
+def test_other_files_have_the_baselines_of_the_runs_own_training_split(
     trained: Run, tmp_path: Path, corpus_text: str
 ) -> None:
     path = tmp_path / "test.txt"
@@ -311,11 +311,11 @@ def test_other_files_have_the_baselines_of_the_runs_own_training_part(
     assert charlm.assess(trained, files=[path]) == charlm.assess(trained)
 
 
-def test_the_training_part_itself_has_no_baselines_which_would_know_it_by_heart(trained: Run) -> None:
+def test_the_training_split_itself_has_no_baselines_which_would_know_it_by_heart(trained: Run) -> None:
     assert charlm.assess(trained, split="train").baselines == {}
 
 
-def test_a_figure_without_its_baselines_says_why(
+def test_a_result_without_its_baselines_says_why(
     tmp_path: Path, tiny_settings: Callable[..., Settings], corpus_text: str
 ) -> None:
     corpus, other = tmp_path / "corpus.txt", tmp_path / "other.txt"
@@ -330,7 +330,7 @@ def test_a_figure_without_its_baselines_says_why(
     with pytest.warns(CharlmWarning, match="the result has no baselines: there is no corpus file"):
         charlm.assess(run, files=[other])
     assert charlm.assess(run, files=[other], baselines=False) == replace(whole, baselines={})
-    # Neither hides what is wrong with the text that is measured.
+    # Neither hides a problem with the text that is measured.
     other.write_text("é" * 20, encoding="utf-8")
     with pytest.raises(TextError, match="never seen"):
         charlm.assess(run, files=[other])
@@ -338,7 +338,7 @@ def test_a_figure_without_its_baselines_says_why(
         charlm.assess(run)
 
 
-# Closing records from strangers.
+# Closing records from other sources.
 
 
 def closing_record() -> dict[str, Any]:
@@ -364,15 +364,13 @@ def hostile_records() -> Iterator[dict[str, Any]]:
 
 
 def show(summary: Summary, path: Path) -> None:
-    """Print both what a training ends with and what `charlm info` shows of it."""
+    """Print both the end of a training and what `charlm info` shows about it."""
     show_closing(Closing(summary, path, None, None, "charlm generate", "charlm info run"))
     for name, value in result_rows(summary):
         print(f"{name}: {value}")
 
 
-def test_whatever_a_strangers_closing_record_holds_it_is_shown_or_passed_over(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_any_closing_record_is_shown_or_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, num_shown = Run(tmp_path), 0
     for record in [closing_record(), *hostile_records()]:
         (tmp_path / "metrics.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Dynamic evaluation: each character is predicted before the weights see it, and the model is left as it is."""
+"""Dynamic evaluation: each character is predicted before the weights learn from it, and the model is not changed."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Ids
 
 Charlm = Callable[..., Result]
-# The gradients of KNOWN characters are what a network was trained by.
+# The gradient statistics cover this many characters of the training text.
 V, N, KNOWN = 7, 103, 120
-# The statistics of a run take so many.
+# The statistics of a run cover this many characters.
 FEW = 300
 MODERATE = Adaptation(1e-3, 1e-2, 20)
 
@@ -75,12 +75,12 @@ def costs_of(
     return seen
 
 
-# The figure.
+# The result.
 
 
 @pytest.mark.parametrize("segment_chars", [1, 7, 20, N - 1, N, 1_000])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-def test_without_learning_it_is_the_static_figure(cell: str, segment_chars: int) -> None:
+def test_without_learning_the_result_is_static_evaluation(cell: str, segment_chars: int) -> None:
     network, ids = build(cell=cell), draw_ids()
     static = measure_text(network, ids).main
     found = measure(network, ids, Adaptation(0.0, 0.0, segment_chars))
@@ -120,7 +120,7 @@ def test_each_cost_is_observed_once_and_in_order() -> None:
 
 @pytest.mark.parametrize("implementation", ["reference", "torch", pytest.param("native", marks=pytest.mark.kernels)])
 @pytest.mark.parametrize("is_training", [True, False])
-def test_the_network_is_left_bit_for_bit_as_it_is(implementation: str, is_training: bool) -> None:
+def test_the_network_is_not_changed_by_a_bit(implementation: str, is_training: bool) -> None:
     network = build(implementation=implementation, num_layers=2, dropout=0.5).train(is_training)
     modes = [module.training for module in network.modules()]
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -131,7 +131,7 @@ def test_the_network_is_left_bit_for_bit_as_it_is(implementation: str, is_traini
     assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
     if implementation == "torch":
         assert getattr(network.recurrent, "dropout") == 0.5  # noqa: B009
-    # Nothing is drawn, and nothing is remembered.
+    # Nothing is random, and nothing is remembered.
     assert measure(network, draw_ids(), Adaptation(0.05, 0.1)) == first
 
 
@@ -149,13 +149,13 @@ def test_a_frozen_network_learns_too() -> None:
     assert measure(build().requires_grad_(False), ids) == learned
 
 
-# The rule.
+# The update rule.
 
 
 def steps_by_hand(
     network: CharLM, train: Ids, ids: Ids, adaptation: Adaptation
 ) -> Iterator[tuple[dict[str, Tensor], float]]:
-    """Yield each segment's weights before it and its nats, equations 4 to 6 taken word for word, in float64."""
+    """Yield the weights before each segment and its nats, by equations 4 to 6 taken literally, in float64."""
     size = adaptation.segment_chars
     trained = {name: value.detach().double() for name, value in network.named_parameters()}
     network = network.double()
@@ -193,7 +193,7 @@ def steps_by_hand(
     [Adaptation(1e-3, 0.0, 20), Adaptation(1e-2, 0.05, 9), Adaptation(2e-2, 0.9, 13), Adaptation(1e-2, 50.0, 20)],
     ids=str,
 )
-def test_the_rule_is_that_of_the_paper(cell: str, adaptation: Adaptation) -> None:
+def test_the_update_rule_is_that_of_the_paper(cell: str, adaptation: Adaptation) -> None:
     train, ids = draw_ids(KNOWN, seed=1), draw_ids()
     network = build(cell=cell)
     roots = measure_gradients(network, train, segment_chars=adaptation.segment_chars)
@@ -262,7 +262,7 @@ def test_weights_that_never_had_a_gradient_are_no_trouble() -> None:
     assert found.nats == pytest.approx(measure_text(network, ids).main.nats)
 
 
-def test_a_learned_initial_state_takes_part_in_the_first_segment_alone() -> None:
+def test_a_learned_initial_state_learns_only_from_the_first_segment() -> None:
     class Beginning(CharLM):
         def __init__(self) -> None:
             super().__init__(ModelSettings(hidden_size=8, cell="gru"), V, "reference")
@@ -305,7 +305,7 @@ def test_dropout_is_off_while_it_learns_whatever_the_implementation() -> None:
         assert measure(network, draw_ids()) == measure(plain, draw_ids())
 
 
-def test_a_rate_that_is_too_high_is_told() -> None:
+def test_a_rate_that_is_too_high_is_reported() -> None:
     with pytest.raises(DivergedError, match=r"no longer finite after [0-9,]+ characters .* learning rate 1e\+38 and"):
         measure(build(), draw_ids(), Adaptation(1e38, 0.0))
 
@@ -332,7 +332,7 @@ def test_rates_out_of_range_are_refused(values: tuple[float, float, int], messag
     ("learning_rate", "decay", "segment_chars"),
     [(None, None, 20), (1e-3, None, 5), (None, 0.0, 5), pytest.param(None, None, 5, marks=pytest.mark.slow)],
 )
-def test_tuning_takes_the_pair_that_costs_least(
+def test_tuning_chooses_the_pair_with_the_lowest_cost(
     learning_rate: float | None, decay: float | None, segment_chars: int
 ) -> None:
     network, ids = build(), np.tile(draw_ids(15), 5)
@@ -367,7 +367,7 @@ def test_a_trial_that_diverges_is_passed_over(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def _few_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the statistics be of the training part's beginning alone."""
+    """Take the statistics from the beginning of the training split only."""
     monkeypatch.setattr(dynamic, "STATISTICS_CHARS", FEW)
 
 
@@ -401,7 +401,7 @@ def test_a_run_is_measured_in_its_own_reading_order(
     assert given.figure.nats == pytest.approx(charlm.evaluate(run).main.nats, rel=1e-6)
 
 
-def test_bounded_beginnings_are_read_for_statistics_and_trials(
+def test_statistics_and_trials_read_only_bounded_beginnings(
     trained: Run, corpus_text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dynamic, "STATISTICS_CHARS", 300)
@@ -423,7 +423,7 @@ def test_bounded_beginnings_are_read_for_statistics_and_trials(
 
 
 @pytest.mark.usefixtures("_few_statistics")
-def test_whether_the_rates_were_chosen_on_the_text_itself_is_told(
+def test_it_is_reported_whether_the_rates_were_chosen_on_the_text_itself(
     trained: Run, tmp_path: Path, corpus_text: str
 ) -> None:
     path = tmp_path / "val.txt"
@@ -476,7 +476,7 @@ def test_a_leaky_model_is_refused(
     assert charlm_command("eval", f"--run={run.path}", "--dynamic").exit_code == 2
 
 
-def test_what_cannot_be_had_is_told(
+def test_what_cannot_be_measured_is_refused(
     tmp_path: Path, tiny_settings: Callable[..., Settings], charlm_command: Charlm, corpus_text: str
 ) -> None:
     corpus, other = tmp_path / "corpus.txt", tmp_path / "other.txt"
@@ -506,7 +506,7 @@ def test_what_cannot_be_had_is_told(
 
 
 @pytest.mark.usefixtures("_few_statistics")
-def test_eval_tells_both_figures_each_under_its_name(trained: Run, charlm_command: Charlm) -> None:
+def test_eval_prints_both_results_each_under_its_name(trained: Run, charlm_command: Charlm) -> None:
     command = ("eval", f"--run={trained.path}", "--dynamic", "--decay=0.001", "--segment-chars=10")
     result = charlm_command(*command, "--json")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -535,7 +535,7 @@ def test_eval_tells_both_figures_each_under_its_name(trained: Run, charlm_comman
 
 
 @pytest.mark.usefixtures("_few_statistics")
-def test_eval_tells_where_the_rates_come_from(
+def test_eval_prints_where_the_rates_come_from(
     trained: Run, charlm_command: Charlm, tmp_path: Path, corpus_text: str
 ) -> None:
     command = ("eval", f"--run={trained.path}", "--dynamic")
@@ -573,7 +573,7 @@ def test_eval_tells_where_the_rates_come_from(
         (("--dynamic", "--learning-rate=1e38", "--decay=0"), 5, "give a lower --learning-rate"),
     ],
 )
-def test_what_does_not_go_together_is_refused(
+def test_options_that_contradict_each_other_are_refused(
     trained: Run, charlm_command: Charlm, options: tuple[str, ...], code: int, message: str
 ) -> None:
     result = charlm_command("eval", f"--run={trained.path}", *options)

@@ -1,4 +1,4 @@
-"""The figure: nats summed over one stream, the N-1 predicted characters counted, divided once."""
+"""A result: nats are summed over one stream, the N-1 predicted characters are counted, and there is one division."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from charlm.text.vocabulary import Ids
 V, N = 11, 300
 CELLS = ["rnn", "gru", "lstm"]
 IMPLEMENTATIONS = ["torch", "reference", pytest.param("native", marks=pytest.mark.kernels)]
-# Sums of 300 float64 terms in another order; the kernels have float32 alone.
+# Sums of 300 float64 terms in another order; the kernels have only float32.
 SAME = {"rel": 1e-12}
 NATIVE_SAME = {"rel": 1e-6}
 
@@ -41,7 +41,7 @@ def same_for(implementation: str) -> dict[str, float]:
 
 
 def measure(network: CharLM, ids: Ids, **options: Any) -> Figure:
-    """Return a causal model's one figure."""
+    """Return the single result of a causal model."""
     return measure_text(network, ids, **options).main
 
 
@@ -82,18 +82,18 @@ def scalar_nats(network: CharLM, ids: Ids) -> float:
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_figure_equals_a_scalar_loop(cell: str, implementation: str) -> None:
+def test_the_result_equals_a_scalar_loop(cell: str, implementation: str) -> None:
     network, ids = build(cell, implementation, num_layers=2), draw_ids(60)
     figure = measure(network, ids, chunk_chars=7)
     assert figure.nats == pytest.approx(scalar_nats(network, ids), **same_for(implementation))
-    # The figure tells one text from another: it is not near that of a uniform model.
+    # The result depends on the text: it is not close to that of a uniform model.
     assert abs(figure.nats_per_char - math.log(V)) > 1e-2
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("chunk_chars", [1, 7, 64, N - 1, N])
-def test_the_figure_is_the_same_for_any_chunk_size(cell: str, implementation: str, chunk_chars: int) -> None:
+def test_the_result_is_the_same_for_any_chunk_size(cell: str, implementation: str, chunk_chars: int) -> None:
     network, ids = build(cell, implementation), draw_ids()
     whole = measure(network, ids)
     found = measure(network, ids, chunk_chars=chunk_chars)
@@ -102,7 +102,7 @@ def test_the_figure_is_the_same_for_any_chunk_size(cell: str, implementation: st
 
 
 @pytest.mark.parametrize("chunk_chars", [1, 7, 64])
-def test_in_float32_the_figure_is_the_same_within_1e_5_nats(chunk_chars: int) -> None:
+def test_in_float32_the_result_is_the_same_within_1e_5_nats(chunk_chars: int) -> None:
     network, ids = build("lstm").float(), draw_ids()
     whole = measure(network, ids)
     # 1e-7 for each number, and errors that the state carries fade.
@@ -123,7 +123,7 @@ def test_the_width_of_the_ids_does_not_matter(dtype: type) -> None:
 
 
 @pytest.mark.parametrize("is_training", [True, False])
-def test_the_training_mode_is_as_before_and_dropout_never_acts(is_training: bool) -> None:
+def test_the_training_mode_is_restored_and_dropout_never_acts(is_training: bool) -> None:
     network = build(num_layers=2, dropout=0.9).train(is_training)
     without = build(num_layers=2)
     ids = draw_ids()

@@ -1,4 +1,4 @@
-"""Gaps: scored as a code length, filled from both sides."""
+"""Gaps are scored as a code length and filled from both sides."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def log_probability(half, known: np.ndarray, text: np.ndarray) -> float:
     return total
 
 
-def test_both_sides_weigh_a_filling_by_what_the_two_halves_hold_it_for(network):
+def test_both_sides_weigh_a_filling_by_the_probabilities_of_the_two_halves(network):
     ids = some_ids(14)
     score = measure_gaps(network, ids, gap=1, every=7, passes=30, chains=20)  # every character is drawn somewhere
     gaps = [6]
@@ -129,7 +129,7 @@ def test_a_sweep_shows_each_place_its_conditional(network):
     assert gap[:, 0].tolist() == ids[4:8].tolist()
 
 
-def test_a_filling_has_the_length_asked_for_and_is_the_same_for_any_number(network):
+def test_a_filling_has_the_requested_length_and_is_the_same_for_any_number(network):
     prefix, suffix = some_ids(4), some_ids(5)
     many = list(fill_gap(network, ABC, prefix, suffix, length=6, num_samples=11, passes=3, seed=0))
     few = list(fill_gap(network, ABC, prefix, suffix, length=6, num_samples=2, passes=3, seed=0))

@@ -1,4 +1,4 @@
-"""The interval is an honest one: it covers the mean of texts whose neighbouring characters cost alike."""
+"""The interval is honest: it covers the mean of texts in which the costs of neighbours are correlated."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def share_covered(texts: Costs, block_chars: int) -> float:
 )
 def test_the_interval_covers_the_true_mean_of_about_95_in_100_texts(num_texts: int, low: float, high: float) -> None:
     texts = draw_texts(num_texts, 40 * BLOCK_CHARS, correlation=0.9, seed=0)
-    # Of 40 blocks the percentile bootstrap covers about 94 %; the share of 200 texts has a deviation of 1.7 %, and
-    # that of 40 one of 3.8 %.
+    # Of 40 blocks the percentile bootstrap covers about 94 %; the share of 200 texts has a standard deviation of 1.7 %,
+    # and that of 40 texts one of 3.8 %.
     assert low <= share_covered(texts, BLOCK_CHARS) <= high
 
 
 def test_resampling_single_characters_would_promise_too_much() -> None:
     texts = draw_texts(20, 800, correlation=0.9, seed=0)
-    # The mean's deviation is sqrt(19) times what single characters say: a third of the texts would be covered.
+    # The mean's standard deviation is sqrt(19) times what single characters suggest, so a third would be covered.
     assert share_covered(texts, 1) < 0.65
 
 
-def test_an_interval_is_that_of_the_plain_bootstrap_of_whole_blocks() -> None:
+def test_an_interval_equals_a_plain_bootstrap_of_whole_blocks() -> None:
     costs = draw_texts(1, 23 * BLOCK_CHARS + 100, correlation=0.5, seed=3)[0]
     blocks = [costs[start : start + BLOCK_CHARS] for start in range(0, len(costs), BLOCK_CHARS)]
     generator, means = np.random.default_rng(5), []
@@ -93,7 +93,7 @@ def test_the_interval_is_the_same_each_time_and_another_for_another_seed() -> No
 def test_a_text_sixteen_times_as_long_has_an_interval_a_quarter_as_wide() -> None:
     costs = draw_texts(1, 16 * 40 * 64, correlation=0.5, seed=0)[0]
     (low, high), (short_low, short_high) = interval_of(costs, 64), interval_of(costs[: 40 * 64], 64)
-    # The short text's 40 blocks tell its deviation to 11 %.
+    # The short text's 40 blocks determine its standard deviation to 11 %.
     assert (short_high - short_low) / (high - low) == pytest.approx(4, rel=0.4)
     assert low < costs.mean() < high
 

@@ -26,7 +26,7 @@ def as_ids(characters: Sequence[int]) -> Ids:
 
 
 def draw_text(length: int, size: int, seed: int = 0) -> list[int]:
-    """Return characters 0 .. size - 1, some of them much rarer than others, as those of languages are."""
+    """Return characters 0 .. size - 1, some of them much rarer than others, as in natural languages."""
     shares = 1 / np.arange(1, size + 1)
     return np.random.default_rng(seed).choice(size, length, p=shares / shares.sum()).tolist()
 
@@ -43,7 +43,7 @@ class SlowKneserNey:
                 if at + n <= len(text):
                     before.setdefault(tuple(text[at : at + n]), set()).add(text[at - 1])
         self.counts: dict[tuple[int, ...], int] = Counter(gram for gram in grams if len(gram) == self.order)
-        # What stands at the text's beginning alone has nothing before it, and counts once.
+        # An n-gram that occurs only at the beginning has nothing before it, and counts once.
         self.counts |= {gram: max(1, len(before.get(gram, ()))) for gram in grams if len(gram) < self.order}
         self.discounts = [self.discounts_of(n) for n in range(1, self.order + 1)]
 
@@ -56,7 +56,7 @@ class SlowKneserNey:
         return [min(max(plain[k - 1], 0.05), k - 0.05) for k in (1, 2, 3)]
 
     def probability(self, context: Sequence[int], character: int, n: int | None = None) -> float:
-        """Return p(character | context) of order n, the highest unless told otherwise."""
+        """Return p(character | context) of order n, by default the highest."""
         n = self.order if n is None else n
         if n == 0:
             return 1 / self.vocab_size
@@ -97,7 +97,7 @@ def test_a_text_whose_counts_of_counts_need_no_bounds_has_the_papers_discounts(o
 
 @st.composite
 def contexts(draw: st.DrawFn) -> tuple[int, list[int], list[int], int]:
-    """Draw a vocabulary's size, a training text, a context that may stand in it or not, and an order."""
+    """Draw a vocabulary size, a training text, a context that may or may not occur in it, and an order."""
     vocab_size, num_seen = draw(st.sampled_from(VOCABULARIES))
     train = draw_text(draw(st.integers(1, 400)), num_seen, seed=draw(st.integers(0, 3)))
     at, length = draw(st.integers(0, len(train) - 1)), draw(st.integers(1, 8))
@@ -119,7 +119,7 @@ def test_the_probabilities_after_any_context_sum_to_one(drawn: tuple[int, list[i
     assert np.exp(-nats).sum() == pytest.approx(1, abs=1e-12)
 
 
-def test_a_unigram_model_comes_to_the_shares_of_the_characters() -> None:
+def test_a_unigram_model_converges_to_the_shares_of_the_characters() -> None:
     for times, tolerance in ((10, 0.05), (1_000, 5e-4), (100_000, 5e-6)):
         train = as_ids([0, 0, 0, 0, 1, 1, 2, 2] * times)
         found = np.exp(-ngram_nats(fit_ngrams(train, 4, 1), as_ids([0, 0, 1, 2, 3]), 4))
@@ -134,7 +134,7 @@ def test_a_unigram_model_does_not_look_at_what_comes_before() -> None:
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_text_of_one_repeated_character_is_expected_to_go_on(order: int) -> None:
+def test_a_text_of_one_repeated_character_is_expected_to_continue(order: int) -> None:
     orders = fit_ngrams(as_ids([1] * 1_000), 3, order)
     going_on, others = ngram_nats(orders, as_ids([1] * 50), 3), ngram_nats(orders, as_ids([1] * 10 + [2, 0, 0]), 3)
     assert (going_on > 0).all()
@@ -159,7 +159,7 @@ def test_with_no_text_to_learn_from_every_character_is_as_likely() -> None:
 
 
 @pytest.mark.parametrize("order", [2, 3, 5, 6])
-def test_the_first_characters_of_a_part_see_nothing_of_the_training_text(order: int) -> None:
+def test_the_first_characters_of_a_split_see_nothing_of_the_training_text(order: int) -> None:
     train, part = draw_text(3_000, 6), draw_text(200, 6, seed=1)
     orders = fit_ngrams(as_ids(train), 6, order)
     alone = ngram_nats(orders, as_ids(part), 6)
@@ -179,7 +179,7 @@ def test_what_follows_a_character_does_not_change_its_cost() -> None:
         assert np.array_equal(ngram_nats(orders, as_ids(part[:length]), 6), whole[: length - 1])
 
 
-def test_a_higher_order_never_makes_the_figure_of_english_much_worse() -> None:
+def test_a_higher_order_never_makes_the_result_on_english_much_worse() -> None:
     text = corpus_file("stories").read_text(encoding="utf-8")
     characters = sorted(set(text))
     ids = as_ids([characters.index(character) for character in text])

@@ -1,4 +1,4 @@
-"""Copying measured: every share and every longest stretch equals what a set of substrings says."""
+"""Copying is measured exactly: every share and every longest passage equals that of a set of substrings."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def assert_right(found: Copying, text: str, known: str, sizes: tuple[int, ...] |
 @pytest.mark.parametrize("piece_chars", [1, 7, 64, 1 << 18])
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("symbols", ["ab", "abcd", "αβγ漢😀", "abcdefghijklmnopqrstuvwxyz"])
-def test_shares_and_longest_stretch_are_those_of_a_set_of_substrings(
+def test_shares_and_longest_passage_equal_a_set_of_substrings(
     monkeypatch: pytest.MonkeyPatch, symbols: str, seed: int, piece_chars: int
 ) -> None:
     monkeypatch.setattr(counting, "PIECE_CHARS", piece_chars)
@@ -102,13 +102,13 @@ def test_a_training_text_shorter_than_the_ngrams_has_none_of_them(text: str) -> 
 
 @pytest.mark.parametrize("text", ["ab", "abcdefgh", "hgfedcba"])
 @pytest.mark.parametrize("seed", range(5))
-def test_what_the_text_does_not_have_is_taken_for_none_of_its_ngrams(text: str, seed: int) -> None:
+def test_ngrams_that_the_text_lacks_are_not_mistaken_for_its_own(text: str, seed: int) -> None:
     # All its characters differ: every number from 0 to S - 1 is that of one.
     known = draw_text("abcdefghz", 60, seed)
     assert_right(measure(text, known, "abcdefghz", range(1, 9)), text, known, range(1, 9))
 
 
-def test_repetitions_without_end_are_no_trouble() -> None:
+def test_endless_repetitions_are_no_trouble() -> None:
     text, known = "ab" * 300, "ba" * 200
     found = measure(text, known, "ab", (1, 2, 399, 400, 401, 600, 601))
     assert found.longest == 400
@@ -125,7 +125,7 @@ def test_the_pieces_are_reported_up_to_the_last_character(monkeypatch: pytest.Mo
     assert done[-1] == 1_050
 
 
-# Of a model.
+# Copying by a model.
 
 
 def test_a_model_is_measured_by_the_text_that_generate_writes(trained: Run, corpus_text: str) -> None:
@@ -143,7 +143,7 @@ def test_a_model_is_measured_by_the_text_that_generate_writes(trained: Run, corp
     assert found.text != charlm.novelty(trained, length=400, temperature=0.8, seed=3).text
 
 
-def test_of_the_held_out_text_as_many_characters_are_read_as_the_sample_has(trained: Run, corpus_text: str) -> None:
+def test_the_held_out_text_is_cut_to_the_length_of_the_sample(trained: Run, corpus_text: str) -> None:
     known, held_out = corpus_text[:2700], corpus_text[2700:2850]
     found = charlm.novelty(trained, split="val", length=20, ngrams=(3,))
     assert found.held_out.num_chars == found.sample.num_chars == 20
@@ -162,7 +162,7 @@ def test_another_file_may_be_the_held_out_text(trained: Run, corpus_text: str, t
 
 
 @pytest.mark.parametrize("direction", ["backward", "bidirectional", "leaky"])
-def test_a_model_of_any_direction_is_shown_the_way_its_text_reads(
+def test_samples_of_any_direction_are_shown_in_text_order(
     tmp_path: Path, tiny_settings: Callable[..., Settings], corpus_text: str, direction: str
 ) -> None:
     run = train(tiny_settings("train.max_steps=20", f"model.direction={direction}"), name="run", runs_dir=tmp_path)
@@ -184,7 +184,7 @@ def test_a_model_of_any_direction_is_shown_the_way_its_text_reads(
         assert longest in known
 
 
-def test_progress_is_of_the_writing_and_then_of_the_reading(trained: Run) -> None:
+def test_progress_covers_the_writing_and_then_the_reading(trained: Run) -> None:
     seen: list[tuple[int, int]] = []
     charlm.novelty(trained, length=50, report=lambda done, total: seen.append((done, total)))
     assert seen[:50] == [(done, 50) for done in range(1, 51)]
@@ -205,14 +205,14 @@ def test_progress_is_of_the_writing_and_then_of_the_reading(trained: Run) -> Non
         ({"prefix": "é"}, TextError, "never seen"),
     ],
 )
-def test_what_cannot_be_asked_for_is_refused(
+def test_impossible_requests_are_refused(
     trained: Run, options: dict[str, object], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
         charlm.novelty(trained, **options)  # pyright: ignore[reportArgumentType]
 
 
-def test_without_its_training_part_a_model_is_not_measured(
+def test_without_its_training_split_a_model_is_not_measured(
     tmp_path: Path, tiny_settings: Callable[..., Settings], corpus_text: str
 ) -> None:
     corpus, other = tmp_path / "corpus.txt", tmp_path / "other.txt"
@@ -243,7 +243,7 @@ def test_a_backward_model_has_no_prefix(tmp_path: Path, tiny_settings: Callable[
 # The command line.
 
 
-def test_eval_tells_shares_and_longest_stretches(trained: Run, charlm_command: Charlm, corpus_text: str) -> None:
+def test_eval_prints_shares_and_longest_passages(trained: Run, charlm_command: Charlm, corpus_text: str) -> None:
     command = ("eval", f"--run={trained.path}", "--novelty", "--length=300", "--ngrams=2, 5,400", "--seed=1")
     result = charlm_command(*command, "--json")
     assert (result.exit_code, result.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""Scores: what each character of a text, and each line, costs a model, and how that is shown."""
+"""Scores: the cost of each character and each line of a text, and how it is shown."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def strange(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.Tem
     ("direction", "cell", "implementation"),
     by_pairs(CAUSAL, ("rnn", "gru", "lstm"), ("torch", "reference", "native")),
 )
-def test_each_figure_is_that_of_a_model_that_reads_all_again_for_each_character(
+def test_each_score_equals_reading_the_whole_text_again_for_each_character(
     direction: str, cell: str, implementation: str
 ) -> None:
     network, ids = build(direction, implementation, cell=cell, num_layers=2), draw_ids()
@@ -163,7 +163,7 @@ def test_each_figure_is_that_of_a_model_that_reads_all_again_for_each_character(
 
 @pytest.mark.parametrize("length", [1, 2, 60, 5_000])
 @pytest.mark.parametrize("direction", [*CAUSAL, "leaky"])
-def test_the_bits_add_up_to_the_figure_of_eval(direction: str, length: int) -> None:
+def test_the_bits_add_up_to_the_result_of_eval(direction: str, length: int) -> None:
     network, ids = build(direction), draw_ids(length)
     found = scores(network, ids, direction)
     assert len(found) == length
@@ -182,7 +182,7 @@ def test_the_bits_add_up_to_the_figure_of_eval(direction: str, length: int) -> N
 
 @pytest.mark.parametrize("chunk_chars", [1, 2, 7, 30, N - 2, N - 1, N, 4096])
 @pytest.mark.parametrize("direction", CAUSAL)
-def test_the_size_of_a_chunk_changes_no_figure(direction: str, chunk_chars: int) -> None:
+def test_the_size_of_a_chunk_changes_no_result(direction: str, chunk_chars: int) -> None:
     network, ids = build(direction), draw_ids()
     whole = scores(network, ids, direction, chunk_chars=N + 1)
     chunked = scores(network, ids, direction, chunk_chars=chunk_chars)
@@ -213,7 +213,7 @@ def test_no_more_than_a_chunk_is_held(direction: str, monkeypatch: pytest.Monkey
     found = score_characters(network, ids, VOCABULARY, direction=direction, chunk_chars=50)
     for _ in range(51):
         next(found)
-    # What nobody has asked for yet is not computed either.
+    # Characters that have not been requested yet are not computed either.
     assert decoded in ([50], [50, 50])
     assert len(list(found)) == 949
     assert sum(decoded) == 999
@@ -221,7 +221,7 @@ def test_no_more_than_a_chunk_is_held(direction: str, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("direction", [*CAUSAL, "leaky"])
-def test_between_two_characters_a_network_is_as_it_was(direction: str) -> None:
+def test_between_two_characters_a_network_is_in_its_former_mode(direction: str) -> None:
     network, ids = build(direction, num_layers=2, dropout=0.5), draw_ids()
     network.train()
     kept = [parameter.clone() for parameter in network.parameters()]
@@ -254,7 +254,7 @@ def test_a_certain_character_costs_nothing_and_an_impossible_one_a_finite_number
 
 @pytest.mark.parametrize("direction", CAUSAL)
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_probability_that_is_no_number_is_an_error(direction: str, value: float) -> None:
+def test_a_probability_that_is_not_a_number_is_an_error(direction: str, value: float) -> None:
     network = build(direction)
     with torch.no_grad():
         bias = network.both_bias if isinstance(network, BidirectionalLM) else network.decoder.bias  # pyright: ignore[reportAttributeAccessIssue]
@@ -328,7 +328,7 @@ def test_alone_neither_the_order_nor_the_other_lines_nor_a_last_newline_matter(
 
 
 @pytest.mark.parametrize("direction", CAUSAL)
-def test_lines_judged_alone_run_side_by_side_but_no_more_than_a_chunk(
+def test_lines_scored_alone_run_in_parallel_but_no_more_than_a_chunk(
     direction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, shapes = build(direction), []
@@ -365,7 +365,7 @@ def test_the_most_surprising_come_first_and_the_earlier_of_equals_before_the_lat
 
 @pytest.mark.parametrize("place", [0, 1, 17, 29, 30])
 @pytest.mark.parametrize("direction", CAUSAL)
-def test_the_odd_line_out_is_found_wherever_it_stands(
+def test_the_odd_line_out_is_found_wherever_it_is(
     models: dict[str, Model], corpus_text: str, direction: str, place: int
 ) -> None:
     lines = corpus_text.splitlines()[:30]
@@ -380,7 +380,7 @@ def test_the_odd_line_out_is_found_wherever_it_stands(
 
 
 @pytest.mark.parametrize("direction", CAUSAL)
-def test_odd_lines_are_judged_alone_and_others_in_context_unless_told_otherwise(
+def test_odd_lines_are_scored_alone_and_others_in_context_by_default(
     models: dict[str, Model], corpus_text: str, direction: str
 ) -> None:
     model, text = models[direction], corpus_text[:300]
@@ -398,7 +398,7 @@ def test_odd_lines_are_judged_alone_and_others_in_context_unless_told_otherwise(
 
 
 @pytest.mark.parametrize("direction", [*CAUSAL, "leaky"])
-def test_a_file_and_its_text_have_the_figures_of_evaluate(
+def test_a_file_and_its_text_have_the_results_of_evaluate(
     models: dict[str, Model], tmp_path: Path, corpus_text: str, direction: str
 ) -> None:
     model, text = models[direction], corpus_text[100:600]
@@ -459,7 +459,7 @@ def test_unknown_characters_are_skipped_or_replaced_where_the_run_says_so(
     known = [replace(each, position=0) for each in found if each.unknown is None]
     assert known == [replace(each, position=0) for each in charlm.score(skipping, "the cat")]
     assert [each.position for each in found] == list(range(9))
-    # What is skipped stays in its place, without figures.
+    # A skipped character stays in its place, without scores.
     assert [found[4], found[6]] == [
         ScoredCharacter(4, "€", unknown="skipped"),
         ScoredCharacter(6, "漢", unknown="skipped"),
@@ -612,9 +612,7 @@ def test_a_pipe_has_rows_with_tabs_between_the_columns(strange: Model, charlm_co
     assert r"\x1b[2J\x07\x9b\t" in row[-1]
 
 
-def test_each_figure_of_a_leaky_model_stands_beside_its_warning(
-    models: dict[str, Model], charlm_command: Charlm
-) -> None:
+def test_each_result_of_a_leaky_model_comes_with_its_warning(models: dict[str, Model], charlm_command: Charlm) -> None:
     for options in ([], ["--per-line"], ["--odd=2"]):
         result = charlm_command("score", "the cat\nsat.", f"--run={models['leaky'].run.path}", *options)
         header, *rows = result.stdout.splitlines()
@@ -652,7 +650,7 @@ def test_a_diverged_model_is_5(trained: Run, charlm_command: Charlm, monkeypatch
         (["the", "--run=absent"], 4, "absent"),
     ],
 )
-def test_a_wrong_invocation_is_one_sentence_and_its_exit_code(
+def test_a_wrong_invocation_gives_one_sentence_and_its_exit_code(
     trained: Run, charlm_command: Charlm, arguments: list[str], code: int, sentence: str
 ) -> None:
     result = charlm_command("score", *arguments, f"--runs-dir={trained.path.parent}", text="")
@@ -664,7 +662,7 @@ def test_a_wrong_invocation_is_one_sentence_and_its_exit_code(
 
 
 @pytest.mark.parametrize("option", ["--odd=0", "--odd=-1", "--odd=many", "--odd", "--surprise", "--odd=99999999"])
-def test_an_option_of_no_sense_is_2(trained: Run, charlm_command: Charlm, option: str) -> None:
+def test_a_meaningless_option_is_2(trained: Run, charlm_command: Charlm, option: str) -> None:
     result = charlm_command("score", "the", option, f"--runs-dir={trained.path.parent}")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Traceback" not in result.stderr
@@ -770,7 +768,7 @@ def as_scored(text: str, bits: float | None = 0.5) -> list[ScoredCharacter]:
 
 
 def draw(show: Callable[..., None], scored: list[Any], columns: int = 20, warning: str | None = None) -> str:
-    """Return what a terminal of so many columns and 256 colours is sent."""
+    """Return what is sent to a terminal of this width with 256 colours."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdout", Terminal())
         patch.setenv("TERM", "xterm-256color")
@@ -780,7 +778,7 @@ def draw(show: Callable[..., None], scored: list[Any], columns: int = 20, warnin
 
 
 def text_rows(scored: list[ScoredCharacter]) -> list[str]:
-    """Return the rows of the text, without colours and what stands above it."""
+    """Return the rows of the text, without colours and without the lines above it."""
     above = draw(show_characters, [])
     return ESCAPES.sub("", draw(show_characters, scored).removeprefix(above)).split("\n")[:-1]
 
@@ -797,7 +795,7 @@ def test_rows_fill_the_width_and_cut_no_character() -> None:
 @settings(max_examples=40)
 @example("\N{EMOJI MODIFIER FITZPATRICK TYPE-1-2}")
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=200))
-def test_whatever_the_text_a_terminal_gets_nothing_to_obey(text: str) -> None:
+def test_no_text_sends_control_codes_to_a_terminal(text: str) -> None:
     rows = text_rows(as_scored(text))
     assert all(row.isprintable() for row in rows)
     assert all(cell_len(row) <= 20 for row in rows)
@@ -852,7 +850,7 @@ def test_more_bits_are_another_colour(bits: float, band: int) -> None:
     assert all(code in "".join(above) for code in codes)
 
 
-def test_what_has_nothing_before_it_is_seen_to_have_no_figure() -> None:
+def test_a_character_with_nothing_before_it_is_shown_without_a_score() -> None:
     *above, row = draw(show_characters, as_scored("x", None)).removesuffix("\n").split("\n")
     assert row == "\x1b[2;3mx\x1b[0m"
     assert "not predicted" in ESCAPES.sub("", "".join(above))

@@ -1,4 +1,4 @@
-"""From logits to probabilities, against sums over plain lists."""
+"""From logits to probabilities, compared with sums over plain lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing through the kernels: the text that the plain loop writes, however it is asked for."""
+"""The kernels write the same text as the plain loop, however it is requested."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_the_text_is_the_reference_implementations(case: str) -> None:
 
 @pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize("name", CELLS)
-def test_a_text_alone_is_the_same_as_among_others(name: str) -> None:
+def test_a_text_is_the_same_alone_and_among_others(name: str) -> None:
     network, vocabulary = build(name, 29, hidden_size=33, num_layers=2), vocabulary_of(29)
     many = list(sample_texts(network, vocabulary, PREFIX, num_samples=NATIVE_ROWS + 2, length=200))
     assert len(set(many)) == NATIVE_ROWS + 2
@@ -198,7 +198,7 @@ def test_the_state_after_writing_is_that_after_reading_what_was_written(
     assert_close(state, tuple(part.detach() for part in expected), rtol=1e-5, atol=1e-6)
 
 
-def test_what_is_given_to_a_writer_stays_as_it_is() -> None:
+def test_a_writer_does_not_change_its_arguments() -> None:
     network = build("lstm", 29, hidden_size=20)
     writer = NativeWriter(network, 29, 2)
     state, draws = network.initial_state(2), np.random.default_rng(0).random((50, 2))
@@ -264,7 +264,7 @@ def loaded_kernels() -> Kernels:
     return kernels
 
 
-def test_the_kernels_write_and_are_asked_for_many_characters_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernels_are_used_and_write_many_characters_per_call(monkeypatch: pytest.MonkeyPatch) -> None:
     network, vocabulary = build("lstm", 29, hidden_size=20), vocabulary_of(29)
     lengths: list[int] = []
     kernels = loaded_kernels()

@@ -1,4 +1,4 @@
-"""Writing on: every sample a function of (seed, k), drawn as often as its probability says, stopped where it should."""
+"""Samples depend only on (seed, k), occur as often as their probability says, and stop where they should."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def build(cell: str = "gru", implementation: str = "auto", vocabulary: Vocabular
 
 
 def build_constant(probabilities: Sequence[float], vocabulary: Vocabulary = VOCABULARY) -> CharLM:
-    """Return a model that says the same at each step."""
+    """Return a model that predicts the same distribution at each step."""
     network = build_model(ModelSettings(cell="rnn", hidden_size=2), len(vocabulary), seed=0)
     with torch.no_grad():
         network.decoder.weight.zero_()
@@ -61,7 +61,7 @@ def write_one(network: CharLM, **options: Any) -> str:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_sample_k_is_the_same_however_many_are_asked_for(cell: str, implementation: str, seed: int) -> None:
+def test_sample_k_is_the_same_however_many_are_requested(cell: str, implementation: str, seed: int) -> None:
     network = build(cell, implementation)
     many = write(network, 2 * BLOCK_ROWS + 1, seed=seed, length=30)
     assert len(many) == 2 * BLOCK_ROWS + 1
@@ -115,7 +115,7 @@ def test_dropout_never_acts() -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_greedy_equals_an_argmax_over_the_whole_text_so_far(cell: str, implementation: str) -> None:
     network = build(cell, implementation)
-    # The kernels have float32 alone; there, too, no two of these logits are near each other.
+    # The kernels have only float32; there, too, no two of these logits are close to each other.
     network = network if implementation == "native" else network.double()
     ids = PREFIX.tolist()
     for _ in range(25):

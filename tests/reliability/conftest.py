@@ -1,4 +1,4 @@
-"""Runs that are cut and go on, and what of a run must be the same however often that happens."""
+"""Runs that are cut and resumed, and everything about a run that must stay the same however often that happens."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Cut:
     """The end of a process that trains a run.
 
     Args:
-        step: after which it ends.
-        is_abrupt: as by a kill, with nothing saved; else by a request to stop.
+        step: the step after which it ends.
+        is_abrupt: whether it ends as by a kill, with nothing saved; otherwise, by a request to stop.
     """
 
     step: int
@@ -49,7 +49,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Trace:
-    """All of a run that its cuts must not change.
+    """Everything about a run that its cuts must not change.
 
     Args:
         checkpoints: by step, what each file holds, clocks left out.
@@ -62,7 +62,7 @@ class Trace:
     samples: list[dict[str, Any]]
 
     def difference(self, whole: Trace) -> str | None:
-        """Say in what this run differs from the same one uncut, which may keep fewer checkpoints."""
+        """Return how this run differs from the same run uncut, which may keep fewer checkpoints."""
         for name in ("metrics", "samples"):
             if getattr(self, name) != getattr(whole, name):
                 return f"{name}: {getattr(self, name)} is not {getattr(whole, name)}"
@@ -104,7 +104,7 @@ def _without_clocks(value: Any) -> Any:
 def session(
     folder: Path, settings: Settings | None, *, cut: Cut | None = None, overrides: Sequence[str] = ()
 ) -> list[TrainingEvent]:
-    """Train the run of a folder as one process would, starting or going on with it; return its reports."""
+    """Start or resume the run of a folder as one process would; return its reports."""
     seen: list[TrainingEvent] = []
 
     def should_stop() -> str | None:
@@ -122,7 +122,7 @@ def session(
 
 
 def _last_step(reports: Sequence[TrainingEvent]) -> int:
-    """Return where a process stands."""
+    """Return the progress of a process."""
     for report in reversed(reports):
         if isinstance(report, Step):
             return report.step
@@ -160,12 +160,12 @@ class Laboratory:
         folder, settings = self.folder(), self.make(*SMALL, *overrides)
         for cut in (*cuts, None):
             session(folder, settings, cut=cut)
-            # Another process' random generators stand anywhere.
+            # The random generators of another process may be in any state.
             torch.manual_seed(cut.step if cut else 0)
         return Run(folder / "run")
 
     def difference(self, cuts: Sequence[Cut], *overrides: str) -> str | None:
-        """Say in what the run with these cuts differs from the uncut one."""
+        """Return how the run with these cuts differs from the uncut one."""
         return trace(self.cut(cuts, *overrides)).difference(trace(self.whole(*overrides)))
 
     seven_windows = SEVEN_WINDOWS
@@ -181,30 +181,30 @@ class Laboratory:
 
 @dataclass(frozen=True)
 class Effort:
-    """How much a test does that could go on for hours.
+    """How much work is done by a test that could run for hours.
 
     Args:
-        is_little: as in the quick suite; else as in CI.
-        is_long: at full length instead, with --endurance.
+        is_little: whether it does as little as in the quick suite; otherwise, as much as in CI.
+        is_long: whether it runs at full length instead, with --endurance.
     """
 
     is_little: bool
     is_long: bool
 
     def times(self, little: int, more: int, most: int) -> int:
-        """Return how often to try, or each how manieth case to take."""
+        """Return how often to try, or the stride between the cases to take."""
         return little if self.is_little else most if self.is_long else more
 
 
 @pytest.fixture(scope="session", params=LITTLE_OR_MORE)
 def effort(request: pytest.FixtureRequest, endurance: Any) -> Effort:
-    """Return how much to do; a test that asks for it is there twice, once marked slow."""
+    """Return how much to do; a test that uses this exists twice, once marked slow."""
     return Effort(request.param == "little", endurance.is_long)
 
 
 @pytest.fixture(scope="session")
 def laboratory(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
-    """Return what trains runs whole and cut."""
+    """Return the trainer of whole and cut runs."""
     folders = (tmp_path_factory.mktemp("run") for _ in iter(int, 1))
-    # Baselines are of the text alone; one test of resuming asks for them.
+    # Baselines depend on the text alone; one test of resuming needs them.
     return Laboratory(partial(tiny_settings, "eval.baselines=false"), folders)

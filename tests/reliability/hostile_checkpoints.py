@@ -1,4 +1,4 @@
-"""Runs whose files somebody has prepared to harm whoever opens them; their manifests agree with what stands there.
+"""Runs whose files are prepared to harm whoever opens them; their manifests agree with their contents.
 
 As a program it makes each out of a good run, opens it with each command, and tells what came of it.
 """
@@ -30,7 +30,7 @@ VOCABULARY, CONFIG, MANIFEST = "vocabulary.json", "config.yaml", "manifest.json"
 FILES = (MODEL, TRAINING, STATE, VOCABULARY, CONFIG)
 CANARY = "canary"
 ESCAPE = "\x1b]0;evil\x07\x1b[31m"
-# What a command should come to: verify, generate, train --resume, info.
+# The right exit codes of verify, generate, train --resume and info.
 CHECKPOINT = "4 4 4 0"
 NUM_SEEDS = 40
 OF_RUN = ("metrics.jsonl", "samples.jsonl", "environment.json", "checkpoints")
@@ -38,7 +38,7 @@ SECONDS = 60
 
 
 class Payload:
-    """What, unpickled, leaves its mark in the working folder."""
+    """An object that leaves its mark in the working folder when it is unpickled."""
 
     def __reduce__(self) -> Any:
         return open, (CANARY, "w")
@@ -51,8 +51,8 @@ class Hostile:
     Args:
         name: of it.
         change: what turns a good run's folder into it.
-        codes: the exit codes that are right for verify, generate, train --resume and info; a slash stands between two.
-        says: what verify must tell of it.
+        codes: the right exit codes of verify, generate, train --resume and info; a slash separates alternatives.
+        says: what verify must say about it.
         is_large: whether commands take seconds with it.
     """
 
@@ -218,7 +218,7 @@ def instead(name: str, make: Callable[[Path], Any]) -> Change:
 
 
 def sparse(path: Path) -> None:
-    """Make a file of 100 GB that takes no room."""
+    """Make a file of 100 GB that takes no space."""
     with path.open("wb") as file:
         file.truncate(100 * 10**9)
 
@@ -240,7 +240,7 @@ def huge_and_vouched_for(run: Path) -> None:
 
 
 def pipe(path: Path) -> None:
-    """Make a pipe that nobody writes."""
+    """Make a pipe that nobody writes to."""
     os.mkfifo(path)
 
 
@@ -478,7 +478,7 @@ def _strange_states() -> Iterator[Hostile]:
         yield Hostile(f"validation {value!r}", state(val_nats_per_char=value), says="val_nats_per_char")
         yield Hostile(f"seconds {value!r}", state(seconds=value), says="seconds")
     for value in (-1, 11, 10**9, 1.0, "3", True, None):
-        # Whoever only writes with a model need not know where its training stood.
+        # Generating text does not need to know where the training was.
         yield Hostile(f"recorded until {value!r}", state(recorded_until=value), "4 0/4 4 0")
     counts = ("step", "epoch", "epoch_step", "num_without_improvement", "num_plateaus", "num_skipped", "num_rollbacks")
     for key in (*counts, "num_averaged"):

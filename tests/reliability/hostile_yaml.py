@@ -1,4 +1,4 @@
-"""Configuration files that mean harm: what breaks YAML readers elsewhere, and seeded damage to a good file."""
+"""Hostile configuration files: what breaks YAML readers elsewhere, and seeded damage to a good file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class HostileFile:
     Args:
         name: what is hostile about it.
         content: its bytes.
-        says: what stands in the first sentence about it.
+        says: what the first sentence about it contains.
         can_pass: whether it may be a good configuration after all.
     """
 

@@ -1,4 +1,4 @@
-"""A writer that dies at any operation, and whatever a power cut may leave of a disk: the run goes on from the newest.
+"""A writer that dies at any operation, and whatever a power cut may leave on a disk: the newest checkpoint is resumed.
 
 Two kinds of end are tried. A process is really ended at its k-th file operation, for every k. And the operations are
 watched, and after each the states are made that a disk may be in if the power goes then: what was not synced is there,
@@ -46,7 +46,7 @@ Tree = Mapping[str, bytes | None]
 
 
 class File:
-    """A file: its content, and what of it is surely on the disk."""
+    """A file: its content, and how much of it is certain to be on the disk."""
 
     def __init__(self, content: bytes = b"") -> None:
         self.content = self.synced = content
@@ -296,7 +296,7 @@ def _end_at(number: int) -> None:
 
 
 def results(run: Run) -> Any:
-    """Return all that a run comes to, but for what a clock says."""
+    """Return all results of a run, except for clock times."""
     last = load_checkpoint(run, "last")
     tensors = {**last.model, **{f"training.{name}": tensor for name, tensor in last.training.items()}}
     return (
@@ -329,7 +329,7 @@ class Saving:
         checkpoint: that was saved.
         options: of the save.
         previous: the newest checkpoint before.
-        outcome: what the run comes to.
+        outcome: the results of the run.
     """
 
     name: str
@@ -403,7 +403,7 @@ def _copied(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def is_the_same(found: Checkpoint, saved: Checkpoint) -> bool:
-    """Say whether two checkpoints are one."""
+    """Return whether two checkpoints are the same."""
     return (
         found.step == saved.step
         and {**found.state} == {**saved.state, "step": saved.step}
@@ -415,7 +415,7 @@ def is_the_same(found: Checkpoint, saved: Checkpoint) -> bool:
 def newest(run: Run, saving: Saving) -> str:
     """Return which checkpoint the loader finds: the new one or the one before, bit for bit, nothing else."""
     with warnings.catch_warnings():
-        # Not one damaged checkpoint stands under a checkpoint's name.
+        # No damaged checkpoint has a checkpoint's name.
         warnings.simplefilter("error")
         found = load_checkpoint(run, "last")
         load_checkpoint(run, "best")
@@ -428,7 +428,7 @@ def newest(run: Run, saving: Saving) -> str:
 
 
 def goes_on(run: Path, outcome: Any) -> None:
-    """Resume a run and hold it against the one that nothing happened to."""
+    """Resume a run and compare it with the undisturbed one."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         resumed = train(name=run.name, runs_dir=run.parent, resume=True)
@@ -494,7 +494,7 @@ def small(tiny_settings: Make, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return settings, results(train(settings, name="run", runs_dir=tmp_path_factory.mktemp("small")))
 
 
-def test_a_creation_that_dies_at_any_operation_can_be_gone_on_with(
+def test_a_creation_that_dies_at_any_operation_can_be_resumed(
     small: tuple[Settings, Any], tmp_path: Path, endurance: Any
 ) -> None:
     settings, outcome = small
@@ -625,6 +625,6 @@ def test_the_disk_that_loses_what_was_not_synced_is_that_of_a_careless_writer_to
     _, during, after = possible_states(tmp_path / "disk", write)
     assert stat.S_ISREG((tmp_path / "disk" / "file").stat().st_mode)
     contents = {tree.get("file") for tree in [*during, *after]}
-    # The classic: the name is there before what it stands for.
+    # The classic mistake: the name is there before its content.
     assert {b"old", b"newer", b"", b"ne", bytes(5)} <= contents
     assert len(contents) == 6

@@ -1,4 +1,4 @@
-"""Checkpoints that a disk has damaged: never loaded as if nothing were, always named, and the one before is taken."""
+"""Checkpoints that a disk has damaged are never loaded silently, are always named, and the previous one is used."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KIB = 1 << 10
 
 @dataclass(frozen=True)
 class Stopped:
-    """A run stopped at a step, its checkpoints, and what it comes to if nothing happens to it."""
+    """A run stopped at a step, its checkpoints, and its results if nothing happens to it."""
 
     path: Path
     newest: Checkpoint
@@ -66,7 +66,7 @@ def stopped(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.Tem
 
 
 def results(run: Run) -> Any:
-    """Return all that a run comes to, but for what a clock says."""
+    """Return all results of a run, except for clock times."""
     last = load_checkpoint(run, "last")
     tensors = [*last.model.items(), *last.training.items()]
     numbers = {name: tensor.numpy().tobytes() for name, tensor in tensors}
@@ -83,7 +83,7 @@ def without_clock(value: Any) -> Any:
 
 
 def is_the_same(found: Checkpoint, saved: Checkpoint) -> bool:
-    """Say whether two checkpoints are one."""
+    """Return whether two checkpoints are the same."""
     pairs = [
         (found.model[name], tensor) if name in saved.model else (found.training[name], tensor)
         for name, tensor in {**saved.model, **saved.training}.items()
@@ -152,7 +152,7 @@ def is_passed_over(run: Run, stopped: Stopped, damage: Damage) -> bool:
 
 
 def check_commands(run: Run, stopped: Stopped, damage: Damage, charlm_command: Command) -> None:
-    """Check what the command line makes of a damaged checkpoint."""
+    """Check how the command line handles a damaged checkpoint."""
     folder = ("--runs-dir", run.path.parent)
     verified = charlm_command("verify", "run", *folder)
     assert verified.exit_code == 4, damage
@@ -175,7 +175,7 @@ def check_commands(run: Run, stopped: Stopped, damage: Damage, charlm_command: C
 
 
 @pytest.mark.parametrize("kind", ["cut off", "flipped"])
-def test_a_damaged_checkpoint_is_never_loaded_and_the_one_before_goes_on(
+def test_a_damaged_checkpoint_is_never_loaded_and_the_one_before_is_resumed(
     kind: str,
     stopped: Stopped,
     broken: Callable[[Damage], Run],
@@ -199,7 +199,7 @@ def test_a_damaged_checkpoint_is_never_loaded_and_the_one_before_goes_on(
     endurance.tell(f"checkpoints {kind}", told)
 
 
-def test_a_file_that_is_gone_is_damage_too(
+def test_a_missing_file_is_damage_too(
     stopped: Stopped, broken: Callable[[Damage], Run], charlm_command: Command
 ) -> None:
     newest = stopped.path / "checkpoints" / NAME

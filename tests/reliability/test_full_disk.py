@@ -1,4 +1,4 @@
-"""A disk that takes no more: what was saved stays, training goes on, and nothing is lost where space comes back."""
+"""A full disk: what was saved stays, training continues, and nothing is lost if space comes back."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Disk:
         self.limit = self.written
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
-        """Stand between Python and the system."""
+        """Intercept calls between Python and the system."""
         write, plain_open = os.write, os.open
 
         def limited_write(descriptor: int, content: Any) -> int:
@@ -64,7 +64,7 @@ class Disk:
                 return write(descriptor, content)
             if len(content) and self.written >= self.limit:
                 raise self._error()
-            # What still fits is written: a full disk tears files.
+            # As much as still fits is written, because a full disk tears files.
             taken = write(descriptor, content[: int(min(len(content), self.limit - self.written))])
             self.written += taken
             return taken
@@ -126,7 +126,7 @@ class Trial:
 
     Args:
         make: makes its settings.
-        folder: where it lies.
+        folder: its run folder.
         disk: under it.
     """
 
@@ -135,7 +135,7 @@ class Trial:
         self.unsaved: list[str] = []
 
     def train(self, *, filled_after: int | None = None, freed_after: int | None = None) -> StorageError | None:
-        """Train, or go on, until the run has ended or the disk ends it; return its error.
+        """Start or resume the run until it has ended or the disk ends it; return its error.
 
         Args:
             filled_after: the step after which the disk is full; None leaves it.
@@ -227,7 +227,7 @@ def test_a_disk_that_takes_no_more_at_any_moment_loses_nothing(
 
 
 @pytest.mark.parametrize("kind", FULL)
-def test_training_goes_on_with_a_warning_and_ends_with_6_where_space_never_comes_back(
+def test_training_continues_with_a_warning_and_ends_with_6_if_space_never_comes_back(
     tmp_path: Path, charlm_command: Charlm, tiny_options: list[str], disk: Callable[..., Disk], kind: str
 ) -> None:
     limited = disk("runs", kind)

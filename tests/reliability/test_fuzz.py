@@ -108,7 +108,7 @@ GOOD = st.sampled_from(
 
 
 def nested(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return dotted keys as nested mappings; where one stands in the way, it stays."""
+    """Return dotted keys as nested mappings; a value that is in the way stays."""
     values: dict[str, Any] = {}
     for dotted, value in pairs:
         *sections, name = dotted.split(".")
@@ -169,7 +169,7 @@ def fuzz(endurance: Any, exit_codes: Counter[int], request: pytest.FixtureReques
 
 @pytest.fixture
 def surroundings(tmp_path: Path, trained: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the working folder: a folder of runs, and folders beside it where nothing may change."""
+    """Return the working folder: a folder of runs, and folders next to it where nothing may change."""
     for name in ("runs", "outside", "runs-of-others"):
         (tmp_path / name).mkdir()
     (tmp_path / "outside" / "config.yaml").write_text("model: {cell: gru}")

@@ -1,4 +1,4 @@
-"""Runs kept from when their formats were new: whatever this version becomes, it reads them, goes on, and agrees.
+"""Runs kept from when their formats were new: every later version reads them, resumes them and agrees with them.
 
 `python tests/reliability/test_golden.py` makes that of today's format anew, where its numbers were meant to change.
 """
@@ -49,7 +49,7 @@ GRU = ("model.cell=gru", "model.hidden_size=6", "model.num_layers=2", "model.dro
 AVERAGED_LSTM = ("model.cell=lstm", "model.hidden_size=4", "optimizer.average={method: ema, decay: 0.8}")
 # What a clock, a machine or a version says; whoever makes it anew has another.
 OF_THE_MACHINE = ("versions", "cores", "kernels", "kernel_build", "cpu_capability", "gpus", "platform")
-# What evaluations tell since those were made, beside what they told.
+# What evaluations have recorded, since those runs were made, in addition to what they recorded then.
 NEWER = ("recent_", "epoch_nats", "epoch_bpc", "epoch_perplexity", "epoch_chars")
 # Another processor's float32 sums round otherwise. A gradient that is nearly nothing then changes its sign, and Adam
 # makes of that a step of up to the learning rate, 0.005; eight steps cannot be apart by more than eight of them.
@@ -60,12 +60,12 @@ Command = Callable[..., Result]
 
 @dataclass(frozen=True)
 class Kept:
-    """A run that is kept, stopped, with what it comes to.
+    """A stopped run that is kept, with its results.
 
     Args:
         folder: of the run, of results.json and of after.safetensors.
         format: that it was written in.
-        overrides: its settings, beside those of all.
+        overrides: its settings, in addition to those of all golden runs.
     """
 
     folder: Path
@@ -84,7 +84,7 @@ class Kept:
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """The results kept beside it."""
+        """The results kept next to it."""
         return json.loads((self.folder / "results.json").read_bytes())
 
 
@@ -121,10 +121,10 @@ def make(kept: Kept, folder: Path) -> Run:
 
 
 def agree(path: Path, number: int) -> None:
-    """Make a manifest agree with the files beside it."""
+    """Make a manifest agree with the files next to it."""
     contents = {name: (path / name).read_bytes() for name in FILES}
     entries = {name: {"bytes": len(each), "sha256": sha256(each).hexdigest()} for name, each in contents.items()}
-    # Format 1 did not tell who wrote it.
+    # Format 1 did not record which version wrote it.
     writer = {"charlm": json.loads((path / MANIFEST).read_bytes()).get("charlm")} if number > 1 else {}
     (path / MANIFEST).write_text(json.dumps({"format": number, **writer, "files": entries}, indent=1) + "\n")
 
@@ -171,7 +171,7 @@ def has_same_fingerprint(kept: Kept) -> bool:
 
 
 def maker() -> str | None:
-    """Return who made the processor; None where the system does not tell.
+    """Return the maker of the processor; None if the system does not report it.
 
     A fingerprint does not say it, and on another maker's processor torch's libraries sum in another order.
     """
@@ -238,7 +238,7 @@ def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Golden:
     return Golden(kept, run)
 
 
-def test_the_golden_runs_are_of_each_format_and_tell_no_machine() -> None:
+def test_the_golden_runs_cover_each_format_and_name_no_machine() -> None:
     assert max(KEPT) == FORMAT == 3
     for number, kept in KEPT.items():
         for path in kept.run.checkpoint_paths():
@@ -250,13 +250,13 @@ def test_the_golden_runs_are_of_each_format_and_tell_no_machine() -> None:
         assert not any(folder in text for folder in (b"/home/", b"/root/", b"/tmp/", b"/Users/"))
 
 
-def test_a_golden_run_is_whole(golden: Golden, charlm_command: Command) -> None:
+def test_a_golden_run_is_intact(golden: Golden, charlm_command: Command) -> None:
     assert [verdict.damage for verdict in verify_run(golden.run)] == [None] * len(golden.run.checkpoint_paths())
     assert charlm_command("verify", golden.run.path).exit_code == 0
     assert charlm_command("info", golden.run.path).exit_code == 0
 
 
-def test_a_golden_run_says_what_it_said(golden: Golden) -> None:
+def test_a_golden_run_gives_its_old_results(golden: Golden) -> None:
     assert_agree(golden.kept, results(golden.run))
 
 
@@ -270,7 +270,7 @@ def test_a_golden_run_has_the_average_of_its_format(golden: Golden) -> None:
     assert raw == (set(checkpoint.model) if is_averaged else set())
 
 
-def test_a_golden_run_goes_on_to_where_it_went(golden: Golden) -> None:
+def test_a_resumed_golden_run_ends_as_it_did(golden: Golden) -> None:
     before = load_checkpoint(golden.run, "last")
     starts: list[Start] = []
     resumed = train(

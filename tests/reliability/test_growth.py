@@ -18,7 +18,7 @@ SETTINGS = (
     *("checkpoint.keep_every=null", "model.num_layers=2", "model.dropout=0.1"),
 )
 EVERY = 100
-# Of the process as a whole: what torch allocates outside Python counts too, which tracemalloc does not see.
+# The memory of the whole process, because tracemalloc does not see what torch allocates outside Python.
 PROBE = f"""
 import os, sys
 from pathlib import Path

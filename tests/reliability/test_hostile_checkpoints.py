@@ -85,7 +85,7 @@ def test_what_is_said_is_one_sentence_fit_for_a_terminal(told: list[Told]) -> No
     assert not problems, described(problems, "code", "stderr")
 
 
-def test_verify_tells_what_is_wrong_with_a_checkpoint_and_nothing_commands_a_terminal(told: list[Told]) -> None:
+def test_verify_says_what_is_wrong_with_a_checkpoint_without_control_codes(told: list[Told]) -> None:
     verified = [each for each in told if each["command"] == "verify" and each["code"] == 4]
     assert len(verified) > 50
     problems = [each for each in verified if each["says"] not in each["stdout"] + each["stderr"]]
@@ -100,7 +100,7 @@ def test_verify_tells_what_is_wrong_with_a_checkpoint_and_nothing_commands_a_ter
     assert not long, described(long, "stdout")
 
 
-def test_nothing_of_a_checkpoint_runs_and_nothing_beside_the_run_changes(told: list[Told]) -> None:
+def test_no_code_of_a_checkpoint_runs_and_nothing_outside_the_run_changes(told: list[Told]) -> None:
     problems = [each for each in told if not each["is_clean"]]
     assert not problems, described(problems, "code")
 

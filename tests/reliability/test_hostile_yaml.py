@@ -18,7 +18,7 @@ from charlm.settings.diagnosis import MAX_PROBLEMS
 
 
 def load_generator() -> Any:
-    """Return the module beside this file that makes the hostile files."""
+    """Return the module next to this file that makes the hostile files."""
     spec = spec_from_file_location("hostile_yaml", Path(__file__).with_name("hostile_yaml.py"))
     assert spec
     assert spec.loader
@@ -36,7 +36,7 @@ LARGE_TOO = (
     *("quadratic blowup", "100,000 open brackets", "a scalar of 5 megabytes"),
     *("15,000 keys", "a key a megabyte long", "comments", "nested dashes"),
 )
-# So many places take a second to read; what is said of them is said of fewer in the quick suite.
+# So many places take a second to read; the quick suite checks the same with fewer.
 SLOW = ("15,000 keys", "15,000 wrong numbers", "100,000 short keys")
 SHORT_BYTES = 20_000
 MEMORY_BYTES = 200 * 2**20
@@ -102,7 +102,7 @@ def test_train_refuses_it_with_the_same_words(file: Any, charlm_command: Command
     assert [path.name for path in working_folder.iterdir()] == ["a.yaml"]
 
 
-def test_what_is_shown_of_a_good_file_is_fit_for_a_terminal(charlm_command: Command, working_folder: Path) -> None:
+def test_the_output_for_a_good_file_is_safe_for_a_terminal(charlm_command: Command, working_folder: Path) -> None:
     for file in FILES:
         if file.can_pass and len(file.content) < SHORT_BYTES:
             (working_folder / "a.yaml").write_bytes(file.content)
@@ -129,7 +129,7 @@ def test_a_damaged_configuration_is_good_or_refused(
 
 
 @pytest.mark.parametrize("number", [MAX_PROBLEMS, MAX_PROBLEMS + 1, 3_000])
-def test_of_many_problems_only_the_first_are_written(
+def test_only_the_first_of_many_problems_are_printed(
     number: int, charlm_command: Command, working_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (working_folder / "a.yaml").write_text("".join(f"hidden_sizes{n}: 1\n" for n in range(number)))

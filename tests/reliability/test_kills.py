@@ -19,7 +19,7 @@ from processes import finish, start_code
 from charlm.runs.checkpoints import load_checkpoint
 from charlm.runs.run import Run
 
-# Of all kills, so many fall inside a save; while there are fewer, the next is aimed at one.
+# At least this share of the kills falls inside a save; while there are fewer, the next one is aimed at a save.
 IN_SAVES = 0.3
 MAX_KILLS_A_RUN = 12
 
@@ -36,7 +36,7 @@ def settings_of(corpus_file: Path) -> list[str]:
     ]
 
 
-# Trains a run to its end, and tells when a save begins and is done.
+# This trains a run to its end, and prints when a save begins and when it is done.
 TELLING = """
 import json, os, sys, time
 from pathlib import Path
@@ -60,7 +60,7 @@ for _ in train_reports(load_settings(overrides=overrides), name="run", runs_dir=
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an attempt.
+    """The outcome of an attempt.
 
     Args:
         is_killed: whether it ended by the kill.
@@ -83,7 +83,7 @@ def attempt(
     """Train the run of a folder in a process of its own, and kill that at its time.
 
     Args:
-        folder: where the run lies.
+        folder: the run's folder.
         overrides: of its settings.
         is_synced: whether the disk is waited for.
         delay: seconds until the kill, from the start or from within a save; None for no kill.

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the memor
 
 NUM_CHARS = 24_000_000
 NUM_CHARS_LONG = 1_000_000_000
-# Above a process that has imported all of it.
+# In addition to a process that has imported everything.
 ALLOWED_MB = 300
 # Above the same run on the first characters only: half a byte for each character would show in the shorter text.
 ALLOWED_GROWTH_MB = 12

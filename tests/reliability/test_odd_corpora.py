@@ -44,7 +44,7 @@ MANY_SYMBOLS = "".join(chr(code) for code in range(0x20, 0x12000) if not 0xD800 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a command: its exit code, its one sentence if it was refused, else what it recorded."""
+    """The outcome of a command: its exit code, its one sentence if it was refused, else what it recorded."""
 
     code: int
     sentence: str
@@ -242,7 +242,7 @@ def places(tmp_path: Path) -> Iterator[Path]:
     ],
     ids=lambda value: value[:20],
 )
-def test_a_place_that_holds_no_text_is_refused_in_one_sentence(
+def test_a_path_without_a_text_is_refused_in_one_sentence(
     attempt: Attempt, places: Path, place: str, sentence: str
 ) -> None:
     outcome = attempt(places / place)
@@ -275,7 +275,7 @@ def test_a_name_of_two_lines_is_refused_in_one(attempt: Attempt, places: Path) -
 
 
 @pytest.mark.parametrize("place", ["full", "line\nend.txt", "link.txt"])
-def test_a_place_that_holds_a_text_trains(attempt: Attempt, places: Path, place: str) -> None:
+def test_a_path_with_a_text_trains(attempt: Attempt, places: Path, place: str) -> None:
     if os.geteuid() != 0:
         (places / "full" / "locked.txt").chmod(0o400)
     outcome = attempt(places / place)
@@ -405,7 +405,7 @@ def test_a_file_that_changes_while_it_is_read_never_trains_as_something_else(
 
 @pytest.mark.parametrize("opening", [2, 3])
 @pytest.mark.usefixtures("small_blocks")
-def test_a_file_that_grows_faster_than_it_is_read_is_left(
+def test_a_file_that_grows_faster_than_it_is_read_is_given_up(
     attempt: Attempt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opening: int
 ) -> None:
     file, openings, plain_blocks = put(tmp_path / "odd.txt", TEXT), 0, reading.blocks_of

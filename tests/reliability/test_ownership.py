@@ -45,7 +45,7 @@ ELSEWHERE = {"host": "elsewhere", "machine": "another", "pid": 7, "since": "2025
 
 
 def digest(folder: Path) -> dict[str, str]:
-    """Return what lies in a folder, by the hashes of its files."""
+    """Return the contents of a folder, by the hashes of its files."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path): sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -95,7 +95,7 @@ def owned() -> Iterator[list[Ownership]]:
 # The lock.
 
 
-def test_a_live_run_is_refused_with_7_and_its_owners_name_and_a_killed_one_goes_on_at_once(
+def test_a_live_run_is_refused_with_7_and_its_owners_name_and_a_killed_one_resumes_at_once(
     tmp_path: Path, charlm_process: Process, charlm_command: Charlm, tiny_options: list[str]
 ) -> None:
     where = (f"--runs-dir={tmp_path}", "--run=run")
@@ -137,7 +137,7 @@ def test_a_folder_has_one_owner_and_after_it_the_next(
 
 
 @pytest.mark.parametrize("has_locks", [True, False])
-def test_of_many_that_take_a_folder_at_once_one_gets_it(
+def test_only_one_of_many_that_claim_a_folder_at_once_gets_it(
     tmp_path: Path, request: pytest.FixtureRequest, endurance: Any, has_locks: bool
 ) -> None:
     if not has_locks:
@@ -182,7 +182,7 @@ def test_a_container_does_not_take_anothers_processes_for_dead(
 ) -> None:
     dead = {**ownership._myself(), "pid": 2**22 + 1}
     add_lease(tmp_path, owner={**dead, "processes": "pid:[1]"})
-    owned.append(take_ownership(tmp_path))  # the lock is the kernel's, and tells
+    owned.append(take_ownership(tmp_path))  # the lock belongs to the kernel, and shows it
     owned[-1].release()
     request.getfixturevalue("without_locks")
     add_lease(tmp_path, owner={**dead, "processes": "pid:[1]"})
@@ -216,7 +216,9 @@ def test_a_process_killed_before_it_signed_its_lease_does_not_hold_up_the_next(
 
 
 @pytest.mark.parametrize(("age", "left"), [(0, 60), (25, 35), (59.4, 1)])
-def test_a_fresh_lease_of_another_machine_is_respected_and_its_end_told(tmp_path: Path, age: float, left: int) -> None:
+def test_a_fresh_lease_of_another_machine_is_respected_and_its_end_reported(
+    tmp_path: Path, age: float, left: int
+) -> None:
     add_lease(tmp_path, age=age)
     with pytest.raises(RunInUseError) as caught:
         take_ownership(tmp_path)
@@ -318,7 +320,7 @@ def test_a_folder_that_was_moved_is_followed_whoever_takes_its_place(
         owned[1].check()
 
 
-def test_a_folder_that_was_moved_is_found_beside_its_place_where_the_system_does_not_tell(
+def test_a_folder_that_was_moved_is_found_next_to_its_place_without_help_from_the_system(
     tmp_path: Path, owned: list[Ownership], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Path, "readlink", refuse_to_tell)
@@ -395,7 +397,7 @@ def test_a_lost_owner_writes_nothing_more_and_ends_with_7(
     assert lease.exists()
 
 
-def test_a_stopped_process_that_was_taken_over_writes_nothing_when_it_goes_on(
+def test_a_stopped_process_that_was_taken_over_writes_nothing_when_it_continues(
     tmp_path: Path, charlm_process: Process, tiny_options: list[str]
 ) -> None:
     run = Run(tmp_path / "run")
@@ -410,14 +412,14 @@ def test_a_stopped_process_that_was_taken_over_writes_nothing_when_it_goes_on(
     returncode, stdout, stderr = finish(process)
     assert (returncode, stdout) == (7, "")
     assert stderr.startswith(f"charlm: the run {run.path} has been taken over by process 7 on elsewhere")
-    # What was being written when it stopped may still have been finished: at most one checkpoint and its lines.
+    # The write that was in progress may still have been finished: at most one checkpoint and its lines.
     after = digest(run.checkpoints_folder)
     steps = [{Path(path).parent.name for path in paths if "step-" in path} for paths in (before, after)]
     assert len(steps[1] - steps[0]) <= 1
     assert all((run.path / name).read_bytes().startswith(content) for name, content in kept.items())
 
 
-def test_a_stopped_process_goes_on_where_nobody_took_over(
+def test_a_stopped_process_continues_if_nobody_took_over(
     tmp_path: Path, charlm_process: Process, charlm_command: Charlm, tiny_options: list[str]
 ) -> None:
     run, where = Run(tmp_path / "run"), (f"--runs-dir={tmp_path}", "--run=run")
@@ -426,7 +428,7 @@ def test_a_stopped_process_goes_on_where_nobody_took_over(
     process.send_signal(signal.SIGSTOP)
     wait_until_stopped(process)
     os.utime(next(run.path.glob(".lease-*")), (1, 1))
-    # Its lease is void, and here the lock tells that it lives.
+    # Its lease is void, but here the lock shows that it is alive.
     assert charlm_command("train", "--resume", *where).exit_code == 7
     process.send_signal(signal.SIGCONT)
     before = max(run.checkpoint_paths())
@@ -474,7 +476,7 @@ def test_one_who_only_asks_bounds_a_lease_from_the_future_too(tmp_path: Path) ->
     assert lease.stat().st_mtime < time.time() + 30
 
 
-def test_a_lease_from_the_future_that_may_not_be_dated_anew_tells_the_way_out(
+def test_a_lease_from_the_future_that_cannot_be_dated_anew_is_explained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = add_lease(tmp_path, age=-1e6)
@@ -496,7 +498,7 @@ def test_a_lease_from_the_future_that_may_not_be_dated_anew_tells_the_way_out(
 
 
 def at_step(reports: Iterator[TrainingEvent], step: int, kind: type[TrainingEvent] = Step) -> None:
-    """Go on until a step."""
+    """Continue until a step."""
     while not (isinstance(report := next(reports), kind) and report.step == step):
         pass
 
@@ -506,7 +508,7 @@ MOMENTS = [(Step, 3), (Evaluation, 6), (Step, 12), (Evaluation, 12), (Samples, 1
 
 @pytest.mark.parametrize(("kind", "step"), MOMENTS)
 @pytest.mark.parametrize("to", ["away/run", "../elsewhere/run"])
-def test_a_run_that_is_moved_while_it_trains_goes_on_where_it_is_and_equals_the_undisturbed_one(
+def test_a_run_that_is_moved_while_it_trains_continues_there_and_equals_the_undisturbed_one(
     tmp_path: Path, tiny_settings: Callable[..., Settings], laboratory: Any, kind: Any, step: int, to: str
 ) -> None:
     runs, settings = tmp_path / "runs", tiny_settings("checkpoint.keep_every=1")
@@ -529,7 +531,7 @@ def test_a_run_that_is_moved_while_it_trains_goes_on_where_it_is_and_equals_the_
 
 @pytest.mark.parametrize(("kind", "step"), MOMENTS)
 @pytest.mark.parametrize("has_parent", [True, False])
-def test_a_run_that_is_deleted_while_it_trains_is_saved_beside_its_place(
+def test_a_run_that_is_deleted_while_it_trains_is_saved_next_to_its_place(
     tmp_path: Path, tiny_settings: Callable[..., Settings], kind: Any, step: int, has_parent: bool
 ) -> None:
     runs, settings = tmp_path / "runs", tiny_settings("checkpoint.minutes=1e-9")
@@ -585,7 +587,7 @@ def test_a_run_that_is_deleted_and_can_be_saved_nowhere_ends_with_6(
     assert runs.read_text() == "a file in its place"
 
 
-def test_a_stopped_run_whose_folder_was_moved_tells_the_command_that_goes_on(
+def test_a_stopped_run_whose_folder_was_moved_prints_the_command_that_resumes_it(
     tmp_path: Path, charlm_process: Process, tiny_options: list[str]
 ) -> None:
     process = charlm_process("train", *tiny_options, *ENDLESS, f"--runs-dir={tmp_path}", "--run=run")
@@ -631,13 +633,13 @@ def test_fifty_creations_at_once_give_fifty_runs(tmp_path: Path, monkeypatch: py
     assert all(Run(tmp_path / str(name)).exists for name in names)
 
 
-def test_of_fifty_creations_of_one_name_one_is_made(tmp_path: Path) -> None:
+def test_only_one_of_fifty_creations_of_one_name_succeeds(tmp_path: Path) -> None:
     with ThreadPoolExecutor(50) as pool:
         names = list(pool.map(create, [tmp_path] * 50, ["run"] * 50))
     assert [name for name in names if name] == ["run"]
 
 
-def test_so_it_is_with_processes(tmp_path: Path) -> None:
+def test_fifty_processes_create_runs_alike(tmp_path: Path) -> None:
     script = (
         "import sys\nfrom pathlib import Path\nfrom charlm.runs.creation import create_run\n"
         "from charlm.settings.schema import Settings\n"
@@ -758,7 +760,7 @@ def test_a_creation_that_was_taken_over_writes_nothing_more_and_removes_nothing(
     assert left == {".lock", ".lease-000002", "checkpoints", "environment.json"}
 
 
-def test_of_two_that_start_or_resume_one_run_at_once_one_trains(
+def test_only_one_of_two_that_start_or_resume_a_run_at_once_trains(
     tmp_path: Path, charlm_process: Process, tiny_options: list[str], endurance: Any
 ) -> None:
     times = endurance.times(1, 20)
@@ -769,7 +771,7 @@ def test_of_two_that_start_or_resume_one_run_at_once_one_trains(
         codes = sorted(ended.exit_code for ended in outcomes)
         assert codes in ([0, 7], [0, 0]), outcomes
         records = [json.loads(ended.stdout) for ended in outcomes if ended.exit_code == 0]
-        # The second of two that both end well found the run done.
+        # If both end well, the second found the run complete.
         assert all(record == Run(tmp_path / f"run-{number}").summary() for record in records)
         assert [record["step"] for record in Run(tmp_path / f"run-{number}").metrics()[:-1]] == [6, 12]
 

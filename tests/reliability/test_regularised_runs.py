@@ -1,4 +1,4 @@
-"""Runs with everything that regularises them: resumed to the last bit, measured, written with."""
+"""Runs with every regulariser are resumed to the last bit, measured, and used for writing."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def checkpoint_folder(run: Run) -> Any:
     return run.checkpoint_paths()[-1]
 
 
-def test_smoothing_changes_what_is_learned_and_not_how_it_is_told(laboratory: Any) -> None:
+def test_smoothing_changes_what_is_learned_and_not_how_it_is_measured(laboratory: Any) -> None:
     tellings = []
     for share in (0.0, 0.5):
         settings = laboratory.make("train.max_steps=3", f"optimizer.label_smoothing={share}")
@@ -111,5 +111,5 @@ def test_a_run_of_the_kernels_is_also_the_references(laboratory: Any) -> None:
         assert run.environment()["implementation"] == implementation
         with torch.no_grad():
             assert "".join(charlm.generate(charlm.open_run(run), "the ", length=20))
-    # Rounding differs from the first step on.
+    # Rounding differs from the first step onwards.
     assert ends[0] == pytest.approx(ends[1], abs=1e-3)

@@ -1,4 +1,4 @@
-"""A run that is cut and goes on is the uncut run, to the last bit; what could make it another one is refused."""
+"""A run that is cut and resumed equals the uncut run to the last bit; whatever could make it different is refused."""
 
 from __future__ import annotations
 
@@ -145,7 +145,9 @@ PERIODS = [
 @pytest.mark.parametrize(
     "overrides", [*IMPLEMENTATIONS, *MODELS, *OPTIMIZERS, *AVERAGES, *SCHEDULES, *PERIODS], ids=" ".join
 )
-def test_so_is_one_of_any_other_kind(laboratory: Any, endurance: Any, overrides: tuple[str, ...]) -> None:
+def test_a_cut_run_of_any_other_kind_is_the_uncut_run(
+    laboratory: Any, endurance: Any, overrides: tuple[str, ...]
+) -> None:
     random = Random(f"{endurance.seed} {overrides}")
     for _ in range(endurance.times(1, 5)):
         cuts = laboratory.cuts(random, *sorted(random.sample(range(1, 12), 2)))
@@ -154,7 +156,9 @@ def test_so_is_one_of_any_other_kind(laboratory: Any, endurance: Any, overrides:
 
 
 @pytest.mark.parametrize("where", ["before", "at", "after", "inside", "end", "twice", "five times"])
-def test_so_is_one_whose_average_has_begun_or_has_not(laboratory: Any, endurance: Any, where: str) -> None:
+def test_a_cut_run_with_an_average_is_the_uncut_run_whether_it_has_begun_or_not(
+    laboratory: Any, endurance: Any, where: str
+) -> None:
     overrides = (*TRIGGERED, "train.eval_every=1", "model.num_layers=2", "model.dropout=0.3")
     checkpoints = laboratory.trace(laboratory.whole(*overrides)).checkpoints
     begun = [step for step, files in checkpoints.items() if files["state"]["progress"]["is_averaging"]]
@@ -170,7 +174,9 @@ def test_so_is_one_whose_average_has_begun_or_has_not(laboratory: Any, endurance
         assert difference is None, (cuts, difference)
 
 
-def test_so_it_is_with_two_threads(laboratory: Any, set_threads: Callable[[int], None], endurance: Any) -> None:
+def test_a_cut_run_with_two_threads_is_the_uncut_run(
+    laboratory: Any, set_threads: Callable[[int], None], endurance: Any
+) -> None:
     set_threads(2)
     overrides = ("train.threads=2", "model.hidden_size=64", "sampling.batch_size=20", "sampling.seq_len=24")
     cuts = laboratory.cuts(Random(endurance.seed), 5, 9)
@@ -181,7 +187,7 @@ def test_so_it_is_with_two_threads(laboratory: Any, set_threads: Callable[[int],
 EVERYWHERE = ("train.max_steps=5", "train.eval_every=2", "sample.every=3", "sample.length=4")
 
 
-def test_a_request_to_stop_may_come_at_any_time_it_is_asked_for(laboratory: Any) -> None:
+def test_a_request_to_stop_may_come_at_any_check(laboratory: Any) -> None:
     whole = laboratory.trace(laboratory.whole(*EVERYWHERE))
     settings = laboratory.make(*laboratory.seven_windows, "checkpoint.keep_every=1", *EVERYWHERE)
     ended = Counter[str]()
@@ -189,7 +195,7 @@ def test_a_request_to_stop_may_come_at_any_time_it_is_asked_for(laboratory: Any)
         folder, calls = laboratory.folder(), count(1)
 
         def should_stop(calls: Iterator[int] = calls, number: int = number) -> str | None:
-            # Asked again it says nothing: once is enough.
+            # Asked again, it returns None: one request is enough.
             return "terminate" if next(calls) == number else None
 
         try:
@@ -249,10 +255,10 @@ def test_a_run_may_be_killed_before_its_first_checkpoint(laboratory: Any, monkey
     assert laboratory.trace(Run(folder / "run")).difference(laboratory.trace(laboratory.whole(*EVERYWHERE))) is None
 
 
-# What a run that goes on tells.
+# What a resumed run reports.
 
 
-def test_a_run_that_goes_on_says_from_where_and_keeps_a_line_of_it(laboratory: Any) -> None:
+def test_a_resumed_run_says_from_where_and_records_it(laboratory: Any) -> None:
     folder, settings = laboratory.folder(), laboratory.make("train.max_steps=8")
     laboratory.session(folder, settings, cut=laboratory.cuts(Random(0), 5)[0])
     stopped_at = load_checkpoint(Run(folder / "run"), "last").step
@@ -262,7 +268,7 @@ def test_a_run_that_goes_on_says_from_where_and_keeps_a_line_of_it(laboratory: A
     assert json.loads(line)["step"] == stopped_at
 
 
-def test_sampling_and_evaluating_touch_nothing_that_training_goes_on_from(laboratory: Any) -> None:
+def test_sampling_and_evaluating_change_nothing_that_training_continues_from(laboratory: Any) -> None:
     experiment = prepare(laboratory.make("model.num_layers=2", "model.dropout=0.5"))
     weights = {name: tensor.clone() for name, tensor in experiment.network.state_dict().items()}
     torch.manual_seed(3)
@@ -306,7 +312,7 @@ def digest(folder: Path) -> dict[str, tuple[int, bytes]]:
         ),
         ((*EMA, "train.max_steps=8"), ("train.max_steps=16",)),
         ((*EMA, "train.max_steps=10"), ("train.max_steps=16",)),
-        # Off schedule: the first end's figure is none that could begin it.
+        # Off schedule: the closing result of the first end must not start it.
         *(
             ((*TRIGGERED, "train.eval_every=2", f"train.max_steps={steps}"), ("train.max_steps=16",))
             for steps in (5, 8, 11)
@@ -314,7 +320,7 @@ def digest(folder: Path) -> dict[str, tuple[int, bytes]]:
     ],
     ids=lambda texts: " ".join(texts),
 )
-def test_a_run_of_a_larger_budget_is_the_one_that_had_it_from_the_start(
+def test_a_run_with_an_extended_budget_equals_one_that_had_it_from_the_start(
     laboratory: Any, first: tuple[str, ...], then: tuple[str, ...]
 ) -> None:
     folder = laboratory.folder()
@@ -327,15 +333,15 @@ def test_a_run_of_a_larger_budget_is_the_one_that_had_it_from_the_start(
         whole, laboratory.make(*laboratory.seven_windows, "train.eval_every=4", "sample.every=3", *first, *then)
     )
     found, expected = laboratory.trace(Run(folder / "run")), laboratory.trace(Run(whole / "run"))
-    # The first end's checkpoint may stand in the place of another: those that both keep are compared.
+    # The checkpoint of the first end may replace another, so only those that both keep are compared.
     steps = found.checkpoints.keys() & expected.checkpoints.keys()
     assert max(expected.checkpoints) in steps
     assert found.difference(replace(expected, checkpoints={step: expected.checkpoints[step] for step in steps})) is None
     assert Run(folder / "run").settings() == Run(whole / "run").settings()
 
 
-def test_a_figure_off_the_schedule_chooses_no_checkpoint_once_the_run_goes_on(laboratory: Any) -> None:
-    # A rate that jumps from sensible to absurd: the first end's figure, at step 20, would be the best.
+def test_a_result_off_the_schedule_chooses_no_checkpoint_of_the_resumed_run(laboratory: Any) -> None:
+    # A rate that jumps from sensible to absurd: the closing result at step 20 would be the best.
     schedule = "{method: constant, warmup_steps: 1000}"
     rising = f"optimizer={{method: sgd, learning_rate: 1000, clip_norm: 1, schedule: {schedule}}}"
     worse = (rising, "train.eval_every=50")
@@ -363,7 +369,7 @@ def test_a_figure_off_the_schedule_chooses_no_checkpoint_once_the_run_goes_on(la
         ("train.minutes=1e-9", ("train.minutes=5e-10",)),
     ],
 )
-def test_of_a_run_that_is_done_only_the_closing_figures_come_and_nothing_is_written(
+def test_resuming_a_completed_run_reports_its_closing_results_and_writes_nothing(
     laboratory: Any, settings: str, then: tuple[str, ...]
 ) -> None:
     folder = laboratory.folder()
@@ -515,7 +521,7 @@ def test_a_corpus_of_which_one_byte_has_changed_is_refused(laboratory: Any, corp
     assert digest(folder) == before
 
 
-def test_a_corpus_that_has_moved_goes_on_where_it_lies_now(
+def test_a_run_whose_corpus_has_moved_resumes_with_its_new_place(
     laboratory: Any, corpus_text: str, corpus_file: Path
 ) -> None:
     folder = laboratory.folder()
@@ -529,7 +535,7 @@ def test_a_corpus_that_has_moved_goes_on_where_it_lies_now(
     assert laboratory.trace(Run(folder / "run")).difference(laboratory.trace(Run(whole / "run"))) is None
 
 
-def test_parts_and_vocabulary_must_be_those_of_the_checkpoint(laboratory: Any) -> None:
+def test_splits_and_vocabulary_must_be_those_of_the_checkpoint(laboratory: Any) -> None:
     run = laboratory.whole()
     experiment, checkpoint = prepare(run.settings()), load_checkpoint(run, "last")
     check_same_text(run, checkpoint, experiment)
@@ -541,10 +547,10 @@ def test_parts_and_vocabulary_must_be_those_of_the_checkpoint(laboratory: Any) -
             check_same_text(run, replace(checkpoint, state=replace(checkpoint.state, split=split)), experiment)
 
 
-# What bits depend on beside the settings.
+# Everything besides settings and text that affects the exact bits.
 
 
-def test_another_torch_goes_on_and_says_so_in_one_line(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_torch_resumes_and_says_so_in_one_line(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, settings = laboratory.folder(), laboratory.make()
     laboratory.session(folder, settings, cut=laboratory.cuts(Random(0), 7)[0])
     version = torch.__version__
@@ -561,7 +567,7 @@ def test_another_torch_goes_on_and_says_so_in_one_line(laboratory: Any, monkeypa
     ("then", "said"),
     [("train.threads=2", "threads 1 then, 2 now"), ("model.implementation=reference", "now: the bits of")],
 )
-def test_other_threads_or_another_implementation_go_on_and_are_named(
+def test_other_threads_or_another_implementation_resume_and_are_named(
     laboratory: Any, set_threads: Callable[[int], None], then: str, said: str
 ) -> None:
     set_threads(1)

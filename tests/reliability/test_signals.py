@@ -1,4 +1,4 @@
-"""Signals at random moments of real processes: a run ends with what it was, and goes on to what it would have been."""
+"""Signals at random moments of real processes: a stopped run loses nothing, and ends as the uncut run once resumed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def wait_until_it_is_made(process: Process, run: Run) -> None:
 
 @pytest.fixture(scope="module")
 def corpus(corpus_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a text whose parts take a while to read."""
+    """Return a text whose splits take a while to read."""
     path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
     path.write_text(corpus_text * 50, encoding="utf-8")
     return path
@@ -75,7 +75,7 @@ def whole(corpus: Path, tiny_options: list[str], tmp_path_factory: pytest.TempPa
 
 
 def phase(run: Run, stopped_at: int) -> str:
-    """Tell from what a stopped run has written what it was doing."""
+    """Return what a stopped run was doing, judging by what it has written."""
     evaluated = max((record["step"] for record in run.metrics()), default=0)
     sampled = max((record["step"] for record in run.samples()), default=0)
     if stopped_at == STEPS and evaluated == STEPS:
@@ -123,7 +123,7 @@ def test_a_signal_at_any_moment_loses_nothing(
         returncode, stdout, said = finish(process)
         delay = time.monotonic() - sent
         if returncode == 0:
-            # It was through before.
+            # It had already ended.
             name = "done"
             assert said == ""
         elif said == f"charlm: {WORDS[CODES[chosen]]}\n":

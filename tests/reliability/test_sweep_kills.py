@@ -43,7 +43,7 @@ space:
   model.hidden_size: [4, 8]
 """
 RUNGS = GRID + "stop_early: {{method: halving, rungs: [8, 16, 32], keep: 0.5}}\n"
-# So long, about, until a worker has torch in memory.
+# About the time until a worker has torch in memory.
 START_SECONDS = 2.5
 MAX_TRIALS_APART = 12
 IN_START = 0.2
@@ -73,7 +73,7 @@ def swept(
 
 
 def outcomes(folder: Path) -> list[dict[str, Any]]:
-    """Return what a sweep has written down, sorted: a trial that was run twice stands there twice."""
+    """Return what a sweep has recorded, sorted; a trial that was run twice appears twice."""
     lines = (folder / LEDGER).read_text(encoding="utf-8").splitlines()
     return sorted(map(json.loads, lines), key=lambda each: (each["trial"], each["rung"] or 0))
 
@@ -101,13 +101,13 @@ def wait_for_their_end() -> None:
 def owners(folder: Path) -> Iterator[int]:
     """Yield the processes that write a trial of a sweep, or died while they did."""
     for lease in folder.glob("*/.lease-*"):
-        # Those that live let go meanwhile, or have not yet signed.
+        # Living ones have released it meanwhile, or have not yet signed.
         with suppress(OSError, ValueError):
             yield json.loads(lease.read_bytes())["pid"]
 
 
 def check_that_nothing_was_lost_or_doubled(folder: Path, whole: Path, laboratory: Any) -> None:
-    """Hold a sweep that has ended against the undisturbed one: its table, what it wrote down, each of its runs."""
+    """Compare a sweep that has ended with the undisturbed one: its table, its records and each of its runs."""
     table, expected = (
         laboratory.without_clocks(json.loads((each / RESULTS).read_text(encoding="utf-8"))) for each in (folder, whole)
     )
@@ -125,7 +125,7 @@ def check_that_nothing_was_lost_or_doubled(folder: Path, whole: Path, laboratory
 
 
 class Killer:
-    """Kill a worker now and then while a sweep goes on.
+    """Kill a worker now and then while a sweep runs.
 
     The first kill falls while the workers start; each further one after some more trials have ended, somewhere in the
     time that one takes. While a worker starts again the others may end many trials: a trial that was in hand when too
@@ -209,7 +209,7 @@ def test_workers_killed_at_random_moments_lose_and_double_nothing(
         num_trials += len(last.results.trials)
         if num_in_trials >= endurance.times(1, 10):
             break
-    # One that has nothing in hand is not missed.
+    # A worker without a task is not missed.
     assert num_in_trials <= num_lost <= num_kills
     endurance.tell(
         "sweep workers", f"{num_trials} trials, {num_kills} kills, {num_in_trials} of them in the middle of a trial"

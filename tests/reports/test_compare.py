@@ -1,4 +1,4 @@
-"""`charlm compare`: which runs are one row, what their figures come to, what does not compare, and how it is shown."""
+"""`charlm compare`: which runs form a row, what their results are, what cannot be compared, and how it is shown."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def runs(tiny_settings: MakeSettings, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def records(runs: Path, charlm_command: Charlm) -> Callable[..., dict[str, Any]]:
-    """Return what gives the JSON object of a comparison of runs of that folder."""
+    """Return a function that compares runs of that folder and returns the JSON object."""
 
     def read(*names: str) -> dict[str, Any]:
         outcome = charlm_command("compare", *names, "--json", f"--runs-dir={runs}")
@@ -121,13 +121,13 @@ def records(runs: Path, charlm_command: Charlm) -> Callable[..., dict[str, Any]]
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a run as they stand in its file."""
+    """Return the records of a run exactly as in its file."""
     return [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture
 def on_terminal(charlm_process: Process, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Return what runs `charlm compare` on a terminal of so many columns, and gives what it shows, without bold."""
+    """Return a function that runs `charlm compare` at a terminal width and returns its output, without bold."""
 
     def run(columns: int, *arguments: str | Path) -> str:
         monkeypatch.setenv("TERM", "xterm-256color")
@@ -153,10 +153,10 @@ def read_until_hung_up(master: int) -> Iterator[bytes]:
             yield block
 
 
-# Figures.
+# Results.
 
 
-def test_a_row_of_seeds_has_the_mean_and_the_deviation_of_what_stands_in_their_files(
+def test_a_row_of_seeds_has_the_mean_and_standard_deviation_of_their_records(
     runs: Path, records: Callable[..., dict[str, Any]]
 ) -> None:
     (row,) = records("lstm-2", "lstm-0", "lstm-1")["rows"]
@@ -191,7 +191,7 @@ def test_a_row_of_seeds_has_the_mean_and_the_deviation_of_what_stands_in_their_f
     assert row["machines"] == [describe_machine(from_json(Environment, facts))]
 
 
-def test_the_cost_of_a_run_is_told_in_its_own_units(
+def test_the_cost_of_a_run_is_shown_in_its_own_units(
     tmp_path: Path, runs: Path, records: Callable[..., dict[str, Any]], charlm_command: Charlm
 ) -> None:
     copied = shutil.copytree(runs / "gru-0", tmp_path / "slow")
@@ -224,7 +224,7 @@ def test_a_single_run_shows_no_deviation(runs: Path, records: Callable[..., dict
         ((value for value in (1.0, 2.0)), Spread(1.5, math.sqrt(1 / 2), 2)),
     ],
 )
-def test_a_spread_is_the_mean_and_the_deviation_of_a_sample(values: Any, expected: Spread | None) -> None:
+def test_a_spread_is_the_mean_and_standard_deviation_of_a_sample(values: Any, expected: Spread | None) -> None:
     found = spread(values)
     assert (found is None) == (expected is None)
     if found and expected:
@@ -234,7 +234,7 @@ def test_a_spread_is_the_mean_and_the_deviation_of_a_sample(values: Any, expecte
             assert found.deviation == pytest.approx(statistics.stdev(list(values) or [1.0, 2.0]), rel=1e-12)
 
 
-def test_the_best_figure_is_the_lowest_of_training_and_the_final_one_the_closing_reading(
+def test_the_best_result_is_the_lowest_of_training_and_the_final_one_the_closing_evaluation(
     tmp_path: Path, runs: Path
 ) -> None:
     copied = shutil.copytree(runs / "lstm-0", tmp_path / "copied")
@@ -250,7 +250,7 @@ def test_the_best_figure_is_the_lowest_of_training_and_the_final_one_the_closing
     assert row.as_record()["best_val_chars"] == 20
 
 
-def test_a_run_of_an_older_charlm_tells_its_bits_alone(tmp_path: Path, runs: Path) -> None:
+def test_a_run_of_an_older_charlm_has_only_its_bits(tmp_path: Path, runs: Path) -> None:
     copied = shutil.copytree(runs / "lstm-0", tmp_path / "copied")
     end = {key: value for key, value in lines_of(copied)[-1].items() if not key.endswith(("_nats_per_char", "sha256"))}
     (copied / "metrics.jsonl").write_text(json.dumps(end) + "\n", encoding="utf-8")
@@ -262,7 +262,7 @@ def test_a_run_of_an_older_charlm_tells_its_bits_alone(tmp_path: Path, runs: Pat
     assert row.nats("best_val") is None
 
 
-def test_the_text_of_a_figure_is_the_one_that_was_hashed_when_it_was_measured(tmp_path: Path, runs: Path) -> None:
+def test_the_text_of_a_result_is_the_one_that_was_hashed_when_it_was_measured(tmp_path: Path, runs: Path) -> None:
     copied = shutil.copytree(runs / "lstm-0", tmp_path / "copied")
     lines = lines_of(copied)
     lines[-1] |= {"val_sha256": "a" * 64, "test_sha256": "b" * 64}
@@ -271,7 +271,7 @@ def test_the_text_of_a_figure_is_the_one_that_was_hashed_when_it_was_measured(tm
     assert (row["val_sha256"], row["test_sha256"]) == ("a" * 64, "b" * 64)
 
 
-def test_a_model_that_reads_both_ways_has_its_cloze_figures_beside_those_of_its_forward_half(
+def test_a_bidirectional_model_has_cloze_results_and_those_of_its_forward_half(
     runs: Path, records: Callable[..., dict[str, Any]], charlm_command: Charlm
 ) -> None:
     found = records("lstm-0", "both-ways")
@@ -286,7 +286,7 @@ def test_a_model_that_reads_both_ways_has_its_cloze_figures_beside_those_of_its_
     assert "cloze" not in charlm_command("compare", "lstm-0", "gru-0", f"--runs-dir={runs}").stdout
 
 
-# Which runs are one row.
+# Which runs form a row.
 
 
 def test_the_settings_that_differ_are_shown_and_only_those(records: Callable[..., dict[str, Any]]) -> None:
@@ -308,7 +308,7 @@ def test_one_run_of_another_seed_and_setting_alone_shows_no_seed_as_a_setting(
 
 
 @pytest.mark.parametrize("key", ASIDE)
-def test_what_changes_no_figure_parts_no_row_and_is_no_column_where_something_else_differs(key: str) -> None:
+def test_what_changes_no_result_is_not_a_difference_if_something_else_differs(key: str) -> None:
     name = f"{key}.keep_last" if key == "checkpoint" else f"{key}.every" if key == "sample" else key
     changed = {name.replace(".", "__"): "another"}
     comparison = compare_results([result("x-0", 0), result("x-1", 1, **changed), result("y-1", 1, model__cell="gru")])
@@ -318,7 +318,7 @@ def test_what_changes_no_figure_parts_no_row_and_is_no_column_where_something_el
 
 
 @pytest.mark.parametrize("key", ["train.threads", "sample.every", "checkpoint.minutes", "train.device"])
-def test_what_changes_no_figure_is_shown_where_nothing_else_differs(key: str) -> None:
+def test_what_changes_no_result_is_shown_if_nothing_else_differs(key: str) -> None:
     comparison = compare_results([result("a"), result("b", **{key.replace(".", "__"): 7})])
     assert comparison.settings == (key,)
     assert [(row.name, row.settings[key]) for row in comparison.rows] == [("a", RESULT.settings.get(key)), ("b", 7)]
@@ -329,7 +329,7 @@ def test_a_setting_that_begins_like_one_of_the_place_is_a_setting() -> None:
     assert compare_results([result("a"), result("b", 1, train__threads_each=7)]).settings == ("train.threads_each",)
 
 
-def test_runs_that_are_the_same_in_all_are_told_apart_by_their_machines_alone() -> None:
+def test_otherwise_identical_runs_are_distinguished_by_their_machines() -> None:
     other = replace(result("b"), machine="64 cores")
     assert row_names(result("a"), other) == ["a", "b"]
     assert row_names(result("a"), result("b")) == ["a"]
@@ -337,7 +337,7 @@ def test_runs_that_are_the_same_in_all_are_told_apart_by_their_machines_alone() 
     assert row.machines == ("2 cores", "64 cores")
 
 
-def test_a_row_of_unlike_machines_says_that_its_speed_is_no_mean_of_like_values() -> None:
+def test_a_row_of_different_machines_warns_about_its_mean_speed() -> None:
     rest = replace(result("x-1", 1), machine="64 cores")
     (warning,) = compare_results([result("x-0"), rest]).warnings
     assert warning.startswith("x-0, x-1 ran on different machines (2 cores; 64 cores): ")
@@ -365,7 +365,7 @@ def test_another_corpus_is_named_by_its_place_where_its_text_differs(
     ]
 
 
-def test_a_run_that_repeats_a_seed_is_told_and_not_counted(
+def test_a_run_that_repeats_a_seed_is_reported_and_not_counted(
     tmp_path: Path, runs: Path, records: Callable[..., dict[str, Any]]
 ) -> None:
     again = str(shutil.copytree(runs / "lstm-0", tmp_path / "again"))
@@ -382,7 +382,7 @@ def test_a_run_that_repeats_a_seed_is_told_and_not_counted(
     assert alone["val_bpc"]["deviation"] is None
 
 
-def test_several_repeats_are_told_in_one_sentence() -> None:
+def test_several_repeats_are_reported_in_one_sentence() -> None:
     comparison = compare_results([result("a", 1), result("b", 1), result("c", 1), result("d", 0)])
     assert comparison.rows[0].seeds == (0, 1)
     assert comparison.warnings == (
@@ -455,10 +455,10 @@ def test_a_period_in_epochs_is_one_value(tiny_settings: MakeSettings, tmp_path: 
     assert [row.settings["train.eval_every"] for row in comparison.rows] == [6, {"epochs": 2}, {"epochs": 3}]
 
 
-# What does not compare.
+# What cannot be compared.
 
 
-def test_figures_of_different_splits_are_never_in_one_column_without_a_warning(
+def test_results_on_different_splits_are_never_in_one_column_without_a_warning(
     runs: Path, records: Callable[..., dict[str, Any]]
 ) -> None:
     found = records("lstm-0", "split", "lstm-1")
@@ -477,18 +477,18 @@ def test_figures_of_different_splits_are_never_in_one_column_without_a_warning(
     ]
 
 
-def test_only_the_part_that_differs_is_warned_of() -> None:
+def test_only_the_split_that_differs_is_warned_about() -> None:
     texts = {"val": Measured(2.0, 99, "w" * 64), "test": Measured(2.0, 99, "t" * 64)}
     one = replace(result("a"), figures={**RESULT.figures, "test": texts["test"]})
     other = replace(result("b", model__cell="gru"), figures=texts)
     (warning,) = compare_results([one, other]).warnings
     assert warning.startswith("the validation results are for different texts and cannot be compared: a on ")
-    # A part that only one of them has is in no one's way.
+    # A split that only one of them has does no harm.
     alone = replace(result("b", model__cell="gru"), figures={"test": Measured(2.0, 99, "s" * 64)})
     assert compare_results([result("a"), alone]).warnings == ()
 
 
-def test_figures_of_unknown_texts_do_not_pass_for_comparable() -> None:
+def test_results_on_unknown_texts_do_not_pass_for_comparable() -> None:
     unknown = [
         replace(result(name, model__cell=name), figures={"val": Measured(2.0, 99, None)}, val_sha256=None)
         for name in ("rnn", "gru")
@@ -502,7 +502,7 @@ def test_figures_of_unknown_texts_do_not_pass_for_comparable() -> None:
     assert warning.endswith("a on SHA-256 vvvvvvvv; rnn on a text that was not recorded")
 
 
-def test_best_figures_over_different_lengths_of_the_same_text_are_warned_of(
+def test_best_results_over_different_lengths_of_the_same_text_are_warned_about(
     records: Callable[..., dict[str, Any]],
 ) -> None:
     found = records("lstm-0", "partly", "lstm-1")
@@ -517,14 +517,14 @@ def test_best_figures_over_different_lengths_of_the_same_text_are_warned_of(
 
 
 @pytest.mark.parametrize("options", [(), ("--json",), ("--csv",), ("--markdown",)], ids=str)
-def test_a_best_figure_of_the_beginning_never_stands_beside_the_final_one_of_all_without_that(
+def test_a_best_result_on_the_beginning_is_never_next_to_a_final_one_without_a_warning(
     runs: Path, charlm_command: Charlm, options: tuple[str, ...]
 ) -> None:
     shown = charlm_command("compare", "partly", f"--runs-dir={runs}", *options).output
     assert "covers the first 69 predicted characters and the final one all 149: they cannot be compared" in shown
 
 
-def test_a_model_that_reads_its_own_target_is_never_shown_without_that(records: Callable[..., dict[str, Any]]) -> None:
+def test_a_leaky_model_is_never_shown_without_its_warning(records: Callable[..., dict[str, Any]]) -> None:
     assert records("lstm-0", "leaky")["warnings"] == ["leaky: reads its own target: not a language model"]
 
 
@@ -560,7 +560,7 @@ def test_unfinished_runs_that_differ_by_their_seed_alone_have_no_mean() -> None:
     assert len(comparison.warnings) == 2
 
 
-def test_a_run_without_an_evaluation_is_shown_as_having_no_figure(tmp_path: Path, charlm_command: Charlm) -> None:
+def test_a_run_without_an_evaluation_is_shown_without_results(tmp_path: Path, charlm_command: Charlm) -> None:
     create_run(Settings(), FACTS, folder=tmp_path, name="begun")[1].release()
     found = json.loads(charlm_command("compare", "begun", "--json", f"--runs-dir={tmp_path}").stdout)
     assert found["warnings"] == ["begun has not finished (unfinished, step 0): it has no result yet"]
@@ -574,7 +574,7 @@ def test_a_run_without_an_evaluation_is_shown_as_having_no_figure(tmp_path: Path
     assert markdown[2] == "| `begun` (unfinished) | 0 | - | - | - | 10 | - | unknown |"
 
 
-def test_a_run_that_somebody_goes_on_with_is_running_though_it_had_ended(tmp_path: Path, runs: Path) -> None:
+def test_a_run_that_is_being_resumed_is_running_though_it_had_ended(tmp_path: Path, runs: Path) -> None:
     copied = Run(shutil.copytree(runs / "lstm-1", tmp_path / "lstm-1"))
     ownership = take_ownership(copied.path)
     try:
@@ -587,7 +587,7 @@ def test_a_run_that_somebody_goes_on_with_is_running_though_it_had_ended(tmp_pat
 
 @pytest.mark.parametrize("file", ["config.yaml", "environment.json", "metrics.jsonl"])
 @pytest.mark.parametrize("options", [(), ("--json",), ("--csv",), ("--markdown",)], ids=str)
-def test_a_damaged_run_is_told_in_one_sentence_with_exit_code_4_and_the_others_are_shown(
+def test_a_damaged_run_is_reported_in_one_sentence_with_exit_code_4_and_the_others_are_shown(
     tmp_path: Path, runs: Path, charlm_command: Charlm, file: str, options: tuple[str, ...]
 ) -> None:
     damaged = shutil.copytree(runs / "lstm-1", tmp_path / "damaged")
@@ -663,7 +663,7 @@ def test_where_all_are_damaged_nothing_is_shown_but_a_sentence_on_each(
         ({"cores": True, "platform": "\x1b[31m-x"}, "\\x1b[31m"),
     ],
 )
-def test_a_machine_is_a_few_words_whatever_stands_in_the_file(facts: dict[str, Any], machine: str) -> None:
+def test_a_machine_is_a_few_words_whatever_the_file_contains(facts: dict[str, Any], machine: str) -> None:
     assert describe_machine(from_json(Environment, FACTS | facts)) == machine
 
 
@@ -737,7 +737,7 @@ def test_the_guide_names_each_column_of_csv(runs: Path, charlm_command: Charlm) 
     header = charlm_command("compare", "lstm-0", "--csv", f"--runs-dir={runs}").stdout.splitlines()[0].split(",")
     ends = ("_deviation", "_nats_per_char", "_bpc", "_perplexity", "_chars")
     for name in header:
-        # A figure's columns are told by their beginning and their end.
+        # The columns of a result are recognised by their beginning and their end.
         parts = [name]
         for end in ends:
             if parts[0].endswith(end):
@@ -778,7 +778,7 @@ def test_markdown_is_the_table_of_a_readme(runs: Path, charlm_command: Charlm) -
     assert "| validation nats | bits per character |" in single[0]
 
 
-def test_markdown_tells_which_figures_do_not_compare(runs: Path, charlm_command: Charlm) -> None:
+def test_markdown_says_which_results_cannot_be_compared(runs: Path, charlm_command: Charlm) -> None:
     shown = charlm_command("compare", "lstm-0", "split", "--markdown", f"--runs-dir={runs}").stdout
     assert shown.count("\n\nWarning: the ") == 3
 
@@ -801,14 +801,14 @@ def test_a_wide_terminal_shows_every_column_that_has_something(runs: Path, on_te
         *(*titles, "train nats", "train bpc", "train ppl", "chars/s", "parameters", "minutes", "machine"),
     ]
     assert [line.split()[:3] for line in lines[1:]] == [["lstm", "lstm", "0,"], ["gru-0", "gru", "0"]]
-    # Figures stand below each other at the right, words at the left.
+    # Numbers are aligned at the right, words at the left.
     assert lines[2].index("gru ") == lines[0].index("cell")
     ends = [lines[0].index(title) + len(title) for title in ("final val bpc", "parameters")]
     assert [lines[number][end - 1].isdigit() for number in (1, 2) for end in ends] == [True] * 4
     assert [lines[number][end] for number in (1, 2) for end in ends] == [" "] * 4
 
 
-def test_a_narrow_terminal_keeps_the_figures_and_says_what_it_leaves_out(
+def test_a_narrow_terminal_keeps_the_results_and_says_what_it_leaves_out(
     runs: Path, on_terminal: Callable[..., str]
 ) -> None:
     lines = on_terminal(60, "lstm-0", "lstm-1", "gru-0", "cut", "split", f"--runs-dir={runs}").splitlines()
@@ -824,7 +824,7 @@ def test_a_narrow_terminal_keeps_the_figures_and_says_what_it_leaves_out(
     assert rest.count("warning: ") == 4
 
 
-def test_results_and_minutes_stand_before_settings_where_not_all_fits(
+def test_results_and_minutes_precede_settings_if_not_everything_fits(
     runs: Path, on_terminal: Callable[..., str]
 ) -> None:
     lines = on_terminal(62, "lstm-0", "gru-0", f"--runs-dir={runs}").splitlines()
@@ -839,7 +839,7 @@ def test_results_and_minutes_stand_before_settings_where_not_all_fits(
     assert "cell" not in on_terminal(55, "lstm-0", "gru-0", f"--runs-dir={runs}").splitlines()[0]
 
 
-def test_the_training_figures_are_the_results_of_runs_without_a_validation_part(
+def test_runs_without_a_validation_split_show_their_training_results(
     runs: Path, on_terminal: Callable[..., str], records: Callable[..., dict[str, Any]], charlm_command: Charlm
 ) -> None:
     names = ("whole-rnn", "whole-gru", f"--runs-dir={runs}")
@@ -864,13 +864,13 @@ def test_the_training_figures_are_the_results_of_runs_without_a_validation_part(
     head, _, first, _ = charlm_command("compare", *names, "--markdown").stdout.splitlines()
     assert "| training nats | bits per character | perplexity |" in head
     assert f"| {ends[0]['train_nats_per_char']:.4f} | {ends[0]['train_bpc']:.3f} |" in first
-    # Beside runs that have a validation part they are marked as what they are.
+    # Next to runs with a validation split they are marked as training results.
     mixed = charlm_command("compare", "lstm-0", *names[1:], "--markdown").stdout.splitlines()
     assert "| validation nats |" in mixed[0]
     assert f"| {ends[1]['train_nats_per_char']:.4f} (training) |" in mixed[3]
 
 
-def test_a_run_that_goes_on_has_the_training_figure_of_its_last_whole_epoch(tmp_path: Path, runs: Path) -> None:
+def test_a_resumed_run_has_the_training_result_of_its_last_complete_epoch(tmp_path: Path, runs: Path) -> None:
     copied = shutil.copytree(runs / "whole-rnn", tmp_path / "copied")
     *lines, end = lines_of(copied)
     (copied / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -922,7 +922,7 @@ def test_a_setting_whose_last_word_others_have_is_called_by_its_whole_key(
     for name, *overrides in (("a", "sampling.method=random"), ("b", "train.minutes=3", "model.hidden_size=9")):
         create_run(tiny_settings(*overrides), FACTS, folder=tmp_path, name=name)[1].release()
     header = on_terminal(200, "a", "b", f"--runs-dir={tmp_path}").splitlines()[0].split()
-    # What no run has is no column.
+    # What no run has gets no column.
     settings = ["sampling.method", "hidden_size", "train.minutes"]
     assert header == ["run", *settings, "seeds", "state", "parameters", "machine"]
 
@@ -962,7 +962,7 @@ def test_the_library_leaves_a_damaged_run_out_and_says_so(tmp_path: Path, runs: 
         charlm.compare(damaged)
 
 
-def test_a_run_in_the_folder_one_stands_in_has_its_name(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_in_the_current_folder_has_its_name(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(runs / "gru-0")
     assert [row.name for row in charlm.compare(".").rows] == ["gru-0"]
 

@@ -1,4 +1,4 @@
-"""What is the matter with a run: one sentence whose advice fits the cause."""
+"""A diagnosis is one sentence whose advice fits the cause."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 
 MakeSettings = Callable[..., Settings]
-# e ** 4 symbols: drawing each alike costs 4 nats.
+# e ** 4 symbols: choosing each with the same probability costs 4 nats.
 SYMBOLS = round(math.e**4)
 
 
@@ -32,7 +32,7 @@ def evidence(
     five_gram: float | None = 1.5,
     stopped_by: str | None = "epochs",
 ) -> Evidence:
-    """Return what is known of a run that was evaluated every 100 steps."""
+    """Return the evidence of a run that was evaluated every 100 steps."""
     losses = zip(val, val if recent is None else recent, strict=True)
     points = [Point(100 * number, train, each) for number, (each, train) in enumerate(losses, 1)]
     judged = [each for each in val if each is not None]
@@ -69,11 +69,11 @@ LONG = [2.0, 1.5, 1.3, 1.29, 1.288, 1.287, 1.287, 1.287]
         (evidence([4.0, 3.999], [4.0, 3.999]), "worse_than_uniform", ["no better than uniform"]),
         (evidence([None], [4.1], **TRAIN_ONLY), "worse_than_uniform", ["another optimizer.learning_rate"]),
         (evidence([4.2, 4.3], [4.2, 4.3], num_val_chars=6), "worse_than_uniform", ["4.300"]),
-        # Overfit: validation has risen while training fell, however high it stands.
+        # Overfit: validation has risen while training fell, however high it is.
         (evidence([2.0, 1.8, 2.0, 2.4], [2.1, 1.7, 1.2, 0.5]), "overfit", ["overfit since step 200", "2.400", "0.500"]),
         (evidence([2.0, 4.6, 7.0], [2.1, 1.0, 0.1]), "overfit", ["since step 100", "train.early_stopping"]),
         (evidence([2.0, 1.95], [1.0, 0.5], five_gram=2.5), "overfit", ["validation costs 1.950", "learned by heart"]),
-        # So little of a rise is noise on so short a text, and none on a long one.
+        # Such a small rise is noise on such a short text, but not on a long one.
         (evidence([*LONG, 1.31], [*LONG, 1.28], num_val_chars=500), "sound", ["1.287"]),
         (evidence([*LONG, 1.31], [*LONG, 1.28], num_val_chars=90_000), "overfit", ["since step 600"]),
         # Still falling.
@@ -122,11 +122,11 @@ def test_the_advice_fits_the_cause(known: Evidence, kind: str, words: list[str])
     assert ("train longer" in found.sentence) <= (kind == "still_falling")
 
 
-def test_without_an_evaluation_there_is_nothing_to_tell() -> None:
+def test_without_an_evaluation_there_is_no_diagnosis() -> None:
     assert diagnose(Evidence([], SYMBOLS)) is None
 
 
-def test_a_run_that_stopped_for_its_loss_is_called_diverged_everywhere(
+def test_a_run_that_stopped_because_of_its_loss_is_called_diverged_everywhere(
     tiny_settings: MakeSettings, tmp_path: Path, charlm_command: Callable[..., Result]
 ) -> None:
     hot = ("optimizer.learning_rate=1e4", "optimizer.method=sgd", "optimizer.clip_norm=1e9", "eval.baselines=false")
@@ -147,14 +147,14 @@ def test_a_run_that_stopped_for_its_loss_is_called_diverged_everywhere(
     assert f"diagnosis     {found.sentence}\n" in charlm_command("info", run.path).stdout
     record = json.loads(charlm_command("info", run.path, "--json").stdout)
     assert record["diagnosis"] == {"kind": "diverged", "sentence": found.sentence}
-    # It can be gone on with from its last good checkpoint, and then ends as it did.
+    # It can be resumed from its last good checkpoint, and then ends as it did.
     before = (run.path / "metrics.jsonl").read_bytes()
     with pytest.raises(DivergedError):
         train(name="hot", runs_dir=tmp_path, resume=True)
     assert (run.path / "metrics.jsonl").read_bytes().count(b"diverged") == before.count(b"diverged") == 1
 
 
-def test_the_end_of_training_and_info_tell_the_same(
+def test_the_end_of_training_and_info_say_the_same(
     tiny_options: list[str], tmp_path: Path, charlm_command: Callable[..., Result]
 ) -> None:
     where = (f"--runs-dir={tmp_path}", "--run=run")
@@ -166,7 +166,7 @@ def test_the_end_of_training_and_info_tell_the_same(
     )
 
 
-def test_no_figure_of_a_leaky_model_is_judged(tiny_settings: MakeSettings, tmp_path: Path) -> None:
+def test_no_result_of_a_leaky_model_is_judged(tiny_settings: MakeSettings, tmp_path: Path) -> None:
     settings = tiny_settings("model.direction=leaky", "train.max_steps=2", "eval.baselines=false")
     assert diagnose_run(train(settings, name="leaky", runs_dir=tmp_path)) is None
 
@@ -180,7 +180,7 @@ def test_a_run_of_an_older_charlm_is_judged_too(trained: Run, tmp_path: Path) ->
     assert diagnose_run(copied) == diagnose_run(trained)
 
 
-def test_info_says_where_best_and_final_are_of_different_lengths(
+def test_info_says_if_best_and_final_cover_different_lengths(
     tiny_settings: MakeSettings, tmp_path: Path, charlm_command: Callable[..., Result]
 ) -> None:
     settings = tiny_settings("eval.max_chars=70", "train.max_steps=2", "eval.baselines=false")

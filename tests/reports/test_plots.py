@@ -1,4 +1,4 @@
-"""`charlm compare --plot`: the numbers of the curves, what is drawn of them, what stands below, and what is refused."""
+"""`charlm compare --plot`: the numbers of the curves, the drawing, the sentences below it, and what is refused."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def runs(tiny_settings: MakeSettings, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def plot(runs: Path, tmp_path: Path, charlm_command: Charlm) -> Callable[..., tuple[Outcome, str]]:
-    """Return what draws runs of that folder by the command line, and gives the outcome and the SVG's text."""
+    """Return a function that draws runs of that folder by the command line and returns the outcome and the SVG text."""
 
     def draw(*arguments: str | Path) -> tuple[Outcome, str]:
         path = tmp_path / "curves.svg"
@@ -109,7 +109,7 @@ def plot(runs: Path, tmp_path: Path, charlm_command: Charlm) -> Callable[..., tu
 
 
 def evaluations(path: Path) -> list[dict[str, Any]]:
-    """Return the evaluations of a run as they stand in its file."""
+    """Return the evaluations of a run exactly as in its file."""
     lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [record for record in map(json.loads, lines) if record["kind"] == "evaluation"]
 
@@ -124,12 +124,12 @@ def rewrite(run: Path, target: Path, change: Callable[[list[dict[str, Any]]], li
 
 
 def shown(curves: Curves) -> Any:
-    """Return the picture as Matplotlib has it, any type: its stubs do not tell what `get_lines` holds."""
+    """Return the Matplotlib figure as Any, because the stubs do not say what `get_lines` returns."""
     return draw_curves(curves)
 
 
 def below(figure: Any) -> str:
-    """Return what stands below the legend, on one line."""
+    """Return the text below the legend, on one line."""
     (text,) = figure.texts
     return text.get_text().replace("\n", " ")
 
@@ -143,7 +143,7 @@ def labels(figure: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("axis", AXES)
-def test_a_curve_has_the_means_of_what_stands_in_the_files_of_its_seeds(runs: Path, axis: Any) -> None:
+def test_a_curve_has_the_means_of_the_records_of_its_seeds(runs: Path, axis: Any) -> None:
     names = ["lstm-0", "lstm-1", "lstm-2"]
     curves = curves_of(compare(*names, runs_dir=runs), by=axis)
     (curve,) = curves.curves
@@ -166,7 +166,7 @@ def test_a_curve_has_the_means_of_what_stands_in_the_files_of_its_seeds(runs: Pa
     assert (curves.warnings, curves.caveats) == ((), ())
 
 
-def test_the_band_is_one_deviation_to_each_side_of_the_mean() -> None:
+def test_the_band_is_one_standard_deviation_on_each_side_of_the_mean() -> None:
     figure = shown(made_curves(made("a-0", 0, (3.0, 2.0)), made("a-1", 1, (4.0, 2.5)), by="step"))
     (panel,) = figure.axes
     (band,) = panel.collections
@@ -188,7 +188,9 @@ def test_a_single_run_has_no_band_and_nothing_is_said_of_one(runs: Path) -> None
     assert [point.bits.mean for point in curve.points] == [each["val_bpc"] for each in evaluations(runs / "gru")]
 
 
-def test_only_the_steps_that_all_runs_of_a_row_have_count_and_the_others_are_told(tmp_path: Path, runs: Path) -> None:
+def test_only_the_steps_that_all_runs_of_a_row_share_count_and_the_others_are_reported(
+    tmp_path: Path, runs: Path
+) -> None:
     fewer = rewrite(runs / "lstm-1", tmp_path / "lstm-1", lambda lines: lines[:1] + lines[2:])
     curves = curves_of(compare(runs / "lstm-0", fewer))
     (curve,) = curves.curves
@@ -201,7 +203,7 @@ def test_only_the_steps_that_all_runs_of_a_row_have_count_and_the_others_are_tol
     )
 
 
-def test_seeds_without_a_common_step_have_no_curve_and_that_is_told() -> None:
+def test_seeds_without_a_common_step_have_no_curve_and_that_is_reported() -> None:
     late = Reading(3, 30.0, 0.05, 4.0, 2.0, is_partial=False)
     curves = made_curves(
         made("a-0", 0, (3.0,)), replace(made("a-1", 1, ()), readings=(late,)), made("b", model__cell="gru")
@@ -211,7 +213,7 @@ def test_seeds_without_a_common_step_have_no_curve_and_that_is_told() -> None:
     assert labels(shown(curves)) == [curves.curves[1].label]
 
 
-def test_points_stand_in_the_order_of_their_steps_and_each_once() -> None:
+def test_points_are_in_the_order_of_their_steps_and_each_appears_once() -> None:
     run = made("a", 0, (3.0, 2.5, 2.0))
     curve = made_curves(replace(run, readings=(*reversed(run.readings), run.readings[0]))).curves[0]
     assert [point.step for point in curve.points] == [2, 4, 6]
@@ -251,11 +253,11 @@ def test_the_band_of_a_single_point_is_seen() -> None:
     assert max(heights) - min(heights) == pytest.approx(2 * math.sqrt(0.5))
 
 
-def test_figures_that_are_no_numbers_are_left_out_and_told() -> None:
+def test_results_that_are_not_numbers_are_left_out_and_reported() -> None:
     curves = made_curves(made("a", 0, (3.0, math.nan, math.inf, None, 2.0)))
     assert [(point.step, point.bits.mean) for point in curves.curves[0].points] == [(2, 3.0), (10, 2.0)]
     assert curves.caveats == ("a: evaluations without a finite result are not drawn (3)",)
-    # What one seed has not, the mean over seeds has not.
+    # What one seed lacks, the mean over seeds lacks too.
     curves = made_curves(made("a-0", 0, (3.0, math.nan, 2.0)), made("a-1", 1, (3.0, 2.5, 2.0)))
     assert [point.step for point in curves.curves[0].points] == [2, 6]
     assert curves.caveats == ("a: evaluations without a finite result are not drawn (1)",)
@@ -282,10 +284,10 @@ def test_each_run_is_read_once(plot: Callable[..., tuple[Outcome, str]], monkeyp
     assert names == ["gru", "lstm-0"]
 
 
-# What a figure is of.
+# What a result was measured on.
 
 
-def test_a_run_without_a_validation_part_shows_its_training_dashed_and_says_so(runs: Path) -> None:
+def test_a_run_without_a_validation_split_shows_its_training_dashed_and_says_so(runs: Path) -> None:
     curves = curves_of(compare("all", runs_dir=runs))
     (curve,) = curves.curves
     assert [point.bits.mean for point in curve.points] == [each["train_bpc"] for each in evaluations(runs / "all")]
@@ -301,7 +303,9 @@ def test_validation_is_a_whole_line_and_the_axis_says_what_it_is(runs: Path) -> 
     assert [line.get_linestyle() for panel in figure.axes for line in panel.get_lines()] == ["-"] * 3
 
 
-def test_training_beside_validation_is_warned_of(plot: Callable[..., tuple[Outcome, str]], runs: Path) -> None:
+def test_training_results_next_to_validation_results_are_warned_about(
+    plot: Callable[..., tuple[Outcome, str]], runs: Path
+) -> None:
     sentence = "the dashed curves show training results, not comparable with validation results: all"
     outcome, svg = plot("gru", "all")
     assert f"charlm: {sentence}\n" in outcome.stderr
@@ -311,7 +315,7 @@ def test_training_beside_validation_is_warned_of(plot: Callable[..., tuple[Outco
     assert [line.get_linestyle() for line in figure.axes[0].get_lines()] == ["-", "--"]
 
 
-def test_training_figures_of_different_texts_are_warned_of() -> None:
+def test_training_results_on_different_texts_are_warned_about() -> None:
     def trained(name: str, text: str, **settings: Any) -> RunResult:
         readings = made("a", 0, (None, None)).readings
         return made(name, readings=readings, val_sha256=None, test_sha256=None, train_sha256=text, **settings)
@@ -322,14 +326,14 @@ def test_training_figures_of_different_texts_are_warned_of() -> None:
         trained("a", "r"), trained("b", "s", corpus__max_chars=9), trained("c", "r", model__cell="gru")
     )
     assert unlike.caveats == ("the training results are for different texts and cannot be compared: a, c; b",)
-    # Without a record of the part, the text of the corpus tells.
+    # Without a record of the split, the hash of the corpus decides.
     untold = [replace(trained(name, ""), train_sha256=None, corpus_sha256=name * 64) for name in "ab"]
     assert made_curves(*untold).caveats == (
         "the training results are for different texts and cannot be compared: a; b",
     )
 
 
-def test_figures_of_different_texts_are_never_in_one_picture_without_a_warning(
+def test_results_on_different_texts_are_never_in_one_picture_without_a_warning(
     plot: Callable[..., tuple[Outcome, str]], runs: Path
 ) -> None:
     outcome, svg = plot("gru", "split", "--by=step")
@@ -341,13 +345,13 @@ def test_figures_of_different_texts_are_never_in_one_picture_without_a_warning(
     assert "are for different texts and cannot be compared" in svg
 
 
-def test_a_model_that_reads_its_own_target_is_never_drawn_without_that(runs: Path) -> None:
+def test_a_leaky_model_is_never_drawn_without_its_warning(runs: Path) -> None:
     figure = shown(curves_of(compare("leaky", runs_dir=runs)))
     assert labels(figure) == ["leaky (reads its own target)"]
     assert "Warning: leaky: reads its own target: not a language model." in below(figure)
 
 
-def test_of_a_model_that_reads_both_ways_the_forward_half_is_drawn_and_called_so(runs: Path) -> None:
+def test_the_forward_half_of_a_bidirectional_model_is_drawn_and_labelled(runs: Path) -> None:
     curves = curves_of(compare("both-ways", runs_dir=runs))
     (curve,) = curves.curves
     assert curve.label == "both-ways (forward half)"
@@ -356,14 +360,14 @@ def test_of_a_model_that_reads_both_ways_the_forward_half_is_drawn_and_called_so
     assert all(each["val_bpc"] != each["val_cloze_bpc"] for each in records)
 
 
-def test_evaluations_that_read_the_beginning_alone_are_told(runs: Path) -> None:
+def test_evaluations_that_read_only_the_beginning_are_reported(runs: Path) -> None:
     sentence = "cover the beginning of the validation split (eval.max_chars)."
     assert f"Curves {sentence}" in below(shown(curves_of(compare("partly", runs_dir=runs))))
     both = curves_of(compare("gru", "partly", runs_dir=runs))
     assert f"The curves of partly {sentence}" in below(shown(both))
     assert any("cover more of the text in some runs" in warning for warning in both.warnings)
     assert sentence not in below(shown(curves_of(compare("gru", runs_dir=runs))))
-    # Without a validation part there is no beginning of one.
+    # Without a validation split there is no beginning of one.
     assert sentence not in below(shown(curves_of(compare("all", runs_dir=runs))))
 
 
@@ -379,7 +383,7 @@ def test_an_evaluation_that_reads_the_very_last_character_is_whole(
         assert [each.is_partial for each in row.results[0].readings] == [is_partial]
 
 
-def test_an_unfinished_run_is_drawn_as_far_as_it_came_and_called_so(runs: Path) -> None:
+def test_an_unfinished_run_is_drawn_as_far_as_it_came_and_labelled(runs: Path) -> None:
     curves = curves_of(compare("cut", "gru", runs_dir=runs))
     assert [point.step for point in curves.curves[0].points] == [2, 4]
     assert curves.curves[0].label.endswith("(unfinished)")
@@ -407,7 +411,7 @@ def test_where_nothing_was_evaluated_the_table_is_shown_and_no_picture(
     )
 
 
-def test_minutes_of_unlike_machines_are_warned_of_where_they_are_drawn() -> None:
+def test_minutes_of_different_machines_are_warned_about_if_they_are_drawn() -> None:
     results = made("a"), made("b", model__cell="gru", machine="1 GPU"), made("c", model__cell="rnn")
     assert made_curves(*results).caveats == (
         "the minutes were measured on different machines: a, c on 2 cores; b on 1 GPU",
@@ -465,7 +469,7 @@ def test_as_many_curves_as_there_may_be_all_look_different_and_none_is_yellow() 
     assert len({(colour, mark) for colour, _, mark, _ in looks}) == MAX_CURVES
     assert len({colour for colour, *_ in looks[:7]}) == 7
     assert "#F0E442" not in {colour.upper() for colour, *_ in looks}
-    # No validation curve looks as training curves do.
+    # No validation curve looks like a training curve.
     trained = [made(f"t{number}", 0, (None,), model__hidden_size=number) for number in range(MAX_CURVES)]
     dashes = {str(line._dash_pattern) for line in shown(made_curves(*trained, by="step")).axes[0].get_lines()}
     assert len(dashes) == 4
@@ -484,7 +488,7 @@ def test_more_curves_than_can_be_told_apart_are_refused(tmp_path: Path) -> None:
     ("name", "num_rows", "by"),
     by_pairs(("a-run", "a-run-of-a-long-name" * 5), (1, 3, 28), (("step",), ("step", "time"), AXES)),
 )
-def test_nothing_covers_anything_and_all_stands_within_the_picture(name: str, num_rows: int, by: Any) -> None:
+def test_nothing_overlaps_and_everything_is_within_the_picture(name: str, num_rows: int, by: Any) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     settings = [{"model__hidden_size": number, "model__dropout": number / 100} for number in range(num_rows)]
@@ -547,7 +551,7 @@ def test_the_same_runs_give_the_same_bytes_whatever_a_users_own_style(runs: Path
         "import matplotlib\n"
         "print(matplotlib.rcParams['font.size'])\n"
     )
-    # What Matplotlib has to say of that file reaches nobody.
+    # Matplotlib's messages about that file are not shown.
     assert run_code(script, cwd=tmp_path) == (0, "30.0\n", "")
     for name, (first, second) in pictures.items():
         assert first == second == (tmp_path / name.replace("here", "there")).read_bytes()
@@ -578,7 +582,7 @@ def test_the_ending_chooses_the_format_and_the_width_is_that_of_a_readme(tmp_pat
         (["--by=time", "--by=step", "--by=time"], ["minutes", "step"]),
     ],
 )
-def test_only_the_axes_that_were_asked_for_are_drawn(
+def test_only_the_requested_axes_are_drawn(
     flags: list[str], titles: list[str], plot: Callable[..., tuple[Outcome, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Any] = []

@@ -31,7 +31,7 @@ WORKER = "from distributed.cli.dask_worker import main; main()"
 
 @pytest.fixture
 def sweep_file(write_sweep: Callable[..., Path]) -> Path:
-    """Return a sweep of four trials of some hundred steps."""
+    """Return a sweep of four trials of a few hundred steps."""
     return write_sweep(SWEEP, "train.max_steps=300", "train.eval_every=50", "sample.every=300")
 
 
@@ -46,7 +46,7 @@ class Cluster:
 
 @pytest.fixture
 def dask(tmp_path: Path) -> Iterator[Cluster]:
-    """Yield a cluster of this machine's."""
+    """Yield a cluster on this machine."""
     pytest.importorskip("distributed")
     address_file = tmp_path / "scheduler.json"
     with ExitStack() as processes:
@@ -69,7 +69,7 @@ def dask(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.mark.usefixtures("_in_threads")
-def test_a_cluster_gives_the_figures_of_this_machine(tmp_path: Path, write_sweep: Callable[..., Path]) -> None:
+def test_a_cluster_gives_the_results_of_this_machine(tmp_path: Path, write_sweep: Callable[..., Path]) -> None:
     distributed = pytest.importorskip("distributed")
     path, here = write_sweep(SWEEP), threading.get_ident()
     trained_in: set[int] = set()
@@ -122,7 +122,7 @@ def test_a_worker_of_a_cluster_killed_in_the_middle_loses_and_doubles_nothing(
         steps = [record["step"] for record in run.metrics() if record["kind"] == "evaluation"]
         assert steps == list(range(0, 301, 50))[-len(steps) :]
         assert len(steps) >= 6
-    # The cut one went on and is as if nothing had happened.
+    # The interrupted one was resumed as if nothing had happened.
     assert any((run.path / "resumes.jsonl").exists() for run in runs)
     again = charlm.sweep(sweep_file, runs_dir=tmp_path / "here", jobs=1)
     figures = [{row.trial: row.figures["val_bpc"] for row in results.trials} for results in (last.results, again)]
@@ -130,7 +130,7 @@ def test_a_worker_of_a_cluster_killed_in_the_middle_loses_and_doubles_nothing(
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_is_gone_ends_the_sweep_and_nothing_is_lost(
+def test_a_scheduler_that_disappears_ends_the_sweep_and_nothing_is_lost(
     tmp_path: Path, sweep_file: Path, dask: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 3)
@@ -167,7 +167,7 @@ def test_where_no_scheduler_answers_nothing_is_written(
 
 
 @pytest.mark.parametrize("address", ["nonsense", "tcp://head", "grid://head:1"])
-def test_what_is_no_address_is_told_and_nothing_is_written(
+def test_an_invalid_address_is_refused_and_nothing_is_written(
     sweep_file: Path, tmp_path: Path, charlm_command: Callable[..., Any], address: str
 ) -> None:
     pytest.importorskip("distributed")

@@ -1,4 +1,4 @@
-"""Sweep files: what they mean, and that whatever is wrong with one is said before anything starts."""
+"""Sweep files: what they mean, and that every problem with one is reported before anything starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GRID = "space:\n  model.cell: [rnn, gru]\n"
 
 @pytest.fixture
 def sweep_file(tmp_path: Path) -> Callable[[str], Path]:
-    """Return what writes a sweep file."""
+    """Return a function that writes a sweep file."""
 
     def write(text: str) -> Path:
         path = tmp_path / "cells.yaml"
@@ -45,7 +45,7 @@ def test_without_more_it_is_a_grid_over_the_quick_start_by_validation(sweep_file
         assert trial.settings == quickstart.model_copy(update={"model": model, "eval": silent})
 
 
-def test_the_base_is_found_from_the_file_and_its_wishes_count(tmp_path, sweep_file):
+def test_the_base_is_found_from_the_file_and_its_settings_count(tmp_path, sweep_file):
     (tmp_path / "base.yaml").write_text("eval: {baselines: true}\ntrain: {seed: 7, threads: 2}\n", encoding="utf-8")
     plan = read_plan(sweep_file("base: base.yaml\nseeds: 2\n" + GRID), overrides=["model.hidden_size=9"])
     assert plan.seeds == (7, 8)
@@ -67,7 +67,7 @@ def test_a_trial_is_named_by_what_varies_and_a_hash_of_what_it_is(sweep_file):
     named = [trial.name for trial in trials(read_plan(sweep_file(text)))]
     assert [name.rpartition("-")[0] for name in named] == ["rnn-seed0", "rnn-seed1", "gru-seed0", "gru-seed1"]
     assert len({name.rpartition("-")[2] for name in named}) == 4
-    # Where it runs is not what it is.
+    # Where it runs does not change what it is.
     plan = read_plan(sweep_file(text))
     assert [trial.name for trial in trials(plan)] == named
     elsewhere = read_plan(
@@ -97,7 +97,7 @@ def test_a_trial_of_odd_values_has_a_name_that_a_run_can_have(sweep_file):
     assert names == [*(["true-null", "true-1.0"] * 2), *(["false-null", "false-1.0"] * 2)]
 
 
-def test_a_large_number_and_a_small_one_have_other_names(sweep_file):
+def test_a_large_number_and_a_small_one_have_different_names(sweep_file):
     found = trials(read_plan(sweep_file("space:\n  optimizer.learning_rate: [1e29, 1e-29, 0.01]\n")))
     assert [trial.name.rpartition("-")[0] for trial in found] == ["1e29", "1e-29", "0.01"]
 
@@ -282,7 +282,7 @@ def test_the_last_seed_must_be_possible(sweep_file):
         read_plan(sweep_file("seeds: 2\n" + GRID), overrides=[f"train.seed={2**63 - 1}"])
 
 
-def test_of_very_many_problems_the_first_are_told_and_how_many_there_are(sweep_file):
+def test_the_first_of_very_many_problems_are_reported_with_their_number(sweep_file):
     text = "space:\n" + "".join(f"  model.x{number}: [1]\n" for number in range(25))
     with pytest.raises(ConfigError) as caught:
         read_plan(sweep_file(text))
@@ -296,7 +296,7 @@ def test_of_very_many_problems_the_first_are_told_and_how_many_there_are(sweep_f
     assert (len(lines), lines[-1]) == (21, "and more problems")
 
 
-def test_a_misspelt_base_is_told_with_the_nearest_name(sweep_file):
+def test_a_misspelt_base_is_reported_with_the_nearest_name(sweep_file):
     with pytest.raises(ConfigError, match=r"no such file.*; did you mean quickstart\? \(base, .*cells.yaml:1\)"):
         read_plan(sweep_file("base: quickstrat\n" + GRID))
     with pytest.raises(ConfigError) as caught:
@@ -315,7 +315,7 @@ def test_a_file_without_a_name_that_a_run_can_have_needs_one(tmp_path):
     assert read_plan(path).name == "cells"
 
 
-def test_rungs_stand_in_place_of_every_budget_of_the_base(tmp_path, sweep_file):
+def test_rungs_replace_every_budget_of_the_base(tmp_path, sweep_file):
     (tmp_path / "base.yaml").write_text("train: {epochs: 3, minutes: 1.0}\n", encoding="utf-8")
     plan = read_plan(sweep_file("base: base.yaml\n" + GRID + "stop_early: {rungs: [5, 9]}\n"))
     train = trials(plan)[0].settings.train
@@ -323,7 +323,7 @@ def test_rungs_stand_in_place_of_every_budget_of_the_base(tmp_path, sweep_file):
     assert plan.keep == pytest.approx(1 / 3)
 
 
-def test_problems_of_file_space_and_base_are_told_together(tmp_path, sweep_file):
+def test_problems_of_file_space_and_base_are_reported_together(tmp_path, sweep_file):
     (tmp_path / "base.yaml").write_text("model: {hiden_size: 3}\n", encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         read_plan(sweep_file("base: base.yaml\nspace:\n  model.cel: [rnn]\n"))
@@ -335,7 +335,7 @@ def test_problems_of_file_space_and_base_are_told_together(tmp_path, sweep_file)
     assert [line.rpartition(":")[2] for line in str(caught.value).split("\n")] == ["1)", "3)"]
 
 
-def test_every_problem_is_told_at_once(sweep_file):
+def test_every_problem_is_reported_at_once(sweep_file):
     with pytest.raises(ConfigError) as caught:
         read_plan(
             sweep_file("space:\n  model.cel: [rnn]\n  model.hidden_size: {int: [2, 1]}\nobjective: {metric: nope}\n")
@@ -350,13 +350,13 @@ def test_what_is_better_can_be_said(sweep_file):
     assert (read_plan(sweep_file(text)).direction, read_plan(sweep_file(text)).sign) == ("minimize", 1.0)
 
 
-def test_problems_are_told_in_the_order_of_their_lines(sweep_file):
+def test_problems_are_reported_in_the_order_of_their_lines(sweep_file):
     with pytest.raises(ConfigError) as caught:
         read_plan(sweep_file("objective: {metric: nope}\nname: cells\nspace:\n  model.cel: [rnn]\n"))
     assert [line.rpartition(":")[2] for line in str(caught.value).split("\n")] == ["1)", "4)"]
 
 
-def test_a_file_comes_before_a_shipped_one_of_its_name(tmp_path, monkeypatch):
+def test_a_file_is_preferred_to_a_bundled_one_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("learning-rate").write_text("base: quickstart\n" + GRID, encoding="utf-8")
     Path("quickstart").write_text("model: {hidden_size: 7}\n", encoding="utf-8")
@@ -381,13 +381,13 @@ def test_an_option_cannot_set_what_varies(sweep_file):
     assert {trial.settings.model.hidden_size for trial in trials(plan)} == {8}
 
 
-def test_an_option_cannot_set_what_rungs_stand_for(sweep_file):
+def test_an_option_cannot_set_what_rungs_replace(sweep_file):
     for option in ("train.minutes=3", "train={max_steps: 5}", "train.epochs=2"):
         with pytest.raises(ConfigError, match=r"stop_early.rungs set the budget, and --set .* would set train\."):
             read_plan(sweep_file(GRID + "stop_early: {rungs: [5, 9]}\n"), overrides=[option])
 
 
-def test_a_file_that_is_not_there_names_the_shipped_ones(tmp_path):
+def test_a_missing_file_names_the_bundled_ones(tmp_path):
     with pytest.raises(
         ConfigError, match=r"cannot read the sweep .*: no such file.*; the bundled ones are cells, learn"
     ):
@@ -395,13 +395,13 @@ def test_a_file_that_is_not_there_names_the_shipped_ones(tmp_path):
 
 
 @pytest.mark.parametrize("name", shipped_sweeps())
-def test_each_shipped_sweep_can_be_read(name):
+def test_each_bundled_sweep_can_be_read(name):
     plan = read_plan(name)
     assert plan.name == name
     assert len(trials(plan)) >= 12
 
 
-def test_the_shipped_comparison_of_cells_is_what_it_says():
+def test_the_bundled_comparison_of_cells_is_what_it_says():
     from charlm.networks.building import parameter_shapes
 
     found = trials(read_plan("cells"))

@@ -1,4 +1,4 @@
-"""A sweep's folder: what it may be, what is written in it, and what the ledger takes of its lines."""
+"""A sweep's folder: what it may be, what is written in it, and which lines the ledger accepts."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_what_was_written_is_read_again_word_for_word(ledger: Callable[..., Ledg
     assert "é" in (tmp_path / LEDGER).read_text(encoding="utf-8")
 
 
-def test_each_line_is_on_the_disk_before_the_sweep_goes_on(
+def test_each_line_is_on_the_disk_before_the_sweep_continues(
     ledger: Callable[..., Ledger], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[bytes] = []
@@ -127,7 +127,7 @@ def test_only_what_would_be_the_same_again_counts(
     assert (any(read.get(name, rung) for name in names for rung in (None, 1, 8)) is True) == counts
 
 
-def test_a_torn_line_is_cut_off_and_the_next_one_stands_alone(ledger: Callable[..., Ledger]) -> None:
+def test_a_torn_line_is_cut_off_and_the_next_one_is_separate(ledger: Callable[..., Ledger]) -> None:
     read = ledger(REACHED, json.dumps(DIVERGED | {"trial": "two"})[:30])
     assert read.get("one") is not None
     read.add(Outcome("two", None, "reached", None, 0, {}, 1.0))
@@ -138,7 +138,7 @@ def test_a_torn_line_is_cut_off_and_the_next_one_stands_alone(ledger: Callable[.
 # The folder.
 
 
-def test_the_folder_tells_what_is_swept(tmp_path: Path, plan: Callable[[str], Plan]) -> None:
+def test_the_folder_records_the_sweeps_definition(tmp_path: Path, plan: Callable[[str], Plan]) -> None:
     text = """
 method: random
 seeds: 2
@@ -171,7 +171,7 @@ budget: {num_trials: 3}
     }
 
 
-def test_the_folder_tells_of_rungs(tmp_path: Path, plan: Callable[[str], Plan]) -> None:
+def test_the_folder_records_rungs(tmp_path: Path, plan: Callable[[str], Plan]) -> None:
     text = "space:\n  model.cell: [rnn, gru]\nstop_early: {method: halving, rungs: [4, 8], keep: 0.5}\n"
     own_folder(tmp_path / "runs", plan(text)).release()
     told = yaml.safe_load((tmp_path / "runs" / DEFINITION).read_text(encoding="utf-8"))
@@ -190,11 +190,11 @@ def test_a_folder_that_a_killed_sweep_has_only_begun_is_taken_over(
     for name in names:
         (tmp_path / "runs" / name).touch()
     own_folder(tmp_path / "runs", plan("space:\n  model.cell: [rnn, gru]\n")).release()
-    # A draft is swept.
+    # A leftover draft is removed.
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {".lock", DEFINITION}
 
 
-def test_a_file_in_the_folders_place_is_told(tmp_path: Path, plan: Callable[[str], Plan]) -> None:
+def test_a_file_in_the_folders_place_is_refused(tmp_path: Path, plan: Callable[[str], Plan]) -> None:
     (tmp_path / "runs").touch()
     with pytest.raises(StorageError, match="cannot write"):
         own_folder(tmp_path / "runs", plan("space:\n  model.cell: [rnn, gru]\n"))
@@ -205,7 +205,7 @@ def test_a_run_is_no_sweep(plan: Callable[[str], Plan], trained: Run) -> None:
         own_folder(trained.path, plan("space:\n  model.cell: [rnn, gru]\n"))
 
 
-def test_a_folder_that_cannot_be_written_is_let_go_of(
+def test_a_folder_that_cannot_be_written_is_released(
     tmp_path: Path, plan: Callable[[str], Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Rungs: who goes on, that a sweep cut anywhere agrees, and that a trial does not notice its rungs."""
+"""Rungs: which points are promoted, that a sweep cut anywhere agrees, and that a trial does not notice its rungs."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def figures(results: Any) -> list[Any]:
         ({number: float(-number) for number in range(9)}, 0.33, [8, 7, 6]),
         # Equal: the first.
         ({0: 1.0, 1: 1.0, 2: 1.0}, 0.34, [0]),
-        # A failed trial never goes on, and is one of those that the share is of.
+        # A failed trial is never promoted, but counts among those that the share is taken of.
         ({0: None, 1: 1.0, 2: 2.0, 3: 3.0}, 0.5, [1, 2]),
         ({0: None, 1: None}, 0.9, []),
     ],
 )
-def test_a_share_of_the_best_goes_on(values: dict[int, float | None], keep: float, kept: list[int]) -> None:
+def test_a_share_of_the_best_is_promoted(values: dict[int, float | None], keep: float, kept: list[int]) -> None:
     assert best_share(values, keep) == kept
 
 

@@ -1,4 +1,4 @@
-"""Results: what a plan and a ledger come to, without a single run."""
+"""Results: what follows from a plan and a ledger, without a single run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RUNGS = "stop_early: {rungs: [10, 30, 90], keep: 0.5}\n"
 
 
 class Told:
-    """A sweep whose trials come to what a test says."""
+    """A sweep whose trials have the results that a test sets."""
 
     def __init__(self, folder: Path, text: str) -> None:
         self.folder, path = folder / "runs", folder / "sizes.yaml"
@@ -41,14 +41,14 @@ class Told:
         return [trial for trial in self.trials if trial.number == number]
 
     def tell(self, number: int, *values: float | None, rung: int | None = None, **figures: Any) -> None:
-        """Say what each of a point's trials came to; None has failed."""
+        """Set the result of each of a point's trials; None means that it failed."""
         for trial, value in zip(self.of(number), values, strict=False):
             known = {} if value is None else {self.plan.metric: value, "steps": rung or 99, **figures}
             status, reason, code = ("failed", "it diverged", 5) if value is None else ("reached", None, 0)
             self.ledger.add(Outcome(trial.name, rung, status, reason, code, known, 1.0))
 
     def results(self, **options: Any) -> Results:
-        """Return what the sweep has come to."""
+        """Return the results of the sweep."""
         return summarise(self.plan, self.trials, self.ledger, **options)
 
     def write(self) -> Results:
@@ -60,7 +60,7 @@ class Told:
 
 @pytest.fixture
 def told(tmp_path: Path) -> Callable[[str], Told]:
-    """Return what makes a sweep of a text."""
+    """Return a function that makes a sweep from a text."""
     return lambda text: Told(tmp_path, text)
 
 
@@ -123,7 +123,7 @@ def test_there_is_no_best_configuration_without_a_complete_one(told) -> None:
     assert sweep.results().best_trials == ()
 
 
-def test_a_figure_that_no_trial_has_makes_no_configuration_best(told) -> None:
+def test_a_result_that_no_trial_has_makes_no_configuration_best(told) -> None:
     sweep = told(GRID)
     for trial in sweep.of(0):
         sweep.ledger.add(Outcome(trial.name, None, "reached", None, 0, {"val_bpc": None}, 1.0))
@@ -166,7 +166,7 @@ def test_a_rung_is_decided_when_all_its_trials_have_reached_it_or_failed(told) -
     assert entrants(sweep.plan, sweep.trials, sweep.ledger, are_all=False) == [{0, 1, 2, 3}]
 
 
-def test_further_rungs_come_before_better_figures(told) -> None:
+def test_further_rungs_come_before_better_results(told) -> None:
     sweep = told(GRID + RUNGS)
     for number in range(4):
         sweep.tell(number, 1.0 + number, 1.0 + number, rung=10)
@@ -248,7 +248,7 @@ def test_the_table_as_csv_is_exactly_what_is_known(told) -> None:
     assert varied_keys(sweep.results().configurations) == ["model.cell", "optimizer.clip_norm", "train.eval_every"]
 
 
-def test_the_objective_is_the_first_figure_and_stands_there_once(told) -> None:
+def test_the_objective_is_the_first_result_and_appears_once(told) -> None:
     assert figure_names(told(GRID).results()) == ["val_bpc", "test_bpc", "chars_per_second"]
     other = told(GRID + "objective: {metric: train_bpc}\n").results()
     assert figure_names(other) == ["train_bpc", "val_bpc", "test_bpc", "chars_per_second"]
@@ -278,7 +278,7 @@ def test_the_best_of_an_earlier_file_does_not_stay_where_there_is_none(told) -> 
     assert sorted(path.name for path in other.folder.iterdir()) == [RESULTS, TABLE, "trials.jsonl"]
 
 
-def test_the_record_tells_the_best_the_failed_and_every_trial(told) -> None:
+def test_the_record_contains_the_best_the_failed_and_every_trial(told) -> None:
     sweep = told(GRID)
     sweep.tell(0, 1.0, 2.0)
     sweep.tell(1, None, 2.0)
@@ -296,7 +296,7 @@ def test_the_record_tells_the_best_the_failed_and_every_trial(told) -> None:
     assert told(GRID).results().as_record()["best"] is None
 
 
-def test_what_stands_beside_a_figure_is_told_of_each_trial(told) -> None:
+def test_warnings_about_results_are_reported_for_each_trial(told) -> None:
     sweep = told(GRID)
     sweep.tell(0, 1.0, 2.0, warning="it reads its own target", val_sha256="a")
     assert sweep.results().warnings == tuple(f"{trial.name}: it reads its own target" for trial in sweep.of(0))
@@ -323,7 +323,7 @@ def test_importance_is_by_what_all_points_have_in_common_the_first_rung(told) ->
     assert sum(shares.values()) == pytest.approx(1.0, abs=1e-3)
 
 
-def test_importance_needs_four_different_figures_and_two_settings(told) -> None:
+def test_importance_needs_four_different_results_and_two_settings(told) -> None:
     pytest.importorskip("optuna")
     text = "space:\n  model.hidden_size: [8, 16]\n  optimizer.learning_rate: [0.1, 0.2, 0.3]\n"
     sweep = told(text)

@@ -43,7 +43,7 @@ budget: {num_trials: 12}
 
 
 def loss(point: Point) -> float:
-    """Return a made-up figure whose best point is known: a rate of 0.01, and nothing else matters much."""
+    """Return a made-up result whose best point is known: a rate of 0.01; nothing else matters much."""
     rate, size, _ = (setting.value for setting in point)
     return (math.log10(rate) + 2) ** 2 + 0.001 * size
 
@@ -66,12 +66,12 @@ def test_a_search_is_a_function_of_what_is_known() -> None:
     known = [(point, loss(point), True) for point in (SPACE.draw(0, number) for number in range(15))]
     assert suggest(SPACE, known, seed=0) == suggest(SPACE, known, seed=0)
     assert suggest(SPACE, known, seed=0) != suggest(SPACE, known, seed=1)
-    # Each question draws anew, or the first answers would all be one.
+    # Each call draws again; otherwise the first answers would all be the same.
     assert suggest(SPACE, [], seed=0) != suggest(SPACE, known[:1], seed=0)
 
 
 @pytest.mark.parametrize("has_ended", [True, False])
-def test_a_search_keeps_away_from_what_failed_and_what_is_under_way(has_ended: bool) -> None:
+def test_a_search_keeps_away_from_failed_and_running_points(has_ended: bool) -> None:
     pytest.importorskip("optuna")
     space = Space((Range("optimizer.learning_rate", "uniform", 0.0, 1.0, PLACE),))
     good = [(space.dimensions[0].at(share / 20), share / 20 - 0.5, True) for share in range(20)]
@@ -116,7 +116,7 @@ def test_it_proposes_nothing_twice_and_ends_where_there_is_nothing_new() -> None
     small = Space((SPACE.dimensions[2], Range("model.num_layers", "int", 1, 2, PLACE)))
     known: list[tuple[Point, float | None, bool]] = []
     while (point := suggest(small, known, seed=0)) is not None:
-        # Some under way, some failed.
+        # Some are running, some have failed.
         known.append((point, [1.0, None, None][len(known) % 3], len(known) % 3 != 1))
     assert len({values_text(point) for point, *_ in known}) == len(known) == 6
 
@@ -184,7 +184,7 @@ def test_a_tpe_sweep_cut_anywhere_loses_and_doubles_nothing(tmp_path: Path, swee
         if isinstance(last, SweepEnd):
             break
     assert num_starts > 3
-    # With one worker the figures come in the same order, and the search is the same.
+    # With one worker the results arrive in the same order, so the search is the same.
     assert [row.trial for row in last.results.trials] == [row.trial for row in whole.trials]
     runs = [path.name for path in (tmp_path / "cut" / "search").iterdir() if path.is_dir()]
     assert sorted(runs) == sorted(row.trial for row in whole.trials)

@@ -212,7 +212,7 @@ def test_settings_whose_names_begin_alike_are_two() -> None:
         assert problems == []
 
 
-def test_entries_of_one_list_may_set_a_setting_and_a_part_of_it() -> None:
+def test_entries_of_one_list_may_set_a_setting_or_one_of_its_keys() -> None:
     _, problems = space_of("  every: [{train.eval_every: 5}, {train.eval_every.epochs: 2}]\n")
     assert problems == []
 
@@ -246,7 +246,7 @@ def test_a_long_list_is_read_in_one_go() -> None:
     assert (space.grid_size, problems) == (10_000, [])
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     space, problems = space_of("  model.cel: [rnn]\n  model.hidden_size: {int: [9, 8]}\n  model.dropout: [0.1]\n")
     assert space.keys == ("model.dropout",)
     assert [problem.rpartition("(")[2] for problem in problems] == ["sweep.yaml:2)", "sweep.yaml:3)"]

@@ -1,4 +1,4 @@
-"""Sweeps that run: tables, failures, kills of workers and of the sweep itself, and going on."""
+"""Sweeps that run: tables, failures, kills of workers and of the sweep itself, and resuming."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ space:
 
 @pytest.fixture
 def sweep_file(write_sweep: Callable[..., Path]) -> Callable[..., Path]:
-    """Return what writes a sweep file beside a base of tiny settings."""
+    """Return a function that writes a sweep file next to a base of tiny settings."""
 
     def write(text: str = GRID, *overrides: str) -> Path:
         return write_sweep(text, *overrides)
@@ -56,12 +56,12 @@ def sweep_file(write_sweep: Callable[..., Path]) -> Callable[..., Path]:
 
 @dataclass(frozen=True)
 class Swept:
-    """A sweep of the grid that has been through.
+    """A sweep of the grid that has ended.
 
     Args:
-        path: of its file.
-        runs_dir: where its folder lies.
-        results: what it came to.
+        path: the path of its file.
+        runs_dir: the folder that contains its folder.
+        results: its results.
     """
 
     path: Path
@@ -101,7 +101,7 @@ def comparable(results: Results | Path) -> Any:
 
 
 def steps_taken(folder: Path) -> dict[str, list[int]]:
-    """Return the steps of each run's evaluations: one that was run twice has some twice."""
+    """Return the steps of each run's evaluations; a run that ran twice has some of them twice."""
     return {
         run.name: [record["step"] for record in run.metrics() if record["kind"] == "evaluation"]
         for run in charlm_runs(folder)
@@ -114,7 +114,7 @@ def charlm_runs(folder: Path) -> list[Run]:
 
 
 def sweep_until(num_ended: int, path: Path, runs_dir: Path) -> Any:
-    """Run a sweep, interrupt it once so many trials have ended, and return its last report."""
+    """Run a sweep, interrupt it once this many trials have ended, and return its last report."""
     ended = 0
 
     def stop() -> str | None:
@@ -126,7 +126,7 @@ def sweep_until(num_ended: int, path: Path, runs_dir: Path) -> Any:
     return last
 
 
-# What comes out.
+# Results.
 
 
 def test_a_sweep_is_the_same_runs_made_one_by_one(original: Swept, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_more_is_better_where_the_metric_says_so(tmp_path: Path, sweep_file: Cal
 
 
 @pytest.mark.usefixtures("_in_threads")
-def test_a_failed_trial_is_told_stops_no_other_and_is_not_tried_again_once_it_diverged(
+def test_a_failed_trial_is_reported_stops_no_other_and_is_not_tried_again_once_it_diverged(
     tmp_path: Path, sweep_file: Callable[..., Path], charlm_command: Callable[..., Any]
 ) -> None:
     text = "base: base.yaml\nname: fails\nspace:\n  optimizer.learning_rate: [1e-2, 1e29]\n"
@@ -230,7 +230,7 @@ def test_what_failed_for_another_reason_is_tried_again(
 
 
 @pytest.mark.usefixtures("_in_threads")
-def test_figures_of_different_texts_come_with_a_warning(tmp_path: Path, sweep_file: Callable[..., Path]) -> None:
+def test_results_on_different_texts_come_with_a_warning(tmp_path: Path, sweep_file: Callable[..., Path]) -> None:
     text = "base: base.yaml\nspace:\n  corpus.split: [default, nanogpt]\n"
     results = charlm.sweep(sweep_file(text), runs_dir=tmp_path)
     assert results.warnings == (
@@ -238,7 +238,7 @@ def test_figures_of_different_texts_come_with_a_warning(tmp_path: Path, sweep_fi
     )
 
 
-# Going on.
+# Resuming.
 
 
 @pytest.mark.usefixtures("_in_threads")
@@ -275,7 +275,7 @@ def test_a_sweep_stopped_at_any_trial_and_without_its_ledger_ends_with_the_same_
         assert isinstance(last, SweepEnd)
         ledger = tmp_path / "cut" / "grid" / LEDGER
         if num_starts == 2:
-            # What a sweep killed between a run's end and its line leaves.
+            # This is what a sweep leaves if it is killed between a run's end and its line in the ledger.
             ledger.unlink()
         elif num_starts == 3:
             ledger.write_bytes(ledger.read_bytes()[:-20])
@@ -294,7 +294,7 @@ def test_a_trial_whose_run_was_removed_is_run_again(swept: Swept) -> None:
     assert Run(removed).exists
 
 
-def test_minutes_end_a_sweep_that_goes_on_when_it_is_started_again(
+def test_minutes_end_a_sweep_that_resumes_when_it_is_started_again(
     tmp_path: Path, sweep_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A trial that lasts until it is told to stop: with the sweep's folder let go of.
@@ -384,7 +384,7 @@ def test_ordinary_commands_find_a_trial_by_its_path(original: Swept, charlm_comm
 
 
 class _Fragile(Executor):
-    """An executor whose workers die of every task until so many have."""
+    """An executor whose workers die of every task until a given number have died."""
 
     def __init__(self, deaths: list[int]) -> None:
         self.deaths = deaths
@@ -411,7 +411,7 @@ def test_minutes_have_sixty_seconds(
     assert [row.state for row in end.results.trials] == ["finished"] * 5 + ["new"] * 3
 
 
-def test_somebodys_word_counts_before_the_clocks(
+def test_a_request_to_stop_counts_before_the_clock(
     tmp_path: Path, sweep_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweeping, "local_workers", lambda _: Workers(lambda: _Fragile([0]), 1))
@@ -423,7 +423,7 @@ def test_somebodys_word_counts_before_the_clocks(
 
 
 @pytest.mark.parametrize(("num_deaths", "num_failed"), [(MAX_LOSSES - 1, 0), (MAX_LOSSES, 1)])
-def test_a_trial_that_always_kills_its_worker_fails_and_the_others_go_on(
+def test_a_trial_that_always_kills_its_worker_fails_and_the_others_continue(
     tmp_path: Path,
     sweep_file: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -471,7 +471,7 @@ def workers_of(pid: int) -> list[int]:
     return children
 
 
-# Tells the kind of each report of a sweep.
+# This prints the kind of each report of a sweep.
 REPORTED = """
 import sys
 from pathlib import Path
@@ -513,7 +513,7 @@ def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
         whole = charlm.sweep(path, runs_dir=tmp_path / "whole")
     folder = tmp_path / "killed" / "grid"
     with start_code(REPORTED, path, folder.parent, str(jobs)) as process:
-        # One trial has ended, and the next is under way.
+        # One trial has ended, and the next one is running.
         while not (folder.is_dir() and {run.summary() is None for run in charlm_runs(folder)} == {True, False}):
             assert process.poll() is None
             time.sleep(0.01)
@@ -530,7 +530,7 @@ def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
 def test_a_trial_that_always_kills_its_worker_takes_no_other_with_it(
     tmp_path: Path, sweep_file: Callable[..., Path]
 ) -> None:
-    # Nothing is saved between kills: a trial beside the one that dies would be as often without a new checkpoint.
+    # Nothing is saved between kills, so a trial next to the one that dies would be without a new checkpoint as often.
     text = "base: base.yaml\nname: pair\nspace:\n  model.cell: [rnn, gru]\n"
     path = sweep_file(text, "train.max_steps=3000", "train.eval_every=3000", "sample.every=3000")
     killed: set[int] = set()
@@ -560,7 +560,7 @@ def test_a_worker_that_dies_takes_no_other_with_it_and_is_replaced(tmp_path: Pat
         (signal.SIGKILL, -9),
     ],
 )
-def test_a_sweep_that_ends_by_a_signal_leaves_no_process_and_goes_on(
+def test_a_sweep_that_ends_by_a_signal_leaves_no_process_and_can_be_resumed(
     tmp_path: Path,
     sweep_file: Callable[..., Path],
     charlm_process: Callable[..., Any],

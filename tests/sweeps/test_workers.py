@@ -38,7 +38,7 @@ def owned(tmp_path: Path) -> Iterator[Ownership]:
 
 @pytest.fixture
 def task(owned: Ownership, tiny_settings: Callable[..., Any]) -> Task:
-    """Return a task of a sweep that goes on."""
+    """Return a task of a sweep that is running."""
     return Task(owned.folder, owned.mark, "trial", tiny_settings("train.max_steps=6", "eval.baselines=false"))
 
 
@@ -56,13 +56,13 @@ def in_use(task: Task, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ownership]:
 # A task.
 
 
-def test_a_task_tells_the_figures_of_its_run(task: Task) -> None:
+def test_a_task_reports_the_results_of_its_run(task: Task) -> None:
     outcome = run_task(task)
     summary = Run(task.sweep / "trial").summary()
     assert summary is not None
     assert (outcome.trial, outcome.rung, outcome.status, outcome.reason) == ("trial", None, "reached", None)
     assert outcome.figures == closing_figures(summary)
-    # Once more it only tells them.
+    # A second time, it only reports them.
     assert run_task(task).figures == outcome.figures
     assert not (task.sweep / "trial" / "resumes.jsonl").exists()
 
@@ -98,7 +98,7 @@ def test_a_task_waits_until_a_former_worker_lets_go(
     assert num_tries == 3
 
 
-def test_a_task_whose_run_is_never_let_go_of_fails(
+def test_a_task_whose_run_is_never_released_fails(
     task: Task, in_use: Ownership, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
@@ -126,7 +126,7 @@ def test_a_task_that_waits_ends_with_its_sweep(
     assert owner_of(in_use.folder) is not None
 
 
-def test_a_task_whose_sweep_ends_saves_and_is_to_be_gone_on_with(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_whose_sweep_ends_saves_and_can_be_resumed(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([None] * 5)
     monkeypatch.setattr(tasks, "watch_owner", lambda *_: lambda: next(answers, "terminate"))
     outcome = run_task(task)
@@ -138,9 +138,7 @@ def test_a_task_whose_sweep_ends_saves_and_is_to_be_gone_on_with(task: Task, mon
     assert run_task(task).status == "reached"
 
 
-def test_memory_that_does_not_suffice_is_a_tasks_failure_in_one_sentence(
-    task: Task, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_insufficient_memory_fails_a_task_with_one_sentence(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise MemoryError("Unable to allocate 3 bytes")
 
@@ -166,7 +164,7 @@ def test_a_bug_in_a_task_is_its_failure(task: Task, monkeypatch: pytest.MonkeyPa
     ("status", "exit_code", "is_final"),
     [("reached", 0, True), ("failed", 5, True), ("failed", 6, False), ("cut", 143, False), ("cut", 5, False)],
 )
-def test_only_figures_and_divergence_are_final(status: Any, exit_code: int, is_final: bool) -> None:
+def test_only_results_and_divergence_are_final(status: Any, exit_code: int, is_final: bool) -> None:
     assert Outcome("trial", None, status, None, exit_code, {}, 1.0).is_final == is_final
 
 
@@ -218,7 +216,7 @@ def outcome_of(trial: str) -> Outcome:
 
 
 def scripted(tmp_path: Path, *scripts: list[Any], **options: Any) -> tuple[Workers, list[_Scripted]]:
-    """Return workers with two tasks, a and b, in hand; each executor that is started has the next script."""
+    """Return workers with two submitted tasks, a and b; each executor that is started has the next script."""
     started: list[_Scripted] = []
 
     def start() -> Executor:
@@ -233,7 +231,7 @@ def scripted(tmp_path: Path, *scripts: list[Any], **options: Any) -> tuple[Worke
     return crew, started
 
 
-def test_an_executor_that_breaks_is_ended_and_all_it_had_in_hand_is_submitted_again(tmp_path: Path) -> None:
+def test_an_executor_that_breaks_is_ended_and_all_its_tasks_are_submitted_again(tmp_path: Path) -> None:
     crew, started = scripted(tmp_path, [BrokenProcessPool(), None], [outcome_of("a"), outcome_of("b")])
     assert crew.collect(0.0) == ([], Loss(2))
     assert started[0].is_shut_down
@@ -243,8 +241,8 @@ def test_an_executor_that_breaks_is_ended_and_all_it_had_in_hand_is_submitted_ag
     assert crew.running == []
 
 
-def test_what_ended_well_before_an_executor_broke_is_kept(tmp_path: Path) -> None:
-    # b ends while the executor of a is being ended.
+def test_outcomes_from_before_an_executor_broke_are_kept(tmp_path: Path) -> None:
+    # Task b ends while the executor of task a is being ended.
     late: list[Future[Any]] = []
 
     def close(executor: Executor, futures: list[Future[Any]]) -> None:  # noqa: ARG001
@@ -256,7 +254,7 @@ def test_what_ended_well_before_an_executor_broke_is_kept(tmp_path: Path) -> Non
     assert crew.collect(0.0) == ([outcome_of("a")], None)
 
 
-def test_an_executor_that_goes_on_without_a_worker_loses_one_task(tmp_path: Path) -> None:
+def test_an_executor_that_continues_without_a_worker_loses_one_task(tmp_path: Path) -> None:
     script = [KeyError("died"), None, outcome_of("a")]
     crew, started = scripted(tmp_path, script, lost=(KeyError,))
     assert crew.collect(0.0) == ([], Loss(1))
@@ -265,7 +263,7 @@ def test_an_executor_that_goes_on_without_a_worker_loses_one_task(tmp_path: Path
     assert len(started) == 1
 
 
-def test_worker_processes_go_on_without_one_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_processes_continue_without_one_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     executor = _Scripted([BrokenProcessPool(), None, outcome_of("a")])
     monkeypatch.setattr(workers, "WorkerProcesses", lambda _: executor)
     crew = local_workers(2)
@@ -291,7 +289,7 @@ def test_an_executor_that_refuses_a_task_has_lost_it(tmp_path: Path) -> None:
     assert len(crew.collect(0.0)[0]) == 2
 
 
-def test_a_trial_that_gets_further_between_its_losses_is_never_given_up(tmp_path: Path) -> None:
+def test_a_trial_that_makes_progress_between_its_losses_is_never_given_up(tmp_path: Path) -> None:
     checkpoints = Run(tmp_path / "a").checkpoints_folder
     num_losses = 3 * MAX_LOSSES
     crew, _ = scripted(tmp_path, [KeyError(), None, *[KeyError()] * num_losses, outcome_of("a")], lost=(KeyError,))
@@ -302,7 +300,7 @@ def test_a_trial_that_gets_further_between_its_losses_is_never_given_up(tmp_path
     assert crew.collect(0.0) == ([outcome_of("a")], None)
 
 
-def test_one_that_does_not_fails_at_its_rung_and_is_told_so(tmp_path: Path) -> None:
+def test_a_trial_without_progress_fails_at_its_rung_with_a_reason(tmp_path: Path) -> None:
     crew = Workers(lambda: _Scripted([KeyError()] * MAX_LOSSES), 1, lost=(KeyError,))
     crew.submit(Task(tmp_path, "mark", "a", load_settings(), rung=8))
     for _ in range(MAX_LOSSES - 1):
@@ -331,7 +329,7 @@ def test_workers_end_their_executor_and_wait_for_it(tmp_path: Path) -> None:
         (2, 1, 4, (1, 4)),
     ],
 )
-def test_the_cores_there_are_are_divided(
+def test_the_available_cores_are_divided(
     cores: int, jobs: int | None, threads: int | None, divided: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "num_cores", lambda: cores)
@@ -410,7 +408,7 @@ def test_a_cluster_has_an_absolute_folder_and_one_thread_for_each_trial(
     assert {row.state for row in end.results.trials} == {"finished"}
 
 
-def test_a_sweep_that_cannot_begin_lets_go_of_its_folder(
+def test_a_sweep_that_cannot_begin_releases_its_folder(
     tmp_path: Path, sweep_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
@@ -474,7 +472,7 @@ def test_a_cluster_repeats_a_task_where_it_must_and_shares_its_gpus(
     assert dask.is_closed
 
 
-def test_a_cluster_that_does_not_answer_is_told(dask: SimpleNamespace) -> None:
+def test_a_cluster_that_does_not_answer_is_reported(dask: SimpleNamespace) -> None:
     dask.answers = False
     with (
         pytest.raises(StorageError, match="no Dask scheduler answers at tcp://head:1: Timed out"),
@@ -483,7 +481,7 @@ def test_a_cluster_that_does_not_answer_is_told(dask: SimpleNamespace) -> None:
         pass
 
 
-def test_a_cluster_whose_scheduler_is_gone_is_told(dask: SimpleNamespace) -> None:
+def test_a_cluster_whose_scheduler_disappears_is_reported(dask: SimpleNamespace) -> None:
     dask.status = "closed"
     with (
         cluster.cluster_workers("tcp://head:1", load_settings()) as crew,
