@@ -154,7 +154,7 @@ def read_prefix(network: CausalNetwork, prefix: Ids, rows: int = BLOCK_ROWS) -> 
         TextError: if the prefix is empty.
     """
     if len(prefix) == 0:
-        raise TextError("the prefix is empty: a model needs at least one character that it knows")
+        raise TextError("the prefix is empty: the model needs at least one character that it knows")
     ids = as_tensor(prefix[:, None], network).expand(-1, rows)
     with torch.inference_mode():
         state = network.initial_state(rows)
