@@ -39,9 +39,7 @@ def list_corpora() -> None:
 def describe_corpus(
     target: Annotated[
         str,
-        typer.Argument(
-            metavar="NAME|FILE", help="The name of a known corpus, or a text file (./NAME always means a file)."
-        ),
+        typer.Argument(metavar="NAME|FILE", help="A known corpus, or a text file (./NAME always means a file)."),
     ],
     encoding: Annotated[
         str | None, typer.Option(help="The encoding of the file.", show_default="the corpus's own, or utf-8")
@@ -70,8 +68,7 @@ def describe_corpus(
     split = standard_split(target)
     sha256, _ = hash_files([path])
     statistics = describe_text(read_files([path], Decoding(chosen)))
-    found = () if known else character_notices(statistics.odd, chosen)
-    notices = [notice.sentence for notice in found]
+    notices = [] if known else [notice.sentence for notice in character_notices(statistics.odd, chosen)]
     if as_json:
         facts = {
             "path": str(path),

@@ -60,7 +60,8 @@ def info(
         settings, diagnosis = found.settings(), diagnose_run(found)
         if json_:
             facts = {"settings": settings.model_dump(mode="json"), "environment": found.environment()}
-            print_json({**overview, "diagnosis": diagnosis, **facts})
+            told = diagnosis and {"kind": diagnosis.kind, "sentence": diagnosis.sentence}
+            print_json({**overview, "diagnosis": told, **facts})
         else:
             show_run(found, overview, diagnosis)
 

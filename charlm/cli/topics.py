@@ -76,10 +76,8 @@ class Page:
 @cache
 def pages() -> dict[str, Page]:
     """Return the pages of the guide by their topics, in reading order."""
-    files = {each.name[:-3]: each for each in shipped_folder("guide").iterdir() if each.name.endswith(".md")}
-    others = files.keys() - _TOPICS.keys() - {"README"}
-    ordered = [*(topic for topic in _TOPICS if topic in files), *sorted(others)]
-    return {topic: Page(topic, files[topic].read_text(encoding="utf-8")) for topic in ordered}
+    folder = shipped_folder("guide")
+    return {topic: Page(topic, (folder / f"{topic}.md").read_text(encoding="utf-8")) for topic in _TOPICS}
 
 
 def page_of(word: str) -> Page | None:

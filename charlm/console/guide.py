@@ -7,12 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
 
-from rich.box import SIMPLE
-from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import Heading, Markdown, TableElement
 from rich.table import Table
@@ -21,8 +18,8 @@ from charlm.console.terminal import console_for, is_live
 
 # Longer lines are hard to read.
 MAX_WIDTH = 100
-# What lies between two columns, and around them.
-EDGE = 2
+# On a narrower terminal every column of a table is wrapped.
+MIN_WIDTH = 60
 # As git has it: less ends at once where all fits, passes colours through, and leaves the text on the screen.
 LESS = {"LESS": "FRX", "LESSCHARSET": "utf-8"}
 
@@ -39,18 +36,15 @@ class LeftHeading(Heading):
 
 
 class WholeTable(TableElement):
-    """A table of which nothing is cut: each column has room for its longest word; where there is none, words break."""
+    """A table of which nothing is cut: its first column stays on one line, and long words of the others are broken."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the table."""
         for drawn in super().__rich_console__(console, options):
             if isinstance(drawn, Table):
-                # As newer versions of Rich have it: EDGE counts on that.
-                drawn.box, drawn.pad_edge, drawn.collapse_padding = SIMPLE, False, True
-                cells = [[str(cell) for cell in (column.header, *column.cells)] for column in drawn.columns]
-                room = options.max_width - EDGE * len(cells)
-                for column, width in zip(drawn.columns, widths(cells, room), strict=True):
-                    column.width, column.overflow = width, "fold"
+                for column in drawn.columns:
+                    column.overflow = "fold"
+                drawn.columns[0].no_wrap = options.max_width >= MIN_WIDTH
             yield drawn
 
 
@@ -58,24 +52,6 @@ class Page(Markdown):
     """A page of the guide."""
 
     elements = {**Markdown.elements, "heading_open": LeftHeading, "table_open": WholeTable}  # noqa: RUF012
-
-
-def widths(columns: Sequence[Sequence[str]], room: int) -> list[int]:
-    """Return how wide each column of a table is to be: its longest word, and as much of its longest cell as fits.
-
-    Args:
-        columns: the cells of each.
-        room: what they have together.
-    """
-    wanted = [max(map(cell_len, cells)) for cells in columns]
-    given = [max((cell_len(word) for cell in cells for word in cell.split()), default=1) for cells in columns]
-    while sum(given) > room and max(given) > 1:
-        given[given.index(max(given))] -= 1
-    while sum(given) < min(room, sum(wanted)):
-        # The one that would have the most lines gets more.
-        lines = [want / width if want > width else 0.0 for want, width in zip(wanted, given, strict=True)]
-        given[lines.index(max(lines))] += 1
-    return given
 
 
 def show_markdown(text: str, *, source: str) -> None:

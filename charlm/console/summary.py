@@ -64,9 +64,9 @@ def show_closing(closing: Closing) -> None:
     """Print how a training ended on standard output: a panel on a terminal, five plain lines elsewhere."""
     console = console_for(sys.stdout)
     result, path = result_text(closing.summary), printable(str(closing.path), MAX_PATH)
-    comparison, problems = list(_comparison(closing)), list(_problems(closing))
-    samples = _sample_texts(closing.sample)
-    quality, is_good = "; ".join(comparison + problems), not problems and comparison[0].startswith("better")
+    comparison, is_better = _comparison(closing.summary)
+    problems, samples = list(_problems(closing)), _sample_texts(closing.sample)
+    quality = "; ".join([comparison, *problems])
     if not is_live(sys.stdout):
         sample = repr("".join(text for text, _ in samples)) if samples else NO_SAMPLE
         details = f"{path} (details: {closing.info_command})"
@@ -78,7 +78,7 @@ def show_closing(closing: Closing) -> None:
     table.add_column(width=8, no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("result", Text(result, style="bold"))
-    table.add_row("quality", Text(quality, style="green" if is_good else "yellow"))
+    table.add_row("quality", Text(quality, style="green" if is_better and not problems else "yellow"))
     table.add_row("sample", Text.assemble(*((one_line(text), style) for text, style in samples or [(NO_SAMPLE, "")])))
     table.add_row("run", Text(f"{path}\ndetails: {closing.info_command}"))
     console.print(Panel(table, title="training is done", title_align="left", expand=False))
@@ -100,23 +100,24 @@ def result_text(summary: Summary) -> str:
     return f"perplexity {rates.perplexity:.2f} ({rates.bpc:.3f} bits per character) {where}{reading}{cloze}"
 
 
-def _comparison(closing: Closing) -> Iterator[str]:
-    """Yield how the model compares with the best baseline, where that says anything."""
-    summary = closing.summary
+def _comparison(summary: Summary) -> tuple[str, bool]:
+    """Return how the model compares with the best baseline, or why that says nothing; and whether it is better."""
     rates = summary.val or summary.test
     if summary.warning is not None:
-        yield f"its perplexity means nothing, because the model {summary.warning}"
-    elif rates is None:
-        yield "not measured on any other text, because the corpus has no validation split"
-    elif summary.val and not is_enough(summary.val.chars):
-        yield (
+        return f"its perplexity means nothing, because the model {summary.warning}", False
+    if rates is None:
+        return "not measured on any other text, because the corpus has no validation split", False
+    if summary.val and not is_enough(summary.val.chars):
+        few = (
             f"unknown, because {summary.val.chars:,} predicted characters of validation are too few to judge it by, or "
             f"to choose the best checkpoint ({MIN_CHOICE_CHARS} are needed)"
         )
-    else:
-        where = "" if summary.val else f"{rates.bpc:.3f} bits per character on the test split, "
-        baselines = rates.standing.baselines if rates.standing else None
-        yield where + (_compared(rates.bpc, baselines) if baselines else "not compared with any baseline")
+        return few, False
+    where = "" if summary.val else f"{rates.bpc:.3f} bits per character on the test split, "
+    baselines = rates.standing.baselines if rates.standing else None
+    if not baselines:
+        return f"{where}not compared with any baseline", False
+    return where + _compared(rates.bpc, baselines), rates.bpc < min(baselines.values())
 
 
 def _compared(bpc: float, baselines: Mapping[str, float]) -> str:

@@ -104,15 +104,22 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A diagnosis: a kind for programs, and a sentence for people that says what to do."""
+    """A diagnosis: a kind for programs, and a sentence for people that says what to do.
+
+    Args:
+        kind: what is wrong, or that nothing is.
+        finding: what the records show.
+        advice: what to do; empty for a sound run.
+    """
 
     kind: Kind
-    sentence: str
+    finding: str
+    advice: str = ""
 
     @property
-    def advice(self) -> str:
-        """What to do: the part of the sentence after its last semicolon; empty for a sound run."""
-        return "" if self.kind == "sound" else self.sentence.rpartition("; ")[2]
+    def sentence(self) -> str:
+        """The finding and the advice."""
+        return f"{self.finding}; {self.advice}" if self.advice else self.finding
 
 
 def diagnose_run(run: Run) -> Diagnosis | None:
@@ -167,18 +174,18 @@ def _evidence(history: History, num_symbols: int, num_val_chars: int | None, *, 
 def _diverged(evidence: Evidence) -> Diagnosis | None:
     if found := evidence.divergence:
         what = f"the loss was no longer finite at step {found.step:,} with learning rate {found.learning_rate:g}"
-        return Diagnosis("diverged", f"diverged: {what}; {LOWER_RATE}")
+        return Diagnosis("diverged", f"diverged: {what}", LOWER_RATE)
     curve = [(each.step, each.train) for each in evidence.points if each.train is not None]
     if not curve:
         return None
     (step, lowest), (_, last) = min(curve, key=lambda point: point[1]), curve[-1]
     if not math.isfinite(last) or last - lowest > MAX_RISE * evidence.uniform:
         what = f"the training loss rose from {lowest:.3f} nats at step {step:,} to {last:.3f}"
-        return Diagnosis("diverged", f"diverged: {what}; {LOWER_RATE}")
+        return Diagnosis("diverged", f"diverged: {what}", LOWER_RATE)
     val = evidence.curve()[-1][1]
     if min(last, val) > THROWN * evidence.uniform:
         what = f"a character costs {last:.3f} nats, and a uniform guess costs {evidence.uniform:.3f}"
-        return Diagnosis("diverged", f"diverged: {what}; {LOWER_RATE}")
+        return Diagnosis("diverged", f"diverged: {what}", LOWER_RATE)
     return None
 
 
@@ -191,13 +198,13 @@ def _worse_than_uniform(evidence: Evidence) -> Diagnosis | None:
     step, best = min(curve, key=lambda point: point[1], default=(0, loss))
     if best < (1 - PROGRESS) * evidence.uniform:
         what = f"the loss had reached {best:.3f} nats at step {step:,} and is now {loss:.3f}, no better than uniform"
-        return Diagnosis("diverged", f"diverged: {what}; {LOWER_RATE}")
+        return Diagnosis("diverged", f"diverged: {what}", LOWER_RATE)
     word = "worse" if loss >= evidence.uniform else "no better"
     return Diagnosis(
         "worse_than_uniform",
         f"{word} than uniform: a character costs {loss:.3f} nats, and a uniform guess among the "
-        f"{evidence.num_symbols:,} symbols costs {evidence.uniform:.3f}; try another optimizer.learning_rate, or more "
-        "steps",
+        f"{evidence.num_symbols:,} symbols costs {evidence.uniform:.3f}",
+        "try another optimizer.learning_rate, or more steps",
     )
 
 
@@ -210,7 +217,7 @@ def _too_short(evidence: Evidence) -> Diagnosis | None:
     return Diagnosis(
         "too_short",
         f"too short a text to judge: the validation split has {evidence.num_val_chars:,} predicted "
-        f"character{'' if evidence.num_val_chars == 1 else 's'}, and a judgement needs {MIN_CHOICE_CHARS}{by_heart}; "
+        f"character{'' if evidence.num_val_chars == 1 else 's'}, and a judgement needs {MIN_CHOICE_CHARS}{by_heart}",
         "use more text, or a larger validation split (corpus.split)",
     )
 
@@ -227,13 +234,13 @@ def _overfit(evidence: Evidence) -> Diagnosis | None:
         rose = f"validation rose from {best.val:.3f} to {last.val:.3f} nats"
         if last.train is not None and best.train is not None and last.train >= best.train:
             what = f"{rose} since step {best.step:,}, and training from {best.train:.3f} to {last.train:.3f}"
-            return Diagnosis("diverged", f"diverged: {what}; {LOWER_RATE}")
+            return Diagnosis("diverged", f"diverged: {what}", LOWER_RATE)
         fell = "" if last.train is None else f" while training fell to {last.train:.3f}"
         what = f"overfit since step {best.step:,}: {rose}{fell}, so that the text is being learned by heart"
-        return Diagnosis("overfit", f"{what}; {remedy}")
+        return Diagnosis("overfit", what, remedy)
     if last.train is not None and last.val - last.train > MAX_GAP * evidence.uniform:
         what = f"overfit: validation costs {last.val:.3f} nats but training {last.train:.3f}, which is learned by heart"
-        return Diagnosis("overfit", f"{what}; {remedy}")
+        return Diagnosis("overfit", what, remedy)
     return None
 
 
@@ -254,9 +261,9 @@ def _fallen(curve: Sequence[tuple[int, float]], of: str, tolerance: float, stopp
         return None
     what = f"{of} went from {loss:.3f} nats at step {begin:,} to {last:.3f} at step {end:,}"
     if stopped_by is None:
-        return Diagnosis("still_falling", f"still falling: {what}; let it continue")
+        return Diagnosis("still_falling", f"still falling: {what}", "let it continue")
     key = BUDGETS.get(stopped_by, "train.epochs")
-    return Diagnosis("still_falling", f"still falling when it ended: {what}; train longer ({key})")
+    return Diagnosis("still_falling", f"still falling when it ended: {what}", f"train longer ({key})")
 
 
 def _underfit(evidence: Evidence) -> Diagnosis | None:
@@ -271,12 +278,12 @@ def _underfit(evidence: Evidence) -> Diagnosis | None:
     if len(evidence.points) == 1 and (key := BUDGETS.get(evidence.stopped_by or "")):
         # A single point is not a curve: it cannot show that the loss has settled.
         what = f"validation is at {evidence.val:.3f} nats and a table of 5-grams at {evidence.five_gram:.3f}"
-        return Diagnosis("still_falling", f"measured only once: {what}; train longer ({key})")
+        return Diagnosis("still_falling", f"measured only once: {what}", f"train longer ({key})")
     return Diagnosis(
         "underfit",
         f"settled too high: validation is at {evidence.val:.3f} nats and a table of 5-grams at "
-        f"{evidence.five_gram:.3f}; try a larger model (model.hidden_size, num_layers) or another "
-        "optimizer.learning_rate",
+        f"{evidence.five_gram:.3f}",
+        "try a larger model (model.hidden_size, num_layers) or another optimizer.learning_rate",
     )
 
 

@@ -1,4 +1,4 @@
-"""When a run ends: after so many epochs, steps or minutes, or after evaluations without improvement."""
+"""Decide when a run ends: its budget of epochs, steps or minutes, and evaluations without improvement."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pytest
 from charlm.cli import topics
 from charlm.cli.reference import FOLDER
 from charlm.cli.topics import ALIASES, Page, for_terminal
-from charlm.console.guide import pager_command, widths
+from charlm.console.guide import pager_command
 from charlm.settings.reference import entries
 
 SOME = {
@@ -155,18 +155,6 @@ def test_the_pager_is_the_readers(environment, found, pager, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("charlm.console.guide.shutil.which", lambda name: name if name in found else None)
     assert pager_command() == pager
-
-
-@pytest.mark.parametrize(
-    ("columns", "room", "expected"),
-    [
-        ([["ab", "c"], ["one two"]], 20, [2, 7]),
-        ([["key"], ["some words in a row"]], 12, [3, 9]),
-        ([["abcdefgh"], ["ijklmnop"]], 10, [5, 5]),
-    ],
-)
-def test_columns_share_the_room_and_no_word_is_cut_where_all_fit(columns, room, expected):
-    assert widths(columns, room) == expected
 
 
 def on_terminal(*arguments: str, **environment: str) -> str:

@@ -142,14 +142,14 @@ def test_a_run_whose_steps_were_all_skipped_has_no_result(rows: Rows) -> None:
     ],
 )
 def test_whatever_is_the_matter_is_said_with_its_advice(rows: Rows, kind: str, words: str) -> None:
-    diagnosis = Diagnosis(kind, f"{kind}: from 1.234 to 2.345 nats; {ADVICE}")  # pyright: ignore[reportArgumentType]
+    diagnosis = Diagnosis(kind, f"{kind}: from 1.234 to 2.345 nats", ADVICE)  # pyright: ignore[reportArgumentType]
     assert rows(closing(diagnosis=diagnosis))["quality"] == (
         f"better than a 5-gram (2.000 bits), the best baseline; {words}: {ADVICE}"
     )
 
 
 def test_too_short_a_validation_split_is_compared_with_nothing(rows: Rows) -> None:
-    diagnosis = Diagnosis("too_short", "too short a text to judge: validation is 6 characters; give more text")
+    diagnosis = Diagnosis("too_short", "too short a text to judge: validation is 6 characters", "give more text")
     few = replace(rates(1.9, BASELINES), chars=6)
     assert rows(closing(diagnosis=diagnosis, val=few, is_chosen=False))["quality"] == (
         "unknown, because 6 predicted characters of validation are too few to judge it by, or to choose the best "
@@ -212,7 +212,7 @@ def panel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ca
 def test_a_terminal_gets_a_panel_and_below_it_a_command_to_copy(panel: Callable[[Closing], list[str]]) -> None:
     command = "charlm generate --run 20261121-175412-gru-224 --prefix 'Once upon a time there was '"
     sample = Sample(prefix="The ", continuation="\x1b[2Jman [bold]went[/bold] :smile:\nhome " * 3)
-    diagnosis = Diagnosis("diverged", f"diverged: the training loss rose; {ADVICE}")
+    diagnosis = Diagnosis("diverged", "diverged: the training loss rose", ADVICE)
     first, *lines, last, following = panel(replace(closing(diagnosis=diagnosis, sample=sample), next_command=command))
     assert first.startswith("╭─ training is done ─")
     assert last.startswith("╰─")
