@@ -1,7 +1,8 @@
 """Record a first run of charlm on a terminal as an animated picture: `.venv/bin/python tests/record_terminal.py`.
 
-The commands are run on a real pseudo-terminal, in an empty folder; what they leave on the screen is drawn as SVG, each
-line appearing in its turn, the minute of training in a few seconds. A viewer without animations shows the last screen.
+The commands run on a real pseudo-terminal in an empty folder. pyte keeps the screen, and Rich draws what is left on it
+as SVG. Each line appears in its turn, with the minute of training in a few seconds; a viewer without animations shows
+all of them.
 """
 
 from __future__ import annotations
@@ -19,131 +20,58 @@ import tempfile
 import termios
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from html import escape
+from dataclasses import dataclass
 from io import StringIO
-from itertools import accumulate, groupby
+from itertools import groupby
 from pathlib import Path
 
+import pyte
+from pyte.screens import Char
 from rich.console import Console
 from rich.style import Style
-from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 PICTURE = Path(__file__).parents[1] / "charlm" / "guide" / "images" / "first-run.svg"
 COMMANDS = ("charlm train", 'charlm generate "The "')
 COLUMNS = 92
-# Nothing scrolls away on the terminal, and these are left in the picture.
+# Nothing scrolls away on the terminal, and the last ones are in the picture.
 ROWS = 200
 SHOWN_ROWS = 36
-PROMPT = "\x1b[1;32m$\x1b[0m "
+PROMPT = ("$ ", "bold green")
 # How long the animation takes for each command, and for typing it.
 SECONDS = 6.0
 TYPING_SECONDS = 1.0
-# The size of one character, in units of the picture; a letter of a monospaced font is 0.6 of its size wide.
-SIZE, LEADING, MARGIN = 15.0, 20.0, 20.0
-LETTER = 0.6 * SIZE
-FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
-PLAIN = [(60, 64, 77), (237, 110, 110), (120, 200, 120), (226, 185, 90), (110, 160, 240), (200, 130, 220)]
-BRIGHT = [(120, 125, 140), (255, 140, 140), (150, 225, 150), (245, 210, 120), (140, 185, 255), (220, 160, 240)]
-THEME = TerminalTheme(
-    (24, 26, 33),
-    (216, 219, 226),
-    [*PLAIN, (90, 195, 205), (216, 219, 226)],
-    [*BRIGHT, (120, 220, 230), (255, 255, 255)],
-)
-CONTROL = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])|\x1b\][^\x07]*\x07|[\r\n\x08]")
-UNFINISHED = re.compile(r"\x1b(\[[?0-9;]*|\][^\x07]*)?\Z")
-
-
-@dataclass
-class Row:
-    """A line of the screen.
-
-    Args:
-        cells: each a character and the colours it has, as a terminal's codes.
-        changed: when one was last written, in seconds.
-    """
-
-    cells: list[tuple[str, str]] = field(default_factory=list)
-    changed: float = 0.0
-
-    @property
-    def ansi(self) -> str:
-        """The line with its codes, without blanks at its end."""
-        groups = groupby(self.cells, key=lambda cell: cell[1])
-        return "".join(f"\x1b[0m{codes}{''.join(each for each, _ in cells)}" for codes, cells in groups).rstrip()
-
-
-class Screen:
-    """As much of a terminal as charlm's output needs: colours, moving up, erasing lines."""
-
-    def __init__(self, columns: int) -> None:
-        self.columns = columns
-        self.rows = [Row()]
-        self.row = self.column = 0
-        self.codes = self.unfinished = ""
-
-    def feed(self, text: str, now: float) -> None:
-        """Write output; `now` is when it came."""
-        text = self.unfinished + text
-        cut = UNFINISHED.search(text)
-        self.unfinished = cut[0] if cut else ""
-        text = text.removesuffix(self.unfinished)
-        at = 0
-        for found in CONTROL.finditer(text):
-            self._write(text[at : found.start()], now)
-            self._obey(found)
-            at = found.end()
-        self._write(text[at:], now)
-
-    def _write(self, text: str, now: float) -> None:
-        for character in text:
-            if self.column == self.columns:
-                self._down()
-                self.column = 0
-            row = self.rows[self.row]
-            row.cells += [(" ", "")] * (self.column + 1 - len(row.cells))
-            row.cells[self.column] = (character, self.codes)
-            row.changed = now
-            self.column += 1
-
-    def _obey(self, control: re.Match[str]) -> None:
-        values, name = control[1] or "", control[2]
-        number = int(values) if values.isdigit() else 0
-        if control[0] == "\n":
-            self._down()
-        elif control[0] == "\r":
-            self.column = 0
-        elif control[0] == "\x08":
-            self.column = max(self.column - 1, 0)
-        elif name == "m":
-            self.codes = "" if values in ("", "0") else self.codes + control[0]
-        elif name == "A":
-            self.row = max(self.row - max(number, 1), 0)
-        elif name == "K":
-            kept = {0: self.rows[self.row].cells[: self.column], 2: []}
-            self.rows[self.row].cells = kept[number]
-        else:
-            # Showing and hiding the cursor changes no text.
-            assert name in ("h", "l", None), f"the screen does not know {control[0]!r}"
-
-    def _down(self) -> None:
-        self.row += 1
-        if self.row == len(self.rows):
-            self.rows.append(Row())
+# Rich's own picture would load its font from elsewhere.
+PAGE = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+<style>
+.{unique_id}-matrix {{
+  font-family: ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace;
+  font-size: {char_height}px; line-height: {line_height}px;
+}}
+.{unique_id}-title {{ font: bold 18px sans-serif; }}
+{styles}
+@keyframes hidden {{ from, to {{ visibility: hidden }} }}
+ANIMATIONS
+@media (prefers-reduced-motion: reduce) {{ text {{ animation: none !important }} }}
+</style>
+<defs>
+<clipPath id="{unique_id}-clip-terminal"><rect width="{terminal_width}" height="{terminal_height}"/></clipPath>
+{lines}
+</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">{matrix}</g>
+</g>
+</svg>
+"""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the picture.
+    """A line of the picture, and after how many seconds it appears."""
 
-    Args:
-        ansi: its text with a terminal's codes.
-        seconds: when it appears.
-    """
-
-    ansi: str
+    text: Text
     seconds: float
 
 
@@ -177,89 +105,64 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
+def left_on_screen(output: Iterator[tuple[str, float]], columns: int) -> list[Line]:
+    """Return the lines that some output leaves on a terminal, each with the time when it was last written."""
+    screen = pyte.Screen(columns, ROWS)
+    stream = pyte.Stream(screen)
+    changed: dict[int, float] = {}
+    for text, now in output:
+        screen.dirty.clear()
+        stream.feed(text)
+        changed |= dict.fromkeys(screen.dirty, now)
+    rows = [[screen.buffer[row][column] for column in range(columns)] for row in range(screen.cursor.y)]
+    return [Line(_text(cells), changed.get(row, 0.0)) for row, cells in enumerate(rows)]
+
+
+def _text(cells: Sequence[Char]) -> Text:
+    groups = groupby(cells, key=lambda cell: Style(color=_color(cell.fg), bold=cell.bold))
+    text = Text.assemble(*(("".join(cell.data for cell in group), style) for style, group in groups))
+    text.rstrip()
+    return text
+
+
+def _color(name: str) -> str | None:
+    """Return Rich's name of one of pyte's colours."""
+    if re.fullmatch("[0-9a-f]{6}", name):
+        return f"#{name}"
+    words = name.replace("brown", "yellow").replace("bright", "bright_")
+    return None if name == "default" else words
+
+
 def record(commands: Sequence[str], columns: int) -> list[Line]:
     """Run commands one after the other in an empty folder and return the lines that they leave on the screen."""
     lines: list[Line] = []
     begins = 0.0
     with tempfile.TemporaryDirectory() as folder:
         for command in commands:
-            screen, last = Screen(columns), 0.0
-            for text, last in output_of(command, Path(folder), columns):
-                screen.feed(text, last)
-            lines.append(Line(PROMPT + command, begins))
+            lines.append(Line(Text.assemble(PROMPT, command), begins))
             begins += TYPING_SECONDS
-            pace = min(1.0, SECONDS / max(last, 1e-9))
-            # An empty line is never written, and appears with the one before it.
-            changes = accumulate((row.changed for row in screen.rows[: screen.row]), max)
-            lines += [Line(row.ansi, begins + pace * each) for row, each in zip(screen.rows, changes, strict=False)]
-            begins = lines[-1].seconds + TYPING_SECONDS
-            lines.append(Line("", begins))
+            left = left_on_screen(output_of(command, Path(folder), columns), columns)
+            pace = min(1.0, SECONDS / max((line.seconds for line in left), default=SECONDS))
+            lines += [Line(line.text, begins + pace * line.seconds) for line in left]
+            begins = max(line.seconds for line in lines) + TYPING_SECONDS
+            lines.append(Line(Text(), begins))
     return lines[:-1]
 
 
-def svg(lines: Sequence[Line], columns: int, rows: int, title: str) -> str:
-    """Return lines of a terminal as a picture in which each appears in its turn, and the first ones scroll away.
-
-    Args:
-        rows: lines of the picture; the last ones are what a viewer without animations shows.
-    """
-    width = 2 * MARGIN + columns * LETTER
-    height = 2 * MARGIN + min(rows, len(lines)) * LEADING
-    hidden = max(len(lines) - rows, 0)
-    total = max(line.seconds for line in lines)
-    # The lines move up when the next one comes; of those that come together the last says how far.
-    moves = {lines[rows + n].seconds / total: _shift(hidden - n - 1) for n in range(hidden)}
-    steps = [f"{100 * share:.2f}% {{ {shift} }}" for share, shift in ({0.0: _shift(hidden)} | moves).items()]
-    paths = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" role="img" '
-        f'font-family="{FONTS}" font-size="{SIZE:g}" fill="{THEME.foreground_color.hex}" xml:space="preserve">',
-        f"<title>{escape(title)}</title>",
-        "<style>",
-        "@keyframes hidden { from, to { visibility: hidden } }",
-        f"@keyframes scrolled {{ {' '.join(steps)} }}",
-        ".line { animation: hidden steps(1) }",
-        f".all {{ animation: scrolled {total:.2f}s steps(1) }}",
-        "@media (prefers-reduced-motion: reduce) { .line, .all { animation: none } }",
-        "</style>",
-        '<clipPath id="screen">',
-        f'<rect x="0" y="{MARGIN:g}" width="{width:g}" height="{height - 1.5 * MARGIN:g}"/>',
-        "</clipPath>",
-        f'<rect width="{width:g}" height="{height:g}" rx="8" fill="{THEME.background_color.hex}"/>',
-        '<g clip-path="url(#screen)"><g class="all">',
-    ]
-    for number, line in enumerate(lines):
-        if content := "".join(_spans(line.ansi, number - hidden)):
-            paths.append(f'<g class="line" style="animation-duration:{max(line.seconds, 0.01):.2f}s">{content}</g>')
-    return "\n".join((*paths, "</g></g>", "</svg>")) + "\n"
-
-
-def _shift(num_lines: int) -> str:
-    return f"transform: translateY({num_lines * LEADING:g}px)"
-
-
-def _spans(ansi: str, number: int) -> Iterator[str]:
-    """Yield a text for each stretch of one colour on a line, without the wide gaps within it."""
-    column = 0
-    top = MARGIN + number * LEADING
-    console = Console(width=1_000, color_system="truecolor", file=StringIO())
-    for segment in Text.from_ansi(ansi, no_wrap=True).render(console, end=""):
-        looks = "".join(_looks(segment.style or Style()))
-        for words in re.finditer(r"\S+(?: \S+)*", segment.text):
-            left, wide = MARGIN + (column + words.start()) * LETTER, len(words[0]) * LETTER
-            # Whatever font there is, the columns stay where they are.
-            place = f'x="{left:g}" y="{top + 0.75 * LEADING:g}" textLength="{wide:g}"'
-            yield f"<text {place}{looks}>{escape(words[0], quote=False)}</text>"
-        column += len(segment.text)
-
-
-def _looks(style: Style) -> Iterator[str]:
-    """Yield the attributes of a text in some style."""
-    if style.color and not style.color.is_default:
-        yield f' fill="{style.color.get_truecolor(THEME).hex}"'
-    if style.bold:
-        yield ' font-weight="bold"'
-    if style.dim:
-        yield ' opacity="0.6"'
+def svg(lines: Sequence[Line], columns: int, title: str) -> str:
+    """Return lines of a terminal as a picture in which each appears in its turn."""
+    console = Console(record=True, width=columns, file=StringIO(), color_system="truecolor")
+    for line in lines:
+        console.print(line.text, no_wrap=True, overflow="crop")
+    first = lines[0].seconds
+    animations = "\n".join(
+        f'[clip-path="url(#run-line-{number})"] {{ animation: hidden {line.seconds - first:.2f}s }}'
+        for number, line in enumerate(lines)
+        if line.seconds > first
+    )
+    # Braces of a format are written twice.
+    page = PAGE.replace("ANIMATIONS", animations.replace("{", "{{").replace("}", "}}"))
+    return console.export_svg(title=title, code_format=page, unique_id="run")
 
 
 def main() -> None:
@@ -268,11 +171,10 @@ def main() -> None:
     parser.add_argument("commands", nargs="*", default=COMMANDS, help="commands, each as one argument")
     parser.add_argument("--output", type=Path, default=PICTURE)
     parser.add_argument("--columns", type=int, default=COLUMNS)
-    parser.add_argument("--rows", type=int, default=SHOWN_ROWS, help="lines of the picture")
+    parser.add_argument("--rows", type=int, default=SHOWN_ROWS, help="lines of the picture, the last ones")
     arguments = parser.parse_args()
-    lines = record(arguments.commands, arguments.columns)
-    title = f"A terminal: {' and '.join(arguments.commands)}"
-    arguments.output.write_text(svg(lines, arguments.columns, arguments.rows, title), encoding="utf-8")
+    lines = record(arguments.commands, arguments.columns)[-arguments.rows :]
+    arguments.output.write_text(svg(lines, arguments.columns, "; ".join(arguments.commands)), encoding="utf-8")
     print(f"{arguments.output}: {arguments.output.stat().st_size:,} bytes, {len(lines)} lines")
 
 
