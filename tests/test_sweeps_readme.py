@@ -65,7 +65,18 @@ def test_the_sizes_on_the_page_are_those_of_the_sweep() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["cells", "learning-rate", "sizes", "small-machine"])
+def test_the_remedies_on_the_page_are_those_of_the_sweep() -> None:
+    page = (GUIDE / "gradients.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \|[^|]*\| (\S+) \| (\S+) ± \S+ \| \S+ \| \S+ \|$", page, re.MULTILINE)
+    plan = read_plan("gradients")
+    swept = [make_trials(plan, number, point)[0].settings for number, point in enumerate(plan.points())]
+    assert [float(rate) for rate, _ in rows] == [each.optimizer.learning_rate for each in swept]
+    header = (REPOSITORY / "configs" / "sweeps" / "gradients.yaml").read_text(encoding="utf-8")
+    (reached,) = re.findall(r"^# Reaches: (.*)$", header, re.MULTILINE)
+    assert [bits for _, bits in rows] == re.findall(r"\d\.\d{3}", reached)
+
+
+@pytest.mark.parametrize("name", ["cells", "gradients", "learning-rate", "sizes", "small-machine"])
 def test_every_bundled_sweep_says_what_it_is_for_its_minutes_and_what_it_reaches(name: str) -> None:
     lines = (REPOSITORY / "configs" / "sweeps" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
     assert [line.partition(":")[0] for line in lines[:4]] == [

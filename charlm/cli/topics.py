@@ -17,8 +17,8 @@ _TOPICS = {
     "results": "result perplexity ppl bpc bits metrics benchmark benchmarks comparison interval nanogpt d2l",
     "forms": "form shapes tensors dimensions embedding one_hot windows batches",
     "equations": "equation math maths mathematics formulas lstm gru rnn elman gates",
-    "backpropagation": "gradients vanishing exploding vanishing_gradients exploding_gradients clip clipping clip_grad "
-    "bptt backprop back_propagation backpropagation_through_time truncation truncated",
+    "backpropagation": "bptt backprop back_propagation backpropagation_through_time truncation truncated memory",
+    "gradients": "vanishing exploding vanishing_gradients exploding_gradients clip clipping clip_grad",
     "cells": "which_cell cell_comparison lstm_or_gru rnn_or_lstm",
     "sizes": "size capacity overfit overfitting underfitting generalisation generalization parameters how_big",
     "samples": "junk gibberish nonsense sampling_tips top_k top_p quality why",
