@@ -389,7 +389,7 @@ def test_an_option_cannot_set_what_rungs_replace(sweep_file):
 
 def test_a_missing_file_names_the_bundled_ones(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"cannot read the sweep .*: no such file.*; the bundled ones are cells, learn"
+        ConfigError, match=r"cannot read the sweep .*: no such file.*; the bundled ones are cells, grad"
     ):
         read_plan(tmp_path / "nothing.yaml")
 
