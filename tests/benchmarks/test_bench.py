@@ -233,7 +233,8 @@ def test_joint_texts_are_the_single_ones() -> None:
 # Memory.
 
 
-@pytest.mark.parametrize("is_cold", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("is_cold", [False, True])
 def test_memory_is_measured_in_a_process_of_its_own_for_each_subject(
     charlm_command: Charlm, monkeypatch: pytest.MonkeyPatch, *, is_cold: bool
 ) -> None:

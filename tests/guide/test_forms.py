@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 import charlm
 
 PAGE = Path(charlm.__file__).parent / "guide" / "forms.md"
@@ -19,6 +21,7 @@ TINY = (
 )
 
 
+@pytest.mark.slow
 def test_two_models_decide_which_text_a_held_out_line_is_from(tmp_path, monkeypatch, charlm_command, capsys):
     monkeypatch.chdir(tmp_path)
     prepare, decide = (compile(block, str(PAGE), "exec") for block in PYTHON)

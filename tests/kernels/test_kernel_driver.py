@@ -70,6 +70,7 @@ def output_of(*command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_kernels_equal_plain_loops_and_touch_nothing_that_is_not_theirs(objects: Path, tmp_path: Path) -> None:
     # Without optimisation it takes longer to run, and much less to compile.
     result = run_driver(objects, tmp_path, "-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")

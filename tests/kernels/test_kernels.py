@@ -549,6 +549,7 @@ for runtimes in ([], [Path("/lib/libgomp.so.1"), Path("/lib/libiomp5.so")], None
 """
 
 
+@pytest.mark.slow
 @has_kernels
 def test_the_kernels_share_the_one_openmp_runtime_and_without_just_one_run_alone_with_the_same_bits() -> None:
     # Start cold: a fork would have the threads or the runtimes of the process it is forked from.

@@ -33,11 +33,12 @@ for report in train_reports(load_settings(overrides=sys.argv[1].split("\\n")), r
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not STATM.exists(), reason="this system does not tell a process its memory")
 def test_memory_grows_by_less_than_a_kilobyte_a_step_once_all_is_warm(
-    effort: Any, endurance: Any, corpus_file: Path, tmp_path: Path
+    endurance: Any, corpus_file: Path, tmp_path: Path
 ) -> None:
-    num_steps, span = effort.times(700, 2_000, 10_000), effort.times(500, 1_000, 1_000)
+    num_steps, span = endurance.times(2_000, 10_000), 1_000
     overrides = [f"corpus.path='{corpus_file}'", f"train.max_steps={num_steps}", *SETTINGS]
     unsynced = [] if endurance.is_long else ["unsynced"]
     ended = run_code(PROBE, "\n".join(overrides), tmp_path, *unsynced, timeout=3_000)

@@ -125,7 +125,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("method", "direction"), [("consecutive", "forward"), ("random", "forward"), ("consecutive", "backward")]
+    ("method", "direction"),
+    [
+        ("random", "forward"),
+        pytest.param("consecutive", "forward", marks=pytest.mark.slow),
+        pytest.param("consecutive", "backward", marks=pytest.mark.slow),
+    ],
 )
 def test_memory_does_not_grow_with_the_text(
     corpus: Corpus,

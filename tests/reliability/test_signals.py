@@ -87,6 +87,7 @@ def phase(run: Run, stopped_at: int) -> str:
     return "training" if stopped_at else "creation"
 
 
+@pytest.mark.slow
 def test_a_signal_at_any_moment_loses_nothing(
     tmp_path: Path,
     charlm_process: Callable[..., Process],

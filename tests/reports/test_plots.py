@@ -535,6 +535,7 @@ def below_lines(figure: Any) -> list[str]:
 # Files.
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes_whatever_a_users_own_style(runs: Path, tmp_path: Path) -> None:
     names = ("lstm-0", "lstm-1", "gru", "all")
     pictures: dict[str, list[bytes]] = {}

@@ -123,6 +123,7 @@ def test_a_trial_that_climbs_all_rungs_is_the_run_that_knows_of_none(
             }
 
 
+@pytest.mark.slow
 def test_a_sweep_with_rungs_cut_anywhere_ends_with_the_same_table(tmp_path: Path, sweep_file: Any) -> None:
     path = sweep_file()
     whole = charlm.sweep(path, runs_dir=tmp_path / "whole")

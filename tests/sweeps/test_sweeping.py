@@ -502,7 +502,8 @@ print(multiprocessing.active_children())
 """
 
 
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
     tmp_path: Path, sweep_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
@@ -557,7 +558,7 @@ def test_a_worker_that_dies_takes_no_other_with_it_and_is_replaced(tmp_path: Pat
         pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
         (signal.SIGHUP, 129),
-        (signal.SIGKILL, -9),
+        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow),
     ],
 )
 def test_a_sweep_that_ends_by_a_signal_leaves_no_process_and_can_be_resumed(
