@@ -179,7 +179,7 @@ def corpus_file(corpus_text: str, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="session")
 def tiny_options(corpus_file: Path) -> list[str]:
     """Return the options of `charlm train` for a run of a fraction of a second; later --set options win."""
-    return [f"--corpus={corpus_file}", *(f"--set={setting}" for setting in TINY)]
+    return [f"--corpus={corpus_file}", "--config=defaults", *(f"--set={setting}" for setting in TINY)]
 
 
 @pytest.fixture(scope="session")

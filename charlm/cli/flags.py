@@ -19,7 +19,7 @@ PANEL = "Common settings"
 FLAGS = {
     "train.epochs": "--epochs",
     "train.max_steps": "--steps",
-    "train.minutes": "--minutes",
+    "train.fit_minutes": "--minutes",
     "model.cell": "--cell",
     "model.hidden_size": "--hidden-size",
     "model.num_layers": "--num-layers",
@@ -40,7 +40,7 @@ StepsOption = Annotated[
 MinutesOption = Annotated[
     str | None,
     typer.Option(
-        "--minutes", metavar="X", help="Minutes of training; the first limit reached ends it.", rich_help_panel=PANEL
+        "--minutes", metavar="X", help="Minutes that the whole run takes; 5 for a text.", rich_help_panel=PANEL
     ),
 ]
 CellOption = Annotated[
@@ -85,17 +85,19 @@ class Flags:
     batch_size: str | None
     seed: str | None
 
-    def layers(self, overrides: Sequence[str]) -> list[SettingsLayer]:
+    def layers(self, overrides: Sequence[str], *, is_fitted: bool = True) -> list[SettingsLayer]:
         """Return one layer of settings for each option that was given.
 
         Args:
             overrides: texts `section.key=value`.
+            is_fitted: whether minutes decide the number of steps; otherwise they are a limit, as they are next to a
+                number of steps or epochs.
         Raises:
             ConfigError: for a setting that is also among the overrides.
         """
-        return list(self._layers(overrides))
+        return list(self._layers(overrides, is_limit=not is_fitted or bool(self.steps or self.epochs)))
 
-    def _layers(self, overrides: Sequence[str]) -> Iterator[SettingsLayer]:
+    def _layers(self, overrides: Sequence[str], *, is_limit: bool) -> Iterator[SettingsLayer]:
         from charlm.settings.layers import keyed_layer, override_layer, sets
         from charlm.settings.strict_yaml import parse_yaml
 
@@ -104,6 +106,8 @@ class Flags:
             value: str | None = getattr(self, field.name)
             if value is None:
                 continue
+            if flag == "--minutes" and is_limit:
+                key = "train.minutes"
             if twice := next((text for text, layer in typed if sets(layer, key)), None):
                 raise ConfigError(f"give either {flag} or --set {printable(twice)}: they are the same setting")
             yield keyed_layer(key.split("."), parse_yaml(value, flag).value, flag)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from charlm.cli.arguments import ConfigOption, JsonOption, RunsDirOption, SetOption
-from charlm.cli.corpora import corpus_layers
+from charlm.cli.asked import Asked, asked_for, resumed_settings
 from charlm.cli.flags import (
     BatchOption,
     CellOption,
@@ -31,7 +30,6 @@ from charlm.cli.signals import Signals
 from charlm.errors import ConfigError, StoppedError, printable
 
 if TYPE_CHECKING:
-    from charlm.settings.layers import SettingsLayer
     from charlm.settings.schema import Settings
     from charlm.training.events import End
 
@@ -67,6 +65,9 @@ SeedsOption = Annotated[
 RunNameOption = Annotated[
     str | None, typer.Option("--run", help="The name of the run.", metavar="NAME", show_default="time and model")
 ]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be trained, in which time, memory and space; write nothing.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print only the closing lines.")]
 
 
@@ -90,6 +91,7 @@ def train(
     resume: ResumeOption = False,
     seeds: SeedsOption = None,
     runs_dir: RunsDirOption = None,
+    dry_run: DryRunOption = False,
     quiet: QuietOption = False,
     json_: JsonOption = False,
 ) -> None:
@@ -101,25 +103,46 @@ def train(
 
         charlm train poems.txt --minutes 5
 
+        charlm train poems.txt --minutes 5 --dry-run
+
         charlm train --config lyrics-gru --run my-lyrics
 
         charlm train --resume --run my-lyrics --epochs 400
     """
     seed = asked_seed(seed, resume=resume, seeds=seeds, quiet=quiet)
-    flags = Flags(
-        epochs, steps, minutes, cell, hidden_size, num_layers, dropout, learning_rate, batch_size, seed
-    ).layers(set_ or [])
-    corpora = corpus_layers(texts or [], corpus or [])
-    # A run that is resumed without a configuration keeps its own.
-    is_its_own = resume and not config and not corpora
-    settings = None if is_its_own else _settings(config or [], [*corpora, *flags], set_ or [])
-    if seeds is not None:
-        _train_seeds(context, settings, seeds, run, runs_dir, resume=resume, quiet=quiet, as_json=json_)
+    asked = asked_for(
+        config=config or [],
+        texts=texts or [],
+        corpus=corpus or [],
+        flags=Flags(epochs, steps, minutes, cell, hidden_size, num_layers, dropout, learning_rate, batch_size, seed),
+        overrides=set_ or [],
+        resumed=resumed_settings(run, runs_dir) if resume and seeds is None else None,
+        resume=resume,
+    )
+    if dry_run:
+        _forecast(asked, runs_dir, is_one=not resume and seeds is None, as_json=json_)
         return
-    overrides = [*flags, *(set_ or [])] if is_its_own else ()
-    end = _train(context, settings, run, runs_dir, resume=resume, overrides=overrides, quiet=quiet)
+    if seeds is not None:
+        _train_seeds(context, asked.settings, seeds, run, runs_dir, resume=resume, quiet=quiet, as_json=json_)
+        return
+    end = _train(context, asked, run, runs_dir, resume=resume, quiet=quiet)
     # The run folder may have been moved during training.
     _close(end, runs_dir_given=runs_dir is not None or end.run.parent != Path("runs"), as_json=json_)
+
+
+def _forecast(asked: Asked, runs_dir: Path | None, *, is_one: bool, as_json: bool) -> None:
+    """Print what a run will be and take."""
+    if not is_one or asked.settings is None:
+        raise ConfigError("--dry-run describes one new run: leave --resume and --seeds out")
+    from charlm.console.forecast import show_forecast
+    from charlm.console.terminal import console_for, print_json
+    from charlm.training.forecast import forecast
+
+    found = forecast(asked.settings, runs_dir=runs_dir)
+    if as_json:
+        print_json(found.as_record())
+    else:
+        show_forecast(console_for(sys.stdout), found)
 
 
 def _train_seeds(
@@ -144,14 +167,7 @@ def _train_seeds(
 
 
 def _train(
-    context: typer.Context,
-    settings: Settings | None,
-    name: str | None,
-    runs_dir: Path | None,
-    *,
-    resume: bool,
-    overrides: Sequence[str | SettingsLayer],
-    quiet: bool,
+    context: typer.Context, asked: Asked, name: str | None, runs_dir: Path | None, *, resume: bool, quiet: bool
 ) -> End:
     """Train one run, show its progress, and return its last report."""
     # Imported only after the settings are checked, because importing torch is slow.
@@ -161,7 +177,12 @@ def _train(
 
     signals = context.obj if isinstance(context.obj, Signals) else Signals()
     reports = train_reports(
-        settings, name=name, runs_dir=runs_dir, resume=resume, overrides=overrides, should_stop=signals.requested
+        asked.settings,
+        name=name,
+        runs_dir=runs_dir,
+        resume=resume,
+        overrides=asked.overrides,
+        should_stop=signals.requested,
     )
     report = next(reports)
     if isinstance(report, End) and not quiet:
@@ -175,12 +196,6 @@ def _train(
             view.show(report)
     assert isinstance(report, End)
     return report
-
-
-def _settings(config: list[str], layers: list[SettingsLayer], overrides: list[str]) -> Settings:
-    from charlm.settings.loading import load_settings
-
-    return load_settings(*config, overrides=overrides, layers=layers)
 
 
 def _close(end: End, *, runs_dir_given: bool, as_json: bool) -> None:

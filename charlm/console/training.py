@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -14,7 +15,18 @@ from charlm.console.terminal import console_for, escaped, is_live
 from charlm.evaluation.figure import Figures
 from charlm.networks.leaky import WARNING
 from charlm.runs.facts import num_cores
-from charlm.training.events import Divergence, End, Evaluation, Samples, Start, Step, TrainingEvent, Unsaved
+from charlm.training.events import (
+    Divergence,
+    End,
+    Evaluation,
+    Plan,
+    Refit,
+    Samples,
+    Start,
+    Step,
+    TrainingEvent,
+    Unsaved,
+)
 
 
 class TrainingView:
@@ -60,6 +72,8 @@ class TrainingView:
                 self._show_evaluation(report)
             case Samples():
                 self._show_samples(report)
+            case Refit():
+                self._move_end(report)
             case Divergence():
                 self._warn(f"{report.sentence}; {report.went_on}")
             case Unsaved():
@@ -86,6 +100,15 @@ class TrainingView:
             self._warn(f"{threads} threads on {cores} core{'s' * (cores != 1)} are slower than train.threads={cores}")
         total = 1.0 if report.planned_steps is None else float(report.planned_steps)
         self.progress.add_task("training", total=total, figures="")
+
+    def _move_end(self, report: Refit) -> None:
+        self.progress.update(self.progress.task_ids[0], total=float(report.last_step))
+        before = 0 if report.before is None else report.before
+        load = "slower" if report.last_step < before else "faster"
+        note = (
+            f"note: the machine has become {load}: {report.last_step:,} steps fit into the time instead of {before:,}"
+        )
+        self.console.print(Text(note, style="dim"))
 
     def _warn(self, sentence: str) -> None:
         self.console.print(Text(f"warning: {one_line(sentence)}", style="yellow"))
@@ -143,18 +166,34 @@ class _TimeLeft(ProgressColumn):
 
 
 def start_lines(report: Start) -> list[str]:
-    """Return three lines that describe a run: its corpus, its model and machine, and its folder."""
+    """Return lines that describe a run: its corpus, its model and machine, its folder, and what fits into its time."""
     facts = report.facts
     sizes = ", ".join(f"{name} {part['chars']:,}" for name, part in dict(facts.split or {}).items())
     # The kernels only matter to a run on the CPU.
     kernels = f" ({facts.machine.kernels})" if facts.implementation == "native" or facts.device == "cpu" else ""
-    return [
+    lines = [
         f"corpus {facts.corpus_name}: {facts.corpus_chars:,} characters, {facts.vocab_size:,} symbols; "
         f"{sizes}; {facts.dropped_chars:,} characters at window ends are left out of each epoch",
         f"{facts.num_parameters:,} parameters on {facts.device}, CPU threads: {facts.machine.threads}, "
         f"implementation {facts.implementation}{kernels}",
         f"run {report.run}" + ("" if report.resumed_at is None else f", resumed at step {report.resumed_at:,}"),
     ]
+    return (
+        lines
+        if report.plan is None
+        else [*lines, plan_line(report.plan, datetime.now() + timedelta(minutes=report.plan.minutes))]
+    )
+
+
+def plan_line(plan: Plan, done_at: datetime | None = None) -> str:
+    """Return what fits into the minutes of a run as one line."""
+    chosen = f"the automatic recipe: {plan.network}" if plan.is_automatic else plan.network
+    epochs = f"{plan.epochs:,.0f} epochs" if plan.epochs >= 10 else f"{plan.epochs:.1f} epochs"
+    until = "" if done_at is None else f", done at about {done_at:%H:%M}"
+    return (
+        f"{chosen}; {plan.steps:,} steps ({epochs}) fit into {plan.minutes:.3g} minute{'s' * (plan.minutes != 1)} at "
+        f"{plan.chars_per_second:,.0f} characters/s{until}"
+    )
 
 
 def evaluation_line(report: Evaluation) -> str:

@@ -28,7 +28,7 @@ BY_HEART = 0.05
 THROWN = 1.3
 # Shares of the loss: how much a quarter of a run must gain to count as progress, and how much worse counts as worse.
 PROGRESS = 0.01
-BUDGETS = {"epochs": "train.epochs", "max_steps": "train.max_steps", "minutes": "train.minutes"}
+BUDGETS = {name: f"train.{name}" for name in ("epochs", "max_steps", "minutes", "fit_minutes")}
 LOWER_RATE = "lower optimizer.learning_rate or optimizer.clip_norm"
 
 

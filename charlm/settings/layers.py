@@ -37,6 +37,12 @@ PERIODS = (
 EXCLUSIVE = (
     (("corpus", "name"), ("corpus", "path")),
     *(((*period, "steps"), (*period, "epochs")) for period in PERIODS),
+    *((("train", "fit_minutes"), ("train", budget)) for budget in ("epochs", "max_steps")),
+)
+# A later layer that sets the first removes the second, which describes a run of another length, and not the reverse.
+OUTDATING = (
+    *((("train", budget), ("train", "refits")) for budget in ("fit_minutes", "epochs", "max_steps")),
+    (("train", "fit_minutes"), ("optimizer", "schedule", "total_steps")),
 )
 
 
@@ -131,7 +137,7 @@ def merge(layers: Sequence[SettingsLayer]) -> SettingsLayer:
     values: dict[str, JsonValue] = {}
     places: dict[KeyPath, Place] = {}
     for layer in layers:
-        for mine, other in (*EXCLUSIVE, *(pair[::-1] for pair in EXCLUSIVE)):
+        for mine, other in (*EXCLUSIVE, *(pair[::-1] for pair in EXCLUSIVE), *OUTDATING):
             if value_at(layer.values, mine) is not None and value_at(layer.values, other) is None:
                 _drop(values, other)
         _overlay(values, layer.values)

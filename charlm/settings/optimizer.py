@@ -46,8 +46,8 @@ class ScheduleSettings(Section):
     )
     total_steps: PositiveInt | None = Field(
         default=None,
-        description="Sets the step at which cosine ends; null takes it from train.epochs or max_steps, so set it only "
-        "if train.minutes is the budget",
+        description="Sets the step at which cosine ends; null takes it from train.epochs, max_steps or fit_minutes, so "
+        "set it only if train.minutes is the budget",
     )
     every: Period | None = Field(
         default=None,

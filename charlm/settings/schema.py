@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -50,6 +51,17 @@ class Settings(Section):
         return self
 
 
+def _refit_conflicts(train: TrainSettings) -> Iterator[Conflict]:
+    if train.refits and train.max_steps is None:
+        yield "train.refits", "belong to a run with train.max_steps, which is null"
+    for (step, _), (later, _) in pairwise(train.refits):
+        if later <= step:
+            yield "train.refits", f"must rise, but step {later:,} follows step {step:,}"
+    for step, max_steps in train.refits:
+        if max_steps <= step:
+            yield "train.refits", f"must end later than they begin, but [{step}, {max_steps}] does not"
+
+
 def _conflicts(settings: Settings) -> Iterator[Conflict]:
     """Yield the conflicts within each section, then those between sections."""
     yield from corpus_conflicts(settings.corpus)
@@ -57,8 +69,9 @@ def _conflicts(settings: Settings) -> Iterator[Conflict]:
     yield from optimizer_conflicts(settings.optimizer)
     train, schedule = settings.train, settings.optimizer.schedule
     is_timed = train.minutes is not None and train.epochs is None and train.max_steps is None
-    if schedule.method == "cosine" and schedule.total_steps is None and is_timed:
+    if schedule.method == "cosine" and schedule.total_steps is None and is_timed and train.fit_minutes is None:
         yield "optimizer.schedule.total_steps", "must be given when train.minutes is the only budget"
+    yield from _refit_conflicts(train)
     if settings.corpus.split == "none":
         for key, asker in settings.validation_listeners:
             yield key, f"{asker}needs a validation split, and corpus.split is none"

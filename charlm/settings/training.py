@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, ModelWrapValidatorHandler, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, ModelWrapValidatorHandler, model_validator
 
 from charlm.settings.values import (
     DEVICES,
@@ -19,23 +19,50 @@ from charlm.settings.values import (
 )
 
 DEFAULT_EPOCHS = 20
+MINUTES_OF_A_YEAR = 525_600.0
+
+
+def _pairs(value: JsonValue | tuple[object, ...]) -> object:
+    """Accept YAML's lists as our tuples."""
+    return (
+        tuple(tuple(each) if isinstance(each, list) else each for each in value) if isinstance(value, list) else value
+    )
+
+
+# A step, and the step at which a run was decided there to end.
+RefitSetting = tuple[PositiveInt, PositiveInt]
 
 
 class TrainSettings(Section):
     """Say how long to train, from which random seed and on which device; the first budget reached ends the run."""
 
+    recipe: Literal["auto"] | None = Field(
+        default=None,
+        description="Decides what becomes of settings that aren't set; auto chooses them by the text, the time and the "
+        "speed of this machine, and null takes their defaults",
+    )
     epochs: Epochs | None = Field(
         default=DEFAULT_EPOCHS,
-        description=f"Sets the budget in passes over the training split; null means {DEFAULT_EPOCHS} unless max_steps "
-        "or minutes is set, and more help while validation still gets better",
+        description=f"Sets the budget in passes over the training split; null means {DEFAULT_EPOCHS} unless max_steps, "
+        "minutes or fit_minutes is set, and more help while validation still gets better",
     )
     max_steps: PositiveInt | None = Field(
         default=None, description="Sets the budget in optimiser steps; set it to compare runs of equal length"
     )
     minutes: PositiveFloat | None = Field(
         default=None,
-        description="Sets the budget in minutes of training; set it if time is what you have, although such a run "
-        "cannot be repeated exactly",
+        description="Ends the run after so many minutes wherever its learning rate is then, so such a run cannot be "
+        "repeated exactly; fit_minutes is nearly always better",
+    )
+    fit_minutes: Annotated[float, Field(gt=0.0, le=MINUTES_OF_A_YEAR)] | None = Field(
+        default=None,
+        description="Sets the minutes that the whole run takes: the steps that fit, and the schedule with them, are "
+        "fixed before the first one by the speed of this machine; max_steps and epochs replace it",
+    )
+    refits: Annotated[tuple[RefitSetting, ...], BeforeValidator(_pairs)] = Field(
+        default=(),
+        description="Lists where the load of the machine changed the steps that fit, as pairs [step, new max_steps]; a "
+        "run with fit_minutes writes it, so set it only to repeat such a run",
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
         default=0,
@@ -77,7 +104,7 @@ class TrainSettings(Section):
     @model_validator(mode="wrap")
     @classmethod
     def _default_epochs(cls, value: JsonValue, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        return with_sole_default(value, handler, "epochs", ("max_steps", "minutes"))
+        return with_sole_default(value, handler, "epochs", ("max_steps", "minutes", "fit_minutes"))
 
 
 class CheckpointSettings(Section):

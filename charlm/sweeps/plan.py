@@ -20,7 +20,9 @@ from charlm.sweeps.space import Point, Space
 # These say where a trial runs, not what it is, so that a sweep that is started again elsewhere finds its trials.
 WHERE = ("train.threads", "train.device", "model.implementation")
 # The settings that rungs replace.
-BUDGET = ("epochs", "max_steps", "minutes")
+BUDGET = ("epochs", "max_steps", "minutes", "fit_minutes")
+# Settings that older versions did not have; their defaults are what older versions did.
+LATER = ("train.recipe", "train.fit_minutes", "train.refits")
 MAX_LABEL = 80
 HASH_DIGITS = 8
 
@@ -171,7 +173,8 @@ def _as_older_sweeps_told(settings: Settings) -> dict[str, JsonValue]:
         values["corpus.clean.newline"] = "keep"
     if "between_files" not in corpus.model_fields_set or corpus.between_files == "nothing":
         del values["corpus.between_files"]
-    return values
+    defaults = dotted_values(Settings())
+    return {key: value for key, value in values.items() if key not in LATER or value != defaults[key]}
 
 
 def _word(value: JsonValue) -> str:

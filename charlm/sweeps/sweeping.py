@@ -18,6 +18,7 @@ from charlm.runs.run import runs_folder
 from charlm.settings.loading import check_layer
 from charlm.sweeps.agenda import Agenda
 from charlm.sweeps.cluster import cluster_workers
+from charlm.sweeps.decisions import with_decided_base
 from charlm.sweeps.events import SweepEnd, SweepEvent, SweepStart, TrialEnd, TrialStart, Waiting, WorkerLost
 from charlm.sweeps.folder import check_texts, own_folder
 from charlm.sweeps.ledger import Ledger
@@ -106,6 +107,7 @@ def _run(
     """
     ownership = own_folder(folder, plan)
     try:
+        plan = with_decided_base(plan, folder, threads=threads)
         agenda = Agenda(plan, Ledger(folder))
         check_texts(agenda.trials.values(), folder)
         yield SweepStart(plan, folder, agenda.num_trials, agenda.num_known, crew, agenda.progress())

@@ -13,6 +13,27 @@ from charlm.training.rates import rates_of
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What fits into the minutes of a run, decided before its first step.
+
+    Args:
+        is_automatic: whether an automatic recipe has chosen settings.
+        network: the network in words, such as `lstm of 2 x 192 units`.
+        steps: number of optimiser steps.
+        epochs: how often they read the training split.
+        minutes: the time that the whole run takes.
+        chars_per_second: the speed that was measured.
+    """
+
+    is_automatic: bool
+    network: str
+    steps: int
+    epochs: float
+    minutes: float
+    chars_per_second: float
+
+
+@dataclass(frozen=True)
 class Start:
     """A run begins.
 
@@ -25,6 +46,7 @@ class Start:
         note: what a person should know about resuming here, such as another version of torch; None if there is nothing.
         notices: what a person should know about the text: what was left out, how it was read, what is odd about it, and
             what it makes useless, such as choosing a checkpoint by six characters of validation.
+        plan: what fits into the minutes; None for a run whose length was given otherwise.
     """
 
     run: Path
@@ -34,6 +56,7 @@ class Start:
     resumed_at: int | None = None
     note: str | None = None
     notices: tuple[Notice, ...] = ()
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +80,21 @@ class Step:
     figures: Figures
     gradient_norm: float
     learning_rate: float
+
+
+@dataclass(frozen=True)
+class Refit:
+    """The load of the machine has changed, and the end of a run with fit_minutes was moved to keep to the time.
+
+    Args:
+        step: steps taken so far.
+        before: the step at which the run was to end.
+        last_step: the step at which it ends now.
+    """
+
+    step: int
+    before: int | None
+    last_step: int
 
 
 @dataclass(frozen=True)
@@ -190,7 +228,8 @@ class End:
 
     Args:
         run: its folder.
-        stopped_by: epochs, max_steps, minutes, early_stopping; or interrupt, terminate, hangup (saved, not evaluated).
+        stopped_by: epochs, max_steps, minutes, fit_minutes, early_stopping; or, saved but not evaluated, interrupt,
+            terminate, hangup.
         record: the closing summary, the last line of metrics.jsonl and what `--json` prints; a run stopped from
             outside has none.
         prefix: a text that the model can continue; None if the settings give none.
@@ -202,4 +241,4 @@ class End:
     prefix: str | None
 
 
-TrainingEvent = Start | Step | Divergence | Unsaved | Evaluation | Samples | End
+TrainingEvent = Start | Step | Refit | Divergence | Unsaved | Evaluation | Samples | End

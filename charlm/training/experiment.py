@@ -7,24 +7,25 @@ from dataclasses import dataclass
 import torch
 
 from charlm import __version__
-from charlm.errors import ConfigError, TextError
+from charlm.errors import ConfigError
 from charlm.networks.building import Network, build_model
 from charlm.runs.choice import choice_warnings
 from charlm.runs.facts import Environment, Fingerprint
 from charlm.settings.schema import Settings
 from charlm.text.cleaning import clean_prefix
-from charlm.text.corpus import load_corpus
 from charlm.text.forms import match_form
 from charlm.text.known import KNOWN_CORPORA
 from charlm.text.notices import Notice
 from charlm.text.parts import part_notices
 from charlm.text.reading_order import turned
-from charlm.text.splits import Part, Split, split_corpus
+from charlm.text.splits import Part, Split
 from charlm.text.vocabulary import Ids, Vocabulary
 from charlm.training.averaging import WeightAverage
+from charlm.training.deciding import decide
 from charlm.training.environment import run_environment
 from charlm.training.optimizer import build_optimizer
-from charlm.training.resolution import Resolved, resolve, this_machine
+from charlm.training.resolution import Resolved
+from charlm.training.timetable import Timetable
 
 PREFIX_CHARS = 12
 
@@ -42,6 +43,7 @@ class Experiment:
         average: the average of these parameters, if the settings ask for one.
         prefixes: the prefixes of the sample table, each with its ids.
         facts: what is recorded in environment.json.
+        timetable: when the run ends.
         notices: what a person should know about the text.
     """
 
@@ -53,6 +55,7 @@ class Experiment:
     average: WeightAverage | None
     prefixes: tuple[tuple[str, Ids], ...]
     facts: Environment
+    timetable: Timetable
     notices: tuple[Notice, ...] = ()
 
     @property
@@ -88,22 +91,17 @@ class Experiment:
         }
 
 
-def prepare(asked: Settings) -> Experiment:
+def prepare(asked: Settings, *, resumed: bool = False) -> Experiment:
     """Load the corpus, decide what the settings leave open and build the network; nothing is written.
 
+    Args:
+        asked: the settings that the user wrote, or those of a run that is resumed.
+        resumed: whether they are those of a run that is resumed.
     Raises:
         CharlmError: if any of this is impossible.
     """
-    machine = this_machine(asked)
-    corpus = load_corpus(asked.corpus, asked.vocabulary)
-    try:
-        parts = split_corpus(corpus, asked.corpus, asked.sampling)
-        split = parts.in_reading_order(asked.model.direction)
-        resolved = resolve(asked, corpus, split, machine)
-    except TextError as error:
-        # The text may be too short because of what was left out of it.
-        read = "; ".join(notice.sentence for notice in corpus.notices)
-        raise TextError(f"{error} ({read})" if read else str(error)) from error
+    decided = decide(asked, resumed=resumed)
+    corpus, split, resolved = decided.corpus, decided.split, decided.resolved
     settings, device = resolved.settings, resolved.device
     prefixes = _encode_prefixes(settings, corpus.vocabulary, split)
     assert settings.train.threads is not None
@@ -123,9 +121,10 @@ def prepare(asked: Settings) -> Experiment:
         average=None if average.method == "none" else WeightAverage(network, average),
         prefixes=prefixes,
         facts=facts,
+        timetable=decided.timetable,
         notices=(
             *corpus.notices,
-            *part_notices(parts, corpus.vocabulary, is_known=is_known, has_choice=not useless),
+            *part_notices(decided.parts, corpus.vocabulary, is_known=is_known, has_choice=not useless),
             *(Notice(sentence, is_warning=True) for sentence in useless),
         ),
     )

@@ -113,7 +113,7 @@ def _train_on(
     should_stop: Callable[[], str | None],
 ) -> Iterator[TrainingEvent]:
     """Restore everything from the checkpoint and continue training."""
-    experiment = prepare(available_here(settings))
+    experiment = prepare(available_here(settings), resumed=True)
     check_same_text(run, checkpoint, experiment)
     _leave_before_writing(should_stop)
     writer = RunWriter(run, ownership)

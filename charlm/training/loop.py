@@ -12,7 +12,6 @@ from charlm.training.events import Start, Step, TrainingEvent
 from charlm.training.experiment import Experiment
 from charlm.training.milestones import Milestones
 from charlm.training.position import Position
-from charlm.training.schedule import learning_rate_at
 from charlm.training.step import take_step
 
 
@@ -39,12 +38,11 @@ def run_training(
         StorageError: if the last checkpoint could not be saved; earlier ones stay.
         RunInUseError: if another process has taken over the folder.
     """
-    resolved, minutes = experiment.resolved, experiment.settings.train.minutes
+    minutes = experiment.settings.train.minutes
     resumed_at = position.progress.step if writer.run.checkpoint_paths() else None
     milestones = Milestones(experiment, writer, position, should_stop)
-    yield Start(
-        writer.run.path, experiment.facts, resolved.planned_steps, minutes, resumed_at, note, experiment.notices
-    )
+    planned, plan = experiment.timetable.last_step, experiment.timetable.plan
+    yield Start(writer.run.path, experiment.facts, planned, minutes, resumed_at, note, experiment.notices, plan)
     try:
         yield from _train(experiment, milestones, Recovery(experiment, writer), milestones.begin(position))
     finally:
@@ -56,6 +54,7 @@ def _train(
     experiment: Experiment, milestones: Milestones, recovery: Recovery, position: Position
 ) -> Iterator[TrainingEvent]:
     settings, steps_per_epoch = experiment.settings, experiment.resolved.steps_per_epoch
+    timetable = experiment.timetable
     network, optimizer, average = experiment.network, experiment.optimizer, experiment.average
     batches = read_batches(experiment, position.progress)
     while True:
@@ -65,10 +64,7 @@ def _train(
             return
         if isinstance(passed, Position):
             position, progress, batch = passed, passed.progress, next(batches)
-            rate = learning_rate_at(
-                progress.step, settings.optimizer, steps_per_epoch=steps_per_epoch, num_plateaus=progress.num_plateaus
-            )
-            rate *= 0.5**progress.num_rollbacks
+            rate = timetable.learning_rate(progress)
             state = position.state if batch.epoch_step > 0 else network.initial_state(settings.sampling.batch_size)
             began = time.monotonic()
             outcome = take_step(

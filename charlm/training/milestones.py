@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
+from charlm.errors import StorageError
 from charlm.runs.checkpoints import are_measured
 from charlm.runs.choice import choice_chars, is_enough
 from charlm.runs.records import Interruption
@@ -13,7 +14,7 @@ from charlm.runs.writer import RunWriter
 from charlm.training.budget import ended_by
 from charlm.training.closing import close_run
 from charlm.training.divergence import NotANumber, after_the_fact
-from charlm.training.events import End, Evaluation, TrainingEvent
+from charlm.training.events import End, Evaluation, Refit, TrainingEvent
 from charlm.training.experiment import Experiment
 from charlm.training.position import Position, are_weights_finite
 from charlm.training.progress import Progress
@@ -103,10 +104,26 @@ class Milestones:
             return None
         if is_save_due:
             yield from self.saver.try_to_save(position)
+        yield from self._look_at_clock(position.progress)
         return position
 
+    def _look_at_clock(self, progress: Progress) -> Iterator[Refit]:
+        """Move the end of a run that is kept to its minutes, if the load of the machine has changed."""
+        timetable = self.experiment.timetable
+        if (last_step := timetable.look(progress, self.seconds)) is None:
+            return
+        moved = timetable.with_end(progress.step, last_step)
+        try:
+            # What is not written down must not take effect; the next look comes soon.
+            self.writer.change_settings(moved)
+        except StorageError:
+            return
+        before = timetable.last_step
+        timetable.move(moved)
+        yield Refit(progress.step, before, last_step)
+
     def _ended_by(self, position: Position) -> str | None:
-        return ended_by(self.experiment.settings.train, position.progress, self.seconds)
+        return ended_by(self.experiment.timetable.recorded.train, position.progress, self.seconds)
 
     def _record(self, position: Position) -> Generator[TrainingEvent, None, Position | NotANumber]:
         """Evaluate and write samples if they are scheduled for this step; save a checkpoint after an evaluation."""

@@ -62,7 +62,7 @@ def to_checkpoint(experiment: Experiment, position: Position) -> Checkpoint:
         training |= {f"weights.{name}": weight for name, weight in experiment.network.state_dict().items()}
     return Checkpoint(
         step=position.progress.step,
-        settings=experiment.settings,
+        settings=experiment.timetable.recorded,
         vocabulary=experiment.vocabulary,
         model=experiment.model.state_dict(),
         training=training,

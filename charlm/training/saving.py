@@ -103,7 +103,7 @@ class Saver:
     def _place(self) -> Path:
         """Return the run's folder; if it was deleted, make another one first."""
         if not self.writer.is_there:
-            self.writer.begin_anew(self.experiment.settings, self.experiment.facts)
+            self.writer.begin_anew(self.experiment.timetable.recorded, self.experiment.facts)
         return self.writer.run.path
 
 

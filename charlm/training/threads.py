@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
-import numpy as np
 import torch
 
 from charlm.errors import ConfigError
-from charlm.networks.building import build_model
-from charlm.networks.recurrent import detach_state
 from charlm.runs.facts import num_cores
 from charlm.settings.schema import Settings
-from charlm.text.windows import Window
-from charlm.training.optimizer import build_optimizer
-from charlm.training.step import take_step
+from charlm.training.speed import trial_steps
 
 # Fewer threads are chosen only if clearly faster: the bits depend on the number, and a near tie must not decide it.
 ADVANTAGE = 0.9
@@ -59,7 +53,7 @@ def thread_counts() -> list[int]:
 
 def _fastest(settings: Settings, vocab_size: int, counts: list[int]) -> int:
     """Time one step with each count in turn for a few rounds; the fastest time of each is the least disturbed one."""
-    steps = _trial_steps(settings, vocab_size)
+    steps = trial_steps(settings, vocab_size)
     seconds = dict.fromkeys(counts, float("inf"))
     began = time.perf_counter()
     for trial in range(MAX_ROUNDS + 1):
@@ -72,18 +66,3 @@ def _fastest(settings: Settings, vocab_size: int, counts: list[int]) -> int:
             break
     best = min(counts, key=seconds.__getitem__)
     return best if seconds[best] < ADVANTAGE * seconds[counts[0]] else counts[0]
-
-
-def _trial_steps(settings: Settings, vocab_size: int) -> Iterator[float]:
-    """Yield how long each training step took."""
-    network = build_model(settings.model, vocab_size, seed=0)
-    optimizer = build_optimizer(network.parameters(), settings.optimizer)
-    sampling, lookahead = settings.sampling, settings.model.lookahead
-    sizes = (sampling.seq_len + 1 + lookahead, sampling.batch_size)
-    text = np.random.default_rng(0).integers(vocab_size, size=sizes).astype(np.uint32)
-    window = Window(text[: sampling.seq_len], text[1 : sampling.seq_len + 1], text[sampling.seq_len + 1 :])
-    state = detach_state(network.initial_state(sampling.batch_size))
-    while True:
-        began = time.perf_counter()
-        take_step(network, optimizer, [window], state, settings=settings, step=0, learning_rate=0.0)
-        yield time.perf_counter() - began

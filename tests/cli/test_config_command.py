@@ -159,7 +159,7 @@ def test_the_schema_lists_bounds_and_choices(charlm_command: Command) -> None:
 def test_the_schema_accepts_what_the_loader_accepts(text: str, charlm_command: Command) -> None:
     schema = json.loads(charlm_command("config", "schema").stdout)
     assert check_layer(text_layer(text, "a.yaml"))
-    assert fits(parse_yaml(text, "a.yaml").value, schema, schema["$defs"])
+    assert fits(parse_yaml(text, "a.yaml").value or {}, schema, schema["$defs"])
 
 
 @pytest.mark.parametrize(

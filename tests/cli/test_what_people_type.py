@@ -180,7 +180,7 @@ charlm train --set optimizer=sgd        | 2 | did you mean optimizer.method=sgd?
 charlm train --epochs 0                 | 2 | train.epochs must be at least 1, got 0 (--epochs)
 charlm train --epochs ten               | 2 | train.epochs must be a whole number, got 'ten' (--epochs)
 charlm train --steps -1                 | 2 | train.max_steps must be at least 1, got -1 (--steps)
-charlm train --minutes soon             | 2 | train.minutes must be a number, got 'soon' (--minutes)
+charlm train --minutes soon             | 2 | train.fit_minutes must be a number, got 'soon' (--minutes)
 charlm train --cell lstn                | 2 | got 'lstn'; did you mean lstm? (--cell)
 charlm train --hidden-size 0            | 2 | model.hidden_size must be at least 1, got 0 (--hidden-size)
 charlm train --num-layers 1.5           | 2 | model.num_layers must be a whole number, got 1.5 (--num-layers)
@@ -211,7 +211,7 @@ charlm train - -                        | 2 | there is only one standard input
 charlm train --config lyrics-gro        | 2 | did you mean lyrics-gru?
 charlm train --config tinny.yaml        | 2 | did you mean tiny.yaml?
 charlm train --config tiny              | 2 | did you mean tiny.yaml?
-charlm train --config xyzzy             | 2 | the bundled ones are lyrics-
+charlm train --config xyzzy             | 2 | the bundled ones are auto,
 charlm config show --config quikstart   | 2 | did you mean quickstart?
 charlm config check quickstrat          | 2 | did you mean quickstart?
 charlm sweep cell                       | 2 | did you mean cells?
@@ -303,11 +303,14 @@ VALUES = ("3", "2", "0.5", "gru", "6", "2", "0.1", "2e-3", "3", "7")
 @pytest.mark.usefixtures("folder")
 def test_each_flag_is_its_setting(charlm_command: Charlm) -> None:
     given = dict(zip(FLAGS, VALUES, strict=True))
-    train(charlm_command, "mine.txt", *(word for key, value in given.items() for word in (FLAGS[key], value)))
+    # Next to a number of steps, minutes are a limit.
+    flags = FLAGS | {"train.minutes": "--minutes"}
+    given["train.minutes"] = given.pop("train.fit_minutes")
+    train(charlm_command, "mine.txt", *(word for key, value in given.items() for word in (flags[key], value)))
     overrides = [f"{key}={value}" for key, value in given.items()]
     asked = dotted_values(load_settings("tiny.yaml", overrides=["corpus.path=mine.txt", *overrides]))
     found = settings_of("new")
-    assert {key: found[key] for key in FLAGS} == {key: asked[key] for key in FLAGS}
+    assert {key: found[key] for key in flags} == {key: asked[key] for key in flags}
     train(charlm_command, "mine.txt", *(f"--set={override}" for override in overrides), run="set")
     assert found == settings_of("set")
 

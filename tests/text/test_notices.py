@@ -176,11 +176,11 @@ def test_a_text_too_short_for_its_splits_is_refused_with_settings_that_fit(
     tmp_path: Path, charlm_command: Charlm
 ) -> None:
     file = put(tmp_path / "tiny.txt", "hello world\n")
-    result = charlm_command("train", "--corpus", file, "--runs-dir", tmp_path / "runs")
+    result = charlm_command("train", "--config=defaults", "--corpus", file, "--runs-dir", tmp_path / "runs")
     assert result.exit_code == 3
     command = result.stderr.partition("train on all of it: ")[2].removesuffix(" fits\n").split()
     options = ["--set=train.max_steps=1", "--set=model.hidden_size=4", "--runs-dir", str(tmp_path / "runs")]
-    assert charlm_command("train", "--corpus", file, *command, *options).exit_code == 0
+    assert charlm_command("train", "--config=defaults", "--corpus", file, *command, *options).exit_code == 0
 
 
 def test_many_files_are_named_by_the_first_of_them() -> None:

@@ -68,7 +68,7 @@ def test_the_fastest_is_taken_and_of_near_equals_all_cores(
             # One thread alone is 5% faster where none is slow: that is no reason to leave a core idle.
             yield {slowest: 2.0}.get(torch.get_num_threads(), 1.0 if torch.get_num_threads() == 2 else 0.95)
 
-    monkeypatch.setattr(threads, "_trial_steps", trial_steps)
+    monkeypatch.setattr(threads, "trial_steps", trial_steps)
     assert choose_threads(open_settings(), V, CPU) == expected
 
 

@@ -502,7 +502,7 @@ def test_a_diverged_run_keeps_and_names_its_last_good_checkpoint(
     named: int,
 ) -> None:
     rates = {0: 0.1, 1: 0.1}
-    monkeypatch.setattr("charlm.training.loop.learning_rate_at", lambda step, *_, **__: rates.get(step, rate))
+    monkeypatch.setattr("charlm.training.timetable.learning_rate_at", lambda step, *_, **__: rates.get(step, rate))
     with pytest.raises(DivergedError) as raised:
         fit("optimizer.method=sgd", f"train.eval_every={eval_every}", f"corpus.split={split}")
     run = Run(tmp_path / "runs" / "run0")

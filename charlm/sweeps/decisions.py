@@ -1,0 +1,54 @@
+"""What an automatic recipe and fitted minutes come to, decided once for all trials of a sweep and kept with it.
+
+If each trial measured the speed of the machine, equal trials would take different numbers of steps, and a sweep that is
+started again would not find its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from operator import attrgetter
+from pathlib import Path
+
+from charlm.runs.durable import replace_file
+from charlm.settings.layers import SettingsLayer
+from charlm.settings.loading import check_layer, dotted_values, dump_settings, load_run_settings
+from charlm.settings.schema import Settings
+from charlm.sweeps.plan import WHERE, Plan
+from charlm.training.deciding import decide, is_open
+
+DECIDED = "base.yaml"
+# Written settings that deciding replaces.
+OPENED = (*WHERE, "train.fit_minutes")
+
+
+def with_decided_base(plan: Plan, folder: Path, *, threads: int) -> Plan:
+    """Return a sweep whose base leaves nothing to a recipe or to the clock: as decided before, or else now.
+
+    Args:
+        plan: the sweep.
+        folder: its folder, which this process owns.
+        threads: number of threads of each trial.
+    Raises:
+        CharlmError: if the text cannot be used, or the decisions cannot be written.
+    """
+    asked = check_layer(plan.base)
+    if not is_open(asked):
+        return plan
+    path = folder / DECIDED
+    decided = load_run_settings(path) if path.exists() else None
+    if decided is None or not _follows(decided, asked):
+        resolved = decide(asked.replaced({"train.threads": asked.train.threads or threads})).resolved
+        # Where trials run, and with how many threads, is open as before; their end no longer depends on the clock.
+        decided = resolved.settings.replaced(
+            {key: attrgetter(key)(asked) for key in WHERE} | {"train.fit_minutes": None}
+        )
+        replace_file(path, dump_settings(decided).encode("utf-8"))
+    return replace(plan, base=SettingsLayer(decided.model_dump(mode="json"), {}))
+
+
+def _follows(decided: Settings, asked: Settings) -> bool:
+    """Say whether decisions are those for what is asked now: each written setting has kept its value."""
+
+    then, now = dotted_values(decided), dotted_values(asked, only_written=True)
+    return all(then.get(key) == value for key, value in now.items() if value is not None and key not in OPENED)

@@ -1,0 +1,53 @@
+"""Fill in what an automatic recipe leaves open, by the text, the time, and a second of trial steps on this machine."""
+
+from __future__ import annotations
+
+from charlm.recipes.automatic import REFERENCE, Task, automatic
+from charlm.settings.layers import SettingsLayer, keyed_layer, merge
+from charlm.settings.loading import check_layer, dotted_values
+from charlm.settings.schema import Settings
+from charlm.text.corpus import Corpus
+from charlm.training.resolution import choose_device, this_machine
+from charlm.training.speed import seconds_of_a_step
+from charlm.training.threads import choose_threads
+
+# For a run whose length is given in steps or epochs.
+DEFAULT_MINUTES = 5.0
+
+
+def fill_in(asked: Settings, corpus: Corpus) -> Settings:
+    """Return settings with a value for each that the recipe chooses and nobody has written; others stay.
+
+    Args:
+        asked: the settings that the user wrote.
+        corpus: the corpus that they name.
+    Raises:
+        ConfigError: if what was written cannot be combined.
+    """
+    if asked.train.recipe is None:
+        return asked
+    fixed = dotted_values(asked, only_written=True)
+    minutes = asked.train.fit_minutes or asked.train.minutes or DEFAULT_MINUTES
+    num_symbols = len(corpus.vocabulary)
+    speed = _reference_speed(asked, num_symbols)
+    choices = automatic(Task(len(corpus.ids), num_symbols, 60 * minutes * speed), fixed)
+    layers = [keyed_layer(key.split("."), value, "the recipe") for key, value in choices.items()]
+    return check_layer(merge([*layers, SettingsLayer(asked.model_dump(mode="json", exclude_unset=True), {})]))
+
+
+def _reference_speed(asked: Settings, num_symbols: int) -> float:
+    """Return how many characters a second the reference network reads in training."""
+    train = asked.train
+    layers = [keyed_layer(key.split("."), value, "the recipe") for key, value in REFERENCE.items()]
+    settings = check_layer(merge(layers)).replaced(
+        {f"train.{name}": getattr(train, name) for name in ("threads", "device", "fit_minutes")}
+    )
+    machine = this_machine(settings)
+    settings = settings.replaced(
+        {
+            "model.implementation": machine.implementation,
+            "train.threads": choose_threads(settings, num_symbols, choose_device(train.device)),
+        }
+    )
+    sampling = settings.sampling
+    return sampling.batch_size * sampling.seq_len / seconds_of_a_step(settings, num_symbols)

@@ -1,0 +1,69 @@
+"""Decide what settings leave open before anything is built: by the text, the machine, a recipe and the clock."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from charlm.errors import TextError
+from charlm.settings.schema import Settings
+from charlm.text.corpus import Corpus, load_corpus
+from charlm.text.splits import Split, split_corpus
+from charlm.training.choosing import fill_in
+from charlm.training.fitting import fit_to_minutes
+from charlm.training.resolution import Resolved, resolve, this_machine
+from charlm.training.timetable import Timetable
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A text, and what a run does with it.
+
+    Args:
+        corpus: the corpus.
+        parts: its splits in the order of the text.
+        split: its splits, each in the order in which the model reads it.
+        resolved: the settings, with nothing left open.
+        timetable: when the run ends.
+    """
+
+    corpus: Corpus
+    parts: Split
+    split: Split
+    resolved: Resolved
+    timetable: Timetable
+
+
+def decide(asked: Settings, *, resumed: bool = False) -> Decided:
+    """Load the corpus and decide what the settings leave open; nothing is built and nothing of a run is written.
+
+    Args:
+        asked: the settings that the user wrote, or those of a run that is resumed.
+        resumed: whether they are those of a run that is resumed.
+    Raises:
+        CharlmError: if text, settings and machine cannot go together.
+    """
+    began = time.monotonic()
+    machine = this_machine(asked)
+    corpus = load_corpus(asked.corpus, asked.vocabulary)
+    try:
+        filled = fill_in(asked, corpus)
+        parts = split_corpus(corpus, filled.corpus, filled.sampling)
+        split = parts.in_reading_order(filled.model.direction)
+        if filled is not asked:
+            machine = this_machine(filled)
+        resolved = resolve(filled, corpus, split, machine)
+    except TextError as error:
+        # The text may be too short because of what was left out of it.
+        read = "; ".join(notice.sentence for notice in corpus.notices)
+        raise TextError(f"{error} ({read})" if read else str(error)) from error
+    spent = time.monotonic() - began
+    resolved, timetable = fit_to_minutes(resolved, len(corpus.vocabulary), split, resumed=resumed, spent=spent)
+    return Decided(corpus, parts, split, resolved, timetable)
+
+
+def is_open(asked: Settings) -> bool:
+    """Say whether a recipe or the clock has something to decide."""
+    train = asked.train
+    is_fitted = train.fit_minutes is not None and train.max_steps is None and train.epochs is None
+    return is_fitted or train.recipe is not None

@@ -1,0 +1,54 @@
+"""Fit a run to its minutes: how many steps this machine takes in the time, evaluations included, and their schedule."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from charlm.text.splits import Split
+from charlm.training.resolution import Resolved
+from charlm.training.speed import measure_pace
+from charlm.training.timetable import Timetable
+
+# A warm-up that was meant for a longer run takes at most one step of so many.
+MOST_WARMUP = 10
+
+
+def fit_to_minutes(
+    resolved: Resolved, vocab_size: int, split: Split, *, resumed: bool, spent: float
+) -> tuple[Resolved, Timetable]:
+    """Return what a run does and when it ends; with fit_minutes, after a second of trial steps.
+
+    Args:
+        resolved: the run with everything else decided.
+        vocab_size: number of symbols.
+        split: the splits.
+        resumed: whether it is a run that is resumed, which has chosen its steps already.
+        spent: seconds since the run's preparation began; they are part of the minutes.
+    """
+    minutes = resolved.settings.train.fit_minutes
+    if minutes is not None and resolved.planned_steps is not None and not resumed:
+        # Steps that are given replace the minutes: no clock decides anything.
+        resolved, minutes = replace(resolved, settings=resolved.settings.replaced({"train.fit_minutes": None})), None
+    if minutes is None:
+        return resolved, Timetable(resolved.settings, resolved.steps_per_epoch)
+    began = time.monotonic()
+    pace = measure_pace(resolved.settings, vocab_size, split)
+    seconds = 60 * minutes
+    if not resumed:
+        seconds -= spent + time.monotonic() - began
+        resolved = _with_steps(resolved, pace.steps_within(seconds, resolved.eval_every, resolved.sample_every))
+    return resolved, Timetable(resolved.settings, resolved.steps_per_epoch, pace, seconds)
+
+
+def _with_steps(resolved: Resolved, steps: int) -> Resolved:
+    """Return a run with a number of steps, and the schedule that ends with them."""
+    schedule = resolved.settings.optimizer.schedule
+    changes: dict[str, object] = {
+        "train.max_steps": steps,
+        "train.refits": (),
+        "optimizer.schedule.warmup_steps": min(schedule.warmup_steps, steps // MOST_WARMUP),
+    }
+    if schedule.method == "cosine":
+        changes["optimizer.schedule.total_steps"] = steps
+    return replace(resolved, settings=resolved.settings.replaced(changes))

@@ -1,0 +1,184 @@
+"""When a run with fit_minutes ends: the steps that fit into the time, and how its end moves with the machine's load.
+
+The clock decides nothing that is not written down: the number of steps before the first of them, and each later change,
+a refit, before it takes effect. A run that is given the whole list therefore has the same bits on any machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from charlm.settings.schema import Settings
+from charlm.settings.training import RefitSetting
+from charlm.training.budget import planned_steps
+from charlm.training.events import Plan
+from charlm.training.progress import Progress
+from charlm.training.schedule import learning_rate_at
+
+# The share of the planned steps between two looks at the clock.
+LOOK = 0.025
+# A run that would end later or earlier than this share of its time is fitted anew.
+TOLERANCE = 0.06
+# How many looks in a row must agree, so that a hiccup decides nothing.
+AGREEING_LOOKS = 2
+# So late, nothing is changed any more: the learning rate is nearly zero.
+LAST_SHARE = 0.04
+# The fewest steps to end with, as a share of the plan, even if the time is up: the learning rate needs them.
+SHORTEST_END = 0.02
+MOST_REFITS = 2
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast this machine trains, in seconds.
+
+    Args:
+        step: one training step.
+        evaluation: one evaluation, with its checkpoint.
+        samples: one table of samples.
+        closing: everything after the last step.
+    """
+
+    step: float
+    evaluation: float = 0.0
+    samples: float = 0.0
+    closing: float = 0.0
+
+    def under_load(self, step: float) -> Pace:
+        """Return the pace when a step takes so long; everything else is slowed down alike."""
+        load = step / self.step
+        return Pace(step, self.evaluation * load, self.samples * load, self.closing * load)
+
+    def seconds_of(self, num_steps: int, eval_every: int, sample_every: int) -> float:
+        """Return how long so many steps take with their evaluations and samples, and the closing after them."""
+        return self.closing + num_steps * self._whole_step(eval_every, sample_every)
+
+    def steps_within(self, seconds: float, eval_every: int, sample_every: int) -> int:
+        """Return how many steps fit, at least one."""
+        return max(1, int((seconds - self.closing) / self._whole_step(eval_every, sample_every)))
+
+    def _whole_step(self, eval_every: int, sample_every: int) -> float:
+        return self.step + self.evaluation / eval_every + self.samples / sample_every
+
+
+@dataclass
+class Timetable:
+    """The end of a run: fixed, or kept to its minutes.
+
+    Args:
+        settings: the resolved settings.
+        steps_per_epoch: steps in one pass over the training split.
+        pace: what was measured before the first step; None for a run whose end is fixed.
+        seconds: how long the run may take from its first step on; None for a run whose end is fixed.
+        recorded: the settings with the changes so far, as config.yaml holds them.
+    """
+
+    settings: Settings
+    steps_per_epoch: int
+    pace: Pace | None = None
+    seconds: float | None = None
+    recorded: Settings = field(init=False)
+    _looks: list[tuple[int, float]] = field(default_factory=list, init=False)
+    _num_agreeing: int = field(default=0, init=False)
+    _num_moved: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.recorded = self.settings
+
+    @property
+    def refits(self) -> tuple[RefitSetting, ...]:
+        """The changes so far, as pairs of a step and the new last step."""
+        return self.recorded.train.refits
+
+    @property
+    def last_step(self) -> int | None:
+        """The step that epochs or max_steps end the run after; None if only minutes do."""
+        return planned_steps(self.recorded.train, self.steps_per_epoch)
+
+    @property
+    def plan(self) -> Plan | None:
+        """What fits into the minutes; None if the end is fixed."""
+        if self.pace is None or self.settings.train.fit_minutes is None:
+            return None
+        return plan_of(self.settings, self.steps_per_epoch, self.pace)
+
+    def learning_rate(self, progress: Progress) -> float:
+        """Return the learning rate of the next step."""
+        rate = learning_rate_at(
+            progress.step,
+            self.settings.optimizer,
+            steps_per_epoch=self.steps_per_epoch,
+            num_plateaus=progress.num_plateaus,
+            refits=self.refits,
+        )
+        return rate * 0.5**progress.num_rollbacks
+
+    def look(self, progress: Progress, seconds: float) -> int | None:
+        """Look at the clock between two steps, and return the new last step if the end has to move.
+
+        Args:
+            progress: how far the run is.
+            seconds: since its first step, with evaluations.
+        """
+        last_step = self.last_step
+        if self.pace is None or self.seconds is None or last_step is None or self._num_moved == MOST_REFITS:
+            return None
+        step, trained = progress.step, progress.whole.seconds
+        if not self._looks or step < self._looks[-1][0]:
+            self._looks = [(step, trained)]
+        if step - self._looks[-1][0] < max(1, int(LOOK * last_step)) or last_step - step < LAST_SHARE * last_step:
+            return None
+        # The speed since the look before the last one: of everything that has to agree.
+        self._looks = [*self._looks[-AGREEING_LOOKS:], (step, trained)]
+        since, trained_then = self._looks[0]
+        pace = self.pace.under_load((trained - trained_then) / (step - since))
+        off = pace.seconds_of(last_step - step, *self._periods) - (self.seconds - seconds)
+        self._num_agreeing = self._num_agreeing + 1 if abs(off) > TOLERANCE * self.seconds else 0
+        return self._end(progress, seconds, pace) if self._num_agreeing >= AGREEING_LOOKS else None
+
+    def fitted_anew(self, progress: Progress, seconds: float) -> int | None:
+        """Return the last step of a run that is resumed with other minutes; None if its end stays."""
+        return None if self.pace is None else self._end(progress, seconds, self.pace)
+
+    def with_end(self, step: int, last_step: int) -> Settings:
+        """Return the settings to record when the end is moved at a step."""
+        return self.recorded.replaced({"train.refits": (*self.refits, (step, last_step))})
+
+    def move(self, recorded: Settings) -> None:
+        """Let the settings from `with_end` take effect."""
+        self.recorded, self._num_agreeing, self._num_moved = recorded, 0, self._num_moved + 1
+
+    def _end(self, progress: Progress, seconds: float, pace: Pace) -> int | None:
+        last_step = self.last_step
+        assert self.seconds is not None
+        assert last_step is not None
+        fitting = pace.steps_within(self.seconds - seconds, *self._periods)
+        end = progress.step + max(fitting, int(SHORTEST_END * last_step))
+        return end if end != last_step else None
+
+    @property
+    def _periods(self) -> tuple[int, int]:
+        train, sample = self.settings.train, self.settings.sample
+        return train.eval_every.in_steps(self.steps_per_epoch), sample.every.in_steps(self.steps_per_epoch)
+
+
+def plan_of(settings: Settings, steps_per_epoch: int, pace: Pace) -> Plan | None:
+    """Return what a run does and how long it takes at a pace; None if nothing but a clock ends it.
+
+    Args:
+        settings: the resolved settings.
+        steps_per_epoch: steps in one pass over the training split.
+        pace: the measured speed.
+    """
+    train, sampling, model = settings.train, settings.sampling, settings.model
+    if (steps := planned_steps(train, steps_per_epoch)) is None:
+        return None
+    periods = train.eval_every.in_steps(steps_per_epoch), settings.sample.every.in_steps(steps_per_epoch)
+    return Plan(
+        is_automatic=train.recipe is not None,
+        network=f"{model.cell} of {model.num_layers} x {model.hidden_size} units",
+        steps=steps,
+        epochs=steps / steps_per_epoch,
+        minutes=train.fit_minutes or pace.seconds_of(steps, *periods) / 60,
+        chars_per_second=sampling.batch_size * sampling.seq_len * settings.optimizer.accumulation / pace.step,
+    )
