@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charlm.cli.arguments import ConfigOption, JsonOption, RunsDirOption, SetOption
-from charlm.cli.corpora import corpus_layers
+from charlm.cli.corpora import GlobOption, corpus_layers
 from charlm.cli.flags import (
     BatchOption,
     CellOption,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 TextsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Text files, folders of .txt files, or a known corpus.",
+        help="Text files, folders of them, or a known corpus; .gz, .bz2, .xz and .zst are unpacked while read.",
         metavar="TEXT",
     ),
 ]
@@ -85,6 +85,7 @@ def train(
     seed: SeedOption = None,
     config: ConfigOption = None,
     corpus: CorpusOption = None,
+    glob: GlobOption = None,
     set_: SetOption = None,
     run: RunNameOption = None,
     resume: ResumeOption = False,
@@ -109,17 +110,16 @@ def train(
     flags = Flags(
         epochs, steps, minutes, cell, hidden_size, num_layers, dropout, learning_rate, batch_size, seed
     ).layers(set_ or [])
-    corpora = corpus_layers(texts or [], corpus or [])
+    corpora = corpus_layers(texts or [], corpus or [], glob or [], is_text_known=bool(config) or resume)
     # A run that is resumed without a configuration keeps its own.
-    is_its_own = resume and not config and not corpora
+    is_its_own = resume and not (config or texts or corpus)
     settings = None if is_its_own else _settings(config or [], [*corpora, *flags], set_ or [])
     if seeds is not None:
         _train_seeds(context, settings, seeds, run, runs_dir, resume=resume, quiet=quiet, as_json=json_)
         return
-    overrides = [*flags, *(set_ or [])] if is_its_own else ()
+    overrides = [*corpora, *flags, *(set_ or [])] if is_its_own else ()
     end = _train(context, settings, run, runs_dir, resume=resume, overrides=overrides, quiet=quiet)
-    # The run folder may have been moved during training.
-    _close(end, runs_dir_given=runs_dir is not None or end.run.parent != Path("runs"), as_json=json_)
+    _close(end, runs_dir, as_json=json_)
 
 
 def _train_seeds(
@@ -183,7 +183,7 @@ def _settings(config: list[str], layers: list[SettingsLayer], overrides: list[st
     return load_settings(*config, overrides=overrides, layers=layers)
 
 
-def _close(end: End, *, runs_dir_given: bool, as_json: bool) -> None:
+def _close(end: End, runs_dir: Path | None, *, as_json: bool) -> None:
     """Print the results of a run; where a signal stopped it, raise an error that says how to resume."""
     from charlm.console.summary import Closing, show_closing
     from charlm.console.terminal import print_json
@@ -192,6 +192,8 @@ def _close(end: End, *, runs_dir_given: bool, as_json: bool) -> None:
     from charlm.runs.run import Run
 
     record = end.record
+    # The run folder may have been moved during training.
+    runs_dir_given = runs_dir is not None or end.run.parent != Path("runs")
     if isinstance(record, Interruption):
         folder = ["--runs-dir", str(end.run.parent)] if runs_dir_given else []
         command = shell_line([*_program(), "train", "--resume", "--run", end.run.name, *folder])
