@@ -54,8 +54,8 @@ def corpus_layers(
         raise ConfigError(f"the corpus {known[0]} cannot be combined with other texts: leave them out")
     if named.count("-") > 1:
         raise ConfigError("- may be given only once, because there is only one standard input")
-    # Unlike Path.is_dir this takes any name.
-    has_folder = any(os.path.isdir(each) for each in named)  # noqa: PTH112
+    # Unlike Path.is_dir this takes any name. Of a name that does not exist the search says more.
+    has_folder = any(os.path.isdir(each) or not os.path.lexists(each) for each in named)  # noqa: PTH112
     if globs and not has_folder and (named or not is_text_known):
         pattern = printable(globs[0], MAX_SHOWN)
         raise ConfigError(f"--glob {pattern} chooses among the files of a folder: name the folder too, such as .")
