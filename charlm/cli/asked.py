@@ -36,6 +36,7 @@ def asked_for(
     config: list[str],
     texts: list[str],
     corpus: list[str],
+    glob: list[str],
     flags: Flags,
     overrides: list[str],
     resumed: Settings | None,
@@ -47,6 +48,7 @@ def asked_for(
         config: the configurations.
         texts: the texts given as arguments.
         corpus: those given with --corpus.
+        glob: patterns of the files of folders.
         flags: the options for single settings.
         overrides: texts `section.key=value`.
         resumed: the settings of the run that will be resumed; None for a new run.
@@ -59,9 +61,9 @@ def asked_for(
 
     # The minutes of an older run are a limit, which says nothing about its schedule.
     layers = flags.layers(overrides, is_fitted=resumed is None or resumed.train.fit_minutes is not None)
-    corpora = corpus_layers(texts, corpus)
-    if resume and not config and not corpora:
-        return Asked(None, [*layers, *overrides])
+    corpora = corpus_layers(texts, corpus, glob, is_text_known=bool(config) or resume)
+    if resume and not (config or texts or corpus):
+        return Asked(None, [*corpora, *layers, *overrides])
     if corpora and not config and resumed is None:
         config = [AUTOMATIC]
     return Asked(load_settings(*config, overrides=overrides, layers=[*corpora, *layers]))

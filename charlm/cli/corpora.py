@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from charlm.cli.words import meant_setting
 from charlm.errors import ConfigError, printable
@@ -14,16 +16,32 @@ if TYPE_CHECKING:
     from charlm.settings.layers import SettingsLayer
 
 MAX_SHOWN = 200
+GlobOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--glob",
+        metavar="PATTERN",
+        help="Which files of a folder are read, such as '*.py'; may be repeated.",
+        show_default="*.txt, *.md and *.text",
+    ),
+]
 
 
-def corpus_layers(texts: Sequence[str], options: Sequence[str]) -> list[SettingsLayer]:
-    """Return the settings that select a run's texts: the arguments first, then those of --corpus.
+def corpus_layers(
+    texts: Sequence[str], options: Sequence[str], globs: Sequence[str] = (), *, is_text_known: bool = False
+) -> list[SettingsLayer]:
+    """Return the settings that select a run's texts: the arguments first, then those of --corpus, and --glob.
 
     The name of a known corpus works too, unless a file of that name exists.
 
+    Args:
+        texts: the arguments.
+        options: the values of --corpus.
+        globs: the values of --glob.
+        is_text_known: whether a configuration or a run that is resumed may name the text.
     Raises:
-        ConfigError: for a word that was meant as a setting or a configuration, and for a known corpus that is combined
-            with other texts.
+        ConfigError: for a word that was meant as a setting or a configuration, for a known corpus that is combined
+            with other texts, and for --glob without a folder.
     """
     from charlm.settings.layers import keyed_layer
     from charlm.text.known import corpus_names
@@ -36,9 +54,15 @@ def corpus_layers(texts: Sequence[str], options: Sequence[str]) -> list[Settings
         raise ConfigError(f"the corpus {known[0]} cannot be combined with other texts: leave them out")
     if named.count("-") > 1:
         raise ConfigError("- may be given only once, because there is only one standard input")
+    # Unlike Path.is_dir this takes any name. Of a name that does not exist the search says more.
+    has_folder = any(os.path.isdir(each) or not os.path.lexists(each) for each in named)  # noqa: PTH112
+    if globs and not has_folder and (named or not is_text_known):
+        pattern = printable(globs[0], MAX_SHOWN)
+        raise ConfigError(f"--glob {pattern} chooses among the files of a folder: name the folder too, such as .")
+    layers = [keyed_layer(("corpus", "glob"), [*globs], "--glob")] if globs else []
     if known:
         return [keyed_layer(("corpus", "name"), known[0], source)]
-    return [keyed_layer(("corpus", "path"), [*named], source)] if named else []
+    return [keyed_layer(("corpus", "path"), [*named], source), *layers] if named else layers
 
 
 def _refuse_no_text(word: str) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charlm.cli.corpora import GlobOption, corpus_layers
 from charlm.cli.exits import clean_exit
 from charlm.errors import TextError
+
+if TYPE_CHECKING:
+    from charlm.text.folders import Found
 
 HELP = """List, describe and download corpora.
 
@@ -39,11 +44,15 @@ def list_corpora() -> None:
 def describe_corpus(
     target: Annotated[
         str,
-        typer.Argument(metavar="NAME|FILE", help="A known corpus, or a text file (./NAME always means a file)."),
+        typer.Argument(
+            metavar="NAME|FILE",
+            help="A known corpus, or a text file or a folder of them (./NAME always means a file).",
+        ),
     ],
     encoding: Annotated[
         str | None, typer.Option(help="The encoding of the file.", show_default="the corpus's own, or utf-8")
     ] = None,
+    glob: GlobOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Describe a text: size, symbols, line ends, entropies, and how well bzip2 compresses it.
@@ -56,19 +65,19 @@ def describe_corpus(
     from dataclasses import asdict
 
     from charlm.console.corpora import show_statistics
-    from charlm.text.decoding import Decoding, read_files
+    from charlm.text.decoding import Decoding, Joints, read_files
     from charlm.text.files import hash_files
     from charlm.text.known import KNOWN_CORPORA, standard_split
     from charlm.text.notices import character_notices
     from charlm.text.statistics import describe_text
 
-    path = _located(target)
+    found, path = _located(target, glob or [])
     known = KNOWN_CORPORA.get(target)
     chosen = encoding or (known.encoding if known else "utf-8")
     split = standard_split(target)
-    sha256, _ = hash_files([path])
-    statistics = describe_text(read_files([path], Decoding(chosen)))
-    notices = [] if known else [notice.sentence for notice in character_notices(statistics.odd, chosen)]
+    sha256, _ = hash_files(found.files)
+    statistics = describe_text(read_files(found.files, Decoding(chosen, joints=Joints())))
+    notices = [] if known else [*found.notices, *character_notices(statistics.odd, chosen)]
     if as_json:
         facts = {
             "path": str(path),
@@ -76,14 +85,14 @@ def describe_corpus(
             "encoding": chosen,
             "split": split,
             **asdict(statistics),
-            "notices": notices,
+            "notices": [notice.sentence for notice in notices],
         }
         del facts["odd"]
         typer.echo(json.dumps(facts))
         return
     show_statistics(statistics, path=path, sha256=sha256, encoding=chosen, split=split)
     for notice in notices:
-        typer.echo(f"warning: {notice}", err=True)
+        typer.echo(f"{'warning' if notice.is_warning else 'note'}: {notice.sentence}", err=True)
 
 
 @corpus_app.command("get")
@@ -114,14 +123,21 @@ def get_corpus(
     typer.echo(path)
 
 
-def _located(target: str) -> Path:
-    """Return the file of a known corpus, or else the file at that path."""
+def _located(target: str, globs: list[str]) -> tuple[Found, Path]:
+    """Return the files of a known corpus, or else those at that path, and where they are."""
+    from charlm.settings.corpus import CorpusSettings
     from charlm.settings.nearest import did_you_mean
-    from charlm.text.known import corpus_file, corpus_names, nearest_text
+    from charlm.text.files import find_corpus
+    from charlm.text.known import corpus_names, nearest_text
 
     path = Path(target)
-    if target not in corpus_names() and path.is_file():
-        return path
+    corpus_layers([target], [], globs)
+    if target in corpus_names():
+        found = find_corpus(CorpusSettings(name=target))
+        return found, found.files[0]
+    if os.path.lexists(target):
+        values = {"path": target, **({"glob": globs} if globs else {})}
+        return find_corpus(CorpusSettings.model_validate(values)), path
     if path.suffix or path.name != target:
         raise TextError(f"there is no text file {target}{did_you_mean(nearest_text(path))}")
-    return corpus_file(target)
+    return find_corpus(CorpusSettings(name=target)), path

@@ -30,7 +30,7 @@ DEFAULT_TOP = 10
 MAX_TOP = 1_114_113
 MAX_SHOWN_NAME = 1_000
 NO_TEXT = "give either a text or --file FILE; - is standard input"
-FILE_NAME = re.compile(r"\S+\.(txt|text|log|md|csv|tsv|json|jsonl|py|xml|html)", re.IGNORECASE)
+FILE_NAME = re.compile(r"\S+\.(txt|text|log|md|csv|tsv|json|jsonl|py|xml|html)(\.(gz|bz2|xz|zst))?", re.IGNORECASE)
 TextArgument = Annotated[
     list[str] | None,
     typer.Argument(

@@ -11,6 +11,7 @@ import typer
 
 from charlm.cli.arguments import ConfigOption, JsonOption, RunsDirOption, SetOption
 from charlm.cli.asked import Asked, asked_for, resumed_settings
+from charlm.cli.corpora import GlobOption
 from charlm.cli.flags import (
     BatchOption,
     CellOption,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 TextsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Text files, folders of .txt files, or a known corpus.",
+        help="Texts, folders of them, or a known corpus; also compressed.",
         metavar="TEXT",
     ),
 ]
@@ -86,6 +87,7 @@ def train(
     seed: SeedOption = None,
     config: ConfigOption = None,
     corpus: CorpusOption = None,
+    glob: GlobOption = None,
     set_: SetOption = None,
     run: RunNameOption = None,
     resume: ResumeOption = False,
@@ -103,8 +105,6 @@ def train(
 
         charlm train poems.txt --minutes 5
 
-        charlm train poems.txt --minutes 5 --dry-run
-
         charlm train --config lyrics-gru --run my-lyrics
 
         charlm train --resume --run my-lyrics --epochs 400
@@ -114,6 +114,7 @@ def train(
         config=config or [],
         texts=texts or [],
         corpus=corpus or [],
+        glob=glob or [],
         flags=Flags(epochs, steps, minutes, cell, hidden_size, num_layers, dropout, learning_rate, batch_size, seed),
         overrides=set_ or [],
         resumed=resumed_settings(run, runs_dir) if resume and seeds is None else None,
@@ -126,8 +127,7 @@ def train(
         _train_seeds(context, asked.settings, seeds, run, runs_dir, resume=resume, quiet=quiet, as_json=json_)
         return
     end = _train(context, asked, run, runs_dir, resume=resume, quiet=quiet)
-    # The run folder may have been moved during training.
-    _close(end, runs_dir_given=runs_dir is not None or end.run.parent != Path("runs"), as_json=json_)
+    _close(end, runs_dir, as_json=json_)
 
 
 def _forecast(asked: Asked, runs_dir: Path | None, *, is_one: bool, as_json: bool) -> None:
@@ -198,7 +198,7 @@ def _train(
     return report
 
 
-def _close(end: End, *, runs_dir_given: bool, as_json: bool) -> None:
+def _close(end: End, runs_dir: Path | None, *, as_json: bool) -> None:
     """Print the results of a run; where a signal stopped it, raise an error that says how to resume."""
     from charlm.console.summary import Closing, show_closing
     from charlm.console.terminal import print_json
@@ -207,6 +207,8 @@ def _close(end: End, *, runs_dir_given: bool, as_json: bool) -> None:
     from charlm.runs.run import Run
 
     record = end.record
+    # The run folder may have been moved during training.
+    runs_dir_given = runs_dir is not None or end.run.parent != Path("runs")
     if isinstance(record, Interruption):
         folder = ["--runs-dir", str(end.run.parent)] if runs_dir_given else []
         command = shell_line([*_program(), "train", "--resume", "--run", end.run.name, *folder])

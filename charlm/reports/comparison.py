@@ -18,7 +18,7 @@ from charlm.runs.json_records import Json
 from charlm.runs.run import Run, find_run, runs_folder
 
 SEED = "train.seed"
-CORPUS = ("corpus.name", "corpus.path")
+CORPUS = ("corpus.name", "corpus.path", "corpus.glob")
 # Settings that change no result or only say where to run: they count as a difference only if there is no other.
 ASIDE = (*CORPUS, "train.device", "train.threads", "model.implementation", "checkpoint", "sample", "eval.baselines")
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from charlm.errors import TextError
+from charlm.errors import CharlmWarning, TextError
 from charlm.runs.checkpoints import Checkpoint
 from charlm.runs.run import Run
 from charlm.settings.corpus import UnknownPolicy
 from charlm.text.corpus import load_corpus, read_cleaned
 from charlm.text.encoding import EncodedText, Source, encode_text
-from charlm.text.files import hash_files, locate_corpus
+from charlm.text.files import find_corpus, hash_files, locate_corpus
 from charlm.text.splits import Split, split_corpus
 
 STANDARD_INPUT = "standard input"
@@ -24,7 +25,8 @@ def encode_files(
 
     Args:
         checkpoint: the model's checkpoint.
-        files: text files; a folder means its .txt files, and - means standard input.
+        files: text files, compressed or not; a folder means its texts, which the model's `corpus.glob` chooses, and -
+            means standard input. What is left out of a folder is a `CharlmWarning` if it is most of it.
         unknown: what becomes of characters that the model does not know.
         remedy: the end of an error's sentence about such characters.
     Raises:
@@ -33,8 +35,11 @@ def encode_files(
     corpus = checkpoint.settings.corpus.model_copy(update={"name": None, "max_chars": None})
     located: list[tuple[str, Path]] = []
     for entry in map(str, files):
-        found = locate_corpus(corpus.model_copy(update={"path": (entry,)}))
-        located += [(STANDARD_INPUT if entry == "-" else str(path), path) for path in found]
+        found = find_corpus(corpus.model_copy(update={"path": (entry,)}), is_trained=False)
+        located += [(STANDARD_INPUT if entry == "-" else str(path), path) for path in found.files]
+        for notice in found.notices:
+            if notice.is_warning:
+                warnings.warn(notice.sentence, CharlmWarning, stacklevel=4)
     if corpus.clean.letters:
         # A run of other characters may reach from one file into the next, and there are no lines to end anyway.
         sources = [Source(None, read_cleaned([path for _, path in located], corpus))]

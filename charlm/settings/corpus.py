@@ -78,8 +78,14 @@ class CorpusSettings(Section):
     )
     path: TextList | None = Field(
         default=None,
-        description="Lists the text files to train on, in this order; a folder means its .txt files, sorted by name, "
-        "and - means standard input",
+        description="Lists the text files to train on, in this order; a folder means its texts, which corpus.glob "
+        "chooses, - means standard input, and a file that ends in .gz, .bz2, .xz or .zst is unpacked while it is read",
+    )
+    glob: TextList | None = Field(
+        default=("*.txt", "*.md", "*.text"),
+        description="Chooses the files of a folder by patterns, compressed or not, in the order of their paths; *.py "
+        "reads those in folders below it too, and src/*.py and src/**/*.py begin at the folder; null reads only the "
+        ".txt files directly in the folder, as older runs did",
     )
     between_files: Literal["newline", "nothing"] = Field(
         default="newline",
@@ -117,8 +123,8 @@ class CorpusSettings(Section):
     @model_validator(mode="wrap")
     @classmethod
     def _default_corpus(cls, value: JsonValue, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        if isinstance(value, dict) and is_older(value):
-            value = {"between_files": "nothing", **value}
+        if isinstance(value, dict):
+            value = {**as_older(value), **value}
         return with_sole_default(value, handler, "name", ("path",))
 
 
@@ -158,13 +164,17 @@ class SamplingSettings(Section):
     )
 
 
-def is_older(corpus: dict[str, JsonValue]) -> bool:
-    """Say whether an older charlm wrote this section into a run: it has all keys of `clean`, but no `between_files`.
+def as_older(corpus: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the values of settings that an older charlm did not write into a run, but that it trained with.
 
-    Such a run joined its files with nothing between them, and resuming it must do the same.
+    It wrote all keys of `clean`. It joined files with nothing between them, and read only the .txt files directly in a
+    folder; resuming such a run must do the same.
     """
     clean = corpus.get("clean")
-    return isinstance(clean, dict) and clean.keys() >= Clean.model_fields.keys() and "between_files" not in corpus
+    if not isinstance(clean, dict) or not clean.keys() >= Clean.model_fields.keys():
+        return {}
+    older: dict[str, JsonValue] = {"between_files": "nothing"}
+    return older | ({"glob": None} if corpus.get("path") is not None else {})
 
 
 def corpus_conflicts(corpus: CorpusSettings) -> Iterator[Conflict]:
@@ -175,10 +185,26 @@ def corpus_conflicts(corpus: CorpusSettings) -> Iterator[Conflict]:
         yield "corpus.path", "is an empty list: name a text file, or leave it out"
     if "" in (corpus.path or ()):
         yield "corpus.path", "has an empty name: is a shell variable unset?"
+    for pattern in corpus.glob or ():
+        if problem := _glob_problem(pattern):
+            yield "corpus.glob", problem
+    if corpus.glob == ():
+        yield "corpus.glob", "is an empty list: give a pattern such as *.txt, or leave it out"
     if corpus.split == "standard" and corpus.path is not None:
         yield "corpus.split", "standard needs corpus.name: only known corpora have a standard split"
     if isinstance(corpus.split, tuple):
         yield from _split_conflicts(corpus.split)
+
+
+def _glob_problem(pattern: str) -> str | None:
+    shown = printable(pattern)
+    if not pattern.strip("/"):
+        return "has an empty pattern: is a shell variable unset?"
+    if pattern.startswith(("/", "~")) or ".." in pattern.split("/"):
+        return f"{shown} leads out of the folder: patterns begin at the folder that is searched, such as src/*.txt"
+    if "{" in pattern and "," in pattern:
+        return f"{shown} has braces, which patterns do not know: give several, such as ['*.py', '*.js']"
+    return None
 
 
 def _split_conflicts(parts: tuple[float | int, ...]) -> Iterator[Conflict]:

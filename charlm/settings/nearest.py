@@ -65,6 +65,7 @@ _MEANINGS = {
     "corpus.path": "path data dataset file files input input_file text texts text_file corpus_file corpus_path "
     "data_path data_file data_dir datadir train_file train_data training_data folder",
     "corpus.name": "corpus_name dataset_name data_name",
+    "corpus.glob": "pattern patterns include files_pattern extensions suffixes",
     "corpus.split": "val_split valid_split validation_split train_split test_split val_frac valid_frac train_frac "
     "val_fraction val_size test_size splits",
     "corpus.max_chars": "max_characters limit subset max_tokens num_chars",

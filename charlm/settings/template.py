@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Iterator
 
@@ -47,4 +48,7 @@ def inline(value: JsonValue) -> str:
     """Return a value as YAML on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {inline(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list):
+        # Every JSON text is YAML, and unlike the lists of our YAML it has one line.
+        return json.dumps(value, ensure_ascii=False)
     return dump_yaml({"value": value}).removeprefix("value: ").strip()

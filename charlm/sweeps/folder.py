@@ -53,7 +53,7 @@ def check_texts(trials: Iterable[Trial], folder: Path) -> None:
     Raises:
         RunError: if a text was replaced or removed.
     """
-    hashes: dict[tuple[str | None, tuple[str, ...] | None], str] = {}
+    hashes: dict[tuple[str | tuple[str, ...] | None, ...], str] = {}
     for trial in trials:
         run, corpus = Run(folder / trial.name), trial.settings.corpus
         if not run.exists:
@@ -63,14 +63,14 @@ def check_texts(trials: Iterable[Trial], folder: Path) -> None:
         except RunError:
             # A damaged run folder is reported when the trial is resumed; its result in the ledger remains valid.
             continue
-        key = corpus.name, corpus.path
+        key = corpus.name, corpus.path, corpus.glob
         if key not in hashes:
             hashes[key] = _text_hash(corpus, folder)
         if hashes[key] != recorded.corpus_sha256:
             raise RunError(
                 f"the corpus {recorded.corpus_name} is not the text that the sweep {folder} was begun with: its "
-                f"SHA-256 is {hashes[key][:12]} and was {recorded.corpus_sha256[:12]}; restore the old text, or "
-                "give the sweep another name"
+                f"SHA-256 is {hashes[key][:12]} and was {recorded.corpus_sha256[:12]}; "
+                f"{_remedy(corpus, recorded.corpus_sha256)}, or give the sweep another name"
             )
 
 
@@ -79,6 +79,15 @@ def _text_hash(corpus: CorpusSettings, folder: Path) -> str:
         return hash_files(locate_corpus(corpus))[0]
     except TextError as error:
         raise RunError(f"{error}; the sweep {folder} has trials on that text: restore it") from error
+
+
+def _remedy(corpus: CorpusSettings, recorded: str) -> str:
+    """Say how to get the text back that a sweep was begun with, which an older charlm may have read from a folder."""
+    try:
+        is_older = hash_files(locate_corpus(corpus.model_copy(update={"glob": None})))[0] == recorded
+    except TextError:
+        is_older = False
+    return "set corpus.glob to null, to read the folder as an older charlm did" if is_older else "restore the old text"
 
 
 def _definition(plan: Plan) -> Json:

@@ -173,6 +173,8 @@ def _as_older_sweeps_told(settings: Settings) -> dict[str, JsonValue]:
         values["corpus.clean.newline"] = "keep"
     if "between_files" not in corpus.model_fields_set or corpus.between_files == "nothing":
         del values["corpus.between_files"]
+    if "glob" not in corpus.model_fields_set or corpus.glob is None:
+        del values["corpus.glob"]
     defaults = dotted_values(Settings())
     return {key: value for key, value in values.items() if key not in LATER or value != defaults[key]}
 

@@ -15,9 +15,10 @@ import numpy as np
 from charlm.errors import StorageError, TextError
 from charlm.settings.corpus import CorpusSettings, VocabularySettings
 from charlm.text.cleaning import clean_text
+from charlm.text.compressed import compression_of
 from charlm.text.decoding import Decoding, Joints, decode_blocks, read_files
 from charlm.text.encoding import count_characters, encoded_chunks
-from charlm.text.files import file_blocks, file_size, find_corpus, hash_files, shown_path
+from charlm.text.files import file_blocks, file_size, find_corpus, hash_files
 from charlm.text.known import KNOWN_CORPORA, data_folder
 from charlm.text.notices import (
     LineEnds,
@@ -26,6 +27,7 @@ from charlm.text.notices import (
     joint_notices,
     line_end_notices,
     name_few,
+    shown_path,
 )
 from charlm.text.vocabulary import (
     Ids,
@@ -49,7 +51,7 @@ class Corpus:
         ids: one id for each character, (num_chars,), read-only; memory-mapped when large.
         vocabulary: the symbols.
         files: the files of the text.
-        sha256: SHA-256 of the files' bytes.
+        sha256: SHA-256 of the files' bytes as they are stored, compressed or not.
         notices: what a person should know about how the text was read and what is in it.
     """
 
@@ -74,6 +76,11 @@ class _Source:
         return self.settings.name or name_few([shown_path(file) for file in self.files])
 
     @property
+    def is_large(self) -> bool:
+        """Whether the ids are kept on disk; of a compressed file nobody knows how large its text is."""
+        return self.num_bytes >= CACHED_BYTES or any(map(compression_of, self.files))
+
+    @property
     def cache_key(self) -> list[object]:
         settings = self.settings
         key: list[object] = [
@@ -83,6 +90,8 @@ class _Source:
             settings.clean.model_dump(),
             settings.max_chars,
         ]
+        if (forms := [each and each.ending for each in map(compression_of, self.files)]) != [None] * len(forms):
+            key.append(forms)
         if len(self.files) == 1:
             return key
         # A line end may be put between files, and each may start with a byte order mark: it matters where they end.
@@ -107,8 +116,7 @@ def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings) -> Corpu
     found = find_corpus(corpus)
     files = found.files
     source = _Source(corpus, files, *hash_files(files))
-    is_large = source.num_bytes >= CACHED_BYTES
-    counted = _cached_counts(source) if is_large else _count(source)
+    counted = _cached_counts(source) if source.is_large else _count(source)
     counts = counted.counts
     if not counts:
         raise TextError(f"the corpus {source.name} is empty" + (" after cleaning" if source.num_bytes else ""))
@@ -117,7 +125,7 @@ def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings) -> Corpu
     symbols = build_vocabulary(counts, min_count=vocabulary.min_count, max_size=vocabulary.max_size)
     if len(symbols) < 2:
         raise TextError(f"the corpus {source.name} has only one symbol: there is nothing to predict")
-    ids = _cached_ids(source, symbols) if is_large else np.concatenate(list(_encode_source(source, symbols)))
+    ids = _cached_ids(source, symbols) if source.is_large else np.concatenate(list(_encode_source(source, symbols)))
     ids.setflags(write=False)
     assert len(ids) == sum(counts.values())
     return Corpus(ids, symbols, files, source.sha256, (*found.notices, *_notices(source, counted)))

@@ -1,7 +1,8 @@
 """Decode bytes to characters, by one rule for corpora, for texts that are scored, and for prefixes.
 
-Bytes are decoded strictly, a byte order mark at the start of a file is removed, and an error names the file, byte and
-line of whatever does not decode. Line ends stay as they are: `charlm.text.cleaning` treats them as the settings say.
+Files whose names end in .gz, .bz2, .xz or .zst are unpacked while they are read. Bytes are decoded strictly, a byte
+order mark at the start of a file is removed, and an error names the file, byte and line of whatever does not decode.
+Line ends stay as they are: `charlm.text.cleaning` treats them as the settings say.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charlm.errors import TextError
-from charlm.text.encodings import Finding, is_cut_utf8, is_damaged_utf8, likely_encodings, other_kind
-from charlm.text.files import blocks_of, file_blocks, shown_path
+from charlm.text.compressed import compression_of
+from charlm.text.encodings import Finding, is_cut_utf8, is_damaged_utf8, likely_encodings
+from charlm.text.files import blocks_of, file_blocks
+from charlm.text.kinds import START_BYTES, other_kind
+from charlm.text.notices import shown_path
+from charlm.text.unpacking import unpacked_blocks
 
 MAX_PREFIX_BYTES = 10_000_000
-# How many bytes of a file are enough to recognise it, and how many of the text before an undecodable byte.
-START_BYTES, LINE_BYTES = 1 << 13, 1 << 12
+# How many bytes of the text before an undecodable byte are looked at.
+LINE_BYTES = 1 << 12
 BYTE_ORDER_MARK = "\N{BYTE ORDER MARK}"
 
 
@@ -36,13 +41,17 @@ class Decoding:
         encoding: the encoding, which is decoded strictly.
         is_chosen: whether the text is a corpus, whose encoding a setting chooses; other texts have the model's.
         joints: a counter, if a file that lacks its last line end gets one before the next file begins; else None.
-        reopen: a function that reads a file's bytes again, to find out what is wrong with them.
+        reopen: a function that reads a file's bytes as they are stored again, to find out what is wrong with them.
     """
 
     encoding: str = "utf-8"
     is_chosen: bool = True
     joints: Joints | None = None
     reopen: Callable[[Path], Iterator[bytes]] = lambda file: blocks_of(file)
+
+    def again(self, file: Path) -> Iterator[bytes]:
+        """Read a file's bytes again, unpacked."""
+        return (block for _, block in unpacked_blocks((file, block) for block in self.reopen(file)))
 
 
 def read_files(files: Iterable[Path], decoding: Decoding = Decoding()) -> Iterator[str]:
@@ -61,8 +70,8 @@ def decode_blocks(blocks: Iterable[tuple[Path, bytes]], decoding: Decoding) -> I
     """Stream the characters of blocks such as those from `file_blocks`; see `read_files`."""
     decoder = _decoder(decoding.encoding)
     offset, is_start, last = 0, True, ""
-    for file, block in blocks:
-        if offset == 0 and (kind := other_kind(block[:START_BYTES], str(file))):
+    for file, block in unpacked_blocks(blocks):
+        if offset == 0 and (kind := other_kind(block[:START_BYTES], str(file), within=compression_of(file))):
             raise TextError(f"{shown_path(file)} {kind}")
         held = len(decoder.getstate()[0])
         text = _decode(decoder, block, file=file, decoding=decoding, offset=offset - held)
@@ -87,10 +96,15 @@ def decode_prefix(content: bytes, name: str, encoding: str = "utf-8") -> str:
         name: the file's name, or `standard input`, for messages.
         encoding: the encoding of the model's corpus.
     Raises:
-        TextError: naming the byte and line of whatever does not decode.
+        TextError: naming the byte and line of whatever does not decode, and for an archive of more than a prefix.
     """
     decoding = Decoding(encoding, is_chosen=False, reopen=lambda _: iter([content]))
-    return without_last_line_end("".join(decode_blocks([(Path(name), content), (Path(name), b"")], decoding)))
+    pieces: list[str] = []
+    for text in decode_blocks([(Path(name), content), (Path(name), b"")], decoding):
+        pieces.append(text)
+        if sum(map(len, pieces)) > MAX_PREFIX_BYTES:
+            raise TextError(f"{shown_path(name)} contains more than {MAX_PREFIX_BYTES:,} characters")
+    return without_last_line_end("".join(pieces))
 
 
 def without_last_line_end(text: str) -> str:
@@ -127,7 +141,7 @@ def _decode(decoder: codecs.IncrementalDecoder, block: bytes, *, file: Path, dec
 
 def _bad_byte(file: Path, decoding: Decoding, position: int) -> str:
     line, seen, value = 1, 0, b""
-    for block in decoding.reopen(file):
+    for block in decoding.again(file):
         if seen + len(block) > position:
             line += block[: position - seen].count(b"\n")
             value = block[position - seen : position - seen + 1]
@@ -169,7 +183,7 @@ def _remedy(decoding: Decoding, finding: Finding) -> str:
 def _about(file: Path, decoding: Decoding, position: int) -> tuple[bytes, bytes, bytes]:
     """Return a file's first bytes, the bytes before a position, and the bytes from it on."""
     start, before, after, seen = b"", b"", b"", 0
-    for block in decoding.reopen(file):
+    for block in decoding.again(file):
         start = (start + block)[:START_BYTES]
         split = max(0, position - seen)
         before = (before + block[:split])[-LINE_BYTES:]
@@ -184,7 +198,7 @@ def _decodes(file: Path, encoding: str, decoding: Decoding) -> bool:
     """Say whether the whole file can be decoded."""
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        for block in decoding.reopen(file):
+        for block in decoding.again(file):
             if "\0" in decoder.decode(block):
                 return False
         decoder.decode(b"", True)

@@ -1,4 +1,4 @@
-"""Find out what a file is that does not decode: its likely encodings, or another kind of file altogether.
+"""Find out the likely encodings of a file that does not decode.
 
 A reading is judged by how likely its characters are in the languages that its encoding is used for. Letters are rated
 by their order of frequency (Zipf's law), other characters of the script by how many there are, and all others as
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import codecs
 import math
-import shlex
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
@@ -107,49 +106,6 @@ LANGUAGES = (
     Language(("cp1256",), "الينمتروبدعسفهكحقجةطصشخذضثءغزئأإىظؤآ،؟"),
     Language(("cp874",), "านรอกเงมยลวด่ทส้ัีิุตปบคหแจพชไขใโผซธถภฟณู็์ำะ"),
 )
-
-# The first bytes of files that are not texts, what such a file is, and the command that makes a text of it.
-KINDS = (
-    (b"\x1f\x8b", "a gzip archive", "gunzip -k {file}"),
-    (b"\xfd7zXZ\0", "an xz archive", "unxz -k {file}"),
-    (b"\x28\xb5\x2f\xfd", "a zstd archive", "unzstd {file}"),
-    (b"BZh91AY&SY", "a bzip2 archive", "bunzip2 -k {file}"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "7z x {file}"),
-    (b"Rar!\x1a\x07", "a RAR archive", "unrar x {file}"),
-    (b"%PDF-", "a PDF", "pdftotext {file}"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a document of an older Office", "soffice --convert-to txt {file}"),
-    (b"{\\rtf", "a document in RTF", "soffice --convert-to txt {file}"),
-    (b"\x89PNG\r\n", "a picture", None),
-    (b"\xff\xd8\xff", "a picture", None),
-    (b"GIF8", "a picture", None),
-    (b"\x7fELF", "a program", None),
-    (b"SQLite format 3\0", "a SQLite database", None),
-)
-# The bytes near the start of a zip archive that show it to be a document.
-ZIPPED = (
-    (b"application/epub+zip", "a book in EPUB", "pandoc {file} -t plain -o {file}.txt"),
-    (b"application/vnd.oasis.opendocument", "a document in ODF", "soffice --convert-to txt {file}"),
-    (b"word/", "a Word document", "pandoc {file} -t plain -o {file}.txt"),
-    (b"[Content_Types].xml", "an Office document", "soffice --convert-to txt {file}"),
-)
-
-
-def other_kind(start: bytes, name: str) -> str | None:
-    """Say what a file is if its first bytes show that it is not a text, and how to make one of it; else return None.
-
-    Example: `is a gzip archive: unpack it first, with gunzip -k names.txt.gz`.
-    """
-    kinds = KINDS
-    if start.startswith(b"PK\3\4"):
-        kinds = tuple((b"PK\3\4", kind, command) for mark, kind, command in ZIPPED if mark in start)
-        kinds += ((b"PK\3\4", "a zip archive", "unzip {file}"),)
-    for mark, kind, command in kinds:
-        if start.startswith(mark):
-            if command is None:
-                return f"is {kind}, not a text"
-            verb = "unpack it" if kind.endswith("archive") else "convert it"
-            return f"is {kind}: {verb} first, with {command.format(file=shlex.quote(name))}"
-    return None
 
 
 @dataclass(frozen=True)

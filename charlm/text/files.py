@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from charlm.errors import StorageError, TextError, printable
+from charlm.errors import StorageError, TextError
 from charlm.settings.corpus import CorpusSettings
 from charlm.settings.nearest import did_you_mean
+from charlm.text.compressed import COMPRESSIONS
+from charlm.text.folders import Found, search_folder
 from charlm.text.known import corpus_file, data_folder, nearest_text
-from charlm.text.notices import Notice, times
+from charlm.text.notices import shown_path
 
 CHUNK_BYTES = 1 << 20
-MAX_NAME = 1_000
-# Kinds that get a plural s, unlike endings.
-NOUNS = ("folder", "broken link", "hidden file", "pipe", "file without an ending")
-
-
-@dataclass(frozen=True)
-class Found:
-    """The files of a corpus in order, and notices on what was left out."""
-
-    files: tuple[Path, ...]
-    notices: tuple[Notice, ...] = ()
 
 
 def locate_corpus(corpus: CorpusSettings) -> tuple[Path, ...]:
@@ -36,16 +24,19 @@ def locate_corpus(corpus: CorpusSettings) -> tuple[Path, ...]:
     return find_corpus(corpus).files
 
 
-def find_corpus(corpus: CorpusSettings) -> Found:
+def find_corpus(corpus: CorpusSettings, *, is_trained: bool = True) -> Found:
     """Find the files of a corpus and say what was left out of its folders; standard input is first saved in the cache.
 
+    Args:
+        corpus: the settings.
+        is_trained: whether it is the text to train on, for which an option chooses the files of a folder.
     Raises:
-        TextError: for a missing file, a folder without .txt files, a name that is empty or not UTF-8, or a named
+        TextError: for a missing file, a folder without texts, a name that is empty or not UTF-8, or a named
             corpus that is unknown or not downloaded.
     """
     if corpus.name is not None:
         return Found((corpus_file(corpus.name),))
-    found = [_find(entry) for entry in corpus.path or ()]
+    found = [_find(entry, corpus, is_trained=is_trained) for entry in corpus.path or ()]
     files = tuple(file for each in found for file in each.files)
     for file in files:
         if not _is_utf8(str(file)):
@@ -77,7 +68,7 @@ def file_size(file: Path) -> int:
 
 
 def hash_files(files: Sequence[Path]) -> tuple[str, int]:
-    """Return the SHA-256 of the files' bytes, one after the other, and their number."""
+    """Return the SHA-256 of the files' bytes as they are stored, one after the other, and their number."""
     digest, size = hashlib.sha256(), 0
     for file in files:
         for block in blocks_of(file):
@@ -86,12 +77,7 @@ def hash_files(files: Sequence[Path]) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def shown_path(path: Path | str) -> str:
-    """Return a path for a sentence, on one line and shortened if it is very long."""
-    return printable(str(path), MAX_NAME)
-
-
-def _find(entry: str) -> Found:
+def _find(entry: str, corpus: CorpusSettings, *, is_trained: bool) -> Found:
     if not entry:
         raise TextError("the name of a text is empty: is a shell variable unset?")
     if entry == "-":
@@ -99,7 +85,7 @@ def _find(entry: str) -> Found:
     path = Path(entry)
     try:
         if path.is_dir():
-            return _search(path)
+            return search_folder(path, corpus.glob, is_corpus=is_trained)
         if not path.exists():
             if path.is_symlink():
                 raise TextError(
@@ -124,64 +110,24 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _search(folder: Path) -> Found:
-    """Find the .txt files in a folder, and count everything else in it."""
-    entries = sorted(folder.iterdir())
-    files = tuple(entry for entry in entries if entry.suffix == ".txt" and entry.is_file())
-    others = Counter(_kind(entry) for entry in entries if entry not in set(files))
-    # The most frequent first, folders last.
-    kinds = sorted(others, key=lambda kind: (kind == "folder", -others[kind], kind))
-    left = ", ".join(times(others[kind], kind) if kind in NOUNS else f"{others[kind]:,} {kind}" for kind in kinds)
-    if not files:
-        raise TextError(f"the folder {shown_path(folder)} {_nothing_to_read(folder, kinds, left)}")
-    read = f"read {len(files):,} .txt {'file' if len(files) == 1 else 'files'} of {shown_path(folder)}/"
-    is_part = sum(number for kind, number in others.items() if kind.startswith(".")) > len(files)
-    return Found(files, (Notice(read + (f"; left out: {left}" if left else ""), is_warning=is_part),))
-
-
-def _kind(entry: Path) -> str:
-    """Return the kind of an entry that is not read: its ending, or a noun."""
-    if entry.is_dir():
-        return "folder"
-    if entry.is_symlink() and not entry.exists():
-        return "broken link"
-    if not entry.is_file():
-        return "pipe"
-    return (
-        "hidden file"
-        if entry.name.startswith(".")
-        else printable(entry.suffix)
-        if entry.suffix
-        else "file without an ending"
-    )
-
-
-def _nothing_to_read(folder: Path, kinds: list[str], left: str) -> str:
-    """Say what a folder without .txt files contains, and what to type."""
-    place = shlex.quote(shown_path(folder))
-    endings = [kind for kind in kinds if kind.startswith(".")]
-    if endings:
-        return (
-            f"has no .txt files, it has {left}: name the files themselves, such as charlm train {place}/*{endings[0]}"
-        )
-    if "folder" in kinds:
-        return f"has no .txt files, it has {left}, and folders inside it are not searched: name one of them"
-    return f"has no .txt files, it has {left}: name the files themselves" if left else "is empty: name a text file"
-
-
 def keep_standard_input() -> Path:
-    """Save standard input in the cache under its SHA-256, so that a run on it can be repeated."""
+    """Save standard input in the cache under its SHA-256, so that a run on it can be repeated.
+
+    A compressed one is saved as it is, under a name that says so.
+    """
     folder = data_folder() / "stdin"
-    digest = hashlib.sha256()
+    digest, start = hashlib.sha256(), b""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f".draft-{os.getpid()}"
         try:
             with draft.open("wb") as file:
                 while block := sys.stdin.buffer.read(CHUNK_BYTES):
+                    start = start or block
                     digest.update(block)
                     file.write(block)
-            return draft.replace(folder / f"{digest.hexdigest()}.txt")
+            ending = next((each.ending for each in COMPRESSIONS if each.begins(start)), "")
+            return draft.replace(folder / f"{digest.hexdigest()}.txt{ending}")
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from charlm.errors import printable
 
 C1_CONTROLS = [chr(code) for code in range(0x80, 0xA0)]
 # Characters that are reported if a text has them.
 ODD = (*C1_CONTROLS, "\N{REPLACEMENT CHARACTER}", "\N{BYTE ORDER MARK}")
 NUM_NAMED = 3
+MAX_NAME = 1_000
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,11 @@ def is_latin(encoding: str) -> bool:
 def times(number: int, noun: str) -> str:
     """Return a count with its noun: `1 file`, `1,500 files`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def shown_path(path: Path | str) -> str:
+    """Return a path for a sentence, on one line and shortened if it is very long."""
+    return printable(str(path), MAX_NAME)
 
 
 def name_few(names: Sequence[str]) -> str:

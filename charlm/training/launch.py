@@ -23,6 +23,7 @@ from charlm.training.loop import run_training
 from charlm.training.position import first_position, read_position, restore_position
 from charlm.training.resume import (
     available_here,
+    check_minutes,
     check_same_text,
     check_text_of_finished,
     combine_settings,
@@ -95,6 +96,8 @@ def _go_on(
         stored = run.settings()
         settings = combine_settings(stored, asked or load_settings(run.path / CONFIG, overrides=overrides))
         checkpoint = load_checkpoint(run, "last") if run.checkpoint_paths() else None
+        if checkpoint is not None:
+            check_minutes(run.name, stored, settings, read_position(checkpoint).progress.step)
         if checkpoint is not None and (summary := _closing_summary(run, settings, checkpoint)):
             check_text_of_finished(run, settings, is_written=is_corpus_written(asked, overrides))
             yield End(run.path, summary.stopped_by, summary, _written_prefix(run))
@@ -123,8 +126,10 @@ def _train_on(
         position = restore_position(experiment, checkpoint)
         note = describe_change(checkpoint.state.fingerprint, experiment.fingerprint)
     writer.cut_records(position.recorded_until)
-    if experiment.settings != stored:
-        writer.change_settings(experiment.settings)
+    if settings.train.fit_minutes != stored.train.fit_minutes:
+        experiment.timetable.fit_anew(position.progress, position.seconds)
+    if experiment.timetable.recorded != stored:
+        writer.change_settings(experiment.timetable.recorded)
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     step = position.progress.step
     writer.record_resume(Resume(step=step, time=now, fingerprint=experiment.fingerprint, note=note))

@@ -12,12 +12,14 @@ from charlm.runs.checkpoints import Checkpoint
 from charlm.runs.facts import Fingerprint, SplitFacts
 from charlm.runs.run import Run
 from charlm.settings.corpus import CorpusSettings
-from charlm.settings.layers import SettingsLayer, merge, override_layer
+from charlm.settings.layers import SettingsLayer, merge, override_layer, sets
 from charlm.settings.loading import check_layer, dotted_values, names_corpus
 from charlm.settings.schema import Settings
 from charlm.text.files import hash_files, locate_corpus
 from charlm.text.notices import name_few
+from charlm.training.budget import ended_by
 from charlm.training.experiment import Experiment
+from charlm.training.progress import Progress
 from charlm.training.resolution import OPEN, keep_resolved, this_machine
 from charlm.training.threads import most_threads
 
@@ -26,6 +28,7 @@ MAY_CHANGE = (
     "train.epochs",
     "train.max_steps",
     "train.minutes",
+    "train.fit_minutes",
     "train.early_stopping",
     "train.on_divergence",
     "train.max_rollbacks",
@@ -37,6 +40,7 @@ MAY_CHANGE = (
     "eval.baselines",
     "corpus.name",
     "corpus.path",
+    "corpus.glob",
 )
 # These may change too, unless a setting listens to validation: then they decide when and how it is measured.
 MAY_CHANGE_UNHEARD = ("train.eval_every", "eval.max_chars")
@@ -76,11 +80,34 @@ def _refuse_changes(stored: Settings, written: dict[str, JsonValue], changeable:
         )
 
 
+def check_minutes(name: str, stored: Settings, settings: Settings, step: int) -> None:
+    """Refuse other minutes for a run whose learning rate is at its end, because they would change nothing.
+
+    Args:
+        name: the run's name.
+        stored: the run's settings.
+        settings: those that it is resumed with.
+        step: steps that it has taken.
+    Raises:
+        RunError: saying what to do instead.
+    """
+    before, now = stored.train.fit_minutes, settings.train.fit_minutes
+    schedule, is_over = stored.optimizer.schedule, ended_by(stored.train, Progress(step=step), 0.0) is not None
+    if now is None or now == before or not is_over or schedule.method != "cosine":
+        return
+    raise RunError(
+        f"the learning rate of the run {name}, fitted to {before:g} minutes, has ended at "
+        f"{schedule.min_learning_rate:g}, so {now:g} minutes would change nothing: train on from it as a new run with "
+        f"--from {name} --minutes {now:g}"
+    )
+
+
 def is_corpus_written(asked: Settings | None, overrides: Iterable[str | SettingsLayer]) -> bool:
     """Return whether the settings that were written, or else the overrides, name a corpus."""
     if asked is None:
-        return names_corpus(merge([override_layer(each) for each in overrides]))
-    return bool(asked.corpus.model_fields_set & {"name", "path"})
+        layer = merge([override_layer(each) for each in overrides])
+        return names_corpus(layer) or sets(layer, "corpus.glob")
+    return bool(asked.corpus.model_fields_set & {"name", "path", "glob"})
 
 
 def available_here(settings: Settings) -> Settings:
@@ -121,18 +148,29 @@ def text_problem(run: Run, corpus: CorpusSettings) -> str | None:
     """Return why a corpus is not the one that a run was begun with, or None if it is."""
     recorded = run.environment()
     try:
-        found, _ = hash_files(locate_corpus(corpus))
+        files = locate_corpus(corpus)
+        found, _ = hash_files(files)
     except CharlmError as error:
         return str(error)
     if found == recorded.corpus_sha256:
         return None
-    return _changed_sentence(corpus.name or name_few(corpus.path or ()), run, found, recorded.corpus_sha256)
+    name = corpus.name or name_few(corpus.path or ())
+    return _changed_sentence(name, run, found, recorded.corpus_sha256, tuple(map(str, files)))
 
 
-def _changed_sentence(name: str, run: Run, found: str, recorded: str) -> str:
+def _changed_sentence(name: str, run: Run, found: str, recorded: str, files: str | tuple[str, ...]) -> str:
+    """Say that a text has changed, and which files have come or gone if the run recorded others."""
+    then = run.environment().corpus
+    changes = ""
+    if not isinstance(files, str) and not isinstance(then, str):
+        new, gone = (
+            [file for file in one if file not in other] for one, other in ((files, set(then)), (then, set(files)))
+        )
+        lists = [f"{word} {name_few(each)}" for word, each in (("new", new), ("gone", gone)) if each]
+        changes = f" ({'; '.join(lists)})" if lists else ""
     return (
         f"the corpus {name} is not the text that the run {run.name} was begun with: its SHA-256 is {found[:12]} and "
-        f"was {recorded[:12]}"
+        f"was {recorded[:12]}{changes}"
     )
 
 
@@ -148,7 +186,8 @@ def check_same_text(run: Run, checkpoint: Checkpoint | None, experiment: Experim
     then = saved.corpus_sha256 or environment.corpus_sha256
     if facts.corpus_sha256 != then:
         raise RunError(
-            f"{_changed_sentence(name, run, facts.corpus_sha256, then)}; bring the old text back, or start another run"
+            f"{_changed_sentence(name, run, facts.corpus_sha256, then, facts.corpus)}; bring the old text back, or "
+            "start another run"
         )
     for part in _changed_parts(facts.split, saved.split or environment.split):
         raise RunError(f"the {part} split of the corpus {name} is not what it was when the run {run.name} began")

@@ -136,9 +136,10 @@ class Timetable:
         self._num_agreeing = self._num_agreeing + 1 if abs(off) > TOLERANCE * self.seconds else 0
         return self._end(progress, seconds, pace) if self._num_agreeing >= AGREEING_LOOKS else None
 
-    def fitted_anew(self, progress: Progress, seconds: float) -> int | None:
-        """Return the last step of a run that is resumed with other minutes; None if its end stays."""
-        return None if self.pace is None else self._end(progress, seconds, self.pace)
+    def fit_anew(self, progress: Progress, seconds: float) -> None:
+        """Move the end of a run that is resumed with other minutes."""
+        if self.pace is not None and (last_step := self._end(progress, seconds, self.pace)) is not None:
+            self.move(self.with_end(progress.step, last_step))
 
     def with_end(self, step: int, last_step: int) -> Settings:
         """Return the settings to record when the end is moved at a step."""

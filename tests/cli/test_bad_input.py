@@ -94,7 +94,7 @@ def test_a_corpus_that_cannot_be_trained_on_is_3(
     [
         ("absent.txt", "there is no corpus file"),
         ("file.txt/inner.txt", "there is no corpus file"),
-        ("folder", "has no .txt files, it has 1 .md, 1 f"),
+        ("folder", "has no .txt, .md or .text files, it has 2 .py: to read the .py files, add --glob '*.py'"),
         ("loop.txt", "is a link that leads to no file"),
         ("pipe", "is a pipe or a device"),
         ("/dev/null", "is a pipe or a device"),
@@ -105,8 +105,8 @@ def test_a_corpus_that_is_not_a_readable_file_is_3(
 ) -> None:
     (tmp_path / "file.txt").write_text("text")
     (tmp_path / "folder" / "inner").mkdir(parents=True)
-    (tmp_path / "folder" / "inner" / "deep.txt").write_text("text")
-    (tmp_path / "folder" / "text.md").write_text("text")
+    (tmp_path / "folder" / "inner" / "deep.py").write_text("text")
+    (tmp_path / "folder" / "text.py").write_text("text")
     (tmp_path / "loop.txt").symlink_to(tmp_path / "loop.txt")
     os.mkfifo(tmp_path / "pipe")
     said = refused(3, "train", f"--corpus={tmp_path / name}", *tiny_options[1:])

@@ -237,7 +237,7 @@ def places(tmp_path: Path) -> Iterator[Path]:
     ("place", "sentence"),
     [
         ("empty", "the folder {} is empty: name a text file"),
-        ("pipes", "the folder {} has no .txt files, it has 1 pipe: name the files themselves"),
+        ("pipes", "the folder {} has no .txt, .md or .text files, it has 1 pipe: name the files themselves"),
         ("pipe", "{} is a pipe or a device: name a file, or - to read standard input"),
         ("socket", "{} is a pipe or a device: name a file, or - to read standard input"),
         ("/dev/null", "{} is a pipe or a device: name a file, or - to read standard input"),

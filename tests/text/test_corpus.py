@@ -77,24 +77,6 @@ def test_files_come_in_the_given_order_with_nothing_between(tmp_path: Path) -> N
     assert hash_files([second, first]) == (sha256(b"twoone").hexdigest(), 6)
 
 
-def test_a_folder_means_its_sorted_text_files_and_nothing_else(tmp_path: Path) -> None:
-    for name in ("b.txt", "a10.txt", "a2.txt", "B.txt", "é.txt", "no.md", "txt", ".txt", "deep/c.txt"):
-        put(tmp_path / "folder" / name, name)
-    (tmp_path / "folder" / "folder.txt").mkdir()
-    files = located(tmp_path / "folder")
-    assert [file.name for file in files] == ["B.txt", "a10.txt", "a2.txt", "b.txt", "é.txt"]
-
-
-def test_a_folder_without_text_files_is_refused(tmp_path: Path) -> None:
-    put(tmp_path / "deep" / "a.txt", "a")
-    put(tmp_path / "a.md", "a")
-    sentence = problem(TextError, lambda: located(tmp_path))
-    assert sentence == (
-        f"the folder {tmp_path} has no .txt files, it has 1 .md, 1 folder: name the files themselves, such as "
-        f"charlm train {tmp_path}/*.md"
-    )
-
-
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
@@ -106,14 +88,6 @@ def test_a_folder_without_text_files_is_refused(tmp_path: Path) -> None:
 def test_what_is_not_a_file_is_named(name: str, sentence: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert problem(TextError, lambda: located(tmp_path / name)) == sentence.format(tmp_path / name)
-
-
-def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: Path) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "iterdir", refuse)
-    assert problem(TextError, lambda: located(tmp_path)) == f"cannot read {tmp_path}: permission denied"
 
 
 @pytest.mark.parametrize("use", [read, lambda file: hash_files([file])])

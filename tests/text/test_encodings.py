@@ -87,10 +87,12 @@ def zipped(folder: Path, name: str) -> bytes:
 def test_archives_and_documents_are_named_with_a_command_to_convert_them(encoding: str, tmp_path: Path) -> None:
     text, file = ENGLISH.encode(), tmp_path / "my file"
     for content, said in {
-        gzip.compress(text): "is a gzip archive: unpack it first, with gunzip -k '{}'",
-        lzma.compress(text): "is an xz archive: unpack it first, with unxz -k '{}'",
-        bz2.compress(text): "is a bzip2 archive: unpack it first, with bunzip2 -k '{}'",
-        b"\x28\xb5\x2f\xfd" + text: "is a zstd archive: unpack it first, with unzstd '{}'",
+        gzip.compress(text): "is a gzip archive, and is read if its name ends in .gz: mv '{}' '{}'.gz",
+        lzma.compress(text): "is an xz archive, and is read if its name ends in .xz: mv '{}' '{}'.xz",
+        bz2.compress(text): "is a bzip2 archive, and is read if its name ends in .bz2: mv '{}' '{}'.bz2",
+        b"\x28\xb5\x2f\xfd" + text: "is a zstd archive, and is read if its name ends in .zst: mv '{}' '{}'.zst",
+        bytes(257) + b"ustar": "is a tar archive: unpack it first, with tar xf '{}', and name the folder that comes "
+        "out of it",
         b"%PDF-1.7\n" + text: "is a PDF: convert it first, with pdftotext '{}'",
         b"{\\rtf1 a}": "is a document in RTF: convert it first, with soffice --convert-to txt '{}'",
         b"\x89PNG\r\n\x1a\n": "is a picture, not a text",

@@ -105,16 +105,6 @@ def test_the_cache_depends_on_where_files_end(tmp_path: Path, monkeypatch: pytes
         assert corpus.vocabulary.decode(corpus.ids) == f"{first}\n{second}"
 
 
-def test_everything_in_a_folder_that_is_not_read_is_counted(tmp_path: Path) -> None:
-    for name in ("a.txt", "b.txt", "c.md", "d.md", "e.md", "f.py", ".hidden", "Makefile", "sub/x.txt"):
-        put(tmp_path / "folder" / name, WORDS)
-    (tmp_path / "folder" / "gone.txt").symlink_to("nowhere")
-    assert notices(tmp_path / "folder") == [
-        f"read 2 .txt files of {tmp_path}/folder/; left out: 3 .md, 1 .py, 1 broken link, 1 file without an ending, "
-        "1 hidden file, 1 folder"
-    ]
-
-
 @pytest.mark.parametrize(
     ("odd", "words"),
     [
