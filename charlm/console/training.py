@@ -178,22 +178,23 @@ def start_lines(report: Start) -> list[str]:
         f"implementation {facts.implementation}{kernels}",
         f"run {report.run}" + ("" if report.resumed_at is None else f", resumed at step {report.resumed_at:,}"),
     ]
-    return (
-        lines
-        if report.plan is None
-        else [*lines, plan_line(report.plan, datetime.now() + timedelta(minutes=report.plan.minutes))]
-    )
+    if report.plan is None:
+        return lines
+    done_at = None if report.resumed_at else datetime.now() + timedelta(minutes=report.plan.minutes)
+    return [*lines, plan_line(report.plan, done_at)]
 
 
 def plan_line(plan: Plan, done_at: datetime | None = None) -> str:
-    """Return what fits into the minutes of a run as one line."""
+    """Return what a run does and how long that takes as one line."""
     chosen = f"the automatic recipe: {plan.network}" if plan.is_automatic else plan.network
     epochs = f"{plan.epochs:,.0f} epochs" if plan.epochs >= 10 else f"{plan.epochs:.1f} epochs"
     until = "" if done_at is None else f", done at about {done_at:%H:%M}"
-    return (
-        f"{chosen}; {plan.steps:,} steps ({epochs}) fit into {plan.minutes:.3g} minute{'s' * (plan.minutes != 1)} at "
-        f"{plan.chars_per_second:,.0f} characters/s{until}"
-    )
+    speed = f"at {plan.chars_per_second:,.0f} characters/s{until}"
+    steps = f"{chosen}; {plan.steps:,} step{'s' * (plan.steps != 1)} ({epochs})"
+    if plan.is_fitted:
+        return f"{steps} fit into {plan.minutes:.3g} minute{'s' * (plan.minutes != 1)} {speed}"
+    time = f"{plan.minutes:.3g} minutes" if plan.minutes >= 2 else f"{60 * plan.minutes:.0f} seconds"
+    return f"{steps} take about {time} {speed}"
 
 
 def evaluation_line(report: Evaluation) -> str:

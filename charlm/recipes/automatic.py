@@ -32,18 +32,24 @@ REFERENCE: Choices = {
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 UNITS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-# Units grow with the fourth root of the computing that the time allows: so many for so many characters read by the
-# reference network; and no more than a text of that length can teach.
-UNITS_AT, CHARS_AT = 320, 17e6
-UNITS_BY_ROOT_OF_TEXT, FEWEST_UNITS_AT_MOST = 0.7, 128
+# How often a text should be read: so often at this length and this computing, in characters that the reference network
+# reads in the time; less often with more text, more often with more time. The units follow, as more of them read less.
+TIMES_READ, LENGTH_AT, COMPUTING_AT = 6.0, 190_000, 1.4e6
+BY_LENGTH, BY_COMPUTING = -0.5, 0.4
+# The fewest units at that computing, growing with its cube root: a text that is hardly read once is as good as endless.
+# And the most for a short text, growing with its length.
+FEWEST_UNITS, MOST_UNITS, SHORT_AT, MOST_BY_LENGTH = 96, 64, 2_700, 0.85
+# Reading a short text more often than this only learns it by heart, however much time there is.
+MOST_TIMES_READ, MOST_TIMES_AT, MOST_TIMES_BY_LENGTH = 20.0, 27_000, 0.25
 # Below so many characters read by the reference network, two layers do not learn in time what one does.
-ONE_LAYER_CHARS = 4e5
-# Dropout by how often the text is read: up to the first number, the second.
-DROPOUTS = ((1.5, 0.0), (4.0, 0.1), (8.0, 0.2), (16.0, 0.3), (40.0, 0.4), (float("inf"), 0.5))
-# Rows of a batch: as few as leave this many steps, since more steps beat larger ones.
-STEPS_WANTED, BATCHES = 1_500, (8, 16, 32, 64)
-# The learning rate falls with the number of steps.
-RATE_AT, STEPS_AT, RATE_POWER, RATES = 7e-3, 2_000, 0.35, (3e-3, 2e-2)
+ONE_LAYER_CHARS = 2e5
+# Dropout before the output by how often the text is read: up to the first number, the second; half between layers.
+DROPOUTS = ((3.0, 0.0), (5.0, 0.1), (8.0, 0.25), (14.0, 0.4), (math.inf, 0.55))
+# Rows of a batch: as many as leave so many steps in all and in an epoch. A short text has shorter windows.
+STEPS_WANTED, STEPS_AN_EPOCH, BATCHES, FEWEST_ROWS, FEWEST_WINDOWS = 2_000, 16, (8, 16, 32, 64, 128), 4, 80
+# The learning rate grows with the root of the batch, and falls with steps and units.
+RATE, ROWS_AT, STEPS_AT, UNITS_AT, BY_STEPS, BY_UNITS = 0.01, 16, 1_500, 192, -0.3, -0.5
+RATES = (2e-3, 2e-2)
 # Symbols from which an embedding has more units.
 EMBEDDINGS = ((150, 32), (600, 64), (float("inf"), 128))
 # Characters of the text up to which the splits are these; longer texts have a million for each held-out split.
@@ -55,7 +61,7 @@ SPLITS: Sequence[tuple[float, JsonValue]] = (
 HELD_OUT_CHARS = 1_000_000
 # The share of a run that the average of weights reaches back, and how often the run is evaluated and sampled.
 AVERAGED_SHARE, DECAYS = 0.02, (0.9, 0.999)
-NUM_EVALUATIONS, NUM_TABLES, PATIENCE = 20, 4, 8
+NUM_EVALUATIONS, NUM_TABLES, PATIENCE = 20, 4, 10
 WARMUP_SHARE, MOST_WARMUP = 0.05, 100
 
 
@@ -94,6 +100,7 @@ def automatic(task: Task, fixed: Mapping[str, JsonValue]) -> Choices:
     _network(task, num_train, chosen)
     chars_read = task.reference_chars * _cost(REFERENCE, task.num_symbols) / _cost(chosen.all, task.num_symbols)
     _windows(num_train, chars_read, chosen)
+    chars_read = _limited(chars_read, num_train, chosen)
     _regularisation(chars_read / num_train, chosen)
     steps = max(1, int(chars_read / (chosen.number("sampling.batch_size") * chosen.number("sampling.seq_len"))))
     _optimiser(steps, chosen)
@@ -132,12 +139,22 @@ def _split(task: Task, chosen: Choosing) -> int:
 
 
 def _network(task: Task, num_train: int, chosen: Choosing) -> None:
-    by_time = UNITS_AT * (task.reference_chars / CHARS_AT) ** 0.25
-    by_text = max(FEWEST_UNITS_AT_MOST, UNITS_BY_ROOT_OF_TEXT * num_train**0.5)
+    """Choose the network whose size lets it read the text as often as it should."""
+    times_read = (
+        TIMES_READ * (num_train / LENGTH_AT) ** BY_LENGTH * (task.reference_chars / COMPUTING_AT) ** BY_COMPUTING
+    )
+    affordable = task.reference_chars * _cost(REFERENCE, task.num_symbols) / (times_read * num_train)
     chosen.choose("model.cell", "lstm")
     chosen.choose("model.num_layers", 1 if task.reference_chars < ONE_LAYER_CHARS else 2)
-    chosen.choose("model.hidden_size", min(UNITS, key=lambda units: abs(math.log(units / min(by_time, by_text)))))
     chosen.choose("model.embedding_size", _up_to(EMBEDDINGS, task.num_symbols))
+
+    def off(units: int) -> float:
+        return abs(math.log(_cost(chosen.all | {"model.hidden_size": units}, task.num_symbols) / affordable))
+
+    fewest = FEWEST_UNITS * (task.reference_chars / COMPUTING_AT) ** (1 / 3)
+    most = MOST_UNITS * (num_train / SHORT_AT) ** MOST_BY_LENGTH
+    fitting = [units for units in UNITS if min(fewest, most) * 0.85 <= units <= max(most, UNITS[0])]
+    chosen.choose("model.hidden_size", min(fitting or UNITS[-1:], key=off))
     # The leaky model is torch.nn's own, which has none of this.
     if chosen.number("model.num_layers") > 1 and chosen.all.get("model.direction") != "leaky":
         chosen.choose("model.residual", value=True)
@@ -145,11 +162,20 @@ def _network(task: Task, num_train: int, chosen: Choosing) -> None:
 
 def _windows(num_train: int, chars_read: float, chosen: Choosing) -> None:
     """Choose windows of which a short text has several, and batches that leave enough steps."""
-    chosen.choose("sampling.seq_len", min(64, max(8, num_train // 32)))
+    chosen.choose("sampling.seq_len", min(64, max(8, num_train // FEWEST_WINDOWS)))
     seq_len = chosen.number("sampling.seq_len")
-    fitting = [rows for rows in BATCHES if rows * seq_len * 4 <= num_train]
-    enough = [rows for rows in fitting if chars_read / (rows * seq_len) >= STEPS_WANTED]
-    chosen.choose("sampling.batch_size", max(enough) if enough else min(fitting, default=4))
+    enough = [rows for rows in BATCHES if chars_read / (rows * seq_len) >= STEPS_WANTED]
+    fitting = [rows for rows in BATCHES if rows * seq_len * STEPS_AN_EPOCH <= num_train]
+    chosen.choose("sampling.batch_size", min(max(enough, default=BATCHES[0]), max(fitting, default=FEWEST_ROWS)))
+
+
+def _limited(chars_read: float, num_train: int, chosen: Choosing) -> float:
+    """Return how many characters are read; a short text is not read as often as the time allows."""
+    most = MOST_TIMES_READ * (num_train / MOST_TIMES_AT) ** MOST_TIMES_BY_LENGTH * num_train
+    if chars_read <= most or any(chosen.all.get(f"train.{name}") for name in ("epochs", "max_steps", "minutes")):
+        return chars_read
+    chosen.choose("train.epochs", math.ceil(most / num_train))
+    return most
 
 
 def _regularisation(times_read: float, chosen: Choosing) -> None:
@@ -157,14 +183,15 @@ def _regularisation(times_read: float, chosen: Choosing) -> None:
     if chosen.all.get("model.direction") != "leaky":
         chosen.choose("model.output_dropout", rate)
     if chosen.number("model.num_layers") > 1:
-        chosen.choose("model.dropout", rate)
+        chosen.choose("model.dropout", rate / 2)
 
 
 def _optimiser(steps: int, chosen: Choosing) -> None:
     if chosen.all.get("optimizer.method", "adam") not in ("adam", "adamw"):
         return
     low, high = RATES
-    rate = RATE_AT * (STEPS_AT / steps) ** RATE_POWER
+    rate = RATE * (chosen.number("sampling.batch_size") / ROWS_AT) ** 0.5
+    rate *= (steps / STEPS_AT) ** BY_STEPS * (chosen.number("model.hidden_size") / UNITS_AT) ** BY_UNITS
     chosen.choose("optimizer.learning_rate", float(f"{min(high, max(low, rate)):.2g}"))
     chosen.choose("optimizer.schedule.method", "cosine")
     chosen.choose("optimizer.schedule.warmup_steps", min(MOST_WARMUP, int(WARMUP_SHARE * steps)))

@@ -31,8 +31,11 @@ def fill_in(asked: Settings, corpus: Corpus) -> Settings:
     num_symbols = len(corpus.vocabulary)
     speed = _reference_speed(asked, num_symbols)
     choices = automatic(Task(len(corpus.ids), num_symbols, 60 * minutes * speed), fixed)
+    epochs = choices.pop("train.epochs", None)
     layers = [keyed_layer(key.split("."), value, "the recipe") for key, value in choices.items()]
-    return check_layer(merge([*layers, SettingsLayer(asked.model_dump(mode="json", exclude_unset=True), {})]))
+    filled = check_layer(merge([*layers, SettingsLayer(asked.model_dump(mode="json", exclude_unset=True), {})]))
+    # A text that is too short for its minutes ends before them.
+    return filled if epochs is None else filled.replaced({"train.epochs": epochs, "train.fit_minutes": None})
 
 
 def _reference_speed(asked: Settings, num_symbols: int) -> float:

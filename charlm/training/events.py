@@ -14,7 +14,7 @@ from charlm.training.rates import rates_of
 
 @dataclass(frozen=True)
 class Plan:
-    """What fits into the minutes of a run, decided before its first step.
+    """What a run does and how long that takes, decided before its first step.
 
     Args:
         is_automatic: whether an automatic recipe has chosen settings.
@@ -22,6 +22,7 @@ class Plan:
         steps: number of optimiser steps.
         epochs: how often they read the training split.
         minutes: the time that the whole run takes.
+        is_fitted: whether it takes as many steps as fit into its minutes; otherwise, their number was given.
         chars_per_second: the speed that was measured.
     """
 
@@ -30,6 +31,7 @@ class Plan:
     steps: int
     epochs: float
     minutes: float
+    is_fitted: bool
     chars_per_second: float
 
 

@@ -26,12 +26,14 @@ def fit_to_minutes(
         resumed: whether it is a run that is resumed, which has chosen its steps already.
         spent: seconds since the run's preparation began; they are part of the minutes.
     """
-    minutes = resolved.settings.train.fit_minutes
+    minutes, is_told = resolved.settings.train.fit_minutes, resolved.settings.train.recipe is not None
     if minutes is not None and resolved.planned_steps is not None and not resumed:
         # Steps that are given replace the minutes: no clock decides anything.
         resolved, minutes = replace(resolved, settings=resolved.settings.replaced({"train.fit_minutes": None})), None
     if minutes is None:
-        return resolved, Timetable(resolved.settings, resolved.steps_per_epoch)
+        # Of a recipe, its speed is told as well, where it lets a short text end before its time.
+        pace = measure_pace(resolved.settings, vocab_size, split) if is_told and not resumed else None
+        return resolved, Timetable(resolved.settings, resolved.steps_per_epoch, pace)
     began = time.monotonic()
     pace = measure_pace(resolved.settings, vocab_size, split)
     seconds = 60 * minutes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 
 from pydantic import JsonValue
 
@@ -42,6 +43,8 @@ MAY_CHANGE = (
     "corpus.path",
     "corpus.glob",
 )
+# What the minutes of a run have decided.
+FITTED = ("train.max_steps", "train.refits", "optimizer.schedule.total_steps")
 # These may change too, unless a setting listens to validation: then they decide when and how it is measured.
 MAY_CHANGE_UNHEARD = ("train.eval_every", "eval.max_chars")
 
@@ -62,6 +65,9 @@ def combine_settings(stored: Settings, asked: Settings) -> Settings:
     _refuse_changes(stored, written, MAY_CHANGE + MAY_CHANGE_UNHEARD)
     layers = (stored.model_dump(mode="json"), asked.model_dump(mode="json", exclude_unset=True))
     combined = keep_resolved(check_layer(merge([SettingsLayer(values, {}) for values in layers])), stored)
+    if combined.train.fit_minutes is not None and stored.train.fit_minutes is not None:
+        # Other minutes move the end of the run from where it is; they do not begin it anew.
+        combined = combined.replaced({key: attrgetter(key)(stored) for key in FITTED})
     if stored.validation_listeners or combined.validation_listeners:
         _refuse_changes(stored, written, MAY_CHANGE)
     return combined

@@ -97,10 +97,8 @@ class Timetable:
 
     @property
     def plan(self) -> Plan | None:
-        """What fits into the minutes; None if the end is fixed."""
-        if self.pace is None or self.settings.train.fit_minutes is None:
-            return None
-        return plan_of(self.settings, self.steps_per_epoch, self.pace)
+        """What the run does and how long it takes; None if its speed was not measured."""
+        return self.pace and plan_of(self.recorded, self.steps_per_epoch, self.pace)
 
     def learning_rate(self, progress: Progress) -> float:
         """Return the learning rate of the next step."""
@@ -181,5 +179,6 @@ def plan_of(settings: Settings, steps_per_epoch: int, pace: Pace) -> Plan | None
         steps=steps,
         epochs=steps / steps_per_epoch,
         minutes=train.fit_minutes or pace.seconds_of(steps, *periods) / 60,
+        is_fitted=train.fit_minutes is not None,
         chars_per_second=sampling.batch_size * sampling.seq_len * settings.optimizer.accumulation / pace.step,
     )
