@@ -24,7 +24,7 @@ NewCharactersOption = Annotated[
     str | None,
     typer.Option(
         "--new-characters",
-        metavar="POLICY",
+        metavar="X",
         help="With --from, what to do with characters that its model does not know: error, extend or drop.",
         show_default="error",
     ),

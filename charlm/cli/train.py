@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 TextsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Texts, folders of them, or a known corpus; also compressed.",
+        help="Texts, folders of them, or a known corpus; compressed too.",
         metavar="TEXT",
     ),
 ]
