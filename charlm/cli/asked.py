@@ -38,6 +38,7 @@ def asked_for(
     corpus: list[str],
     glob: list[str],
     flags: Flags,
+    starts: list[SettingsLayer],
     overrides: list[str],
     resumed: Settings | None,
     resume: bool,
@@ -50,6 +51,7 @@ def asked_for(
         corpus: those given with --corpus.
         glob: patterns of the files of folders.
         flags: the options for single settings.
+        starts: the settings of --from and --new-characters.
         overrides: texts `section.key=value`.
         resumed: the settings of the run that will be resumed; None for a new run.
         resume: whether --resume was given.
@@ -60,7 +62,8 @@ def asked_for(
     from charlm.settings.loading import load_settings
 
     # The minutes of an older run are a limit, which says nothing about its schedule.
-    layers = flags.layers(overrides, is_fitted=resumed is None or resumed.train.fit_minutes is not None)
+    is_fitted = resumed is None or resumed.train.fit_minutes is not None
+    layers = [*flags.layers(overrides, is_fitted=is_fitted), *starts]
     corpora = corpus_layers(texts, corpus, glob, is_text_known=bool(config) or resume)
     if resume and not (config or texts or corpus):
         return Asked(None, [*corpora, *layers, *overrides])

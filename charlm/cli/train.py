@@ -28,6 +28,7 @@ from charlm.cli.flags import (
 )
 from charlm.cli.quoting import prompt_words, shell_line
 from charlm.cli.signals import Signals
+from charlm.cli.starts import FromOption, NewCharactersOption, start_layers
 from charlm.errors import ConfigError, StoppedError, printable
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 TextsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Texts, folders of them, or a known corpus; also compressed.",
+        help="Texts, folders of them, or a known corpus; compressed too.",
         metavar="TEXT",
     ),
 ]
@@ -90,6 +91,8 @@ def train(
     glob: GlobOption = None,
     set_: SetOption = None,
     run: RunNameOption = None,
+    from_: FromOption = None,
+    new_characters: NewCharactersOption = None,
     resume: ResumeOption = False,
     seeds: SeedsOption = None,
     runs_dir: RunsDirOption = None,
@@ -109,6 +112,7 @@ def train(
 
         charlm train --resume --run my-lyrics --epochs 400
     """
+    typed = set_ or []
     seed = asked_seed(seed, resume=resume, seeds=seeds, quiet=quiet)
     asked = asked_for(
         config=config or [],
@@ -116,18 +120,17 @@ def train(
         corpus=corpus or [],
         glob=glob or [],
         flags=Flags(epochs, steps, minutes, cell, hidden_size, num_layers, dropout, learning_rate, batch_size, seed),
-        overrides=set_ or [],
+        starts=start_layers(from_, new_characters, typed, resume=resume),
+        overrides=typed,
         resumed=resumed_settings(run, runs_dir) if resume and seeds is None else None,
         resume=resume,
     )
     if dry_run:
         _forecast(asked, runs_dir, is_one=not resume and seeds is None, as_json=json_)
-        return
-    if seeds is not None:
+    elif seeds is not None:
         _train_seeds(context, asked.settings, seeds, run, runs_dir, resume=resume, quiet=quiet, as_json=json_)
-        return
-    end = _train(context, asked, run, runs_dir, resume=resume, quiet=quiet)
-    _close(end, runs_dir, as_json=json_)
+    else:
+        _train(context, asked, run, runs_dir, resume=resume, quiet=quiet, as_json=json_)
 
 
 def _forecast(asked: Asked, runs_dir: Path | None, *, is_one: bool, as_json: bool) -> None:
@@ -167,9 +170,16 @@ def _train_seeds(
 
 
 def _train(
-    context: typer.Context, asked: Asked, name: str | None, runs_dir: Path | None, *, resume: bool, quiet: bool
-) -> End:
-    """Train one run, show its progress, and return its last report."""
+    context: typer.Context,
+    asked: Asked,
+    name: str | None,
+    runs_dir: Path | None,
+    *,
+    resume: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train one run, and show its progress and its results."""
     # Imported only after the settings are checked, because importing torch is slow.
     from charlm.console.training import TrainingView
     from charlm.library import train_reports
@@ -195,7 +205,7 @@ def _train(
         for report in reports:
             view.show(report)
     assert isinstance(report, End)
-    return report
+    _close(report, runs_dir, as_json=as_json)
 
 
 def _close(end: End, runs_dir: Path | None, *, as_json: bool) -> None:
@@ -230,6 +240,7 @@ def _close(end: End, runs_dir: Path | None, *, as_json: bool) -> None:
         diagnosis=diagnose_run(run),
         next_command=shell_line([*_program(), "generate", "--run", name, *prompt]),
         info_command=shell_line([*_program(), "info", name]),
+        parent=run.environment().parent,
     )
     show_closing(closing)
 

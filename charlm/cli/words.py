@@ -16,7 +16,8 @@ ALIASES = {"charlm": {"sample": "generate", "list": "info", "runs": "info"}}
 # Names that are answered with ours: the commands of each group, by the group's path.
 _COMMANDS = {
     "charlm": {
-        "train": "fit learn new start run begin teach pretrain finetune fine_tune",
+        "train": "fit learn new start run begin teach pretrain",
+        "train more.txt --from RUN": "finetune fine_tune adapt transfer",
         "train --resume": "resume continue restart go_on proceed",
         "sweep": "tune search grid gridsearch hyperopt optimize optimise",
         "generate": "write chat predict complete completion talk speak gen infer inference prompt produce",
@@ -70,6 +71,9 @@ _OPTIONS = {
     "--stop": "end until stop_token stop_text eos stop_sequence",
     "--resume": "continue restart go_on init_from resume_from keep_going r",
     "--config": "cfg conf configuration yaml settings config_file preset recipe c",
+    "--from": "from_run from_checkpoint from_pretrained pretrained finetune fine_tune finetune_from continue_from base "
+    "base_model base_run warm_start start_from parent init_checkpoint",
+    "--new-characters": "new_chars new_symbols extend_vocab extend_vocabulary resize_embeddings add_characters",
     "--set": "override overrides param params setting option s o",
     "--seeds": "num_seeds repeats n_seeds trials",
     "--jobs": "workers n_jobs num_workers parallel processes threads j",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from charlm.console.evaluation import NO_BETTER, baselines_text, interval_text
+from charlm.console.parents import parent_rows
 from charlm.runs.choice import MIN_CHOICE_CHARS
-from charlm.runs.records import Rates, Summary
+from charlm.runs.rates import Rates
+from charlm.runs.records import Summary
 
 
 def result_rows(summary: Summary) -> list[tuple[str, str]]:
@@ -17,6 +19,7 @@ def result_rows(summary: Summary) -> list[tuple[str, str]]:
         if rates is not None:
             rows += split_rows(rates, name, f"over all {rates.chars:,} predicted characters")
             rows += judging_rows(rates, name)
+    rows += parent_rows(summary)
     if summary.warning is not None:
         rows.append(("warning", summary.warning))
     rows += [

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charlm.console.columns import NOTHING, column_table, fitting, print_whole
+from charlm.console.parents import parent_text
 from charlm.console.results import result_rows
 from charlm.console.terminal import console_for, is_live
 from charlm.errors import printable
@@ -83,6 +84,8 @@ def show_run(run: Run, overview: Overview, diagnosis: Diagnosis | None = None) -
         rows["diagnosis"] = diagnosis.sentence
     if overview.warning:
         rows["warning"] = overview.warning
+    if parent := run.environment().parent:
+        rows["from"] = parent_text(parent)
     rows["path"] = str(run.path)
     rows["checkpoints"] = ", ".join(path.name for path in run.checkpoint_paths()) or "none"
     _print_pairs(console, rows.items(), width=14)

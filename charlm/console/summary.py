@@ -11,12 +11,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from charlm.console.parents import learned_text
 from charlm.console.results import skipped_text
 from charlm.console.terminal import console_for, is_live
 from charlm.console.training import one_line
 from charlm.errors import printable
 from charlm.reports.diagnosis import Diagnosis
 from charlm.runs.choice import MIN_CHOICE_CHARS, is_enough
+from charlm.runs.facts import ParentFacts
 from charlm.runs.records import Sample, Summary
 
 MAX_PATH = 1_000
@@ -50,6 +52,7 @@ class Closing:
         diagnosis: of the run; None where it cannot be judged.
         next_command: generates text with the model.
         info_command: shows every result of the run.
+        parent: the checkpoint that the run started from, if it did.
     """
 
     summary: Summary
@@ -58,6 +61,7 @@ class Closing:
     diagnosis: Diagnosis | None
     next_command: str
     info_command: str
+    parent: ParentFacts | None = None
 
 
 def show_closing(closing: Closing) -> None:
@@ -67,10 +71,13 @@ def show_closing(closing: Closing) -> None:
     comparison, is_better = _comparison(closing.summary)
     problems, samples = list(_problems(closing)), _sample_texts(closing.sample)
     quality = "; ".join([comparison, *problems])
+    learned = learned_text(closing.summary, closing.parent)
     if not is_live(sys.stdout):
         sample = repr("".join(text for text, _ in samples)) if samples else NO_SAMPLE
         details = f"{path} (details: {closing.info_command})"
         rows = [("result", result), ("quality", quality), ("sample", sample), ("run", details)]
+        if learned:
+            rows.insert(2, ("from", learned))
         for name, value in [*rows, ("next", closing.next_command)]:
             console.print(f"{name}: {value}")
         return
@@ -79,6 +86,8 @@ def show_closing(closing: Closing) -> None:
     table.add_column(overflow="fold")
     table.add_row("result", Text(result, style="bold"))
     table.add_row("quality", Text(quality, style="green" if is_better and not problems else "yellow"))
+    if learned:
+        table.add_row("from", Text(learned))
     table.add_row("sample", Text.assemble(*((one_line(text), style) for text, style in samples or [(NO_SAMPLE, "")])))
     table.add_row("run", Text(f"{path}\ndetails: {closing.info_command}"))
     console.print(Panel(table, title="training is done", title_align="left", expand=False))

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Table
 from rich.text import Text
 
+from charlm.console.parents import parent_line
 from charlm.console.terminal import console_for, escaped, is_live
 from charlm.evaluation.figure import Figures
 from charlm.networks.leaky import WARNING
@@ -89,6 +90,8 @@ class TrainingView:
             self.warning = f"  ({WARNING})"
         for line in start_lines(report):
             self.console.print(line)
+        if report.facts.parent is not None and report.resumed_at is None:
+            self.console.print(parent_line(report.facts.parent))
         for notice in report.notices:
             if notice.is_warning:
                 self._warn(notice.sentence)

@@ -17,7 +17,8 @@ from charlm.runs.facts import Environment, PartFacts
 from charlm.runs.history import History
 from charlm.runs.json_records import Json
 from charlm.runs.ownership import owner_of
-from charlm.runs.records import EvaluationLine, Rates
+from charlm.runs.rates import Rates
+from charlm.runs.records import EvaluationLine
 from charlm.runs.run import Run
 from charlm.settings.loading import dotted_values
 from charlm.settings.schema import Settings

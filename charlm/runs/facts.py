@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from charlm.runs.json_records import Count, Flag, Inline, Line, Number, Record, Sha256, Text, Told
+from charlm.runs.rates import Rates
 from charlm.text.notices import name_few
 
 MAX_FACTS = 40
@@ -79,6 +80,35 @@ class Machine(Record):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class ParentFacts(Record):
+    """The checkpoint that a run started from, and what its model made of both texts before the first step.
+
+    Args:
+        name: name of its run.
+        path: path of its run when this run was created.
+        step: its step.
+        weights_sha256: SHA-256 of the file with its weights.
+        added: the characters of the new text that were added to its vocabulary.
+        corpus: its corpus settings.
+        corpus_sha256: SHA-256 of its whole text.
+        val: its results on the new text's whole validation split; None without one.
+        old_val: its results on its own whole validation split; None if that was not read.
+        old_text: why its own validation split was not read, if it was not.
+    """
+
+    name: Line
+    path: Text
+    step: Count
+    weights_sha256: Sha256
+    added: Text = ""
+    corpus: Mapping[Text, JsonValue]
+    corpus_sha256: Sha256
+    val: Annotated[Rates | None, Inline("val_")] = None
+    old_val: Annotated[Rates | None, Inline("old_val_")] = None
+    old_text: Line | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Environment(Record):
     """The facts about a run.
 
@@ -94,6 +124,7 @@ class Environment(Record):
         implementation: the code that computes the recurrence.
         device: the device that computes.
         machine: the machine of that device.
+        parent: the checkpoint that the run started from; None if it started from random weights.
     """
 
     corpus: Text | Annotated[tuple[Text, ...], Field(min_length=1)]
@@ -107,6 +138,7 @@ class Environment(Record):
     implementation: Told[Text] = None
     device: Told[Text] = None
     machine: Annotated[Machine, Inline()]
+    parent: Annotated[ParentFacts | None, Inline("parent_")] = None
 
     @property
     def corpus_name(self) -> str:

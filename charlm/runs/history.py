@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from charlm.runs.json_records import Json, from_json_or_none
-from charlm.runs.records import Diverged, EvaluationLine, Rates, SampleTable, Summary
+from charlm.runs.rates import Rates
+from charlm.runs.records import Diverged, EvaluationLine, SampleTable, Summary
 from charlm.runs.untrusted import check_depth, open_regular
 
 # The size of a table of the longest possible samples; a longer line is not kept.

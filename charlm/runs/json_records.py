@@ -179,7 +179,8 @@ def _key(name: str, default: Any, hint: Any) -> _Key:
     # `Kind | None` has two arguments, of which the first is the record.
     kinds: tuple[Any, ...] = get_args(kind) or (kind,)
     first, *others = kinds
-    names: list[str] = [name for each in _keys(first) for name in each.inline or (each.name,)]
+    # An inline record of this record is spelt as in this record's own object.
+    names = [name for each in _keys(first) for name in (each.inline.values() if each.inline else (each.name,))]
     return _Key(name, default, {name: inline.prefix + name for name in names}, first, may_be_none=bool(others))
 
 

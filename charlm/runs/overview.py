@@ -37,6 +37,11 @@ class Overview(Record):
         test_bpc: the result on the whole test split, read at the end.
         chars_per_second: training speed between the last two evaluations.
         warning: the sentence that must accompany every result of a leaky model.
+        parent: the name of the run that it started from; None if it started from random weights, like those below.
+        parent_step: the step of that run's checkpoint.
+        parent_val_bpc: what that checkpoint's model made of the whole validation split.
+        parent_old_val_bpc: what it made of its own validation split.
+        old_val_bpc: what this run makes of that split, read at the end.
     """
 
     name: str
@@ -57,13 +62,18 @@ class Overview(Record):
     test_bpc: float | None
     chars_per_second: float | None
     warning: str | None
+    parent: str | None = None
+    parent_step: int | None = None
+    parent_val_bpc: float | None = None
+    parent_old_val_bpc: float | None = None
+    old_val_bpc: float | None = None
 
 
 def overview_of(
     name: str, model: ModelSettings, environment: Environment, history: History, *, is_running: bool
 ) -> Overview:
     """Return the row of a run in a table of runs."""
-    latest, best, end = history.latest, history.best, history.summary
+    latest, best, end, parent = history.latest, history.best, history.summary, environment.parent
     both_ways = best.both_ways if best else None
     direction = "" if model.direction == "forward" else f" {model.direction}"
     stopped = end.stopped_by if end else "diverged" if history.divergence else "unfinished"
@@ -86,4 +96,9 @@ def overview_of(
         test_bpc=end.test.bpc if end and end.test else None,
         chars_per_second=latest.chars_per_second if latest else None,
         warning=WARNING if model.direction == "leaky" else None,
+        parent=parent.name if parent else None,
+        parent_step=parent.step if parent else None,
+        parent_val_bpc=parent.val.bpc if parent and parent.val else None,
+        parent_old_val_bpc=parent.old_val.bpc if parent and parent.old_val else None,
+        old_val_bpc=end.old_val.bpc if end and end.old_val else None,
     )

@@ -13,6 +13,7 @@ from charlm.settings.corpus import UnknownPolicy
 from charlm.text.corpus import load_corpus, read_cleaned
 from charlm.text.encoding import EncodedText, Source, encode_text
 from charlm.text.files import find_corpus, hash_files, locate_corpus
+from charlm.text.inheriting import KnownSymbols
 from charlm.text.splits import Split, split_corpus
 
 STANDARD_INPUT = "standard input"
@@ -75,4 +76,6 @@ def read_split(run: Run, checkpoint: Checkpoint) -> Split:
             f"the corpus has changed since the run {run.name} was trained (SHA-256 {found[:12]}, recorded "
             f"{recorded[:12]}): restore that text, or evaluate another with --corpus"
         )
-    return split_corpus(load_corpus(settings.corpus, settings.vocabulary), settings.corpus)
+    # A run that started from another has symbols that its own text may lack.
+    known = KnownSymbols(checkpoint.vocabulary, "drop")
+    return split_corpus(load_corpus(settings.corpus, settings.vocabulary, known=known), settings.corpus)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
-from charlm.errors import ConfigError
+from charlm.errors import ConfigError, printable
 from charlm.settings.diagnosis import explain
 from charlm.settings.layers import QUICKSTART, SettingsLayer, file_layer, merge, override_layer, shipped_layer, value_at
 from charlm.settings.schema import Settings
@@ -36,6 +36,12 @@ def load_settings(
     later = [*layers, *map(override_layer, overrides)]
     earlier = [file_layer(file) for file in files]
     if not files and not any(names_corpus(layer) for layer in later):
+        if (run := value_at(merge(later).values, ("start", "run"))) is not None:
+            # The quick start's text and network would hardly be what is meant.
+            raise ConfigError(
+                f"training on from the run {printable(str(run))} needs a text: charlm train more.txt --from "
+                f"{printable(str(run))}; to train it longer on its own text, resume it: charlm train --resume"
+            )
         earlier = [shipped_layer(QUICKSTART)]
     return check_layer(merge([*earlier, *later]))
 

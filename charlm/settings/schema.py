@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from charlm.settings.corpus import CorpusSettings, SamplingSettings, VocabularySettings, corpus_conflicts
 from charlm.settings.model import ModelSettings, model_conflicts
 from charlm.settings.optimizer import OptimizerSettings, optimizer_conflicts
+from charlm.settings.start import StartSettings, start_conflicts
 from charlm.settings.training import CheckpointSettings, EvalSettings, SampleSettings, TrainSettings
 from charlm.settings.values import Conflict, Section
 
@@ -22,6 +23,7 @@ class Settings(Section):
     vocabulary: VocabularySettings = Field(default=VocabularySettings(), description="Which characters become symbols")
     sampling: SamplingSettings = Field(default=SamplingSettings(), description="How the text is cut into windows")
     model: ModelSettings = Field(default=ModelSettings(), description="The network")
+    start: StartSettings = Field(default=StartSettings(), description="Which run's weights training starts from")
     optimizer: OptimizerSettings = Field(default=OptimizerSettings(), description="How the weights are adjusted")
     train: TrainSettings = Field(
         default=TrainSettings(), description="How long to train, the random seed and the device"
@@ -65,7 +67,10 @@ def _refit_conflicts(train: TrainSettings) -> Iterator[Conflict]:
 def _conflicts(settings: Settings) -> Iterator[Conflict]:
     """Yield the conflicts within each section, then those between sections."""
     yield from corpus_conflicts(settings.corpus)
-    yield from model_conflicts(settings.model)
+    yield from start_conflicts(settings.start)
+    if settings.start.run is None:
+        # Otherwise most of the network's settings are those of that run, which is not read here.
+        yield from model_conflicts(settings.model)
     yield from optimizer_conflicts(settings.optimizer)
     train, schedule = settings.train, settings.optimizer.schedule
     is_timed = train.minutes is not None and train.epochs is None and train.max_steps is None

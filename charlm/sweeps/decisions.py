@@ -16,6 +16,7 @@ from charlm.settings.loading import check_layer, dotted_values, dump_settings, l
 from charlm.settings.schema import Settings
 from charlm.sweeps.plan import WHERE, Plan
 from charlm.training.deciding import decide, is_open
+from charlm.training.parent import keep_start
 
 DECIDED = "base.yaml"
 # Written settings that deciding replaces.
@@ -38,7 +39,8 @@ def with_decided_base(plan: Plan, folder: Path, *, threads: int) -> Plan:
     path = folder / DECIDED
     decided = load_run_settings(path) if path.exists() else None
     if decided is None or not _follows(decided, asked):
-        resolved = decide(asked.replaced({"train.threads": asked.train.threads or threads})).resolved
+        threaded = asked.replaced({"train.threads": asked.train.threads or threads})
+        resolved = decide(threaded, runs_dir=folder.parent).resolved
         # Where trials run, and with how many threads, is open as before; their end no longer depends on the clock.
         decided = resolved.settings.replaced(
             {key: attrgetter(key)(asked) for key in WHERE} | {"train.fit_minutes": None}
@@ -49,6 +51,5 @@ def with_decided_base(plan: Plan, folder: Path, *, threads: int) -> Plan:
 
 def _follows(decided: Settings, asked: Settings) -> bool:
     """Say whether decisions are those for what is asked now: each written setting has kept its value."""
-
-    then, now = dotted_values(decided), dotted_values(asked, only_written=True)
+    then, now = dotted_values(decided), dotted_values(keep_start(asked, decided), only_written=True)
     return all(then.get(key) == value for key, value in now.items() if value is not None and key not in OPENED)

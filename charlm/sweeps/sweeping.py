@@ -14,6 +14,7 @@ from charlm.errors import ConfigError, StoppedError, StorageError
 from charlm.runs.creation import check_run_name
 from charlm.runs.durable import storage_error
 from charlm.runs.ownership import FolderGoneError, Ownership
+from charlm.runs.parents import SWEEP_DEFINITION
 from charlm.runs.run import runs_folder
 from charlm.settings.loading import check_layer
 from charlm.sweeps.agenda import Agenda
@@ -24,6 +25,7 @@ from charlm.sweeps.folder import check_texts, own_folder
 from charlm.sweeps.ledger import Ledger
 from charlm.sweeps.output import write_results
 from charlm.sweeps.plan import Plan, run_settings
+from charlm.sweeps.starts import check_starts, with_full_start
 from charlm.sweeps.sweep_file import read_plan
 from charlm.sweeps.tasks import Task
 from charlm.sweeps.workers import Workers, divide_cores, local_workers
@@ -105,6 +107,8 @@ def _run(
         threads: number of threads of each trial.
         stop: called twice a second.
     """
+    if not (folder / SWEEP_DEFINITION).exists():
+        check_starts(plan, folder.parent)
     ownership = own_folder(folder, plan)
     try:
         plan = with_decided_base(plan, folder, threads=threads)
@@ -156,7 +160,7 @@ class _Sweep:
         """Give the workers as many tasks as they have room for."""
         while workers.has_room and (due := self.agenda.next_trial({task.trial for task in workers.running})):
             trial, rung = due
-            settings = run_settings(trial, rung, threads=self.threads)
+            settings = with_full_start(run_settings(trial, rung, threads=self.threads), self.folder.parent)
             workers.submit(Task(self.folder, self.ownership.mark, trial.name, settings, rung))
             yield TrialStart(trial, rung)
 

@@ -19,6 +19,7 @@ from charlm.text.compressed import compression_of
 from charlm.text.decoding import Decoding, Joints, decode_blocks, read_files
 from charlm.text.encoding import count_characters, encoded_chunks
 from charlm.text.files import file_blocks, file_size, find_corpus, hash_files
+from charlm.text.inheriting import KnownSymbols
 from charlm.text.known import KNOWN_CORPORA, data_folder
 from charlm.text.notices import (
     LineEnds,
@@ -107,9 +108,13 @@ class _Counted:
     num_joints: int
 
 
-def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings) -> Corpus:
+def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings, *, known: KnownSymbols | None = None) -> Corpus:
     """Read, clean, count and encode a corpus.
 
+    Args:
+        corpus: where it is, and how it is read.
+        vocabulary: which of its characters become symbols.
+        known: the symbols of a model that is to read it; None chooses them by the corpus alone.
     Raises:
         TextError: for a corpus that is missing, not decodable, empty, of one symbol only, or changing meanwhile.
     """
@@ -122,13 +127,19 @@ def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings) -> Corpu
         raise TextError(f"the corpus {source.name} is empty" + (" after cleaning" if source.num_bytes else ""))
     if any(SURROGATES[0] <= character <= SURROGATES[1] for character in counts):
         raise TextError(f"the corpus {source.name} is not {corpus.encoding}: it contains halves of surrogate pairs")
-    symbols = build_vocabulary(counts, min_count=vocabulary.min_count, max_size=vocabulary.max_size)
+    if known is None:
+        symbols = build_vocabulary(counts, min_count=vocabulary.min_count, max_size=vocabulary.max_size)
+    else:
+        symbols = known.choose(counts, vocabulary, f"the corpus {source.name}")
     if len(symbols) < 2:
         raise TextError(f"the corpus {source.name} has only one symbol: there is nothing to predict")
     ids = _cached_ids(source, symbols) if source.is_large else np.concatenate(list(_encode_source(source, symbols)))
     ids.setflags(write=False)
-    assert len(ids) == sum(counts.values())
-    return Corpus(ids, symbols, files, source.sha256, (*found.notices, *_notices(source, counted)))
+    # Without an unknown symbol, the characters that a known vocabulary lacks are left out.
+    read = counts.values() if symbols.has_unknown else [counts.get(each, 0) for each in symbols.characters]
+    assert len(ids) == sum(read)
+    notices = (*found.notices, *_notices(source, counted), *(known.notices(counts, symbols) if known else ()))
+    return Corpus(ids, symbols, files, source.sha256, notices)
 
 
 def _notices(source: _Source, counted: _Counted) -> Iterator[Notice]:

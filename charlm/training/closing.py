@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from charlm.evaluation.assessment import assess_text
 from charlm.evaluation.baselines import fit_baselines
 from charlm.networks.leaky import WARNING
 from charlm.runs.checkpoints import Checkpoint
-from charlm.runs.records import Rates, Summary
+from charlm.runs.rates import Rates
+from charlm.runs.records import Summary
 from charlm.runs.run import Run
 from charlm.text.splits import Part
 from charlm.training.experiment import Experiment
+from charlm.training.forgetting import measure_forgetting
 from charlm.training.progress import Progress
 from charlm.training.rates import rates_of, rates_of_whole
 from charlm.training.recording import leave_if
@@ -40,7 +43,7 @@ def close_run(
         StopRequestedError: if `should_stop` returns a word.
     """
     experiment.network.load_state_dict(dict(best.model))
-    val, test = _measure_parts(experiment, leave_if(should_stop))
+    measured = _measure_parts(experiment, leave_if(should_stop))
     facts, whole = experiment.facts, progress.whole
     train = (progress.last_epoch or whole).figures
     return Summary(
@@ -63,14 +66,13 @@ def close_run(
         corpus_sha256=facts.corpus_sha256,
         split=facts.split,
         train=train and rates_of(train),
-        val=val,
-        test=test,
+        **measured,
         warning=WARNING if experiment.settings.model.direction == "leaky" else None,
     )
 
 
-def _measure_parts(experiment: Experiment, report: Callable[[int], None]) -> tuple[Rates | None, Rates | None]:
-    """Measure all of the validation and test splits."""
+def _measure_parts(experiment: Experiment, report: Callable[[int], None]) -> dict[str, Any]:
+    """Measure all of the validation and test splits, and what was forgotten; return these fields of the summary."""
     vocabulary, encoding, split = experiment.vocabulary, experiment.settings.corpus.encoding, experiment.split
     baselines = None
     if experiment.settings.eval.baselines and (split.val or split.test):
@@ -82,4 +84,14 @@ def _measure_parts(experiment: Experiment, report: Callable[[int], None]) -> tup
             assess_text(network, part, vocabulary, encoding=encoding, baselines=baselines, report=report)
         )
 
-    return split.val and measure(split.val), split.test and measure(split.test)
+    splits = {"val": split.val and measure(split.val), "test": split.test and measure(split.test)}
+    parent = experiment.facts.parent
+    if parent is None:
+        return splits
+    old = measure_forgetting(experiment, parent, report)
+    return splits | {
+        "parent_val": parent.val,
+        "parent_old_val": parent.old_val,
+        "old_val": old.rates,
+        "old_text": old.problem,
+    }

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from charlm.errors import TextError
+from charlm.runs.parents import Parent
 from charlm.settings.schema import Settings
 from charlm.text.corpus import Corpus, load_corpus
 from charlm.text.splits import Split, split_corpus
+from charlm.text.vocabulary import Vocabulary
 from charlm.training.choosing import fill_in
 from charlm.training.fitting import fit_to_minutes
+from charlm.training.parent import find_parent, known_symbols
 from charlm.training.resolution import Resolved, resolve, this_machine
 from charlm.training.timetable import Timetable
 
@@ -25,6 +29,7 @@ class Decided:
         split: its splits, each in the order in which the model reads it.
         resolved: the settings, with nothing left open.
         timetable: when the run ends.
+        parent: the checkpoint that a new run starts from, if it starts from one.
     """
 
     corpus: Corpus
@@ -32,20 +37,26 @@ class Decided:
     split: Split
     resolved: Resolved
     timetable: Timetable
+    parent: Parent | None = None
 
 
-def decide(asked: Settings, *, resumed: bool = False) -> Decided:
+def decide(
+    asked: Settings, *, resumed: bool = False, runs_dir: Path | None = None, begun: Vocabulary | None = None
+) -> Decided:
     """Load the corpus and decide what the settings leave open; nothing is built and nothing of a run is written.
 
     Args:
         asked: the settings that the user wrote, or those of a run that is resumed.
         resumed: whether they are those of a run that is resumed.
+        runs_dir: where a run to start from is looked for by its name; None means CHARLM_RUNS_DIR or ./runs.
+        begun: the symbols of a run that started from another and is resumed: it does not need that run any more.
     Raises:
         CharlmError: if text, settings and machine cannot go together.
     """
     began = time.monotonic()
+    asked, parent = find_parent(asked, runs_dir, begun)
     machine = this_machine(asked)
-    corpus = load_corpus(asked.corpus, asked.vocabulary)
+    corpus = load_corpus(asked.corpus, asked.vocabulary, known=known_symbols(asked, parent, begun))
     try:
         filled = fill_in(asked, corpus)
         parts = split_corpus(corpus, filled.corpus, filled.sampling)
@@ -59,7 +70,7 @@ def decide(asked: Settings, *, resumed: bool = False) -> Decided:
         raise TextError(f"{error} ({read})" if read else str(error)) from error
     spent = time.monotonic() - began
     resolved, timetable = fit_to_minutes(resolved, len(corpus.vocabulary), split, resumed=resumed, spent=spent)
-    return Decided(corpus, parts, split, resolved, timetable)
+    return Decided(corpus, parts, split, resolved, timetable, parent)
 
 
 def is_open(asked: Settings) -> bool:

@@ -41,7 +41,8 @@ class Start:
 
     Args:
         run: its folder.
-        facts: corpus, sizes, parameters, device and implementation, as in environment.json.
+        facts: corpus, sizes, parameters, device and implementation, as in environment.json; if the run starts from
+            another, `facts.parent` has that one's results on both texts before the first step.
         planned_steps: number of steps until the end; None if only minutes end the run.
         minutes: the budget in minutes, if there is one.
         resumed_at: the step from which the run is resumed; None for a new run.

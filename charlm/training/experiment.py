@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -11,6 +12,7 @@ from charlm.errors import ConfigError
 from charlm.networks.building import Network, build_model
 from charlm.runs.choice import choice_warnings
 from charlm.runs.facts import Environment, Fingerprint
+from charlm.runs.parents import Parent
 from charlm.settings.schema import Settings
 from charlm.text.cleaning import clean_prefix
 from charlm.text.forms import match_form
@@ -24,6 +26,7 @@ from charlm.training.averaging import WeightAverage
 from charlm.training.deciding import decide
 from charlm.training.environment import run_environment
 from charlm.training.optimizer import build_optimizer
+from charlm.training.parent import inherited_weights, parent_facts, parent_notices
 from charlm.training.resolution import Resolved
 from charlm.training.timetable import Timetable
 
@@ -45,6 +48,7 @@ class Experiment:
         facts: what is recorded in environment.json.
         timetable: when the run ends.
         notices: what a person should know about the text.
+        parent: the checkpoint that a new run starts from, until it has been measured; None for other runs.
     """
 
     resolved: Resolved
@@ -57,6 +61,7 @@ class Experiment:
     facts: Environment
     timetable: Timetable
     notices: tuple[Notice, ...] = ()
+    parent: Parent | None = None
 
     @property
     def settings(self) -> Settings:
@@ -91,22 +96,28 @@ class Experiment:
         }
 
 
-def prepare(asked: Settings, *, resumed: bool = False) -> Experiment:
+def prepare(
+    asked: Settings, *, resumed: bool = False, runs_dir: Path | None = None, begun: Vocabulary | None = None
+) -> Experiment:
     """Load the corpus, decide what the settings leave open and build the network; nothing is written.
 
     Args:
         asked: the settings that the user wrote, or those of a run that is resumed.
         resumed: whether they are those of a run that is resumed.
+        runs_dir: where a run to start from is looked for by its name; None means CHARLM_RUNS_DIR or ./runs.
+        begun: the symbols of a run that started from another and is resumed: it does not need that run any more.
     Raises:
         CharlmError: if any of this is impossible.
     """
-    decided = decide(asked, resumed=resumed)
-    corpus, split, resolved = decided.corpus, decided.split, decided.resolved
+    decided = decide(asked, resumed=resumed, runs_dir=runs_dir, begun=begun)
+    corpus, split, resolved, parent = decided.corpus, decided.split, decided.resolved, decided.parent
     settings, device = resolved.settings, resolved.device
     prefixes = _encode_prefixes(settings, corpus.vocabulary, split)
     assert settings.train.threads is not None
     torch.set_num_threads(settings.train.threads)
     network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed, device=device.type)
+    if parent is not None:
+        network.load_state_dict(inherited_weights(parent, corpus.vocabulary))
     network = network.to(device)
     average = settings.optimizer.average
     facts = run_environment(corpus, split, network, settings, device)
@@ -120,13 +131,15 @@ def prepare(asked: Settings, *, resumed: bool = False) -> Experiment:
         optimizer=build_optimizer(network.parameters(), settings.optimizer),
         average=None if average.method == "none" else WeightAverage(network, average),
         prefixes=prefixes,
-        facts=facts,
+        facts=replace(facts, parent=parent_facts(parent, corpus.vocabulary)),
         timetable=decided.timetable,
         notices=(
+            *parent_notices(parent),
             *corpus.notices,
             *part_notices(decided.parts, corpus.vocabulary, is_known=is_known, has_choice=not useless),
             *(Notice(sentence, is_warning=True) for sentence in useless),
         ),
+        parent=parent,
     )
 
 

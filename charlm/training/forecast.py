@@ -80,7 +80,7 @@ def forecast(asked: Settings, *, runs_dir: str | Path | None = None) -> Forecast
     Raises:
         CharlmError: if such a run cannot be trained.
     """
-    decided = decide(asked)
+    decided = decide(asked, runs_dir=runs_folder(runs_dir))
     resolved, num_symbols = decided.resolved, len(decided.corpus.vocabulary)
     settings = resolved.settings
     pace = decided.timetable.pace or measure_pace(settings, num_symbols, decided.split)

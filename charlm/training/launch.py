@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from charlm.settings.schema import Settings
 from charlm.training.budget import ended_by
 from charlm.training.events import End, TrainingEvent
 from charlm.training.experiment import prepare
+from charlm.training.forgetting import measure_parent
 from charlm.training.loop import run_training
 from charlm.training.position import first_position, read_position, restore_position
 from charlm.training.resume import (
@@ -69,7 +71,8 @@ def train_reports(
             return
     elif name is not None:
         check_new_name(name, folder)
-    experiment = prepare(settings or load_settings(overrides=overrides))
+    experiment = prepare(settings or load_settings(overrides=overrides), runs_dir=folder)
+    experiment = measure_parent(experiment, should_stop)
     _leave_before_writing(should_stop)
     if resume and name is not None and (begun := Run(folder / name)).exists:
         # Another process has started it in the meantime.
@@ -116,7 +119,13 @@ def _train_on(
     should_stop: Callable[[], str | None],
 ) -> Iterator[TrainingEvent]:
     """Restore everything from the checkpoint and continue training."""
-    experiment = prepare(available_here(settings), resumed=True)
+    is_child = settings.start.run is not None
+    begun = checkpoint.vocabulary if checkpoint and is_child else None
+    experiment = prepare(available_here(settings), resumed=True, begun=begun)
+    if is_child:
+        # Its parent was measured when the run began, and need not exist any more.
+        facts = replace(experiment.facts, parent=run.environment().parent)
+        experiment = replace(experiment, facts=facts, parent=None)
     check_same_text(run, checkpoint, experiment)
     _leave_before_writing(should_stop)
     writer = RunWriter(run, ownership)

@@ -6,7 +6,7 @@ import math
 
 from charlm.evaluation.assessment import Assessment
 from charlm.evaluation.figure import Figures
-from charlm.runs.records import BothWays, Rates, Standing
+from charlm.runs.rates import BothWays, Rates, Standing
 
 
 def rates_of(figures: Figures, standing: Standing | None = None) -> Rates:

@@ -20,6 +20,7 @@ from charlm.text.files import hash_files, locate_corpus
 from charlm.text.notices import name_few
 from charlm.training.budget import ended_by
 from charlm.training.experiment import Experiment
+from charlm.training.parent import keep_start
 from charlm.training.progress import Progress
 from charlm.training.resolution import OPEN, keep_resolved, this_machine
 from charlm.training.threads import most_threads
@@ -58,6 +59,7 @@ def combine_settings(stored: Settings, asked: Settings) -> Settings:
     Raises:
         RunError: naming each setting that must not change, with both values.
     """
+    asked = keep_start(asked, stored)
     written = dotted_values(asked, only_written=True)
     for key, is_open in OPEN.items():
         if key in written and written[key] == is_open:

@@ -119,8 +119,8 @@ def test_a_section_and_a_command_are_shown_as_parts_of_their_pages(charlm_comman
 
 def test_other_words_belong_to_one_page_and_hide_no_setting():
     names = {key.rpartition(".")[2] for key in entries()}
-    # Dropout is explained on a page; its setting has the longer name.
-    assert ALIASES.keys() & names == {"dropout"}
+    # Dropout and runs are explained on pages; the settings have longer names.
+    assert ALIASES.keys() & names == {"dropout", "run"}
     words = [word for line in topics._TOPICS.values() for word in line.split()]
     assert len(words) == len(set(words))
 

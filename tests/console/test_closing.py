@@ -18,7 +18,9 @@ from charlm.console.summary import Closing, show_closing
 from charlm.console.training import TrainingView
 from charlm.networks.leaky import WARNING
 from charlm.reports.diagnosis import Diagnosis
-from charlm.runs.records import Rates, Sample, Standing, Summary
+from charlm.runs.facts import ParentFacts
+from charlm.runs.rates import Rates, Standing
+from charlm.runs.records import Sample, Summary
 from charlm.runs.run import Run
 from charlm.training.events import Samples
 
@@ -306,3 +308,19 @@ def test_in_a_sample_during_training_only_the_prefix_is_coloured(
     coloured = re.findall(r"\x1b\[1;36m(.*?)\x1b\[0m", terminal.getvalue())
     assert coloured == ["given"]
     assert ("writtengiven" if is_backward else "givenwritten") in SEQUENCE.sub("", terminal.getvalue())
+
+
+def test_training_on_adds_one_line_about_what_was_learned_and_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = {"path": "/a", "weights_sha256": "0" * 64, "corpus": {}, "corpus_sha256": "1" * 64}
+    parent = ParentFacts(name="a", step=7, **facts)
+    ended = replace(closing(parent_val=rates(2.5), parent_old_val=rates(1.25), old_val=rates(1.75)), parent=parent)
+    gone = replace(closing(parent_val=rates(2.5), old_text="the text of the run a was not read"), parent=parent)
+    lines: list[str] = []
+    for each in (ended, gone):
+        show_closing(each)
+        lines += [line for line in capsys.readouterr().out.splitlines() if line.startswith("from: ")]
+    first = "from: a, step 7; this validation split 2.500 bits per character before, 1.900 now"
+    assert lines == [
+        f"{first}; that of a's text 1.250 bits per character before, 1.750 now",
+        f"{first}; the text of the run a was not read",
+    ]

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charlm.runs.facts import Environment, Machine, ParentFacts
 from charlm.runs.history import read_history
 from charlm.runs.json_records import (
     MAX_NUMBER,
@@ -30,7 +31,8 @@ from charlm.runs.json_records import (
     json_line,
     to_json,
 )
-from charlm.runs.records import BothWays, EvaluationLine, Rates, Standing, Summary
+from charlm.runs.rates import BothWays, Rates, Standing
+from charlm.runs.records import EvaluationLine, Summary
 from charlm.training import events, reports
 
 NUMBERS = st.floats(-1e9, 1e9) | st.sampled_from([math.inf, -math.inf, 0.0])
@@ -118,6 +120,18 @@ def test_fields_become_keys_in_order_and_defaults_are_left_out() -> None:
         '"sometimes_count": 3, "sometimes_note": "x"}'
     )
     assert json.loads(json_file(outer)) == to_json(outer) == dict(outer) == outer
+
+
+def test_an_inline_record_within_an_inline_record_is_read_back_under_both_prefixes() -> None:
+    rates = Rates(bpc=1.0, perplexity=2.0, chars=3, both_ways=None)
+    parent = ParentFacts(
+        name="a", path="/a", step=1, weights_sha256="0" * 64, corpus={"name": "x"}, corpus_sha256="1" * 64, val=rates
+    )
+    environment = Environment(corpus="x", corpus_sha256="", num_parameters=1, machine=Machine(), parent=parent)
+    value = json.loads(json_line(environment))
+    assert (value["parent_step"], value["parent_val_bpc"], value["parent_corpus"]) == (1, 1.0, {"name": "x"})
+    assert from_json(Environment, value).parent == parent
+    assert from_json(Environment, {key: each for key, each in value.items() if "parent" not in key}).parent is None
 
 
 def test_a_record_that_was_read_returns_its_original_object_and_a_changed_copy_does_not() -> None:

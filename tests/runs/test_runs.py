@@ -20,7 +20,8 @@ from charlm.runs.durable import append_lines
 from charlm.runs.facts import Environment, Machine
 from charlm.runs.json_records import json_line
 from charlm.runs.ownership import take_ownership
-from charlm.runs.records import EvaluationLine, Rates, Sample, SampleTable, Summary
+from charlm.runs.rates import Rates
+from charlm.runs.records import EvaluationLine, Sample, SampleTable, Summary
 from charlm.runs.run import Run, find_run, find_unfinished, list_runs, runs_folder
 from charlm.runs.writer import RunWriter
 from charlm.settings.schema import Settings
