@@ -23,6 +23,7 @@ __all__ = [
     "evaluate_dynamically",
     "generate",
     "load_settings",
+    "new_items",
     "next_characters",
     "novelty",
     "open_run",

@@ -199,6 +199,33 @@ def trained(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.Tem
     return train(settings, name="trained", runs_dir=tmp_path_factory.mktemp("trained") / "runs")
 
 
+@pytest.fixture(scope="session")
+def names_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a list of 150 invented names, one a line, as a file."""
+    random = Random(0)
+    names = {
+        "".join(random.choice(("ba", "ko", "li", "mu", "te")) for _ in range(random.randint(1, 5))) for _ in range(300)
+    }
+    path = tmp_path_factory.mktemp("names") / "names.txt"
+    path.write_text("".join(f"{name}\n" for name in sorted(names)[:150]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def listed(names_file: Path, tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a run of items that no test may change; it is alone in its runs folder."""
+    settings = tiny_settings(
+        f"corpus.path='{names_file}'",
+        "corpus.items=lines",
+        "corpus.split=80/10/10",
+        "sample.prefixes=null",
+        "train.max_steps=60",
+        "train.eval_every=20",
+        "optimizer.learning_rate=0.02",
+    )
+    return train(settings, name="list", runs_dir=tmp_path_factory.mktemp("listed") / "runs")
+
+
 @pytest.fixture
 def write_sweep(tmp_path: Path, tiny_settings: Callable[..., Settings]) -> Callable[..., Path]:
     """Return a function that writes a sweep file next to `base.yaml`, which has tiny settings and any given ones."""

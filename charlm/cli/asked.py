@@ -37,6 +37,7 @@ def asked_for(
     texts: list[str],
     corpus: list[str],
     glob: list[str],
+    items: list[SettingsLayer],
     flags: Flags,
     starts: list[SettingsLayer],
     overrides: list[str],
@@ -50,6 +51,7 @@ def asked_for(
         texts: the texts given as arguments.
         corpus: those given with --corpus.
         glob: patterns of the files of folders.
+        items: the settings that divide the text into items.
         flags: the options for single settings.
         starts: the settings of --from and --new-characters.
         overrides: texts `section.key=value`.
@@ -63,7 +65,7 @@ def asked_for(
 
     # The minutes of an older run are a limit, which says nothing about its schedule.
     is_fitted = resumed is None or resumed.train.fit_minutes is not None
-    layers = [*flags.layers(overrides, is_fitted=is_fitted), *starts]
+    layers = [*items, *flags.layers(overrides, is_fitted=is_fitted), *starts]
     corpora = corpus_layers(texts, corpus, glob, is_text_known=bool(config) or resume)
     if resume and not (config or texts or corpus):
         return Asked(None, [*corpora, *layers, *overrides])

@@ -17,19 +17,19 @@ from charlm.cli.arguments import (
     UnknownOption,
     read_checkpoint_choice,
 )
+from charlm.cli.new_items import NewOption, between, told
 from charlm.cli.prompts import Prompt, read_prompt
 from charlm.cli.seeds import read_seed
 from charlm.errors import ConfigError
 from charlm.text.escapes import unescape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from charlm.generation.filters import Filters
     from charlm.library.models import Model
     from charlm.library.openings import Opening
 
-DEFAULT_LENGTH = 200
 DEFAULT_PASSES = 20
 MAX_LENGTH = 1_000_000_000
 # A text that is not streamed is held in memory, together with the other texts of its batch.
@@ -64,7 +64,7 @@ LengthOption = Annotated[
         min=0,
         max=MAX_LENGTH,
         help="The most characters to write; in a gap, the exact number.",
-        show_default="200",
+        show_default="200; whole items",
         metavar="N",
     ),
 ]
@@ -108,6 +108,7 @@ def generate_command(
     prefix: PrefixOption = None,
     prefix_file: PrefixFileOption = None,
     suffix: SuffixOption = None,
+    new: NewOption = False,
     stop_at_newline: StopAtNewlineOption = False,
     stop: StopOption = None,
     escapes: EscapesOption = False,
@@ -130,31 +131,66 @@ def generate_command(
 
         charlm generate "Nora" -n 5 -t 0.6 --stop-at-newline
 
+        charlm generate --run names --new -n 20   (runs of items)
         charlm generate "He opened the " --suffix " and went in." --length 12   (bidirectional models)
     """
     choice, number = read_checkpoint_choice(checkpoint), read_seed(seed)
+    stops = _stops(stop, escapes=escapes, at_newline=stop_at_newline, is_new=new)
     prompt = read_prompt(words or [], prefix=prefix, file=prefix_file, suffix=suffix, escapes=escapes)
-    stops = _stops(stop, escapes=escapes, at_newline=stop_at_newline)
-    is_streamed = num_samples == 1 and not json_ and prompt.suffix is None
-    size = _checked_length(prompt, stops, length, passes, is_streamed=is_streamed)
-    from charlm.library import open_run
-    from charlm.library.writing import Filters, write_texts
+    is_streamed = _check(prompt, stops, length, passes, is_single=num_samples == 1 and not (json_ or new))
+    from charlm.library.models import Filters, open_run
 
     filters = Filters(temperature, top_k, top_p, min_p)
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device).with_unknown(unknown)
     prompt, start = _decoded(prompt, model)
     if is_streamed and not (start and start.is_backward):
-        _stream(model, prompt, filters=filters, seed=number, length=size, stops=stops)
+        _stream(model, prompt, filters=filters, seed=number, length=length, stops=stops)
         return
-    write = partial(write_texts, passes=DEFAULT_PASSES if passes is None else passes, num_samples=num_samples)
-    write = partial(write, length=_length(length, is_streamed=False), filters=filters, seed=number, stops=stops)
-    _print_whole(write(model, prompt.prefix, suffix=prompt.suffix), _facts(model, prompt, start, number), as_json=json_)
+    write = partial(_texts, model, prompt, num_samples=num_samples, length=length, seed=number, filters=filters)
+    facts, texts = _facts(model, prompt, start, number), write(stops=stops, passes=passes, is_new=new)
+    _print_whole(texts, facts, between=between(model), as_json=json_)
 
 
-def _stops(given: list[str] | None, *, escapes: bool, at_newline: bool) -> list[str]:
+def _texts(
+    model: Model,
+    prompt: Prompt,
+    *,
+    num_samples: int,
+    length: int | None,
+    seed: int,
+    filters: Filters,
+    stops: list[str],
+    passes: int | None,
+    is_new: bool,
+) -> Iterator[str]:
+    """Return the texts, or only the new items among them, as they are written."""
+    from charlm.library.items import find_new_items
+    from charlm.library.writing import most_characters, write_texts
+
+    _refuse_long(length)
+
+    ends, most = {"prefix": prompt.prefix, "suffix": prompt.suffix}, most_characters(model, length)
+    if is_new:
+        items = find_new_items(model, **ends, num_items=num_samples, length=most, seed=seed, filters=filters)
+        return told(items, num_samples)
+    return write_texts(
+        model,
+        **ends,
+        length=most,
+        num_samples=num_samples,
+        seed=seed,
+        filters=filters,
+        stops=stops,
+        passes=DEFAULT_PASSES if passes is None else passes,
+    )
+
+
+def _stops(given: list[str] | None, *, escapes: bool, at_newline: bool, is_new: bool) -> list[str]:
     typed = given or []
     if "" in typed:
         raise ConfigError("--stop is empty: give the text to end before")
+    if is_new and (typed or at_newline):
+        raise ConfigError("--new writes whole items, which end by themselves: leave --stop and --stop-at-newline out")
     return [*(unescape(stop, "--stop") if escapes else stop for stop in typed), *(["\n"] if at_newline else [])]
 
 
@@ -168,6 +204,8 @@ def _opening(model: Model) -> Opening:
     from charlm.library.openings import opening
 
     start = opening(model)
+    if start.is_item:
+        return start
     if start.is_line_end:
         how = "ends where a line of the corpus ends" if start.is_backward else "begins as a line of the corpus does"
     else:
@@ -177,10 +215,12 @@ def _opening(model: Model) -> Opening:
     return start
 
 
-def _checked_length(
-    prompt: Prompt, stops: list[str], length: int | None, passes: int | None, *, is_streamed: bool
-) -> int:
-    """Return how many characters to write; refuse options that cannot be combined."""
+def _check(prompt: Prompt, stops: list[str], length: int | None, passes: int | None, *, is_single: bool) -> bool:
+    """Return whether a text can be written as it is drawn; refuse options that cannot be combined.
+
+    Args:
+        is_single: whether there is only one text, and it is printed as it is.
+    """
     if prompt.is_gap and length is None:
         raise ConfigError(
             "filling the gap between --prefix and --suffix needs --length N, the number of characters in the gap"
@@ -191,18 +231,18 @@ def _checked_length(
         )
     if passes is not None and not prompt.is_gap:
         raise ConfigError("--passes applies to filling a gap: it needs --prefix and --suffix")
-    return _length(length, is_streamed=is_streamed)
+    is_streamed = is_single and prompt.suffix is None
+    if not is_streamed:
+        _refuse_long(length)
+    return is_streamed
 
 
-def _length(given: int | None, *, is_streamed: bool) -> int:
-    """Return how many characters to write; refuse more than fit in memory at once."""
-    length = DEFAULT_LENGTH if given is None else given
-    if length > MAX_WHOLE_LENGTH and not is_streamed:
+def _refuse_long(length: int | None) -> None:
+    if length is not None and length > MAX_WHOLE_LENGTH:
         raise ConfigError(
             f"--length must be at most {MAX_WHOLE_LENGTH:,}, got {length:,}: only a single text, without --suffix and "
             "--json, is streamed and may be longer"
         )
-    return length
 
 
 def _facts(model: Model, prompt: Prompt, start: Opening | None, seed: int) -> Mapping[str, object]:
@@ -210,7 +250,7 @@ def _facts(model: Model, prompt: Prompt, start: Opening | None, seed: int) -> Ma
     facts = {**model.subject.as_record(), "seed": seed, "prefix": prompt.prefix, "suffix": prompt.suffix}
     if start is not None:
         facts["suffix" if start.is_backward else "prefix"] = start.shown
-        facts["opening"] = "line end" if start.is_line_end else "sample prefix"
+        facts["opening"] = "line end" if start.is_line_end else "item" if start.is_item else "sample prefix"
     return facts
 
 
@@ -220,7 +260,7 @@ def _stream(
     *,
     filters: Filters,
     seed: int,
-    length: int,
+    length: int | None,
     stops: list[str],
 ) -> None:
     """Write one sample to standard output as it is drawn."""
@@ -235,7 +275,7 @@ def _stream(
     sys.stdout.write("\n")
 
 
-def _print_whole(texts: Iterable[str], facts: Mapping[str, object], *, as_json: bool) -> None:
+def _print_whole(texts: Iterable[str], facts: Mapping[str, object], *, between: str, as_json: bool) -> None:
     from charlm.console.terminal import print_json, shown_safely
 
     known = {key: value for key, value in facts.items() if value is not None}
@@ -243,4 +283,4 @@ def _print_whole(texts: Iterable[str], facts: Mapping[str, object], *, as_json: 
         if as_json:
             print_json({"sample": sample, **known, "text": text})
         else:
-            typer.echo(("\n" if sample else "") + shown_safely(text))
+            typer.echo((between if sample else "") + shown_safely(text))

@@ -26,6 +26,7 @@ from charlm.cli.flags import (
     StepsOption,
     asked_seed,
 )
+from charlm.cli.item_options import ItemsOption, LinesOption, SeparatorOption, item_layers
 from charlm.cli.quoting import prompt_words, shell_line
 from charlm.cli.signals import Signals
 from charlm.cli.starts import FromOption, NewCharactersOption, start_layers
@@ -86,6 +87,9 @@ def train(
     learning_rate: RateOption = None,
     batch_size: BatchOption = None,
     seed: SeedOption = None,
+    lines: LinesOption = False,
+    separator: SeparatorOption = None,
+    items: ItemsOption = None,
     config: ConfigOption = None,
     corpus: CorpusOption = None,
     glob: GlobOption = None,
@@ -104,9 +108,9 @@ def train(
 
     Examples:
 
-        charlm train
-
         charlm train poems.txt --minutes 5
+
+        charlm train names.txt --lines
 
         charlm train --config lyrics-gru --run my-lyrics
 
@@ -119,6 +123,7 @@ def train(
         texts=texts or [],
         corpus=corpus or [],
         glob=glob or [],
+        items=item_layers(set_ or [], lines=lines, items=items, separator=separator),
         flags=Flags(epochs, steps, minutes, cell, hidden_size, num_layers, dropout, learning_rate, batch_size, seed),
         starts=start_layers(from_, new_characters, typed, resume=resume),
         overrides=typed,
@@ -233,6 +238,8 @@ def _close(end: End, runs_dir: Path | None, *, as_json: bool) -> None:
     name = str(end.run) if runs_dir_given else end.run.name
     option = "--suffix" if record.direction == "backward" else "--prefix"
     prompt = [] if end.prefix is None else prompt_words(option, end.prefix)
+    if run.settings().corpus.items is not None:
+        prompt = ["--new", "-n", "20"]
     closing = Closing(
         summary=record,
         path=end.run,

@@ -54,6 +54,11 @@ def show_figures(subject: Subject, text: str, measured: Assessment) -> None:
         *([("95 % interval", interval_text(interval))] if interval else []),
         ("bits per byte", f"{measured.bits_per_byte:.3f}"),
         ("nats per character", f"{main.nats_per_char:.4f}"),
+        *(
+            [("nats per item", f"{measured.nats_per_item:.3f} ({measured.num_items:,} items)")]
+            if measured.num_items
+            else []
+        ),
         ("characters", f"{main.num_predicted:,} predicted, {main.nats:,.1f} nats in all"),
         ("SHA-256 of the text", measured.sha256),
     ]

@@ -76,6 +76,8 @@ def judging_rows(rates: Rates, name: str) -> list[tuple[str, str]]:
     if standing is None:
         return []
     parts = [f"{rates.nats:.4f} nats per character", f"{standing.bits_per_byte:.3f} bits per byte"]
+    if rates.per_item:
+        parts.insert(1, f"{rates.per_item.nats_per_item:.3f} nats per item ({rates.per_item.num_items:,} items)")
     if standing.bpc_interval:
         parts.append(f"95 % interval {interval_text(standing.bpc_interval)}")
     if standing.sha256:

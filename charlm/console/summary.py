@@ -106,7 +106,11 @@ def result_text(summary: Summary) -> str:
     reading = {"backward": ", read backwards", "bidirectional": ", read forwards"}.get(summary.direction or "", "")
     both = rates.both_ways
     cloze = f"; {both.cloze_bpc:.3f} bits where both sides of a character are known (cloze)" if both else ""
-    return f"perplexity {rates.perplexity:.2f} ({rates.bpc:.3f} bits per character) {where}{reading}{cloze}"
+    units = f"{rates.bpc:.3f} bits per character"
+    if rates.per_item:
+        item = f"{rates.per_item.nats_per_item:.2f} nats per item"
+        units = f"{rates.bpc:.3f} bits or {rates.nats:.3f} nats per character, ends included; {item}"
+    return f"perplexity {rates.perplexity:.2f} ({units}) {where}{reading}{cloze}"
 
 
 def _comparison(summary: Summary) -> tuple[str, bool]:

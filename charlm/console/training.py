@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -15,7 +15,7 @@ from charlm.console.parents import parent_line
 from charlm.console.terminal import console_for, escaped, is_live
 from charlm.evaluation.figure import Figures
 from charlm.networks.leaky import WARNING
-from charlm.runs.facts import num_cores
+from charlm.runs.facts import PartFacts, num_cores
 from charlm.training.events import (
     Divergence,
     End,
@@ -171,12 +171,14 @@ class _TimeLeft(ProgressColumn):
 def start_lines(report: Start) -> list[str]:
     """Return lines that describe a run: its corpus, its model and machine, its folder, and what fits into its time."""
     facts = report.facts
-    sizes = ", ".join(f"{name} {part['chars']:,}" for name, part in dict(facts.split or {}).items())
+    splits: Mapping[str, PartFacts | None] = vars(facts.split) if facts.split else {}
+    sizes = ", ".join(f"{name} {_size(part)}" for name, part in splits.items() if part)
+    dropped = f"; {facts.dropped_chars:,} characters at window ends are left out of each epoch"
     # The kernels only matter to a run on the CPU.
     kernels = f" ({facts.machine.kernels})" if facts.implementation == "native" or facts.device == "cpu" else ""
     lines = [
         f"corpus {facts.corpus_name}: {facts.corpus_chars:,} characters, {facts.vocab_size:,} symbols; "
-        f"{sizes}; {facts.dropped_chars:,} characters at window ends are left out of each epoch",
+        f"{sizes}{'' if facts.split and facts.split.train.num_items else dropped}",
         f"{facts.num_parameters:,} parameters on {facts.device}, CPU threads: {facts.machine.threads}, "
         f"implementation {facts.implementation}{kernels}",
         f"run {report.run}" + ("" if report.resumed_at is None else f", resumed at step {report.resumed_at:,}"),
@@ -198,6 +200,10 @@ def plan_line(plan: Plan, done_at: datetime | None = None) -> str:
         return f"{steps} fit into {plan.minutes:.3g} minute{'s' * (plan.minutes != 1)} {speed}"
     time = f"{plan.minutes:.3g} minutes" if plan.minutes >= 2 else f"{60 * plan.minutes:.0f} seconds"
     return f"{steps} take about {time} {speed}"
+
+
+def _size(part: PartFacts) -> str:
+    return f"{part.chars:,}" if part.num_items is None else f"{part.num_items:,} items"
 
 
 def evaluation_line(report: Evaluation) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from charlm.evaluation.baselines import Baselines, encoded
 from charlm.evaluation.figure import Figures, figures_record
 from charlm.evaluation.intervals import BlockSums, in_bits
-from charlm.evaluation.reading import measure_text
+from charlm.evaluation.items import measure_part
 from charlm.networks.building import Network
 from charlm.text.splits import Part
 from charlm.text.unknown import ALL_KNOWN, UnknownCount
@@ -29,6 +29,7 @@ class Assessment:
         interval: the 95 % interval of resampled texts, in nats per character; None for a short text.
         baselines: bits per character of the same characters, by baseline; empty if none were requested.
         unknown: how many characters the model does not know; skipped ones are not among those predicted.
+        num_items: how many items the text is a list of; None for a running text.
     """
 
     figures: Figures
@@ -37,6 +38,12 @@ class Assessment:
     interval: tuple[float, float] | None
     baselines: Mapping[str, float]
     unknown: UnknownCount = ALL_KNOWN
+    num_items: int | None = None
+
+    @property
+    def nats_per_item(self) -> float | None:
+        """Nats per item, its end included; None for a running text."""
+        return self.figures.main.nats / self.num_items if self.num_items else None
 
     @property
     def bits_per_byte(self) -> float:
@@ -57,6 +64,8 @@ class Assessment:
             "baselines": dict(self.baselines) or None,
             "beats_5gram": self.beats_ngrams,
         }
+        if self.num_items:
+            record |= {"num_items": self.num_items, "nats_per_item": self.nats_per_item}
         return figures_record(self.figures, prefix) | {prefix + key: value for key, value in record.items()}
 
 
@@ -80,8 +89,8 @@ def assess_text(
         report: called after each chunk with the number of characters done.
     """
     blocks = BlockSums()
-    figures = measure_text(network, part.ids, report=report, observe=blocks.add)
+    figures = measure_part(network, part, report=report, observe=blocks.add)
     others = baselines.measure(part.ids) if baselines else {}
     rates = {name: figure.bits_per_char for name, figure in others.items()}
     num_bytes = len(encoded(part.ids[1:], vocabulary, encoding))
-    return Assessment(figures, part.sha256, num_bytes, blocks.interval(), rates, part.unknown)
+    return Assessment(figures, part.sha256, num_bytes, blocks.interval(), rates, part.unknown, part.num_items)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from charlm.evaluation.figure import Figure
 from charlm.evaluation.ngrams import Order, fit_ngrams, ngram_nats
+from charlm.text.items import LINE_END, NONCHARACTER
 from charlm.text.vocabulary import Ids, Vocabulary
 
 COMPRESSORS: Mapping[str, Callable[[bytes], bytes]] = {"bzip2": bz2.compress, "xz": lzma.compress}
@@ -32,6 +33,7 @@ class Baselines:
         packed: the compressed size of `known` in bytes, by the compressor's name.
         vocabulary: the symbols.
         encoding: the corpus' encoding.
+        boundary: the id between two items, which the n-grams predict as the end of each; None for a running text.
     """
 
     ngrams: Mapping[str, list[Order]]
@@ -39,13 +41,14 @@ class Baselines:
     packed: Mapping[str, int]
     vocabulary: Vocabulary
     encoding: str
+    boundary: int | None = None
 
     def measure(self, part: Ids) -> dict[str, Figure]:
         """Return the result of each baseline on a text's characters after the first, by the baseline's name."""
         num_predicted, size = len(part) - 1, len(self.vocabulary)
         figures = {"uniform": Figure(num_predicted * math.log(size), num_predicted)}
         for name, orders in self.ngrams.items():
-            figures[name] = Figure(float(ngram_nats(orders, part, size).sum()), num_predicted)
+            figures[name] = Figure(float(ngram_nats(orders, part, size, boundary=self.boundary).sum()), num_predicted)
         text = encoded(part, self.vocabulary, self.encoding)
         for name, compress in COMPRESSORS.items():
             num_bytes = len(compress(self.known + text)) - self.packed[name]
@@ -53,16 +56,24 @@ class Baselines:
         return figures
 
 
-def fit_baselines(train: Ids, vocabulary: Vocabulary, encoding: str) -> Baselines:
-    """Fit the models on a training split, which is in the same reading order as the texts to be measured."""
+def fit_baselines(train: Ids, vocabulary: Vocabulary, encoding: str, *, boundary: int | None = None) -> Baselines:
+    """Fit the models on a training split, which is in the same reading order as the texts to be measured.
+
+    Args:
+        train: the training split, (N,).
+        vocabulary: the symbols.
+        encoding: the corpus' encoding.
+        boundary: the id between two items; None for a running text.
+    """
     last = train[-MAX_TRAIN_CHARS:]
     known = encoded(last, vocabulary, encoding)
     return Baselines(
-        {name: fit_ngrams(last, len(vocabulary), order) for name, order in ORDERS.items()},
+        {name: fit_ngrams(last, len(vocabulary), order, boundary=boundary) for name, order in ORDERS.items()},
         known,
         {name: len(compress(known)) for name, compress in COMPRESSORS.items()},
         vocabulary,
         encoding,
+        boundary,
     )
 
 
@@ -70,6 +81,8 @@ def encoded(ids: Ids, vocabulary: Vocabulary, encoding: str) -> bytes:
     """Return the bytes of a text as its file has them, without a byte order mark.
 
     A corpus of bytes is read as Latin-1, one character per byte; in UTF-8, half of these would take two bytes.
-    Characters that the encoding lacks, such as the unknown symbol, are replaced as Python's codecs do.
+    Characters that the encoding lacks, such as the unknown symbol, are replaced as Python's codecs do. Between items
+    stands a line end.
     """
-    return vocabulary.decode(ids).encode(encoding, "replace").removeprefix("".encode(encoding))
+    text = vocabulary.decode(ids).replace(NONCHARACTER, LINE_END)
+    return text.encode(encoding, "replace").removeprefix("".encode(encoding))

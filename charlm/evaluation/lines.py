@@ -7,7 +7,6 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ from charlm.evaluation.reading import CHUNK_CHARS
 from charlm.networks.building import Network
 from charlm.settings.model import Direction
 from charlm.text.encoding import EncodedText
+from charlm.text.items import batches_of_equal_length
 from charlm.text.vocabulary import Ids, Vocabulary
 
 
@@ -95,6 +95,7 @@ def score_lines_alone(
     ids: Ids,
     vocabulary: Vocabulary,
     *,
+    end: str = "\n",
     direction: Direction = "forward",
     chunk_chars: int = CHUNK_CHARS,
     report: Callable[[int, int], None] | None = None,
@@ -108,17 +109,18 @@ def score_lines_alone(
         network: the model.
         ids: the text, (N,), at least one character; never reversed.
         vocabulary: the model's vocabulary, which has a newline.
+        end: what stands in place of the newline where items are scored.
         direction: the model's direction.
         chunk_chars: approximate number of characters processed at once; lines of equal length are processed together.
         report: called with the number of lines done and their total.
         Raises:
             DivergedError: if a probability is not a number.
     """
-    newline = int(vocabulary.encode("\n")[0])
+    newline = int(vocabulary.encode(end)[0])
     starts, lengths = _line_places(ids, newline)
     bits, cloze_bits = np.zeros((2, len(starts)))
     has_cloze, num_done = False, 0
-    for batch in _batches(lengths, chunk_chars):
+    for batch in batches_of_equal_length(lengths, chunk_chars):
         length = int(lengths[batch[0]])
         texts = np.full((length + 2, len(batch)), newline, dtype=ids.dtype)
         texts[1:-1] = ids[starts[batch] + np.arange(length)[:, None]]
@@ -186,13 +188,3 @@ def _line_places(ids: Ids, newline: int) -> tuple[npt.NDArray[np.int64], npt.NDA
         ends = np.append(ends, len(ids))
     starts = np.append(0, ends[:-1] + 1)
     return starts, ends - starts
-
-
-def _batches(lengths: npt.NDArray[np.int64], chunk_chars: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield batches of about chunk_chars characters; all lines of a batch have equal length, so none needs padding."""
-    by_length = np.argsort(lengths, kind="stable")
-    for length, group in groupby(by_length.tolist(), key=lambda line: int(lengths[line])):
-        lines = np.fromiter(group, dtype=np.int64)
-        at_once = max(1, chunk_chars // (length + 2))
-        for first in range(0, len(lines), at_once):
-            yield lines[first : first + at_once]

@@ -37,44 +37,67 @@ class Order:
     discounts: Floats
 
 
-def fit_ngrams(ids: Ids, vocab_size: int, order: int) -> list[Order]:
+def fit_ngrams(ids: Ids, vocab_size: int, order: int, *, boundary: int | None = None) -> list[Order]:
     """Count the n-grams of a text, n = 1 .. order.
 
     Args:
         ids: the text, (N,).
         vocab_size: V.
         order: the highest n; it is lowered to the length of a shorter text.
+        boundary: the id between two items, beyond which no context extends; None for a running text.
     """
     characters = ids.astype(np.int64)
     numbers: list[Counts] = []  # the n-gram that ends at each character; NONE where it would begin before the text
     keys: list[Counts] = []
     firsts: list[Counts] = []
-    counts = np.zeros(0, np.int64)
+    counts: list[Counts] = []
     contexts = np.zeros(len(ids), np.int64)
     order = min(order, len(ids))
     for n in range(1, order + 1):
         pairs = contexts * vocab_size + characters
-        found, first, inverse, counts = np.unique(
-            pairs[n - 1 :], return_index=True, return_inverse=True, return_counts=True
+        places = np.flatnonzero(contexts != NONE)
+        if len(places) == 0:
+            break  # no item is that long
+        found, first, inverse, count = np.unique(
+            pairs[places], return_index=True, return_inverse=True, return_counts=True
         )
         keys.append(found)
-        firsts.append(first + n - 1)
+        counts.append(count)
+        firsts.append(places[first])
         number = np.full(len(ids), NONE, np.int64)
-        number[n - 1 :] = inverse
+        number[places] = inverse
         numbers.append(number)
-        contexts = np.concatenate([[NONE], number[:-1]])
-    lower = [_continuations(numbers[n][firsts[n + 1]], len(keys[n])) for n in range(order - 1)]
+        contexts = _contexts(number, characters, n, boundary)
+    order = len(keys)
+    lower = [_continuations(numbers[n][firsts[n + 1]], counts[n]) for n in range(order - 1)]
     sizes = [1, *map(len, keys)]
     return [
         _order(found, count, found // vocab_size, size)
-        for found, count, size in zip(keys, [*lower, counts], sizes, strict=False)
+        for found, count, size in zip(keys, [*lower, *counts[-1:]], sizes, strict=False)
     ]
 
 
-def _continuations(ends: Counts, num_ngrams: int) -> Counts:
-    """Return how many different characters each n-gram was seen after; none precedes the beginning of the text."""
+def _contexts(numbers: Counts, characters: Counts, n: int, boundary: int | None) -> Counts:
+    """Return the n-gram before each character; NONE where it would begin before the text, or before the item."""
+    contexts = np.concatenate([[NONE], numbers[:-1]])
+    if n > 1 and boundary is not None:
+        # An item begins with the boundary before it, so only the boundary itself is a context of its first character.
+        contexts[1:][characters[:-1] == boundary] = NONE
+    return contexts
+
+
+def _continuations(numbers: Counts, counts: Counts) -> Counts:
+    """Return how many different characters each n-gram was seen after.
+
+    Nothing precedes the n-grams at the begin of a text or of an item: they keep their counts.
+
+    Args:
+        numbers: for each (n+1)-gram, the number of the n-gram that it ends in.
+        counts: how often each n-gram was seen.
+    """
     # Each distinct (n+1)-gram adds one distinct character before the n-gram that it ends in.
-    return np.maximum(np.bincount(ends, minlength=num_ngrams), 1)
+    found = np.bincount(numbers, minlength=len(counts))
+    return np.where(found == 0, counts, found)
 
 
 def _order(keys: Counts, counts: Counts, contexts: Counts, num_contexts: int) -> Order:
@@ -95,18 +118,19 @@ def _discounts(counts: Counts) -> Floats:
     return np.array([0.0, *(min(max(value, 0.05), times - 0.05) for times, value in enumerate(taken, 1))])
 
 
-def ngram_nats(orders: list[Order], ids: Ids, vocab_size: int) -> Floats:
+def ngram_nats(orders: list[Order], ids: Ids, vocab_size: int, *, boundary: int | None = None) -> Floats:
     """Return the cost in nats of each character of a text after the first, (N - 1,).
 
     Args:
         orders: the result of `fit_ngrams`.
         ids: the text, (N,); contexts do not extend beyond its beginning.
         vocab_size: V.
+        boundary: the id between two items, beyond which no context extends; None for a running text.
     """
     characters = ids.astype(np.int64)
     probabilities = np.full(len(ids), 1 / vocab_size)
     contexts = np.zeros(len(ids), np.int64)
-    for order in orders:
+    for n, order in enumerate(orders, 1):
         places = np.searchsorted(order.keys, pairs := contexts * vocab_size + characters)
         places = np.minimum(places, len(order.keys) - 1)
         is_seen = (contexts != NONE) & (order.keys[places] == pairs)
@@ -116,5 +140,5 @@ def ngram_nats(orders: list[Order], ids: Ids, vocab_size: int) -> Floats:
         weights = np.where(known, order.weights[contexts], 1.0)
         own = np.where(is_seen, counts - order.discounts[np.minimum(counts, 3)], 0.0) / totals
         probabilities = own + weights * probabilities
-        contexts = np.concatenate([[NONE], np.where(is_seen, places, NONE)[:-1]])
+        contexts = _contexts(np.where(is_seen, places, NONE), characters, n, boundary)
     return -np.log(probabilities[1:])

@@ -74,14 +74,31 @@ def sample_texts(
     length: int = 200,
     filters: Filters = PLAIN,
     stops: Sequence[str] = (),
+    end: str | None = None,
 ) -> Iterator[str]:
-    """Yield samples 0 to num_samples - 1 in order, each complete; see `sample_text`."""
+    """Yield samples 0 to num_samples - 1 in order, each complete; see `sample_text`.
+
+    Args:
+        end: a character among the stops: writing ends when all samples have it, before they have their full length.
+    """
     at_once = NATIVE_ROWS if is_native(network) else BLOCK_ROWS
     for first in range(0, num_samples, at_once):
         samples = range(first, min(first + at_once, num_samples))
         pieces = _write(network, vocabulary, prefix, samples, seed=seed, length=length, filters=filters)
+        if end is not None:
+            pieces = _until_all(pieces, int(vocabulary.encode(end)[0]))
         for ids in np.concatenate([np.empty((0, len(samples)), dtype=np.int64), *pieces]).T:
             yield "".join(stop_before(vocabulary.decode(ids.tolist()), stops))
+
+
+def _until_all(pieces: Iterator[npt.NDArray[np.int64]], end: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield pieces, (characters, samples), until each sample has a certain id."""
+    ended: set[int] = set()
+    for piece in pieces:
+        yield piece
+        ended.update(np.flatnonzero((piece == end).any(axis=0)).tolist())
+        if len(ended) == piece.shape[1]:
+            return
 
 
 def _write(

@@ -5,6 +5,7 @@
 # pyright: reportUnusedImport=false
 from charlm.library.adapting import evaluate_dynamically
 from charlm.library.copying import novelty
+from charlm.library.items import new_items
 from charlm.library.measuring import assess, evaluate, score_gaps
 from charlm.library.models import Model, open_run
 from charlm.library.scoring import next_characters, score, score_lines

@@ -48,7 +48,7 @@ def evaluate_dynamically(
         segment_chars: number of characters to score, and then learn from, at a time.
         report: called with the number of characters done and the total, both including the tries.
     Raises:
-        ConfigError: for a rate out of range, and for a leaky model.
+        ConfigError: for a rate out of range, and for a leaky model or one of items.
         TextError: for a text shorter than two characters or with unknown characters, and for a corpus that is missing
             or has changed: the mean squares of the gradients always come from the training split.
         RunError: for a split that the run does not have, and where a rate must be chosen without a validation split.

@@ -54,7 +54,7 @@ def novelty(
         seed: the random seed for sampling.
         report: called with the number of characters done and the total, first while writing and then while reading.
     Raises:
-        ConfigError: for an n or a length out of range, the training split as held-out text, a backward model's prefix.
+        ConfigError: for an n or a length out of range, the training split, a backward model's prefix, a model of items.
         TextError: for a prefix with characters the model has never seen, and for a corpus that is missing or has
             changed.
         RunError: for a split that the run does not have.

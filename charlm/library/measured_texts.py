@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from charlm.errors import CharlmError, RunError, TextError, UnknownCharactersWarning
+from charlm.errors import CharlmError, ConfigError, RunError, TextError, UnknownCharactersWarning
 from charlm.library.models import Model
 from charlm.runs.texts import encode_files, read_split
 from charlm.settings.corpus import UnknownPolicy
 from charlm.text.encoding import hash_ids
+from charlm.text.items import with_boundaries
 from charlm.text.splits import Part, Split
 from charlm.text.unknown import UnknownCount
 
@@ -30,14 +31,20 @@ def read_parts(model: Model) -> Split:
 
 
 def read_known_parts(model: Model, purpose: str) -> Split:
-    """Return the splits of a run's own corpus where the training split is needed, whatever text is measured.
+    """Return the splits of a run's own corpus where the training split is needed as one running text.
 
     Args:
         model: the model of the run.
         purpose: what needs the training split, for messages.
     Raises:
         TextError: as for `read_parts`.
+        ConfigError: for a model of items.
     """
+    if model.end is not None:
+        raise ConfigError(
+            f"{purpose} needs a model of running text, and the run {model.run.name} has learned single items: charlm "
+            "eval measures them, and charlm generate --new writes new ones"
+        )
     try:
         return read_parts(model)
     except CharlmError as error:
@@ -75,7 +82,9 @@ def choose_text(
         read = encode_files(model.checkpoint, files, unknown=policy, remedy=model.unknown_remedy)
         if read.notice:
             warnings.warn(read.notice, UnknownCharactersWarning, stacklevel=4)
-        return Part(read.ids, hash_ids(read.ids, vocabulary), read.count).in_reading_order(model.direction)
+        boundary = model.boundary
+        ids = read.ids if boundary is None else with_boundaries(read.ids, boundary)
+        return Part(ids, hash_ids(ids, vocabulary), read.count, boundary).in_reading_order(model.direction)
     if part := (parts or read_parts(model)).part(split):
         num_replaced = np.count_nonzero(part.ids == len(vocabulary.characters)) if vocabulary.has_unknown else 0
         return replace(part, unknown=UnknownCount(replaced=int(num_replaced)))
@@ -96,6 +105,8 @@ def choose_predictable_text(
         TextError: also for a text of fewer than two characters.
     """
     part = choose_text(model, split, files, unknown=unknown, parts=parts)
+    if part.num_items == 0:
+        raise TextError("the text has no items: all of them are empty")
     if len(part.ids) < 2:
         raise TextError(f"the text has {len(part.ids)} characters: at least two are needed to predict one")
     return part

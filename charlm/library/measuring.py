@@ -12,7 +12,7 @@ from charlm.evaluation.assessment import Assessment, assess_text
 from charlm.evaluation.baselines import fit_baselines
 from charlm.evaluation.figure import Figures
 from charlm.evaluation.gaps import DEFAULT_PASSES, GapScore, measure_gaps
-from charlm.evaluation.reading import measure_text
+from charlm.evaluation.items import measure_part
 from charlm.library.measured_texts import choose_predictable_text, choose_text, of_total, read_parts
 from charlm.library.models import Model, opened
 from charlm.runs.run import Run
@@ -85,8 +85,8 @@ def evaluate(
         (True, 149)
     """
     model = opened(model)
-    ids = choose_predictable_text(model, split, files, unknown=unknown).ids
-    return measure_text(model.network, ids, report=of_total(report, len(ids) - 1))
+    text = choose_predictable_text(model, split, files, unknown=unknown)
+    return measure_part(model.network, text, report=of_total(report, len(text.ids) - 1))
 
 
 def assess(
@@ -130,7 +130,7 @@ def assess(
         text,
         vocabulary,
         encoding=encoding,
-        baselines=known and fit_baselines(known.ids, vocabulary, encoding),
+        baselines=known and fit_baselines(known.ids, vocabulary, encoding, boundary=known.boundary),
         report=of_total(report, len(text.ids) - 1),
     )
 

@@ -25,6 +25,7 @@ from charlm.settings.corpus import UnknownPolicy
 from charlm.settings.model import Direction
 from charlm.text.cleaning import clean_prefix
 from charlm.text.forms import match_form
+from charlm.text.items import begin_item, boundary_character, boundary_id
 from charlm.text.nearest_characters import remedy_of_unknown
 from charlm.text.vocabulary import Ids
 from charlm.training.resolution import choose_device
@@ -34,7 +35,7 @@ class GenerateOptions(TypedDict, total=False):
     """The arguments of `generate` besides the prefix; see there."""
 
     suffix: str | None
-    length: int
+    length: int | None
     num_samples: int
     seed: int
     temperature: float | None
@@ -132,8 +133,18 @@ class Model:
             return "; --unknown replace reads them as the model's unknown symbol, --unknown skip leaves them out"
         return "; --unknown skip leaves such characters out"
 
+    @property
+    def end(self) -> str | None:
+        """The character that ends an item, for a model of items; None for a model of running text."""
+        return boundary_character(self.checkpoint.settings.corpus)
+
+    @property
+    def boundary(self) -> int | None:
+        """The id of that character."""
+        return boundary_id(self.checkpoint.settings.corpus, self.checkpoint.vocabulary)
+
     def encode(self, text: str, what: str) -> tuple[str, Ids]:
-        """Return a text, cleaned as the corpus was, and its ids.
+        """Return a text, cleaned as the corpus was, and its ids; those of an item have its begin before them.
 
         Args:
             text: a prefix or a suffix.
@@ -149,6 +160,7 @@ class Model:
             ids = vocabulary.encode(clean, unknown=policy, what=f"the {what}")
         except TextError as error:
             raise TextError(f"{error}{remedy_of_unknown(text, clean, vocabulary)}") from None
+        ids = begin_item(ids, self.boundary, self.direction, f"the {what}")
         if len(ids) == 0:
             is_known = "is empty" if not clean else "has no character that this model knows"
             raise TextError(f"the {what} {is_known}: the model needs at least one character that it knows")

@@ -18,11 +18,13 @@ class Opening:
         text: the text to read first; the model knows all of its characters.
         is_line_end: whether it is a line end, which is not part of the written text, or else the beginning of a line.
         is_backward: whether the model reads backwards, so that this text is how its texts end.
+        is_item: whether the texts are whole items, which begin with nothing.
     """
 
     text: str
     is_line_end: bool
     is_backward: bool
+    is_item: bool = False
 
     @property
     def prefix(self) -> str | None:
@@ -43,13 +45,15 @@ class Opening:
 def opening(model: Model) -> Opening:
     """Return how a model's texts begin without a prompt, or end if it reads backwards.
 
-    For a model that knows line ends, a line end comes before the first character. Otherwise the corpus is one long
-    line, and the first sample prefix that the run recorded is used.
+    Items begin with nothing before them. For a model that knows line ends, a line end comes before the first character.
+    Otherwise the corpus is one long line, and the first sample prefix that the run recorded is used.
 
     Raises:
         ConfigError: where the run has recorded no sample prefix either.
     """
     known, is_backward = model.checkpoint.vocabulary.characters, model.direction == "backward"
+    if model.end is not None:
+        return Opening("", is_line_end=False, is_backward=is_backward, is_item=True)
     for line_end in ("\n", "\r"):
         if line_end in known:
             return Opening(line_end, is_line_end=True, is_backward=is_backward)

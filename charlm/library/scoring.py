@@ -10,6 +10,7 @@ import numpy as np
 
 from charlm.errors import ConfigError, TextError, UnknownCharactersWarning
 from charlm.evaluation.characters import ScoredCharacter, score_characters, with_unknown
+from charlm.evaluation.items import score_items
 from charlm.evaluation.lines import (
     ScoredLine,
     join_lines,
@@ -27,6 +28,7 @@ from charlm.runs.texts import encode_files
 from charlm.settings.corpus import UnknownPolicy
 from charlm.text.cleaning import clean_text
 from charlm.text.encoding import EncodedText, Source, encode_text
+from charlm.text.items import begin_item, ended_items
 from charlm.text.reading_order import turned
 
 
@@ -62,6 +64,8 @@ def score(
     model = opened(model)
     read = read_scored_text(model, text, files=files, unknown=unknown)
     characters = score_characters(model.network, read.ids, read.vocabulary, direction=model.direction)
+    if (boundary := model.boundary) is not None:
+        characters = score_items(model.network, read.ids, boundary, read.vocabulary, direction=model.direction)
     return with_unknown(characters, read)
 
 
@@ -87,7 +91,8 @@ def score_lines(
         files: files to read one after another, instead of a text.
         odd: return only this many lines: first those with characters that the model does not know, then those with the
             most bits per character.
-        alone: whether each line is judged alone; None judges lines alone where `odd` is given, else in context.
+        alone: whether each line is judged alone; None judges lines alone where `odd` is given, else in context. Items
+            are always judged alone.
         unknown: as for `score`; but where `odd` is given, an unknown character makes a line odd and is not an error,
             unless this says so.
         report: called with the number of lines done and the total, where they are judged alone.
@@ -102,8 +107,12 @@ def score_lines(
         [True, True]
     """
     model = opened(model)
+    if model.end is not None and alone is False:
+        raise ConfigError(
+            f"the run {model.run.name} has learned single items, which have no context: leave --in-context out"
+        )
     read = read_scored_lines(model, text, files=files, unknown=unknown, odd=odd)
-    if alone or (alone is None and odd is not None):
+    if model.end is not None or alone or (alone is None and odd is not None):
         lines = _lines_alone(model, read, report)
     else:
         lines = join_lines(score(model, read))
@@ -149,8 +158,9 @@ def next_characters(
         )
     read = read_scored_text(model, text, files=files, unknown=unknown, is_prefix=True)
     ids = read.ids
-    if files and len(ids) > 1 and read.vocabulary.decode(ids[-1:]) == "\n":
+    if files and len(ids) > 1 and read.vocabulary.decode(ids[-1:]) == read.line_end:
         ids = ids[:-1]
+    ids = begin_item(ids, model.boundary, model.direction, "the text")
     return rank_next(network, turned(ids, model.direction), read.vocabulary, top=top)
 
 
@@ -167,7 +177,7 @@ def read_scored_lines(
     Raises:
         ConfigError: also for a model without a newline.
     """
-    if "\n" not in model.checkpoint.vocabulary.characters:
+    if (model.end or "\n") not in model.checkpoint.vocabulary.characters:
         raise ConfigError(f"the model of run {model.run.name} knows no newline, so it cannot tell lines apart")
     policy = model.checkpoint.vocabulary.policy(model.checkpoint.settings.corpus.unknown)
     if odd is not None and unknown is None and policy == "error":
@@ -206,10 +216,16 @@ def read_scored_text(
     if text is None:
         read = encode_files(checkpoint, files, unknown=policy, remedy=remedy)
     else:
-        clean = checkpoint.settings.corpus.clean
-        chunks = [model.cleaned(text, "the text")] if is_prefix else clean_text(iter([text]), clean)
-        read = encode_text([Source(None, chunks)], checkpoint.vocabulary, unknown=policy, remedy=remedy)
-    if len(read.ids) == 0:
+        corpus = checkpoint.settings.corpus
+        if is_prefix:
+            chunks = iter([model.cleaned(text, "the text")])
+        elif model.end is None:
+            chunks = clean_text(iter([text]), corpus.clean)
+        else:
+            chunks = ended_items(iter([text]), corpus)
+        ends = model.end or "\n"
+        read = encode_text([Source(None, chunks)], checkpoint.vocabulary, unknown=policy, remedy=remedy, line_end=ends)
+    if len(read.ids) == 0 and not (is_prefix and model.end):
         raise TextError(
             "the text has no character that the model knows: there is nothing to score"
             if len(read.marked)
@@ -221,9 +237,11 @@ def read_scored_text(
 
 
 def _lines_alone(model: Model, text: EncodedText, report: Callable[[int, int], None] | None) -> Iterator[ScoredLine]:
-    ids, newline = text.ids, text.vocabulary.encode("\n")
+    ids, newline = text.ids, text.vocabulary.encode(text.line_end)
     if len(text.unknown) and text.marked[-1] != newline[0]:
         # Makes a line of a final one that holds only skipped characters; the bits of other lines do not depend on it.
         ids = np.append(ids, newline)
-    lines = score_lines_alone(model.network, ids, text.vocabulary, direction=model.direction, report=report)
+    lines = score_lines_alone(
+        model.network, ids, text.vocabulary, end=text.line_end, direction=model.direction, report=report
+    )
     return lines_with_unknown(lines, text) if len(text.unknown) else lines

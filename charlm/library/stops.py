@@ -17,6 +17,8 @@ from charlm.text.vocabulary import Vocabulary
 def possible_stops(model: Model, stops: Sequence[str]) -> list[str]:
     """Return the stops that can occur in a model's texts, cleaned as its corpus was, with the model's line ends.
 
+    A model of items always stops where an item ends.
+
     A `CharlmWarning` reports each stop that cannot occur.
 
     Raises:
@@ -35,7 +37,7 @@ def possible_stops(model: Model, stops: Sequence[str]) -> list[str]:
         raise TextError("\n".join(reasons))
     for reason in reasons:
         warnings.warn(reason, CharlmWarning, stacklevel=2)
-    return list(dict.fromkeys(possible))
+    return list(dict.fromkeys([*possible, *([] if model.end is None else [model.end])]))
 
 
 def _cleaned(stop: str, model: Model) -> str:

@@ -16,13 +16,15 @@ from charlm.library.openings import opening
 from charlm.library.stops import possible_stops
 from charlm.runs.run import Run
 
+DEFAULT_CHARS, DEFAULT_ITEM_CHARS = 200, 10_000
+
 
 def generate(
     model: Model | Run | str | Path,
     prefix: str | None = None,
     *,
     suffix: str | None = None,
-    length: int = 200,
+    length: int | None = None,
     num_samples: int = 1,
     seed: int = 0,
     temperature: float | None = None,
@@ -39,7 +41,8 @@ def generate(
         model: a model from `open_run`, or a run or its name, of which the best checkpoint is used.
         prefix: the beginning of the texts; without a prefix and a suffix, they begin as the lines of the corpus do.
         suffix: the end of the texts; together with a prefix, the gap between them is filled.
-        length: the most characters to write; in a gap, the exact number.
+        length: the most characters to write; in a gap, the exact number. None means 200, or 10,000 for a model of
+            items, which end by themselves.
         num_samples: number of texts.
         seed: the random seed; sample k of a seed is the same however many samples are requested.
         temperature: divides the logits, at least 0; 0 always takes the likeliest character; None means 0.8.
@@ -61,16 +64,21 @@ def generate(
         >>> [(text[:4], len(text)) for text in texts]
         [('the ', 24), ('the ', 24), ('the ', 24)]
     """
-    chosen = _filters(filters, temperature, top_k, top_p, min_p)
-    settings = {"length": length, "num_samples": num_samples, "seed": seed, "passes": passes}
-    return list(write_texts(opened(model), prefix, suffix=suffix, filters=chosen, stops=stops, **settings))
+    model, chosen = opened(model), _filters(filters, temperature, top_k, top_p, min_p)
+    settings = {
+        "length": most_characters(model, length),
+        "num_samples": num_samples,
+        "seed": seed,
+        "passes": passes,
+    }
+    return list(write_texts(model, prefix, suffix=suffix, filters=chosen, stops=stops, **settings))
 
 
 def stream(
     model: Model | Run | str | Path,
     prefix: str | None = None,
     *,
-    length: int = 200,
+    length: int | None = None,
     seed: int = 0,
     temperature: float | None = None,
     top_k: int | None = None,
@@ -87,7 +95,7 @@ def stream(
         model: a model from `open_run`, or a run or its name, of which the best checkpoint is used; backward
             models cannot stream.
         prefix: the beginning of the text; without one, it begins as the lines of the corpus do.
-        length: the most characters to write after the prefix.
+        length: the most characters to write after the prefix; None as for `generate`.
         seed: the random seed for sampling.
         temperature: as for `generate`, as are top_k, top_p, min_p and filters.
         top_k: sample from the k likeliest characters only.
@@ -109,8 +117,16 @@ def stream(
     start = opening(model) if prefix is None else None
     network = model.writer()
     cleaned, ids = model.encode(start.text if start else prefix or "", "prefix")
-    write = partial(sample_text, network, model.checkpoint.vocabulary, ids, seed=seed, length=length, filters=chosen)
+    most = most_characters(model, length)
+    write = partial(sample_text, network, model.checkpoint.vocabulary, ids, seed=seed, length=most, filters=chosen)
     return chain([start.shown if start else cleaned], write(stops=possible_stops(model, stops)))
+
+
+def most_characters(model: Model, length: int | None) -> int:
+    """Return how many characters a model writes at most: those asked for, or else 200, or enough for any item."""
+    if length is not None:
+        return length
+    return DEFAULT_CHARS if model.end is None else DEFAULT_ITEM_CHARS
 
 
 def write_texts(
@@ -127,7 +143,7 @@ def write_texts(
 ) -> Iterator[str]:
     """Yield the texts of `generate` one after another."""
     vocabulary = model.checkpoint.vocabulary
-    write = partial(sample_texts, length=length, num_samples=num_samples, seed=seed, filters=filters)
+    write = partial(sample_texts, length=length, num_samples=num_samples, seed=seed, filters=filters, end=model.end)
     fill = partial(fill_gap, length=length, num_samples=num_samples, seed=seed, filters=filters)
     if start := opening(model) if prefix is None and suffix is None else None:
         prefix, suffix = start.prefix, start.suffix

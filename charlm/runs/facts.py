@@ -29,10 +29,11 @@ Fingerprint = Annotated[
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PartFacts(Record):
-    """A split of a corpus: its length in characters, and the SHA-256 of its text."""
+    """A split of a corpus: its length in characters, the SHA-256 of its text, and how many items it is a list of."""
 
     chars: Count
     sha256: Sha256
+    num_items: Told[Count] = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -21,6 +21,14 @@ class BothWays(Record):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class PerItem(Record):
+    """The result on a list of items: how many there are, and the nats of one, its end included."""
+
+    num_items: Count
+    nats_per_item: Number
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Standing(Record):
     """What is needed to judge the results on a whole text.
 
@@ -50,6 +58,7 @@ class Rates(Record):
         chars: number of predicted characters.
         both_ways: the other results of a bidirectional model.
         standing: what is needed to judge the results on a whole text.
+        per_item: the result on a whole list of items; None for a running text.
     """
 
     nats_per_char: Number | None = None
@@ -58,6 +67,7 @@ class Rates(Record):
     chars: Count
     both_ways: Annotated[BothWays | None, Inline()] = None
     standing: Annotated[Standing | None, Inline()] = None
+    per_item: Annotated[PerItem | None, Inline()] = None
 
     @property
     def nats(self) -> float:

@@ -11,9 +11,11 @@ from charlm.runs.checkpoints import Checkpoint
 from charlm.runs.run import Run
 from charlm.settings.corpus import UnknownPolicy
 from charlm.text.corpus import load_corpus, read_cleaned
+from charlm.text.decoding import Decoding, read_files
 from charlm.text.encoding import EncodedText, Source, encode_text
 from charlm.text.files import find_corpus, hash_files, locate_corpus
 from charlm.text.inheriting import KnownSymbols
+from charlm.text.items import boundary_character, ended_items
 from charlm.text.splits import Split, split_corpus
 
 STANDARD_INPUT = "standard input"
@@ -22,7 +24,7 @@ STANDARD_INPUT = "standard input"
 def encode_files(
     checkpoint: Checkpoint, files: Sequence[str | Path], *, unknown: UnknownPolicy, remedy: str = ""
 ) -> EncodedText:
-    """Encode files in order, with the encoding and cleaning of a checkpoint.
+    """Encode files in order, with the encoding and cleaning of a checkpoint; after each item stands the boundary.
 
     Args:
         checkpoint: the model's checkpoint.
@@ -41,7 +43,11 @@ def encode_files(
         for notice in found.notices:
             if notice.is_warning:
                 warnings.warn(notice.sentence, CharlmWarning, stacklevel=4)
-    if corpus.clean.letters:
+    line_end = boundary_character(corpus) or "\n"
+    if corpus.items is not None:
+        decoding = Decoding(corpus.encoding, is_chosen=False)
+        sources = [Source(name, ended_items(read_files([path], decoding), corpus)) for name, path in located]
+    elif corpus.clean.letters:
         # A run of other characters may reach from one file into the next, and there are no lines to end anyway.
         sources = [Source(None, read_cleaned([path for _, path in located], corpus))]
     else:
@@ -49,7 +55,7 @@ def encode_files(
         is_ended = corpus.between_files == "newline"
         sources = [Source(name, _ended(chunks) if is_ended else chunks) for name, chunks in before]
         sources.append(Source(*last))
-    return encode_text(sources, checkpoint.vocabulary, unknown=unknown, remedy=remedy)
+    return encode_text(sources, checkpoint.vocabulary, unknown=unknown, remedy=remedy, line_end=line_end)
 
 
 def _ended(chunks: Iterable[str]) -> Iterator[str]:

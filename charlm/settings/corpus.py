@@ -23,6 +23,7 @@ from charlm.settings.values import (
 )
 
 UnknownPolicy = Literal["error", "skip", "replace"]
+Items = Literal["lines", "files", "separated"]
 
 DEFAULT_CORPUS = "stories"
 
@@ -92,6 +93,17 @@ class CorpusSettings(Section):
         description="Ends the last line of a file that lacks its line end before the next file begins (newline) or "
         "joins files as they are (nothing); choose nothing if a text was cut within its lines",
     )
+    items: Items | None = Field(
+        default=None,
+        description="Takes the text for a list of items, each learned by itself with its beginning and its end: lines, "
+        "files, or separated (see separator); null means one running text, so set it for names, titles or "
+        "other texts that are not to be read as one",
+    )
+    separator: str | None = Field(
+        default=None,
+        description="Gives the text that stands between two items, such as <|end|>; the line ends around it belong to "
+        "no item",
+    )
     encoding: str = Field(
         default="utf-8",
         description="Names the encoding of the text files, in which every byte must decode; change it if they are not "
@@ -109,7 +121,7 @@ class CorpusSettings(Section):
     )
     split: SplitSetting = Field(
         default="default",
-        description="Divides the text into training, validation and test splits, in this order: default is 90/5/5, "
+        description="Divides the text, or its items, into training, validation and test splits: default is 90/5/5, "
         "nanogpt 90/10, torch-rnn 80/10/10, none trains on everything, and standard is the corpus's own "
         "protocol; choose standard to compare with published results",
     )
@@ -194,6 +206,10 @@ def corpus_conflicts(corpus: CorpusSettings) -> Iterator[Conflict]:
         yield "corpus.split", "standard needs corpus.name: only known corpora have a standard split"
     if isinstance(corpus.split, tuple):
         yield from _split_conflicts(corpus.split)
+    if corpus.items == "separated" and not corpus.separator:
+        yield "corpus.separator", "must be given for corpus.items separated: it is the text between two items"
+    if corpus.items != "separated" and corpus.separator is not None:
+        yield "corpus.separator", f"needs corpus.items separated, not {corpus.items or 'null'}"
 
 
 def _glob_problem(pattern: str) -> str | None:

@@ -24,6 +24,7 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     **{f"optimizer.{name}": ("optimizer.method", methods) for name, methods in OF_METHODS.items()},
     **{f"optimizer.schedule.{name}": ("optimizer.schedule.method", each) for name, each in OF_SCHEDULES.items()},
     **{f"optimizer.average.{name}": ("optimizer.average.method", (each,)) for name, each in OF_AVERAGES.items()},
+    "corpus.separator": ("corpus.items", ("separated",)),
     "model.lookahead": ("model.direction", ("bidirectional",)),
     **{f"model.loss_weights.{name}": ("model.direction", ("bidirectional",)) for name in LossWeights.model_fields},
 }

@@ -76,6 +76,8 @@ def _conflicts(settings: Settings) -> Iterator[Conflict]:
     is_timed = train.minutes is not None and train.epochs is None and train.max_steps is None
     if schedule.method == "cosine" and schedule.total_steps is None and is_timed and train.fit_minutes is None:
         yield "optimizer.schedule.total_steps", "must be given when train.minutes is the only budget"
+    if settings.corpus.items is not None and settings.model.direction in ("bidirectional", "leaky"):
+        yield "model.direction", f"{settings.model.direction} reads running text only: leave corpus.items out"
     yield from _refit_conflicts(train)
     if settings.corpus.split == "none":
         for key, asker in settings.validation_listeners:

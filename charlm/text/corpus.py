@@ -7,7 +7,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,14 @@ from charlm.text.decoding import Decoding, Joints, decode_blocks, read_files
 from charlm.text.encoding import count_characters, encoded_chunks
 from charlm.text.files import file_blocks, file_size, find_corpus, hash_files
 from charlm.text.inheriting import KnownSymbols
+from charlm.text.items import NONCHARACTER, ItemCount, arranged_text, boundary_character
 from charlm.text.known import KNOWN_CORPORA, data_folder
+from charlm.text.lists import list_notices
 from charlm.text.notices import (
     LineEnds,
     Notice,
     character_notices,
+    item_notices,
     joint_notices,
     line_end_notices,
     name_few,
@@ -38,7 +41,7 @@ from charlm.text.vocabulary import (
 
 # Below this size encoding again is quicker than using the cache; above it ids stay on disk and are memory-mapped.
 CACHED_BYTES = 8 << 20
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 DIGEST_BYTES = 32
 # The first and the last surrogate: they are not characters, and UTF-8 cannot encode them.
 SURROGATES = ("\ud800", "\udfff")
@@ -93,6 +96,8 @@ class _Source:
         ]
         if (forms := [each and each.ending for each in map(compression_of, self.files)]) != [None] * len(forms):
             key.append(forms)
+        if settings.items is not None:
+            key += [settings.items, settings.separator]
         if len(self.files) == 1:
             return key
         # A line end may be put between files, and each may start with a byte order mark: it matters where they end.
@@ -100,12 +105,20 @@ class _Source:
 
 
 @dataclass(frozen=True)
+class _Tally:
+    """What is counted while a corpus is read: its line ends, the joints between files, and its items."""
+
+    line_ends: LineEnds = field(default_factory=LineEnds)
+    joints: Joints = field(default_factory=Joints)
+    items: ItemCount = field(default_factory=ItemCount)
+
+
+@dataclass(frozen=True)
 class _Counted:
-    """What the first reading counts: the characters after cleaning, the line ends and the joints between files."""
+    """What the first reading counts: the characters after cleaning, and everything else."""
 
     counts: dict[str, int]
-    line_ends: LineEnds
-    num_joints: int
+    tally: _Tally
 
 
 def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings, *, known: KnownSymbols | None = None) -> Corpus:
@@ -124,13 +137,18 @@ def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings, *, known
     counted = _cached_counts(source) if source.is_large else _count(source)
     counts = counted.counts
     if not counts:
-        raise TextError(f"the corpus {source.name} is empty" + (" after cleaning" if source.num_bytes else ""))
+        raise TextError(f"the corpus {source.name} {_nothing(source)}")
     if any(SURROGATES[0] <= character <= SURROGATES[1] for character in counts):
         raise TextError(f"the corpus {source.name} is not {corpus.encoding}: it contains halves of surrogate pairs")
+    # However few the items are, the boundary between them is no rare character.
+    boundary = boundary_character(corpus)
+    kept = counts if boundary is None else {**counts, boundary: sum(counts.values())}
     if known is None:
-        symbols = build_vocabulary(counts, min_count=vocabulary.min_count, max_size=vocabulary.max_size)
+        symbols = build_vocabulary(kept, min_count=vocabulary.min_count, max_size=vocabulary.max_size)
     else:
-        symbols = known.choose(counts, vocabulary, f"the corpus {source.name}")
+        symbols = known.choose(kept, vocabulary, f"the corpus {source.name}")
+    if boundary is not None and boundary not in symbols.characters:
+        raise TextError("the model has no symbol for the ends of items: --new-characters extend adds it")
     if len(symbols) < 2:
         raise TextError(f"the corpus {source.name} has only one symbol: there is nothing to predict")
     ids = _cached_ids(source, symbols) if source.is_large else np.concatenate(list(_encode_source(source, symbols)))
@@ -138,16 +156,30 @@ def load_corpus(corpus: CorpusSettings, vocabulary: VocabularySettings, *, known
     # Without an unknown symbol, the characters that a known vocabulary lacks are left out.
     read = counts.values() if symbols.has_unknown else [counts.get(each, 0) for each in symbols.characters]
     assert len(ids) == sum(read)
-    notices = (*found.notices, *_notices(source, counted), *(known.notices(counts, symbols) if known else ()))
+    notices = (
+        *found.notices,
+        *_notices(source, counted, ids, symbols),
+        *(known.notices(counts, symbols) if known else ()),
+    )
     return Corpus(ids, symbols, files, source.sha256, notices)
 
 
-def _notices(source: _Source, counted: _Counted) -> Iterator[Notice]:
+def _nothing(source: _Source) -> str:
+    if source.num_bytes and source.settings.items is not None:
+        return "has no items: all of them are empty"
+    return "is empty after cleaning" if source.num_bytes else "is empty"
+
+
+def _notices(source: _Source, counted: _Counted, ids: Ids, symbols: Vocabulary) -> Iterator[Notice]:
     settings, num_chars = source.settings, sum(counted.counts.values())
     if settings.clean.newline == "lf" and not settings.clean.letters:
-        yield from line_end_notices(counted.line_ends, is_cut=num_chars == settings.max_chars)
-    if not settings.clean.letters:
-        yield from joint_notices(counted.num_joints, len(source.files))
+        yield from line_end_notices(counted.tally.line_ends, is_cut=num_chars == settings.max_chars)
+    if not settings.clean.letters and settings.items is None:
+        yield from joint_notices(counted.tally.joints.number, len(source.files))
+    if settings.items is not None:
+        yield from item_notices(counted.tally.items, settings.items)
+    elif settings.name is None:
+        yield from list_notices(ids, symbols)
     # The characters of public corpora are known, and published results depend on them.
     if settings.name not in KNOWN_CORPORA:
         yield from character_notices(counted.counts, settings.encoding)
@@ -163,20 +195,21 @@ def _cleaned(chunks: Iterator[str], corpus: CorpusSettings) -> Iterator[str]:
     return chunks if corpus.max_chars is None else _first(chunks, corpus.max_chars)
 
 
-def _read_unchanged(source: _Source, line_ends: LineEnds, joints: Joints) -> Iterator[str]:
+def _read_unchanged(source: _Source, tally: _Tally) -> Iterator[str]:
     """Stream the cleaned characters of a corpus, and check at the end that its bytes are those that were hashed.
 
     Args:
         source: the corpus.
-        line_ends: counts the line ends as they are read.
-        joints: counts the joints between files.
+        tally: counts what is counted as the corpus is read.
     """
     digest, problem = hashlib.sha256(), None
     blocks = _seen_by(digest.update, source)
     try:
-        is_joined = source.settings.between_files == "newline"
-        chunks = decode_blocks(blocks, Decoding(source.settings.encoding, joints=joints if is_joined else None))
-        yield from _cleaned(line_ends.counted(chunks), source.settings)
+        chunks = tally.line_ends.counted(decode_blocks(blocks, _decoding(source.settings, tally.joints)))
+        if source.settings.items is None:
+            yield from _cleaned(chunks, source.settings)
+        else:
+            yield arranged_text(chunks, source.settings, tally.items)
     except TextError as error:
         problem = error
     # The bytes after max_chars or after a bad byte were hashed too.
@@ -187,6 +220,12 @@ def _read_unchanged(source: _Source, line_ends: LineEnds, joints: Joints) -> Ite
         ) from problem
     if problem:
         raise problem
+
+
+def _decoding(corpus: CorpusSettings, joints: Joints) -> Decoding:
+    if corpus.items == "files":
+        return Decoding(corpus.encoding, file_end=NONCHARACTER)
+    return Decoding(corpus.encoding, joints=joints if corpus.between_files == "newline" else None)
 
 
 def _seen_by(update: Callable[[bytes], None], source: _Source) -> Iterator[tuple[Path, bytes]]:
@@ -211,24 +250,24 @@ def _first(chunks: Iterator[str], num_chars: int) -> Iterator[str]:
 def _encode_source(source: _Source, vocabulary: Vocabulary) -> Iterator[Ids]:
     # A character that was not counted means that the text has changed: the reading reports that at its end.
     unknown = "replace" if vocabulary.has_unknown else "skip"
-    chunks = _read_unchanged(source, LineEnds(), Joints())
+    chunks = _read_unchanged(source, _Tally())
     return encoded_chunks(chunks, vocabulary, unknown=unknown, what="the corpus")
 
 
 def _count(source: _Source) -> _Counted:
-    line_ends, joints = LineEnds(), Joints()
-    counts = count_characters(_read_unchanged(source, line_ends, joints))
-    return _Counted(counts, line_ends, joints.number)
+    tally = _Tally()
+    return _Counted(count_characters(_read_unchanged(source, tally)), tally)
 
 
 def _cached_counts(source: _Source) -> _Counted:
     path = _cache_path(source.cache_key, ".counts")
     if not _is_intact(path):
         counted = _count(source)
-        ends = [counted.line_ends.crlf, counted.line_ends.cr, counted.num_joints]
-        _write(path, [json.dumps([counted.counts, *ends]).encode("ascii")])
-    counts, crlf, cr, num_joints = json.loads(path.read_bytes()[:-DIGEST_BYTES])
-    return _Counted(counts, LineEnds(crlf, cr), num_joints)
+        found = counted.tally
+        tally = [list[int](vars(each).values()) for each in (found.line_ends, found.joints, found.items)]
+        _write(path, [json.dumps([counted.counts, *tally]).encode("ascii")])
+    counts, line_ends, joints, items = json.loads(path.read_bytes()[:-DIGEST_BYTES])
+    return _Counted(counts, _Tally(LineEnds(*line_ends), Joints(*joints), ItemCount(*items)))
 
 
 def _cached_ids(source: _Source, vocabulary: Vocabulary) -> Ids:

@@ -16,6 +16,7 @@ from charlm.errors import TextError
 from charlm.text.compressed import compression_of
 from charlm.text.encodings import Finding, is_cut_utf8, is_damaged_utf8, likely_encodings
 from charlm.text.files import blocks_of, file_blocks
+from charlm.text.items import refuse_boundary
 from charlm.text.kinds import START_BYTES, other_kind
 from charlm.text.notices import shown_path
 from charlm.text.unpacking import unpacked_blocks
@@ -41,12 +42,14 @@ class Decoding:
         encoding: the encoding, which is decoded strictly.
         is_chosen: whether the text is a corpus, whose encoding a setting chooses; other texts have the model's.
         joints: a counter, if a file that lacks its last line end gets one before the next file begins; else None.
+        file_end: a text that is put after each file.
         reopen: a function that reads a file's bytes as they are stored again, to find out what is wrong with them.
     """
 
     encoding: str = "utf-8"
     is_chosen: bool = True
     joints: Joints | None = None
+    file_end: str = ""
     reopen: Callable[[Path], Iterator[bytes]] = lambda file: blocks_of(file)
 
     def again(self, file: Path) -> Iterator[bytes]:
@@ -75,13 +78,15 @@ def decode_blocks(blocks: Iterable[tuple[Path, bytes]], decoding: Decoding) -> I
             raise TextError(f"{shown_path(file)} {kind}")
         held = len(decoder.getstate()[0])
         text = _decode(decoder, block, file=file, decoding=decoding, offset=offset - held)
+        if decoding.file_end:
+            refuse_boundary(text)
         if text and is_start:
             text, is_start = text.removeprefix(BYTE_ORDER_MARK), False
             if text and last and last not in "\n\r" and decoding.joints is not None:
                 text = "\n" + text
                 decoding.joints.number += 1
         last = text[-1:] or last
-        yield text
+        yield text if block else text + decoding.file_end
         offset += len(block)
         if not block:
             decoder.reset()

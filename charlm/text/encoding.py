@@ -61,6 +61,7 @@ class EncodedText:
         vocabulary: the model's vocabulary.
         policy: what becomes of unknown characters: skip, or replace by the unknown symbol.
         files: the files that the text was read from, in order; empty if it does not come from files.
+        line_end: the character that its lines, or its items, end with.
     """
 
     marked: Ids
@@ -68,6 +69,7 @@ class EncodedText:
     vocabulary: Vocabulary
     policy: Literal["skip", "replace"]
     files: tuple[FileStart, ...] = ()
+    line_end: str = "\n"
 
     @cached_property
     def ids(self) -> Ids:
@@ -117,10 +119,10 @@ class EncodedText:
 
     @cached_property
     def line_ends(self) -> npt.NDArray[np.int64]:
-        """The positions of the newlines, in order."""
-        newline = self.vocabulary.characters.find("\n")
+        """The positions of the line ends, in order."""
+        newline = self.vocabulary.characters.find(self.line_end)
         if newline < 0:
-            return self.positions[self.unknown == ord("\n")]
+            return self.positions[self.unknown == ord(self.line_end)]
         return np.flatnonzero(self.marked == newline)
 
     def lines_before(self, position: int) -> int:
@@ -132,12 +134,12 @@ class EncodedText:
         return started[-1] if started else None
 
     def _place(self, position: int, file: FileStart | None, *, is_named: bool) -> str:
-        line = self.lines_before(position) + 1
+        line, noun = self.lines_before(position) + 1, "line" if self.line_end == "\n" else "item"
         if file is None:
-            return f"at position {position:,}" + (f" (line {line:,})" if line > 1 else "")
+            return f"at position {position:,}" + (f" ({noun} {line:,})" if line > 1 else "")
         name = "" if is_named else f"{printable(file.name, MAX_NAME)}, "
         line -= self.lines_before(file.position)
-        return f"at position {position - file.position:,} ({name}line {line:,})"
+        return f"at position {position - file.position:,} ({name}{noun} {line:,})"
 
 
 def encode_text(
@@ -147,6 +149,7 @@ def encode_text(
     unknown: UnknownPolicy,
     what: str = "the text",
     remedy: str = "",
+    line_end: str = "\n",
 ) -> EncodedText:
     """Encode a text, file by file and chunk by chunk, in memory.
 
@@ -156,6 +159,7 @@ def encode_text(
         unknown: error, skip, or replace (by the unknown symbol, which the model must have).
         what: what error messages call the text.
         remedy: the end of an error's sentence, which says what to do about unknown characters.
+        line_end: the character that lines, or items, end with.
     Raises:
         TextError: naming each unknown character once, with its code point, file and line.
     """
@@ -174,7 +178,7 @@ def encode_text(
     marked = np.concatenate([np.empty(0, np.min_scalar_type(len(vocabulary.characters))), *pieces])
     codes = np.concatenate([np.empty(0, np.uint32), *strangers])
     policy = "replace" if unknown == "replace" else "skip"
-    text = EncodedText(marked, codes, vocabulary, policy, tuple(files))
+    text = EncodedText(marked, codes, vocabulary, policy, tuple(files), line_end)
     if len(codes) and (unknown == "error" or (unknown == "replace" and not vocabulary.has_unknown)):
         sentence = unknown_sentence(what, text.places, has_unknown=vocabulary.has_unknown)
         raise TextError(sentence + (NOT_REPLACEABLE if unknown == "replace" else "") + remedy)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charlm.errors import printable
+from charlm.text.items import ItemCount
 
 C1_CONTROLS = [chr(code) for code in range(0x80, 0xA0)]
 # Characters that are reported if a text has them.
@@ -98,6 +99,20 @@ def character_notices(counts: Mapping[str, int], encoding: str) -> Iterator[Noti
             "the model learns it as a character; name the files one by one, and it is removed from each",
             is_warning=True,
         )
+
+
+def item_notices(count: ItemCount, kind: str) -> Iterator[Notice]:
+    """Yield a notice on items that were left out.
+
+    Args:
+        count: the items.
+        kind: the value of corpus.items.
+    """
+    noun = {"lines": "line", "files": "file"}.get(kind, "document")
+    left_out = [(count.duplicates, f"duplicate {noun}"), (count.empty, f"empty {noun}")]
+    if parts := [times(number, name) for number, name in left_out if number]:
+        were = "was" if count.duplicates + count.empty == 1 else "were"
+        yield Notice(f"{' and '.join(parts)} {were} left out; {times(count.number, 'item')} to learn")
 
 
 def is_latin(encoding: str) -> bool:

@@ -46,8 +46,8 @@ def part_notices(split: Split, vocabulary: Vocabulary, *, is_known: bool, has_ch
         yield Notice(
             "the end of the text, which the validation and test splits are taken from, differs visibly from its "
             f"beginning (by {bits:.1f} bits per character), as in a sorted list: their results will say little about "
-            "the model. If the order of lines does not matter, shuffle them first: shuf a.txt > b.txt; else put some "
-            "of each kind of text last",
+            "the model. If each line stands for itself, add --lines, which shuffles them; else put some of each kind "
+            "of text last",
             is_warning=True,
         )
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import numpy as np
+
 from charlm.errors import ConfigError, TextError
 from charlm.settings.corpus import CorpusSettings, SamplingSettings
 from charlm.settings.model import Direction
 from charlm.text.corpus import Corpus
 from charlm.text.encoding import hash_ids
+from charlm.text.items import boundary_id
 from charlm.text.known import standard_split
+from charlm.text.notices import times
 from charlm.text.reading_order import turned
 from charlm.text.unknown import ALL_KNOWN, UnknownCount
 from charlm.text.vocabulary import Ids
@@ -21,11 +25,24 @@ PERCENT = {"default": (90, 5, 5), "nanogpt": (90, 10, 0), "torch-rnn": (80, 10, 
 
 @dataclass(frozen=True)
 class Part:
-    """One contiguous split: its ids, the SHA-256 of its text, and how many characters the model does not know."""
+    """One contiguous split.
+
+    Args:
+        ids: its ids, (N,); those of items begin and end with the boundary.
+        sha256: SHA-256 of its text.
+        unknown: how many of its characters the model does not know.
+        boundary: the id that stands between two items; None for a running text.
+    """
 
     ids: Ids
     sha256: str
     unknown: UnknownCount = ALL_KNOWN
+    boundary: int | None = None
+
+    @property
+    def num_items(self) -> int | None:
+        """How many items it has; None for a running text."""
+        return None if self.boundary is None else int(np.count_nonzero(self.ids == self.boundary)) - 1
 
     def in_reading_order(self, direction: Direction) -> Part:
         """Return the split as a model of that direction reads it; the hash stays the same."""
@@ -65,8 +82,10 @@ def split_corpus(corpus: Corpus, settings: CorpusSettings, sampling: SamplingSet
         settings: how to divide it.
         sampling: given if the splits are for training: the message about a short text then says which settings fit.
     Raises:
-        TextError: if the sizes exceed the text, or a split has fewer than two characters.
+        TextError: if the sizes exceed the text, or a split has fewer than two characters, or no item.
     """
+    if (boundary := boundary_id(settings, corpus.vocabulary)) is not None:
+        return _split_items(corpus, settings, boundary)
     sizes = split_sizes(len(corpus.ids), settings)
     parts: list[Part | None] = []
     start = 0
@@ -84,6 +103,24 @@ def split_corpus(corpus: Corpus, settings: CorpusSettings, sampling: SamplingSet
     return Split(train, val, test)
 
 
+def _split_items(corpus: Corpus, settings: CorpusSettings, boundary: int) -> Split:
+    """Divide the items of a corpus; each split begins and ends with the boundary."""
+    places = np.flatnonzero(corpus.ids == boundary)
+    num_items, start = len(places) - 1, 0
+    parts: list[Part | None] = []
+    for size in split_sizes(num_items, settings, "items"):
+        ids = corpus.ids[places[start] : places[start + size] + 1]
+        start += size
+        parts.append(Part(ids, hash_ids(ids, corpus.vocabulary), boundary=boundary) if size else None)
+    train, val, test = parts
+    if train is None:
+        raise TextError(
+            f"the training split has none of the corpus's {times(num_items, 'item')}: give more items, or train on all "
+            "of them: --set corpus.split=none"
+        )
+    return Split(train, val, test)
+
+
 def _remedy(num_chars: int, sampling: SamplingSettings | None) -> str:
     """Say what to do with a text that is too short for its splits."""
     if sampling is None or num_chars < 2:
@@ -93,8 +130,13 @@ def _remedy(num_chars: int, sampling: SamplingSettings | None) -> str:
     return f": give more text, or train on all of it: --set corpus.split=none{options}"
 
 
-def split_sizes(num_chars: int, settings: CorpusSettings) -> tuple[int, int, int]:
+def split_sizes(num_chars: int, settings: CorpusSettings, noun: str = "characters") -> tuple[int, int, int]:
     """Return how many characters the training, validation and test splits have; each boundary is rounded down once.
+
+    Args:
+        num_chars: how many the text has.
+        settings: how to divide it.
+        noun: what is counted, for messages; splits of items have whole items.
 
     Raises:
         TextError: if the sizes together exceed the text.
@@ -107,7 +149,7 @@ def split_sizes(num_chars: int, settings: CorpusSettings) -> tuple[int, int, int
     elif all(isinstance(part, int) for part in split):
         train, val, test = (int(part) for part in (*split, 0)[:3])
         if train + val + test > num_chars:
-            raise TextError(f"corpus.split asks for {train + val + test:,} characters, but the text has {num_chars:,}")
+            raise TextError(f"corpus.split asks for {train + val + test:,} {noun}, but the text has {num_chars:,}")
         return train, val, test
     else:
         fractions = [Fraction(str(part)) for part in (*split, 0)[:3]]

@@ -12,6 +12,8 @@ from charlm.errors import TextError
 from charlm.settings.corpus import SamplingSettings
 from charlm.text.vocabulary import Ids
 
+# The target of no character, which torch's cross entropy leaves out.
+PADDING = -100
 Starts = npt.NDArray[np.int64]
 
 
@@ -21,13 +23,22 @@ class Window:
 
     Args:
         inputs: (T, B).
-        targets: the inputs moved on by one character, (T, B).
+        targets: the inputs moved on by one character, (T, B); PADDING after the end of an item.
         beyond: the characters after the targets, (lookahead, B), which are not scored.
+        starts_anew: whether all rows start from the initial state, because items begin there.
+        num_padded: how many of the targets are padding.
     """
 
     inputs: Ids
-    targets: Ids
+    targets: Ids | npt.NDArray[np.int64]
     beyond: Ids
+    starts_anew: bool = False
+    num_padded: int = 0
+
+    @property
+    def num_predicted(self) -> int:
+        """How many characters it predicts."""
+        return self.targets.size - self.num_padded
 
 
 def num_windows(num_chars: int, sampling: SamplingSettings, lookahead: int = 0) -> int:

@@ -21,6 +21,7 @@ from charlm.training.events import Divergence
 from charlm.training.experiment import Experiment
 from charlm.training.position import Position, restore_position
 from charlm.training.progress import Progress
+from charlm.training.step import state_before
 
 SHOWN_CHARS = 60
 MAX_SKIPS_IN_A_ROW = 10
@@ -133,8 +134,7 @@ def worst_text(experiment: Experiment, windows: Sequence[Window], state: State) 
     worst, text = -float("inf"), windows[0].inputs[:, 0]
     with torch.no_grad():
         for window in windows:
-            if settings.sampling.method == "random":
-                state = network.initial_state(settings.sampling.batch_size)
+            state = state_before(window, state, network, settings)
             inputs, targets, beyond = (
                 as_tensor(ids, network) for ids in (window.inputs, window.targets, window.beyond)
             )

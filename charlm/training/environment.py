@@ -40,7 +40,7 @@ def run_environment(
             val=split.val and _part_facts(split.val),
             test=split.test and _part_facts(split.test),
         ),
-        dropped_chars=num_dropped(len(split.train.ids), settings.sampling, settings.model.lookahead),
+        dropped_chars=_num_dropped(split.train, settings),
         num_parameters=num_parameters(network),
         direction=settings.model.direction,
         implementation=settings.model.implementation,
@@ -66,4 +66,9 @@ def machine_facts() -> Machine:
 
 
 def _part_facts(part: Part) -> PartFacts:
-    return PartFacts(chars=len(part.ids), sha256=part.sha256)
+    return PartFacts(chars=len(part.ids), sha256=part.sha256, num_items=part.num_items)
+
+
+def _num_dropped(train: Part, settings: Settings) -> int:
+    """Return how many characters an epoch leaves out; items are read whole."""
+    return 0 if train.num_items else num_dropped(len(train.ids), settings.sampling, settings.model.lookahead)

@@ -16,6 +16,7 @@ from charlm.runs.parents import Parent
 from charlm.settings.schema import Settings
 from charlm.text.cleaning import clean_prefix
 from charlm.text.forms import match_form
+from charlm.text.items import begin_item
 from charlm.text.known import KNOWN_CORPORA
 from charlm.text.notices import Notice
 from charlm.text.parts import part_notices
@@ -31,6 +32,7 @@ from charlm.training.resolution import Resolved
 from charlm.training.timetable import Timetable
 
 PREFIX_CHARS = 12
+NUM_ITEMS = 4
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ class Experiment:
 
     @property
     def first_prefix(self) -> str | None:
-        """A text that the model can continue; None if the settings give none."""
-        return self.prefixes[0][0] if self.prefixes else None
+        """A text that the model can continue; None if the settings give none, or items that begin with nothing."""
+        return self.prefixes[0][0] or None if self.prefixes else None
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -122,7 +124,8 @@ def prepare(
     average = settings.optimizer.average
     facts = run_environment(corpus, split, network, settings, device)
     useless = list(choice_warnings(settings, facts.split))
-    is_known = asked.corpus.name in KNOWN_CORPORA
+    # Items are shuffled, so their splits are alike.
+    is_known = asked.corpus.name in KNOWN_CORPORA or asked.corpus.items is not None
     return Experiment(
         resolved=resolved,
         vocabulary=corpus.vocabulary,
@@ -147,17 +150,26 @@ def _encode_prefixes(settings: Settings, vocabulary: Vocabulary, split: Split) -
     given = settings.sample.prefixes
     texts = _default_prefixes(settings, vocabulary, split) if given is None else given
     cleaned = [match_form(clean_prefix(text, settings.corpus.clean), vocabulary).text for text in texts]
-    unknown = vocabulary.policy(settings.corpus.unknown)
-    prefixes = tuple(
-        (text, vocabulary.encode(text, unknown=unknown, what=f"the sample prefix {text!r}")) for text in cleaned
-    )
+    unknown, boundary = vocabulary.policy(settings.corpus.unknown), split.train.boundary
+
+    def encoded(text: str) -> Ids:
+        what = f"the sample prefix {text!r}"
+        ids = vocabulary.encode(text, unknown=unknown, what=what)
+        return begin_item(ids, boundary, settings.model.direction, what)
+
+    prefixes = tuple((text, encoded(text)) for text in cleaned)
     if not all(len(ids) for _, ids in prefixes):
         raise ConfigError("sample.prefixes has an empty prefix: give at least one character that the model knows")
     return prefixes
 
 
 def _default_prefixes(settings: Settings, vocabulary: Vocabulary, split: Split) -> list[str]:
-    """Return the first words of two lines: one from the training split, one from validation if there is one."""
+    """Return the first words of two lines: one from the training split, one from validation if there is one.
+
+    Whole items are written from nothing.
+    """
+    if split.train.boundary is not None:
+        return [""] * NUM_ITEMS
     prefixes = [_first_words(vocabulary, part) for part in (split.train, split.val) if part is not None]
     # The splits are in reading order: for a backward model these are a line's last words, spelled backwards.
     return list(dict.fromkeys(turned(prefix, settings.model.direction) for prefix in prefixes))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from charlm.evaluation.assessment import Assessment
 from charlm.evaluation.figure import Figures
-from charlm.runs.rates import BothWays, Rates, Standing
+from charlm.runs.rates import BothWays, PerItem, Rates, Standing
 
 
 def rates_of(figures: Figures, standing: Standing | None = None) -> Rates:
@@ -44,4 +45,8 @@ def rates_of_whole(assessment: Assessment) -> Rates:
         baselines=dict(assessment.baselines) or None,
         beats_5gram=assessment.beats_ngrams,
     )
-    return rates_of(assessment.figures, standing)
+    rates = rates_of(assessment.figures, standing)
+    if assessment.num_items is None or assessment.nats_per_item is None:
+        return rates
+    per_item = PerItem(num_items=assessment.num_items, nats_per_item=assessment.nats_per_item)
+    return replace(rates, per_item=per_item)

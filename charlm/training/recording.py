@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from charlm.evaluation.reading import evaluating, measure_text
+from charlm.evaluation.items import measure_part
+from charlm.evaluation.reading import evaluating
 from charlm.generation.filters import Filters
 from charlm.generation.sampling import sample_text, writing_half
+from charlm.text.items import boundary_character
 from charlm.text.reading_order import turned
 from charlm.training.events import Evaluation, Samples
 from charlm.training.experiment import Experiment
@@ -55,7 +57,7 @@ def measure(
     val = None
     if val_part is not None:
         leave = leave_if(should_stop)
-        val = measure_text(experiment.model, val_part.ids, max_chars=settings.eval.max_chars, report=leave)
+        val = measure_part(experiment.model, val_part, max_chars=settings.eval.max_chars, report=leave)
     recent, last_epoch = progress.since_report, progress.last_epoch
     return Evaluation(
         step=progress.step,
@@ -102,6 +104,7 @@ def _continuation(experiment: Experiment, step: int, number: int, should_stop: C
     direction = settings.model.direction
     _, ids = experiment.prefixes[number]
     leave = leave_if(should_stop)
+    end = boundary_character(settings.corpus)
     pieces: list[str] = []
     for piece in sample_text(
         writing_half(experiment.model),
@@ -112,6 +115,7 @@ def _continuation(experiment: Experiment, step: int, number: int, should_stop: C
         seed=settings.train.seed + step,
         length=settings.sample.length,
         filters=Filters(temperature=settings.sample.temperature),
+        stops=() if end is None else (end,),
     ):
         leave(len(pieces))
         pieces.append(piece)

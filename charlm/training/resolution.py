@@ -14,8 +14,8 @@ from charlm.settings.nearest import did_you_mean, nearest_choice
 from charlm.settings.schema import Settings
 from charlm.settings.values import DEVICE_NAMES, DEVICES
 from charlm.text.corpus import Corpus
+from charlm.text.item_windows import num_batches
 from charlm.text.splits import Split
-from charlm.text.windows import num_windows
 from charlm.training.budget import planned_steps
 from charlm.training.footprint import require_memory
 from charlm.training.threads import choose_threads
@@ -97,8 +97,8 @@ def resolve(asked: Settings, corpus: Corpus, split: Split, machine: Machine) -> 
     """
     for key, value in asked.validation_listeners if split.val is None else ():
         raise ConfigError(f"{f'{key} {value}'.strip()} needs a validation split, and corpus.split leaves none")
-    windows = num_windows(len(split.train.ids), asked.sampling, asked.model.lookahead)
-    steps_per_epoch = -(-windows // asked.optimizer.accumulation)
+    batches = num_batches(split.train, asked.sampling, asked.model.lookahead)
+    steps_per_epoch = -(-batches // asked.optimizer.accumulation)
     schedule, length = asked.optimizer.schedule, asked.optimizer.schedule.total_steps
     if schedule.method == "cosine" and length is None:
         # Fixed here, so that it stays the same even if the run is made longer later.

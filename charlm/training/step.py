@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 
 from charlm.evaluation.figure import Figure, Figures
 from charlm.networks.building import Network
@@ -59,9 +59,9 @@ def take_step(
     network.train()
     optimizer.zero_grad(set_to_none=True)
     costs: list[Tensor] = []
+    chars = [window.num_predicted for window in windows]
     for window in windows:
-        if settings.sampling.method == "random":
-            state = network.initial_state(settings.sampling.batch_size)
+        state = state_before(window, state, network, settings)
         inputs, targets, beyond = (as_tensor(ids, network) for ids in (window.inputs, window.targets, window.beyond))
         readouts = network.read_window(inputs, targets, beyond, state)
         # Detach: back-propagation is truncated here, but the values are kept.
@@ -69,13 +69,13 @@ def take_step(
         loss, means = window_loss(
             readouts, inputs, targets, settings.model.loss_weights, smoothing=settings.optimizer.label_smoothing
         )
-        torch.autograd.backward(loss / len(windows))
+        # Each character counts the same; windows of a running text are of equal size.
+        torch.autograd.backward(loss / (sum(chars) / window.num_predicted))
         costs.append(means)
     norm = clip_gradients(network.parameters(), settings.optimizer)
     # This is the only place in a step that waits for a GPU.
     numbers = cast("list[float]", torch.cat([*costs, norm.reshape(1)]).tolist())
-    figures = _total_figures(numbers[:-1], len(costs), windows[0].targets.size)
-    outcome = StepOutcome(figures, numbers[-1], state)
+    outcome = StepOutcome(_total_figures(numbers[:-1], chars), numbers[-1], _kept(state, settings.sampling.batch_size))
     if outcome.is_finite:
         set_learning_rate(optimizer, learning_rate)
         optimizer.step()
@@ -115,11 +115,35 @@ def _cost(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Te
     return cross_entropy(logits, targets, label_smoothing=smoothing), cross_entropy(logits.detach(), targets)
 
 
-def _total_figures(means: list[float], num_windows: int, chars: int) -> Figures:
-    """Add up the windows' readouts, each of which is a mean over the same number of characters."""
-    num_readouts = len(means) // num_windows
-    sums = [sum(means[readout::num_readouts]) * chars for readout in range(num_readouts)]
-    return Figures(*(Figure(nats, chars * num_windows) for nats in sums))
+def state_before(window: Window, state: State, network: Network, settings: Settings) -> State:
+    """Return the state from which a window is read.
+
+    Args:
+        window: the window; rows of items that have ended are missing at its end.
+        state: the state after the window before it.
+    """
+    rows = window.inputs.shape[1]
+    if settings.sampling.method == "random" or window.starts_anew:
+        return network.initial_state(rows)
+    return state if state[0].shape[1] == rows else tuple(part[:, :rows].contiguous() for part in state)
+
+
+def _kept(state: State, batch_size: int) -> State:
+    """Return a state with as many rows as a checkpoint has; those of items that go on are among them."""
+    missing = batch_size - state[0].shape[1]
+    return state if missing == 0 else tuple(pad(part, (0, 0, 0, missing)) for part in state)
+
+
+def _total_figures(means: list[float], chars: list[int]) -> Figures:
+    """Add up the windows' readouts, each of which is a mean over that window's characters."""
+    num_readouts, first = len(means) // len(chars), chars[0]
+    # Relative to the first window, so that equal windows are added up without rounding.
+    shares = [count / first for count in chars]
+    sums = [
+        sum(mean * share for mean, share in zip(means[readout::num_readouts], shares, strict=True)) * first
+        for readout in range(num_readouts)
+    ]
+    return Figures(*(Figure(nats, sum(chars)) for nats in sums))
 
 
 def _seed_dropout(network: Network, seed: int) -> None:

@@ -115,6 +115,11 @@ def prepared(tmp_path_factory, corpus_text, charlm_command):
         Path("my-sweep.yaml").write_text("space: {model.cell: [rnn, gru]}\n", encoding="utf-8")
         # The beginning of the default corpus, because the examples need its symbols.
         Path("stories.txt").write_text(STORIES.read_text(encoding="utf-8")[:6_000], encoding="utf-8")
+        Path("names.txt").write_text(
+            "".join(f"{first}{last}\n" for first in "abcde" for last in "xyz"), encoding="utf-8"
+        )
+        names = ["--run", "names", "names.txt", "--lines", *(f"--set={setting}" for setting in SHORT)]
+        assert charlm_command("train", *names).exit_code == 0
         shortened = ["--corpus=stories.txt", *(f"--set={setting}" for setting in SHORT)]
         for name, more in (("my-lyrics", []), ("newest", ["--set", "model.direction=bidirectional"])):
             assert charlm_command("train", "--run", name, *shortened, *more).exit_code == 0

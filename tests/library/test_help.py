@@ -33,6 +33,7 @@ def both_ways(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.T
 def _in_a_folder(
     trained: Run,
     both_ways: Run,
+    listed: Run,
     corpus_file: Path,
     write_sweep: Callable[..., Path],
     tmp_path: Path,
@@ -42,6 +43,7 @@ def _in_a_folder(
     """Work in a folder with the runs and files that the examples mention."""
     shutil.copytree(trained.path, tmp_path / "runs" / "my-run")
     shutil.copytree(both_ways.path, tmp_path / "runs" / "both-ways")
+    shutil.copytree(listed.path, tmp_path / "runs" / "list")
     shutil.copy(corpus_file, tmp_path / "mine.txt")
     write_sweep(SWEEP, "train.max_steps=2").rename(tmp_path / "tiny.yaml")
     monkeypatch.chdir(tmp_path)

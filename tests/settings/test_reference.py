@@ -12,6 +12,7 @@ from charlm.settings.schema import Settings
 
 # A value of each that is not its default.
 VALUES = {
+    "corpus.separator": "x",
     "model.activation": "relu",
     "model.reset_after": "true",
     "model.forget_bias": "1.0",
@@ -29,6 +30,7 @@ VALUES = {
     "optimizer.average.patience": "2",
 }
 CHOICES = {
+    "corpus.items": {"lines", "files", "separated"},
     "model.cell": {"rnn", "gru", "lstm"},
     "model.direction": {"forward", "backward", "bidirectional", "leaky"},
     "optimizer.method": {"adam", "adamw", "sgd", "rmsprop"},

@@ -1,0 +1,97 @@
+"""Measure a model on items: each is read from its begin to its end, and from the initial state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from charlm.evaluation.characters import ScoredCharacter, score_characters
+from charlm.evaluation.figure import Figure, Figures
+from charlm.evaluation.reading import CHUNK_CHARS, Costs, evaluating, measure_text, read_chunks, sum_nats
+from charlm.networks.building import Network
+from charlm.settings.model import Direction
+from charlm.text.items import batches_of_equal_length, first_items, item_places
+from charlm.text.splits import Part
+from charlm.text.vocabulary import Ids, Vocabulary
+
+
+def measure_part(
+    network: Network,
+    part: Part,
+    *,
+    max_chars: int | None = None,
+    report: Callable[[int], None] | None = None,
+    observe: Callable[[Costs], None] | None = None,
+) -> Figures:
+    """Measure a model on a split or another text: as one stream, or item by item; see `measure_text`."""
+    if part.boundary is None:
+        return measure_text(network, part.ids, max_chars=max_chars, report=report, observe=observe)
+    return measure_items(network, part.ids, part.boundary, max_chars=max_chars, report=report, observe=observe)
+
+
+def measure_items(
+    network: Network,
+    ids: Ids,
+    boundary: int,
+    *,
+    max_chars: int | None = None,
+    chunk_chars: int = CHUNK_CHARS,
+    report: Callable[[int], None] | None = None,
+    observe: Callable[[Costs], None] | None = None,
+) -> Figures:
+    """Add up the costs of the characters and the ends of all items.
+
+    Items of equal length are read side by side, so that none needs padding.
+
+    Args:
+        network: a model that reads in one direction; its training mode is restored afterwards.
+        ids: the items in the model's reading order, with boundaries before, between and after them, (N,).
+        boundary: the id of the boundary.
+        max_chars: read only the first items that have this many characters, or the first one; None reads them all.
+        chunk_chars: about how many characters are processed at once.
+        report: called after each chunk with the number of characters done.
+        observe: called with the costs of all characters in nats, (N - 1,), in the order of the text.
+    """
+    text = ids if max_chars is None else first_items(ids, boundary, max_chars)
+    places, lengths = item_places(text, boundary)
+    costs, nats, num_done = np.zeros(len(text) - 1, np.float32), 0.0, 0
+    with evaluating(network):
+        for batch in batches_of_equal_length(lengths, chunk_chars):
+            spans = places[batch] + np.arange(int(lengths[batch[0]]) + 1)[:, None]
+            for chunk in read_chunks(network, text[spans], max(1, chunk_chars // len(batch))):
+                size = len(chunk.targets)
+                found: list[Costs] = []
+                nats += sum_nats(chunk.readouts.forward, chunk.targets, found.append)
+                # The cost of a character stands where the character before it stands.
+                costs[spans[chunk.end - size : chunk.end]] = found[0].reshape(size, -1)
+                num_done += chunk.targets.numel()
+                if report:
+                    report(num_done)
+    if observe:
+        observe(costs.astype(np.float64))
+    return Figures(Figure(nats, len(text) - 1))
+
+
+def score_items(
+    network: Network, ids: Ids, boundary: int, vocabulary: Vocabulary, *, direction: Direction = "forward"
+) -> Iterator[ScoredCharacter]:
+    """Yield each character of some items, and the end of each, with its score; nothing comes before an item.
+
+    Args:
+        network: the model.
+        ids: the items, each with the boundary after it, (N,); never reversed.
+        boundary: the id of the boundary.
+        vocabulary: the model's vocabulary.
+        direction: the model's direction. A backward model is given the end of an item and predicts its begin, whose
+            score then stands where the end does.
+    """
+    begin = 0
+    for end in np.flatnonzero(ids == boundary).tolist():
+        text = np.concatenate([ids[end : end + 1], ids[begin : end + 1]])
+        first, *others = score_characters(network, text, vocabulary, direction=direction)
+        if direction == "backward":
+            others[-1] = replace(first, position=len(others))
+        yield from (replace(each, position=begin + each.position - 1) for each in others)
+        begin = end + 1
