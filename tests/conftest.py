@@ -204,7 +204,7 @@ def names_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a list of 150 invented names, one a line, as a file."""
     random = Random(0)
     names = {
-        "".join(random.choice(("ba", "ko", "li", "mu", "te")) for _ in range(random.randint(1, 5))) for _ in range(300)
+        "".join(random.choice(("ba", "ko", "li", "mu", "ta")) for _ in range(random.randint(1, 5))) for _ in range(300)
     }
     path = tmp_path_factory.mktemp("names") / "names.txt"
     path.write_text("".join(f"{name}\n" for name in sorted(names)[:150]), encoding="utf-8")

@@ -134,12 +134,12 @@ def test_an_assessment_has_the_result_per_item(listed: Run) -> None:
 
 def test_files_are_measured_item_by_item(listed: Run, tmp_path: Path) -> None:
     model = open_run(listed)
-    names = ["bako", "", "lite", "bako"]
+    names = ["bako", "", "lita", "bako"]
     path = tmp_path / "mine.txt"
     path.write_bytes("\r\n".join(names).encode())
     figure = evaluate(model, files=[path]).main
     assert figure.num_predicted == 15
-    scored = [each for name in ("bako", "lite", "bako") for each in score(model, name)]
+    scored = [each for name in ("bako", "lita", "bako") for each in score(model, name)]
     assert figure.nats == pytest.approx(sum(each.bits or 0 for each in scored) * math.log(2), rel=1e-5)
     lines = list(score_lines(model, files=[path]))
     assert [line.text for line in lines] == names
