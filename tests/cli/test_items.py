@@ -23,7 +23,13 @@ def train_list(charlm_command: Command, tmp_path: Path) -> Callable[..., Result]
     """Return a function that trains a tiny run for two steps."""
 
     def run(*arguments: str | Path) -> Result:
-        tiny = ["model.hidden_size=8", "train.max_steps=2", "train.threads=1", "eval.baselines=false"]
+        tiny = [
+            "model.hidden_size=8",
+            "train.max_steps=2",
+            "train.threads=1",
+            "eval.baselines=false",
+            "corpus.split=90/5/5",
+        ]
         options = [f"--set={setting}" for setting in tiny]
         return charlm_command("train", *arguments, *options, "--runs-dir", tmp_path / "runs", "--run", "run")
 
