@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from charlm.errors import StorageError, TextError
+from charlm.errors import TextError
 from charlm.settings.corpus import CorpusSettings, VocabularySettings
+from charlm.text.cache import DIGEST_BYTES, cache_path, is_intact, write_cache
 from charlm.text.cleaning import clean_text
 from charlm.text.compressed import compression_of
 from charlm.text.decoding import Decoding, Joints, decode_blocks, read_files
@@ -21,7 +21,7 @@ from charlm.text.encoding import count_characters, encoded_chunks
 from charlm.text.files import file_blocks, file_size, find_corpus, hash_files
 from charlm.text.inheriting import KnownSymbols
 from charlm.text.items import NONCHARACTER, ItemCount, arranged_text, boundary_character
-from charlm.text.known import KNOWN_CORPORA, data_folder
+from charlm.text.known import KNOWN_CORPORA
 from charlm.text.lists import list_notices
 from charlm.text.notices import (
     LineEnds,
@@ -42,7 +42,6 @@ from charlm.text.vocabulary import (
 # Below this size encoding again is quicker than using the cache; above it ids stay on disk and are memory-mapped.
 CACHED_BYTES = 8 << 20
 CACHE_VERSION = 4
-DIGEST_BYTES = 32
 # The first and the last surrogate: they are not characters, and UTF-8 cannot encode them.
 SURROGATES = ("\ud800", "\udfff")
 
@@ -260,54 +259,19 @@ def _count(source: _Source) -> _Counted:
 
 
 def _cached_counts(source: _Source) -> _Counted:
-    path = _cache_path(source.cache_key, ".counts")
-    if not _is_intact(path):
+    path = cache_path(source.cache_key, ".counts")
+    if not is_intact(path):
         counted = _count(source)
         found = counted.tally
         tally = [list[int](vars(each).values()) for each in (found.line_ends, found.joints, found.items)]
-        _write(path, [json.dumps([counted.counts, *tally]).encode("ascii")])
+        write_cache(path, [json.dumps([counted.counts, *tally]).encode("ascii")])
     counts, line_ends, joints, items = json.loads(path.read_bytes()[:-DIGEST_BYTES])
     return _Counted(counts, _Tally(LineEnds(*line_ends), Joints(*joints), ItemCount(*items)))
 
 
 def _cached_ids(source: _Source, vocabulary: Vocabulary) -> Ids:
-    path = _cache_path([*source.cache_key, vocabulary.characters, vocabulary.has_unknown], ".ids")
-    if not _is_intact(path):
-        _write(path, (ids.tobytes() for ids in _encode_source(source, vocabulary)))
+    path = cache_path([*source.cache_key, vocabulary.characters, vocabulary.has_unknown], ".ids")
+    if not is_intact(path):
+        write_cache(path, (ids.tobytes() for ids in _encode_source(source, vocabulary)))
     num_ids = (path.stat().st_size - DIGEST_BYTES) // np.dtype(vocabulary.dtype).itemsize
     return np.memmap(path, dtype=vocabulary.dtype, mode="r", shape=(num_ids,))
-
-
-def _cache_path(key: Sequence[object], suffix: str) -> Path:
-    name = hashlib.sha256(json.dumps(key).encode("utf-8")).hexdigest()[:32]
-    return data_folder() / "encoded" / (name + suffix)
-
-
-def _is_intact(path: Path) -> bool:
-    """Say whether a cache file exists and ends with the SHA-256 of the rest; a damaged one is written again."""
-    try:
-        content = np.memmap(path, dtype=np.uint8, mode="r")
-    except (OSError, ValueError):  # ValueError: an empty file
-        return False
-    return hashlib.sha256(content[:-DIGEST_BYTES].data).digest() == content[-DIGEST_BYTES:].tobytes()
-
-
-def _write(path: Path, blocks: Iterable[bytes]) -> None:
-    """Write a cache file whole or not at all, and end it with the SHA-256 of its content."""
-    digest = hashlib.sha256()
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with draft.open("wb") as file:
-                for block in blocks:
-                    digest.update(block)
-                    file.write(block)
-                file.write(digest.digest())
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write the encoded corpus to {path.parent}: {error.strerror}; CHARLM_DATA_DIR names another folder"
-        ) from error
