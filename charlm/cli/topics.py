@@ -14,7 +14,7 @@ from charlm.settings.shipped import shipped_folder
 _TOPICS = {
     "start": "first_steps begin beginning intro introduction install installation quickstart quick_start tutorial",
     "your-text": "text texts own_text data corpora poems names faq problems troubleshooting errors",
-    "items": "item lines list lists list_of_names documents separator makemore new_items",
+    "items": "item lines list lists list_of_names documents makemore new_items",
     "results": "result perplexity ppl bpc bits metrics benchmark benchmarks comparison interval nanogpt d2l",
     "forms": "form shapes tensors dimensions embedding one_hot windows batches",
     "equations": "equation math maths mathematics formulas lstm gru rnn elman gates",

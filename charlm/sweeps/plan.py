@@ -22,7 +22,10 @@ WHERE = ("train.threads", "train.device", "model.implementation")
 # The settings that rungs replace.
 BUDGET = ("epochs", "max_steps", "minutes", "fit_minutes")
 # Settings that older versions did not have; their defaults are what older versions did.
-LATER = ("train.recipe", "train.fit_minutes", "train.refits", "start.run", "start.new_characters")
+LATER = (
+    *("train.recipe", "train.fit_minutes", "train.refits", "start.run", "start.new_characters"),
+    *("corpus.items", "corpus.separator"),
+)
 MAX_LABEL = 80
 HASH_DIGITS = 8
 
