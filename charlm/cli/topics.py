@@ -14,6 +14,7 @@ from charlm.settings.shipped import shipped_folder
 _TOPICS = {
     "start": "first_steps begin beginning intro introduction install installation quickstart quick_start tutorial",
     "your-text": "text texts own_text data corpora poems names faq problems troubleshooting errors",
+    "recipe": "auto automatic automatic_recipe recipes time budget dry_run fit refit",
     "items": "item lines list lists list_of_names documents makemore new_items",
     "results": "result perplexity ppl bpc bits metrics benchmark benchmarks comparison interval nanogpt d2l",
     "forms": "form shapes tensors dimensions embedding one_hot windows batches",

@@ -219,7 +219,7 @@ def _close(end: End, runs_dir: Path | None, *, as_json: bool) -> None:
     from charlm.console.terminal import print_json
     from charlm.reports.diagnosis import diagnose_run
     from charlm.runs.records import Interruption
-    from charlm.runs.run import Run
+    from charlm.runs.run import CONFIG, Run
 
     record = end.record
     # The run folder may have been moved during training.
@@ -240,6 +240,9 @@ def _close(end: End, runs_dir: Path | None, *, as_json: bool) -> None:
     prompt = [] if end.prefix is None else prompt_words(option, end.prefix)
     if run.settings().corpus.items is not None:
         prompt = ["--new", "-n", "20"]
+    # Fitted to the time, the schedule is stretched too; a resumed run would go on at the rate that it ended with.
+    minutes = run.settings().train.fit_minutes or record.seconds / 60
+    longer = f"{2 * minutes:g}" if minutes >= 1 else f"{max(0.1, 2 * minutes):.1g}"
     closing = Closing(
         summary=record,
         path=end.run,
@@ -247,6 +250,7 @@ def _close(end: End, runs_dir: Path | None, *, as_json: bool) -> None:
         diagnosis=diagnose_run(run),
         next_command=shell_line([*_program(), "generate", "--run", name, *prompt]),
         info_command=shell_line([*_program(), "info", name]),
+        longer_command=shell_line([*_program(), "train", "--config", str(end.run / CONFIG), "--minutes", longer]),
         parent=run.environment().parent,
     )
     show_closing(closing)

@@ -52,6 +52,7 @@ class Closing:
         diagnosis: of the run; None where it cannot be judged.
         next_command: generates text with the model.
         info_command: shows every result of the run.
+        longer_command: trains the same for twice as long.
         parent: the checkpoint that the run started from, if it did.
     """
 
@@ -61,6 +62,7 @@ class Closing:
     diagnosis: Diagnosis | None
     next_command: str
     info_command: str
+    longer_command: str
     parent: ParentFacts | None = None
 
 
@@ -160,6 +162,9 @@ def _problems(closing: Closing) -> Iterator[str]:
         yield "the last checkpoint was kept, because each evaluation read too little text to choose the best"
     if diagnosis is not None and diagnosis.advice:
         problem = PROBLEMS.get(diagnosis.kind)
+        if diagnosis.kind == "still_falling":
+            yield f"{problem}, go on with: {closing.longer_command}"
+            return
         yield f"{problem}: {diagnosis.advice}" if problem else diagnosis.advice
 
 

@@ -50,6 +50,8 @@ STEPS_WANTED, STEPS_AN_EPOCH, BATCHES, FEWEST_ROWS, FEWEST_WINDOWS = 2_000, 16, 
 # The learning rate grows with the root of the batch, and falls with steps and units.
 RATE, ROWS_AT, STEPS_AT, UNITS_AT, BY_STEPS, BY_UNITS = 0.01, 16, 1_500, 192, -0.3, -0.5
 RATES = (2e-3, 2e-2)
+# A run that starts from the weights of another learns at this share of the rate, or it forgets them first.
+STARTED_SHARE = 0.15
 # Symbols from which an embedding has more units.
 EMBEDDINGS = ((150, 32), (600, 64), (float("inf"), 128))
 # Characters of the text up to which the splits are these; longer texts have a million for each held-out split.
@@ -192,7 +194,8 @@ def _optimiser(steps: int, chosen: Choosing) -> None:
     low, high = RATES
     rate = RATE * (chosen.number("sampling.batch_size") / ROWS_AT) ** 0.5
     rate *= (steps / STEPS_AT) ** BY_STEPS * (chosen.number("model.hidden_size") / UNITS_AT) ** BY_UNITS
-    chosen.choose("optimizer.learning_rate", float(f"{min(high, max(low, rate)):.2g}"))
+    rate = min(high, max(low, rate)) * (STARTED_SHARE if chosen.all.get("start.run") else 1.0)
+    chosen.choose("optimizer.learning_rate", float(f"{rate:.2g}"))
     chosen.choose("optimizer.schedule.method", "cosine")
     chosen.choose("optimizer.schedule.warmup_steps", min(MOST_WARMUP, int(WARMUP_SHARE * steps)))
     if chosen.all.get("optimizer.average.method", "ema") == "ema":

@@ -16,9 +16,9 @@ from charlm.training.progress import Progress
 from charlm.training.schedule import learning_rate_at
 
 # The share of the planned steps between two looks at the clock.
-LOOK = 0.025
+LOOK = 0.04
 # A run that would end later or earlier than this share of its time is fitted anew.
-TOLERANCE = 0.06
+TOLERANCE = 0.07
 # How many looks in a row must agree, so that a hiccup decides nothing.
 AGREEING_LOOKS = 2
 # So late, nothing is changed any more: the learning rate is nearly zero.
@@ -78,7 +78,7 @@ class Timetable:
     pace: Pace | None = None
     seconds: float | None = None
     recorded: Settings = field(init=False)
-    _looks: list[tuple[int, float]] = field(default_factory=list, init=False)
+    _last_look: tuple[int, float] | None = field(default=None, init=False)
     _num_agreeing: int = field(default=0, init=False)
     _num_moved: int = field(default=0, init=False)
 
@@ -122,13 +122,12 @@ class Timetable:
         if self.pace is None or self.seconds is None or last_step is None or self._num_moved == MOST_REFITS:
             return None
         step, trained = progress.step, progress.whole.seconds
-        if not self._looks or step < self._looks[-1][0]:
-            self._looks = [(step, trained)]
-        if step - self._looks[-1][0] < max(1, int(LOOK * last_step)) or last_step - step < LAST_SHARE * last_step:
+        if self._last_look is None or step < self._last_look[0]:
+            self._last_look = (step, trained)
+        since, trained_then = self._last_look
+        if step - since < max(1, int(LOOK * last_step)) or last_step - step < LAST_SHARE * last_step:
             return None
-        # The speed since the look before the last one: of everything that has to agree.
-        self._looks = [*self._looks[-AGREEING_LOOKS:], (step, trained)]
-        since, trained_then = self._looks[0]
+        self._last_look = (step, trained)
         pace = self.pace.under_load((trained - trained_then) / (step - since))
         off = pace.seconds_of(last_step - step, *self._periods) - (self.seconds - seconds)
         self._num_agreeing = self._num_agreeing + 1 if abs(off) > TOLERANCE * self.seconds else 0

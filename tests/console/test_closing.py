@@ -57,7 +57,8 @@ def closing(*, diagnosis: Diagnosis | None = None, sample: Sample | None = None,
         test=rates(2.1, BASELINES),
     )
     summary = replace(summary, **changes)
-    return Closing(summary, Path("runs/run"), sample, diagnosis, "charlm generate --run run", "charlm info run")
+    commands = ("charlm generate --run run", "charlm info run", "charlm train --minutes 10")
+    return Closing(summary, Path("runs/run"), sample, diagnosis, *commands)
 
 
 def rows_of(shown: str) -> dict[str, str]:
@@ -133,13 +134,18 @@ def test_a_run_whose_steps_were_all_skipped_has_no_result(rows: Rows) -> None:
     assert trained.endswith(f"; {reason}")
 
 
+def test_a_run_that_has_not_finished_learning_shows_the_command_that_goes_on(rows: Rows) -> None:
+    diagnosis = Diagnosis("still_falling", "still falling: from 1.234 to 1.123 nats", ADVICE)
+    quality = rows(closing(diagnosis=diagnosis))["quality"]
+    assert quality.endswith("; it has not finished learning, go on with: charlm train --minutes 10")
+
+
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
         ("diverged", "training diverged"),
         ("worse_than_uniform", "it has learned next to nothing"),
         ("overfit", "it has begun to learn its training text by heart"),
-        ("still_falling", "it has not finished learning"),
         ("underfit", "it stopped improving too early"),
     ],
 )

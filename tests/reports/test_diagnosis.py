@@ -158,7 +158,9 @@ def test_the_end_of_training_and_info_say_the_same(
 ) -> None:
     where = (f"--runs-dir={tmp_path}", "--run=run")
     _, quality, *_ = charlm_command("train", *tiny_options, *where, "--set=train.max_steps=60").stdout.splitlines()
-    assert quality.endswith("; it has not finished learning: train longer (train.max_steps)")
+    assert re.search(
+        r"; it has not finished learning, go on with: .* --config \S+config\.yaml --minutes 0\.1$", quality
+    )
     told = charlm_command("info", tmp_path / "run").stdout
     assert re.search(
         r"^diagnosis     still falling when it ended: .*; train longer \(train.max_steps\)$", told, re.MULTILINE

@@ -7,13 +7,31 @@ from pathlib import Path
 import pytest
 
 import charlm
+from charlm.errors import RunError
 from charlm.settings.loading import load_settings
 from charlm.settings.schema import Settings
+from charlm.training import speed
 from charlm.training.deciding import decide
 from charlm.training.events import Refit, Start
+from charlm.training.forecast import forecast
 
 MACHINE = ("train.threads=1", "eval.baselines=false", "sample.every=100000", "sample.length=1")
 SMALL = ("model.hidden_size=8", "model.num_layers=1", "sampling.batch_size=2", "sampling.seq_len=16")
+
+
+@pytest.fixture(autouse=True)
+def _short_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure the speed for a moment only."""
+    monkeypatch.setattr(speed, "SECONDS", 0.01)
+    monkeypatch.setattr(speed, "FEWEST_STEPS", 1)
+
+
+@pytest.fixture(scope="module")
+def long_file(corpus_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a text that is read less often in the time than the recipe allows."""
+    path = tmp_path_factory.mktemp("long") / "long.txt"
+    path.write_text(corpus_text * 700)
+    return path
 
 
 def automatic(corpus_file: Path, *overrides: str) -> Settings:
@@ -85,3 +103,64 @@ def test_the_steps_that_fit_are_decided_before_the_first_and_stored(corpus_file:
     # The end is only ever moved by what is written down.
     moved = [(each.step, each.last_step) for each in reports if isinstance(each, Refit)]
     assert stored.train.refits == tuple(moved)
+
+
+def test_a_stopped_and_resumed_run_is_the_one_given_its_recorded_list(long_file: Path, tmp_path: Path) -> None:
+    settings = automatic(long_file, *SMALL, "train.fit_minutes=0.04", "train.eval_every=200")
+    stop_at = iter((150, 350))
+    next_stop = next(stop_at)
+    steps = 0
+
+    def should_stop() -> str | None:
+        return "interrupt" if steps >= next_stop else None
+
+    for resume in (False, True, True):
+        reports = charlm.train_reports(settings, name="a", runs_dir=tmp_path, resume=resume, should_stop=should_stop)
+        for report in reports:
+            steps = getattr(report, "step", steps)
+        next_stop = next(stop_at, 10**9)
+    first = charlm.open_run(tmp_path / "a").run
+    charlm.train(charlm.load_settings(first.path / "config.yaml"), name="b", runs_dir=tmp_path, progress=False)
+    second = charlm.open_run(tmp_path / "b").run
+    ends = [run.summary() for run in (first, second)]
+    assert ends[0] is not None
+    assert ends[1] is not None
+    assert (ends[0].steps, ends[0]["val_bpc"]) == (ends[1].steps, ends[1]["val_bpc"])
+    weights = [(run.checkpoint_paths()[-1] / "model.safetensors").read_bytes() for run in (first, second)]
+    assert weights[0] == weights[1]
+    assert second.settings().train.fit_minutes is None
+
+
+def test_other_minutes_move_the_end_of_a_run_that_is_resumed_and_are_refused_after_it(
+    long_file: Path, tmp_path: Path
+) -> None:
+    settings = automatic(long_file, *SMALL, "train.fit_minutes=0.2", "train.eval_every=100000")
+    steps = 0
+
+    def should_stop() -> str | None:
+        return "interrupt" if steps >= 50 else None
+
+    for report in charlm.train_reports(settings, name="a", runs_dir=tmp_path, should_stop=should_stop):
+        steps = getattr(report, "step", steps)
+    planned = charlm.open_run(tmp_path / "a").run.settings().train.max_steps
+    run = charlm.train(name="a", runs_dir=tmp_path, resume=True, overrides=["train.fit_minutes=0.02"], progress=False)
+    train, summary = run.settings().train, run.summary()
+    assert train.max_steps == planned
+    assert summary is not None
+    assert train.refits[0][0] >= 50
+    assert summary.steps == train.refits[-1][1]
+    with pytest.raises(RunError, match=r"0\.3 minutes would change nothing: train on from it"):
+        charlm.train(name="a", runs_dir=tmp_path, resume=True, overrides=["train.fit_minutes=0.3"], progress=False)
+
+
+def test_a_forecast_writes_nothing_and_agrees_with_the_run(corpus_file: Path, tmp_path: Path) -> None:
+    settings = automatic(corpus_file, *SMALL, "train.max_steps=3")
+    found = forecast(settings, runs_dir=tmp_path / "runs")
+    assert list(tmp_path.iterdir()) == []
+    run = charlm.train(settings, name="run", runs_dir=tmp_path / "runs", progress=False)
+    summary = run.summary()
+    assert summary is not None
+    assert (found.num_parameters, found.plan and found.plan.steps) == (summary.num_parameters, 3)
+    # Besides the numbers of every parameter, a checkpoint has a few small files.
+    (size,) = {sum(file.stat().st_size for file in path.glob("*.safetensors")) for path in run.checkpoint_paths()[-1:]}
+    assert found.checkpoint_bytes <= size < found.checkpoint_bytes + 10_000
