@@ -32,6 +32,7 @@ from charlm.settings.loading import dump_settings, load_settings
 from charlm.settings.schema import Settings
 from charlm.sweeps import sweeping
 from charlm.sweeps.workers import Workers
+from charlm.training import speed, threads
 
 # One training epoch of the tiny settings is 42 windows of 4 x 16 characters, at about a millisecond each.
 CORPUS_CHARS = 3_000
@@ -125,6 +126,13 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure() -> None:
     """End the process that forks others."""
     processes.FORKS.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_trials() -> None:
+    """Measure the speed of the machine for a moment only, before each run that is fitted to its minutes."""
+    speed.SECONDS, speed.FEWEST_STEPS = 0.01, 1
+    threads.SECONDS, threads.MAX_ROUNDS = 0.01, 1
 
 
 @pytest.fixture(scope="session")

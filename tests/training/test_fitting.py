@@ -10,20 +10,12 @@ import charlm
 from charlm.errors import RunError
 from charlm.settings.loading import load_settings
 from charlm.settings.schema import Settings
-from charlm.training import speed
 from charlm.training.deciding import decide
 from charlm.training.events import Refit, Start
 from charlm.training.forecast import forecast
 
 MACHINE = ("train.threads=1", "eval.baselines=false", "sample.every=100000", "sample.length=1")
 SMALL = ("model.hidden_size=8", "model.num_layers=1", "sampling.batch_size=2", "sampling.seq_len=16")
-
-
-@pytest.fixture(autouse=True)
-def _short_trials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure the speed for a moment only."""
-    monkeypatch.setattr(speed, "SECONDS", 0.01)
-    monkeypatch.setattr(speed, "FEWEST_STEPS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +97,7 @@ def test_the_steps_that_fit_are_decided_before_the_first_and_stored(corpus_file:
     assert stored.train.refits == tuple(moved)
 
 
+@pytest.mark.slow
 def test_a_stopped_and_resumed_run_is_the_one_given_its_recorded_list(long_file: Path, tmp_path: Path) -> None:
     settings = automatic(long_file, *SMALL, "train.fit_minutes=0.04", "train.eval_every=200")
     stop_at = iter((150, 350))
