@@ -95,13 +95,15 @@ class Flags:
         Raises:
             ConfigError: for a setting that is also among the overrides.
         """
-        return list(self._layers(overrides, is_limit=not is_fitted or bool(self.steps or self.epochs)))
+        return list(self._layers(overrides, is_fitted=is_fitted))
 
-    def _layers(self, overrides: Sequence[str], *, is_limit: bool) -> Iterator[SettingsLayer]:
+    def _layers(self, overrides: Sequence[str], *, is_fitted: bool) -> Iterator[SettingsLayer]:
         from charlm.settings.layers import keyed_layer, override_layer, sets
         from charlm.settings.strict_yaml import parse_yaml
 
         typed = [(text, override_layer(text)) for text in overrides]
+        has_length = any(sets(layer, f"train.{name}") for _, layer in typed for name in ("epochs", "max_steps"))
+        is_limit = not is_fitted or has_length or bool(self.steps or self.epochs)
         for (key, flag), field in zip(FLAGS.items(), fields(self), strict=True):
             value: str | None = getattr(self, field.name)
             if value is None:

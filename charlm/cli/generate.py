@@ -168,7 +168,6 @@ def _texts(
     from charlm.library.writing import most_characters, write_texts
 
     _refuse_long(length)
-
     ends, most = {"prefix": prompt.prefix, "suffix": prompt.suffix}, most_characters(model, length)
     if is_new:
         items = find_new_items(model, **ends, num_items=num_samples, length=most, seed=seed, filters=filters)

@@ -123,7 +123,7 @@ def train(
         texts=texts or [],
         corpus=corpus or [],
         glob=glob or [],
-        items=item_layers(set_ or [], lines=lines, items=items, separator=separator),
+        items=item_layers(typed, lines=lines, items=items, separator=separator),
         flags=Flags(epochs, steps, minutes, cell, hidden_size, num_layers, dropout, learning_rate, batch_size, seed),
         starts=start_layers(from_, new_characters, typed, resume=resume),
         overrides=typed,

@@ -198,7 +198,7 @@ def plan_line(plan: Plan, done_at: datetime | None = None) -> str:
     steps = f"{chosen}; {plan.steps:,} step{'s' * (plan.steps != 1)} ({epochs})"
     if plan.is_fitted:
         return f"{steps} fit into {plan.minutes:.3g} minute{'s' * (plan.minutes != 1)} {speed}"
-    time = f"{plan.minutes:.3g} minutes" if plan.minutes >= 2 else f"{60 * plan.minutes:.0f} seconds"
+    time = f"{plan.minutes:.3g} minutes" if plan.minutes >= 2 else f"{max(1.0, 60 * plan.minutes):.0f} s"
     return f"{steps} take about {time} {speed}"
 
 

@@ -135,7 +135,9 @@ class Choosing:
 def _split(task: Task, chosen: Choosing) -> int:
     """Choose the splits, and return about how many characters are trained on."""
     held_out = min(HELD_OUT_CHARS, task.num_chars // 20)
-    by_size = next((split for most, split in SPLITS if task.num_chars <= most), None)
+    # The sizes of splits of items would be numbers of items.
+    length = task.num_chars if chosen.all.get("corpus.items") is None else min(task.num_chars, SPLITS[-1][0])
+    by_size = next((split for most, split in SPLITS if length <= most), None)
     chosen.choose("corpus.split", by_size or [task.num_chars - 2 * held_out, held_out, held_out])
     return max(1, task.num_chars - 2 * held_out)
 

@@ -10,6 +10,7 @@ from charlm.settings.values import (
     DEVICES,
     AtLeastTwo,
     Epochs,
+    Natural,
     Period,
     PositiveFloat,
     PositiveInt,
@@ -24,13 +25,13 @@ MINUTES_OF_A_YEAR = 525_600.0
 
 def _pairs(value: JsonValue | tuple[object, ...]) -> object:
     """Accept YAML's lists as our tuples."""
-    return (
-        tuple(tuple(each) if isinstance(each, list) else each for each in value) if isinstance(value, list) else value
-    )
+    if not isinstance(value, list):
+        return value
+    return tuple(tuple(each) if isinstance(each, list) else each for each in value)
 
 
 # A step, and the step at which a run was decided there to end.
-RefitSetting = tuple[PositiveInt, PositiveInt]
+RefitSetting = tuple[Natural, PositiveInt]
 
 
 class TrainSettings(Section):

@@ -19,8 +19,6 @@ from charlm.training.deciding import decide, is_open
 from charlm.training.parent import keep_start
 
 DECIDED = "base.yaml"
-# Written settings that deciding replaces.
-OPENED = (*WHERE, "train.fit_minutes")
 
 
 def with_decided_base(plan: Plan, folder: Path, *, threads: int) -> Plan:
@@ -41,15 +39,16 @@ def with_decided_base(plan: Plan, folder: Path, *, threads: int) -> Plan:
     if decided is None or not _follows(decided, asked):
         threaded = asked.replaced({"train.threads": asked.train.threads or threads})
         resolved = decide(threaded, runs_dir=folder.parent).resolved
-        # Where trials run, and with how many threads, is open as before; their end no longer depends on the clock.
-        decided = resolved.settings.replaced(
-            {key: attrgetter(key)(asked) for key in WHERE} | {"train.fit_minutes": None}
-        )
+        # Where trials run, and with how many threads, is open as before.
+        as_asked = {key: attrgetter(key)(asked) for key in (*WHERE, "train.fit_minutes")}
+        decided = resolved.settings.replaced(as_asked)
         replace_file(path, dump_settings(decided).encode("utf-8"))
-    return replace(plan, base=SettingsLayer(decided.model_dump(mode="json"), {}))
+    # The end of the trials no longer depends on the clock.
+    base = decided.replaced({"train.fit_minutes": None})
+    return replace(plan, base=SettingsLayer(base.model_dump(mode="json"), {}))
 
 
 def _follows(decided: Settings, asked: Settings) -> bool:
     """Say whether decisions are those for what is asked now: each written setting has kept its value."""
     then, now = dotted_values(decided), dotted_values(keep_start(asked, decided), only_written=True)
-    return all(then.get(key) == value for key, value in now.items() if value is not None and key not in OPENED)
+    return all(then.get(key) == value for key, value in now.items() if value is not None and key not in WHERE)

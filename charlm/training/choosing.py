@@ -7,7 +7,7 @@ from charlm.settings.layers import SettingsLayer, keyed_layer, merge
 from charlm.settings.loading import check_layer, dotted_values
 from charlm.settings.schema import Settings
 from charlm.text.corpus import Corpus
-from charlm.training.resolution import choose_device, this_machine
+from charlm.training.resolution import this_machine
 from charlm.training.speed import seconds_of_a_step
 from charlm.training.threads import choose_threads
 
@@ -49,7 +49,7 @@ def _reference_speed(asked: Settings, num_symbols: int) -> float:
     settings = settings.replaced(
         {
             "model.implementation": machine.implementation,
-            "train.threads": choose_threads(settings, num_symbols, choose_device(train.device)),
+            "train.threads": choose_threads(settings, num_symbols, machine.device),
         }
     )
     sampling = settings.sampling

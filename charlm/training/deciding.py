@@ -10,10 +10,11 @@ from charlm.errors import TextError
 from charlm.runs.parents import Parent
 from charlm.settings.schema import Settings
 from charlm.text.corpus import Corpus, load_corpus
+from charlm.text.notices import Notice
 from charlm.text.splits import Split, split_corpus
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.choosing import fill_in
-from charlm.training.fitting import fit_to_minutes
+from charlm.training.fitting import cut_notices, fit_to_minutes
 from charlm.training.parent import find_parent, known_symbols
 from charlm.training.resolution import Resolved, resolve, this_machine
 from charlm.training.timetable import Timetable
@@ -29,6 +30,7 @@ class Decided:
         split: its splits, each in the order in which the model reads it.
         resolved: the settings, with nothing left open.
         timetable: when the run ends.
+        notices: what a person should know about the text, and about a schedule that will be cut off.
         parent: the checkpoint that a new run starts from, if it starts from one.
     """
 
@@ -37,6 +39,7 @@ class Decided:
     split: Split
     resolved: Resolved
     timetable: Timetable
+    notices: tuple[Notice, ...] = ()
     parent: Parent | None = None
 
 
@@ -70,7 +73,8 @@ def decide(
         raise TextError(f"{error} ({read})" if read else str(error)) from error
     spent = time.monotonic() - began
     resolved, timetable = fit_to_minutes(resolved, len(corpus.vocabulary), split, resumed=resumed, spent=spent)
-    return Decided(corpus, parts, split, resolved, timetable, parent)
+    cut = () if resumed else tuple(cut_notices(resolved, len(corpus.vocabulary), split))
+    return Decided(corpus, parts, split, resolved, timetable, (*corpus.notices, *cut), parent)
 
 
 def is_open(asked: Settings) -> bool:

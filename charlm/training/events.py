@@ -49,7 +49,7 @@ class Start:
         note: what a person should know about resuming here, such as another version of torch; None if there is nothing.
         notices: what a person should know about the text: what was left out, how it was read, what is odd about it, and
             what it makes useless, such as choosing a checkpoint by six characters of validation.
-        plan: what fits into the minutes; None for a run whose length was given otherwise.
+        plan: how long the run takes; None if its speed was not measured, as its length was given otherwise.
     """
 
     run: Path

@@ -138,7 +138,7 @@ def prepare(
         timetable=decided.timetable,
         notices=(
             *parent_notices(parent),
-            *corpus.notices,
+            *decided.notices,
             *part_notices(decided.parts, corpus.vocabulary, is_known=is_known, has_choice=not useless),
             *(Notice(sentence, is_warning=True) for sentence in useless),
         ),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
+from charlm.text.notices import Notice
 from charlm.text.splits import Split
 from charlm.training.resolution import Resolved
+from charlm.training.schedule import learning_rate_at
 from charlm.training.speed import measure_pace
 from charlm.training.timetable import Timetable
 
@@ -39,7 +42,7 @@ def fit_to_minutes(
     seconds = 60 * minutes
     if not resumed:
         seconds -= spent + time.monotonic() - began
-        resolved = _with_steps(resolved, pace.steps_within(seconds, resolved.eval_every, resolved.sample_every))
+        resolved = _with_steps(resolved, pace.steps_within(seconds, resolved.eval_every))
     return resolved, Timetable(resolved.settings, resolved.steps_per_epoch, pace, seconds)
 
 
@@ -54,3 +57,26 @@ def _with_steps(resolved: Resolved, steps: int) -> Resolved:
     if schedule.method == "cosine":
         changes["optimizer.schedule.total_steps"] = steps
     return replace(resolved, settings=resolved.settings.replaced(changes))
+
+
+def cut_notices(resolved: Resolved, vocab_size: int, split: Split) -> Iterator[Notice]:
+    """Yield a warning if `train.minutes` will end the run before its learning rate has fallen to its end.
+
+    Args:
+        resolved: the run.
+        vocab_size: number of symbols.
+        split: the splits.
+    """
+    settings = resolved.settings
+    minutes, schedule = settings.train.minutes, settings.optimizer.schedule
+    if minutes is None or schedule.method != "cosine" or schedule.total_steps is None:
+        return
+    end = min(schedule.total_steps, resolved.planned_steps or schedule.total_steps)
+    fitting = measure_pace(settings, vocab_size, split).steps_within(60 * minutes, resolved.eval_every)
+    if fitting < end:
+        rate = learning_rate_at(fitting, settings.optimizer, steps_per_epoch=resolved.steps_per_epoch)
+        yield Notice(
+            f"train.minutes {minutes:g} will end the run after about {fitting:,} of {end:,} steps, at a learning rate "
+            f"of about {rate:.2g}: --minutes without a number of steps or epochs fits the schedule to the time",
+            is_warning=True,
+        )

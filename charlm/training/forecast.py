@@ -98,7 +98,7 @@ def forecast(asked: Settings, *, runs_dir: str | Path | None = None) -> Forecast
         checkpoint_bytes=checkpoint_bytes,
         run_bytes=checkpoint_bytes * (settings.checkpoint.keep_last + KEPT_BESIDES),
         free_bytes=_free_bytes(runs_folder(runs_dir)),
-        notices=decided.corpus.notices,
+        notices=decided.notices,
     )
 
 

@@ -30,7 +30,6 @@ MAY_CHANGE = (
     "train.epochs",
     "train.max_steps",
     "train.minutes",
-    "train.fit_minutes",
     "train.early_stopping",
     "train.on_divergence",
     "train.max_rollbacks",
@@ -64,14 +63,16 @@ def combine_settings(stored: Settings, asked: Settings) -> Settings:
     for key, is_open in OPEN.items():
         if key in written and written[key] == is_open:
             del written[key]
-    _refuse_changes(stored, written, MAY_CHANGE + MAY_CHANGE_UNHEARD)
+    # The steps of a run without it were not decided by a clock, and it has none to decide them anew.
+    changeable = MAY_CHANGE if stored.train.fit_minutes is None else (*MAY_CHANGE, "train.fit_minutes")
+    _refuse_changes(stored, written, (*changeable, *MAY_CHANGE_UNHEARD))
     layers = (stored.model_dump(mode="json"), asked.model_dump(mode="json", exclude_unset=True))
     combined = keep_resolved(check_layer(merge([SettingsLayer(values, {}) for values in layers])), stored)
     if combined.train.fit_minutes is not None and stored.train.fit_minutes is not None:
         # Other minutes move the end of the run from where it is; they do not begin it anew.
         combined = combined.replaced({key: attrgetter(key)(stored) for key in FITTED})
     if stored.validation_listeners or combined.validation_listeners:
-        _refuse_changes(stored, written, MAY_CHANGE)
+        _refuse_changes(stored, written, changeable)
     return combined
 
 
@@ -99,9 +100,9 @@ def check_minutes(name: str, stored: Settings, settings: Settings, step: int) ->
     Raises:
         RunError: saying what to do instead.
     """
-    before, now = stored.train.fit_minutes, settings.train.fit_minutes
-    schedule, is_over = stored.optimizer.schedule, ended_by(stored.train, Progress(step=step), 0.0) is not None
-    if now is None or now == before or not is_over or schedule.method != "cosine":
+    before, now, schedule = stored.train.fit_minutes, settings.train.fit_minutes, stored.optimizer.schedule
+    is_over = ended_by(stored.train, Progress(step=step), 0.0) is not None
+    if before is None or now is None or now == before or not is_over or schedule.method != "cosine":
         return
     raise RunError(
         f"the learning rate of the run {name}, fitted to {before:g} minutes, has ended at "

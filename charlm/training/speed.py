@@ -74,7 +74,7 @@ def measure_pace(settings: Settings, vocab_size: int, split: Split) -> Pace:
     closing = evaluation + per_char * num_chars + SAVING_SECONDS
     if settings.eval.baselines and held_out:
         closing += BASELINE_SECONDS * min(MAX_TRAIN_CHARS, len(split.train.ids))
-    return Pace(step, evaluation + SAVING_SECONDS, 0.0, closing)
+    return Pace(step, evaluation + SAVING_SECONDS, closing)
 
 
 def _seconds_per_evaluated_char(settings: Settings, vocab_size: int) -> float:

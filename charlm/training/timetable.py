@@ -35,30 +35,25 @@ class Pace:
     Args:
         step: one training step.
         evaluation: one evaluation, with its checkpoint.
-        samples: one table of samples.
         closing: everything after the last step.
     """
 
     step: float
     evaluation: float = 0.0
-    samples: float = 0.0
     closing: float = 0.0
 
     def under_load(self, step: float) -> Pace:
         """Return the pace when a step takes so long; everything else is slowed down alike."""
         load = step / self.step
-        return Pace(step, self.evaluation * load, self.samples * load, self.closing * load)
+        return Pace(step, self.evaluation * load, self.closing * load)
 
-    def seconds_of(self, num_steps: int, eval_every: int, sample_every: int) -> float:
-        """Return how long so many steps take with their evaluations and samples, and the closing after them."""
-        return self.closing + num_steps * self._whole_step(eval_every, sample_every)
+    def seconds_of(self, num_steps: int, eval_every: int) -> float:
+        """Return how long so many steps take with their evaluations, and the closing after them."""
+        return self.closing + num_steps * (self.step + self.evaluation / eval_every)
 
-    def steps_within(self, seconds: float, eval_every: int, sample_every: int) -> int:
+    def steps_within(self, seconds: float, eval_every: int) -> int:
         """Return how many steps fit, at least one."""
-        return max(1, int((seconds - self.closing) / self._whole_step(eval_every, sample_every)))
-
-    def _whole_step(self, eval_every: int, sample_every: int) -> float:
-        return self.step + self.evaluation / eval_every + self.samples / sample_every
+        return max(1, int((seconds - self.closing) / (self.step + self.evaluation / eval_every)))
 
 
 @dataclass
@@ -68,7 +63,7 @@ class Timetable:
     Args:
         settings: the resolved settings.
         steps_per_epoch: steps in one pass over the training split.
-        pace: what was measured before the first step; None for a run whose end is fixed.
+        pace: what was measured before the first step; None if nothing was.
         seconds: how long the run may take from its first step on; None for a run whose end is fixed.
         recorded: the settings with the changes so far, as config.yaml holds them.
     """
@@ -129,7 +124,7 @@ class Timetable:
             return None
         self._last_look = (step, trained)
         pace = self.pace.under_load((trained - trained_then) / (step - since))
-        off = pace.seconds_of(last_step - step, *self._periods) - (self.seconds - seconds)
+        off = pace.seconds_of(last_step - step, self._eval_every) - (self.seconds - seconds)
         self._num_agreeing = self._num_agreeing + 1 if abs(off) > TOLERANCE * self.seconds else 0
         return self._end(progress, seconds, pace) if self._num_agreeing >= AGREEING_LOOKS else None
 
@@ -139,8 +134,9 @@ class Timetable:
             self.move(self.with_end(progress.step, last_step))
 
     def with_end(self, step: int, last_step: int) -> Settings:
-        """Return the settings to record when the end is moved at a step."""
-        return self.recorded.replaced({"train.refits": (*self.refits, (step, last_step))})
+        """Return the settings to record when the end is moved at a step; what was decided for later ones is void."""
+        before = [refit for refit in self.refits if refit[0] < step]
+        return self.recorded.replaced({"train.refits": (*before, (step, last_step))})
 
     def move(self, recorded: Settings) -> None:
         """Let the settings from `with_end` take effect."""
@@ -150,14 +146,13 @@ class Timetable:
         last_step = self.last_step
         assert self.seconds is not None
         assert last_step is not None
-        fitting = pace.steps_within(self.seconds - seconds, *self._periods)
+        fitting = pace.steps_within(self.seconds - seconds, self._eval_every)
         end = progress.step + max(fitting, int(SHORTEST_END * last_step))
         return end if end != last_step else None
 
     @property
-    def _periods(self) -> tuple[int, int]:
-        train, sample = self.settings.train, self.settings.sample
-        return train.eval_every.in_steps(self.steps_per_epoch), sample.every.in_steps(self.steps_per_epoch)
+    def _eval_every(self) -> int:
+        return self.settings.train.eval_every.in_steps(self.steps_per_epoch)
 
 
 def plan_of(settings: Settings, steps_per_epoch: int, pace: Pace) -> Plan | None:
@@ -171,13 +166,12 @@ def plan_of(settings: Settings, steps_per_epoch: int, pace: Pace) -> Plan | None
     train, sampling, model = settings.train, settings.sampling, settings.model
     if (steps := planned_steps(train, steps_per_epoch)) is None:
         return None
-    periods = train.eval_every.in_steps(steps_per_epoch), settings.sample.every.in_steps(steps_per_epoch)
     return Plan(
         is_automatic=train.recipe is not None,
         network=f"{model.cell} of {model.num_layers} x {model.hidden_size} units",
         steps=steps,
         epochs=steps / steps_per_epoch,
-        minutes=train.fit_minutes or pace.seconds_of(steps, *periods) / 60,
+        minutes=train.fit_minutes or pace.seconds_of(steps, train.eval_every.in_steps(steps_per_epoch)) / 60,
         is_fitted=train.fit_minutes is not None,
         chars_per_second=sampling.batch_size * sampling.seq_len * settings.optimizer.accumulation / pace.step,
     )

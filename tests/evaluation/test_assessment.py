@@ -365,7 +365,7 @@ def hostile_records() -> Iterator[dict[str, Any]]:
 
 def show(summary: Summary, path: Path) -> None:
     """Print both the end of a training and what `charlm info` shows about it."""
-    show_closing(Closing(summary, path, None, None, "charlm generate", "charlm info run"))
+    show_closing(Closing(summary, path, None, None, "charlm generate", "charlm info run", "charlm train"))
     for name, value in result_rows(summary):
         print(f"{name}: {value}")
 

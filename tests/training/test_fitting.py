@@ -157,3 +157,21 @@ def test_a_forecast_writes_nothing_and_agrees_with_the_run(corpus_file: Path, tm
     # Besides the numbers of every parameter, a checkpoint has a few small files.
     (size,) = {sum(file.stat().st_size for file in path.glob("*.safetensors")) for path in run.checkpoint_paths()[-1:]}
     assert found.checkpoint_bytes <= size < found.checkpoint_bytes + 10_000
+
+
+def test_minutes_that_cut_a_schedule_off_are_warned_of(corpus_file: Path) -> None:
+    timed = ("train.minutes=0.001", "train.max_steps=100000", "optimizer.schedule.method=cosine")
+    settings = load_settings("defaults", overrides=[f"corpus.path='{corpus_file}'", *MACHINE, *SMALL, *timed])
+    (warned,) = [notice for notice in decide(settings).notices if notice.is_warning]
+    assert "train.minutes 0.001 will end the run after about" in warned.sentence
+    assert "of 100,000 steps, at a learning rate of about 0.005: --minutes" in warned.sentence
+    ample = settings.replaced({"train.minutes": 1e6})
+    assert not [notice for notice in decide(ample).notices if notice.is_warning]
+
+
+def test_a_run_whose_steps_no_clock_decided_is_given_no_clock_later(corpus_file: Path, tmp_path: Path) -> None:
+    budget = ("train.max_steps=2", "optimizer.schedule.method=cosine")
+    settings = load_settings("defaults", overrides=[f"corpus.path='{corpus_file}'", *MACHINE, *SMALL, *budget])
+    charlm.train(settings, name="a", runs_dir=tmp_path, progress=False)
+    with pytest.raises(RunError, match=r"train\.fit_minutes was None and is 5"):
+        charlm.train(name="a", runs_dir=tmp_path, resume=True, overrides=["train.fit_minutes=5"], progress=False)

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from charlm.settings.loading import load_settings
+from charlm.settings.layers import SettingsLayer
+from charlm.settings.loading import check_layer, load_settings
 from charlm.settings.schema import Settings
 from charlm.training.progress import Progress, Sum
 from charlm.training.schedule import learning_rate_at, share_done
@@ -20,7 +21,7 @@ PACE = Pace(step=STEP, evaluation=EVALUATION, closing=CLOSING)
 
 def fitted(pace: Pace = PACE) -> Settings:
     """Return settings with the steps that fit."""
-    steps = pace.steps_within(60 * MINUTES, 1_000, 10_000)
+    steps = pace.steps_within(60 * MINUTES, 1_000)
     budget = f"train={{fit_minutes: {MINUTES}, max_steps: {steps}, eval_every: 1000}}"
     schedule = (
         f"optimizer={{learning_rate: 0.01, schedule: {{method: cosine, total_steps: {steps}, warmup_steps: 100}}}}"
@@ -98,3 +99,11 @@ def test_the_rest_of_the_way_is_stretched_from_where_the_end_moved() -> None:
     assert share_done(49, 0, 100, [(50, 200)]) == share_done(49, 0, 100)
     optimizer = fitted().optimizer
     assert learning_rate_at(50, optimizer, steps_per_epoch=1, refits=[(20, 99_999)]) == pytest.approx(0.01 * 51 / 100)
+
+
+def test_a_move_voids_what_a_killed_process_had_decided_for_later_steps() -> None:
+    settings = fitted().replaced({"train.refits": ((50, 900), (80, 700))})
+    moved = Timetable(settings, steps_per_epoch=10**9, pace=PACE, seconds=60 * MINUTES).with_end(60, 800)
+    assert moved.train.refits == ((50, 900), (60, 800))
+    # Also before the first step, it is a configuration that can be read again.
+    assert check_layer(SettingsLayer(moved.replaced({"train.refits": ((0, 9),)}).model_dump(mode="json"), {}))

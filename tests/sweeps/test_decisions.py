@@ -1,0 +1,57 @@
+"""What a recipe and fitted minutes come to is decided once for all trials of a sweep, and kept with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from charlm.settings.loading import check_layer, load_run_settings
+from charlm.settings.schema import Settings
+from charlm.sweeps import decisions
+from charlm.sweeps.plan import make_trials
+from charlm.sweeps.sweep_file import read_plan
+
+SWEEP = "{base: auto, seeds: 2, space: {optimizer.learning_rate: [0.1, 0.2]}}"
+SMALL = ("train.device=cpu", "model.hidden_size=4", "sampling.batch_size=2")
+Decide = Callable[..., tuple[Settings, list[str]]]
+
+
+@pytest.fixture
+def decided(tmp_path: Path, corpus_file: Path) -> Decide:
+    """Return a function that decides what a sweep leaves open; it returns the base, and the names of the trials."""
+    (tmp_path / "few.yaml").write_text(SWEEP)
+
+    def decide(*overrides: str) -> tuple[Settings, list[str]]:
+        plan = read_plan(tmp_path / "few.yaml", overrides=[f"corpus.path='{corpus_file}'", *SMALL, *overrides])
+        plan = decisions.with_decided_base(plan, tmp_path, threads=1)
+        trials = [trial for number, point in enumerate(plan.points()) for trial in make_trials(plan, number, point)]
+        return check_layer(plan.base), [trial.name for trial in trials]
+
+    return decide
+
+
+def test_a_second_start_has_the_same_choices_and_finds_its_trials(
+    decided: Decide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, names = decided("train.max_steps=9")
+    assert (base.train.max_steps, base.train.fit_minutes, base.optimizer.schedule.method) == (9, None, "cosine")
+    # Where trials run is as open as before.
+    assert base.train.threads is None
+    # Nothing is measured again.
+    monkeypatch.setattr(decisions, "decide", None)
+    assert decided("train.max_steps=9") == (base, names)
+
+
+def test_fitted_minutes_are_steps_for_all_trials_and_other_minutes_are_decided_anew(
+    decided: Decide, tmp_path: Path
+) -> None:
+    base, names = decided("train={epochs: null, fit_minutes: 0.2}", "corpus.max_chars=2000", "train.recipe=null")
+    assert base.train.max_steps is not None
+    assert base.train.fit_minutes is None
+    assert load_run_settings(tmp_path / decisions.DECIDED).train.fit_minutes == 0.2
+    more, others = decided("train={epochs: null, fit_minutes: 0.4}", "corpus.max_chars=2000", "train.recipe=null")
+    assert more.train.max_steps is not None
+    assert more.train.max_steps > 1.3 * base.train.max_steps
+    assert not set(names) & set(others)
