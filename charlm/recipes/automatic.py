@@ -28,6 +28,8 @@ REFERENCE: Choices = {
     "sampling.batch_size": 16,
     "sampling.seq_len": 64,
 }
+# However many symbols the text has: a large vocabulary would take most of the trial.
+REFERENCE_SYMBOLS = 64
 # Products of a unit with one input, for each cell.
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
@@ -100,7 +102,7 @@ def automatic(task: Task, fixed: Mapping[str, JsonValue]) -> Choices:
     task = replace(task, reference_chars=2.0 ** round(math.log2(max(1.0, task.reference_chars))))
     num_train = _split(task, chosen)
     _network(task, num_train, chosen)
-    chars_read = task.reference_chars * _cost(REFERENCE, task.num_symbols) / _cost(chosen.all, task.num_symbols)
+    chars_read = task.reference_chars * _cost(REFERENCE, REFERENCE_SYMBOLS) / _cost(chosen.all, task.num_symbols)
     _windows(num_train, chars_read, chosen)
     chars_read = _limited(chars_read, num_train, chosen)
     _regularisation(chars_read / num_train, chosen)
@@ -147,7 +149,7 @@ def _network(task: Task, num_train: int, chosen: Choosing) -> None:
     times_read = (
         TIMES_READ * (num_train / LENGTH_AT) ** BY_LENGTH * (task.reference_chars / COMPUTING_AT) ** BY_COMPUTING
     )
-    affordable = task.reference_chars * _cost(REFERENCE, task.num_symbols) / (times_read * num_train)
+    affordable = task.reference_chars * _cost(REFERENCE, REFERENCE_SYMBOLS) / (times_read * num_train)
     chosen.choose("model.cell", "lstm")
     chosen.choose("model.num_layers", 1 if task.reference_chars < ONE_LAYER_CHARS else 2)
     chosen.choose("model.embedding_size", _up_to(EMBEDDINGS, task.num_symbols))

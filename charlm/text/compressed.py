@@ -64,5 +64,5 @@ def compression_of(file: Path) -> Compression | None:
 
 def without_compression(name: str) -> str:
     """Return a name without the ending of a compressed file: `poems.txt` for `poems.txt.gz`."""
-    compression = compression_of(Path(name))
-    return name if compression is None else name[: -len(compression.ending)]
+    plain, point, last = name.rpartition(".")
+    return plain if f"{point}{last}".lower() in _BY_ENDING and plain and not plain.endswith("/") else name

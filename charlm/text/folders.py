@@ -44,9 +44,10 @@ class _Left:
     number: dict[str, int] = field(default_factory=dict[str, int])
     example: dict[str, Path] = field(default_factory=dict[str, Path])
 
-    def add(self, kind: str, path: Path) -> None:
+    def add(self, kind: str, path: str | Path) -> None:
         self.number[kind] = self.number.get(kind, 0) + 1
-        self.example.setdefault(kind, path)
+        if kind not in self.example:
+            self.example[kind] = Path(path)
 
     @property
     def kinds(self) -> list[str]:
@@ -108,11 +109,11 @@ def _matching(folder: Path, globs: Globs, left: _Left) -> Iterator[str]:
                 if depth is None or path.count("/") + 1 < depth:
                     waiting.append(f"{path}/")
                 else:
-                    left.add("folder", Path(entry.path))
+                    left.add("folder", entry.path)
             elif _is_readable(entry, globs) and globs.match(path):
                 yield path
             else:
-                left.add(_kind(entry), Path(entry.path))
+                left.add(_kind(entry), entry.path)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -124,29 +125,37 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _is_readable(entry: os.DirEntry[str], globs: Globs) -> bool:
-    # Path.is_file is false for a link that leads in a circle, where the entry's own would raise an error.
-    is_file = Path(entry.path).is_file() if entry.is_symlink() else entry.is_file()
+    # Unlike those of Path and of the entry, os.path's are false for a link in a circle or to where nobody may look.
+    is_file = os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file()  # noqa: PTH113
     return is_file and (globs.patterns is None or not entry.name.startswith("."))
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
     """Return the kind of an entry that is not read: its ending, or a noun."""
-    path = Path(entry.path)
-    if path.is_dir():
-        return "link to a folder" if entry.is_symlink() else "hidden folder"
-    if entry.is_symlink() and not path.exists():
-        return "broken link"
-    if not path.is_file():
+    # What scandir has found out already; only links need another look at the disk.
+    if entry.is_symlink():
+        if os.path.isdir(entry.path):  # noqa: PTH112
+            return "link to a folder"
+        if not os.path.exists(entry.path):  # noqa: PTH110
+            return "broken link"
+        is_file = os.path.isfile(entry.path)  # noqa: PTH113
+    elif entry.is_dir():
+        return "hidden folder"
+    else:
+        is_file = entry.is_file()
+    if not is_file:
         return "pipe"
     if entry.name.startswith("."):
         return "hidden file"
-    return printable(_ending(entry.name)) if path.suffix else "file without an ending"
+    return _ending(entry.name)
 
 
 def _ending(name: str) -> str:
-    """Return a name's ending, with that before it if the file is compressed: `.txt.gz`."""
+    """Return a name's ending for a sentence, with that before it if the file is compressed: `.txt.gz`."""
     plain = without_compression(name)
-    return Path(plain).suffix + name[len(plain) :]
+    # Not Path.suffix: a folder can have a hundred thousand files.
+    ending = os.path.splitext(plain)[1] + name[len(plain) :]  # noqa: PTH122
+    return printable(ending) if ending else "file without an ending"
 
 
 def _counted(number: int, kind: str) -> str:
@@ -156,7 +165,7 @@ def _counted(number: int, kind: str) -> str:
 def _notice(folder: Path, files: Sequence[Path], globs: Globs, left: _Left, *, is_corpus: bool) -> Notice:
     read = _Left()
     for file in files:
-        read.add(printable(_ending(file.name)) or "file without an ending", file)
+        read.add(_ending(file.name), file)
     place = f"{shown_path(folder)}/"
     if len(read.number) == 1 and all(kind.startswith(".") for kind in read.number):
         sentence = f"read {len(files):,} {read.kinds[0]} {'file' if len(files) == 1 else 'files'} of {place}"

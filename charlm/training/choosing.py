@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from charlm.recipes.automatic import REFERENCE, Task, automatic
+from charlm.recipes.automatic import REFERENCE, REFERENCE_SYMBOLS, Task, automatic
 from charlm.settings.layers import SettingsLayer, keyed_layer, merge
 from charlm.settings.loading import check_layer, dotted_values
 from charlm.settings.schema import Settings
@@ -28,9 +28,8 @@ def fill_in(asked: Settings, corpus: Corpus) -> Settings:
         return asked
     fixed = dotted_values(asked, only_written=True)
     minutes = asked.train.fit_minutes or asked.train.minutes or DEFAULT_MINUTES
-    num_symbols = len(corpus.vocabulary)
-    speed = _reference_speed(asked, num_symbols)
-    choices = automatic(Task(len(corpus.ids), num_symbols, 60 * minutes * speed), fixed)
+    task = Task(len(corpus.ids), len(corpus.vocabulary), 60 * minutes * _reference_speed(asked))
+    choices = automatic(task, fixed)
     epochs = choices.pop("train.epochs", None)
     layers = [keyed_layer(key.split("."), value, "the recipe") for key, value in choices.items()]
     filled = check_layer(merge([*layers, SettingsLayer(asked.model_dump(mode="json", exclude_unset=True), {})]))
@@ -38,7 +37,7 @@ def fill_in(asked: Settings, corpus: Corpus) -> Settings:
     return filled if epochs is None else filled.replaced({"train.epochs": epochs, "train.fit_minutes": None})
 
 
-def _reference_speed(asked: Settings, num_symbols: int) -> float:
+def _reference_speed(asked: Settings) -> float:
     """Return how many characters a second the reference network reads in training."""
     train = asked.train
     layers = [keyed_layer(key.split("."), value, "the recipe") for key, value in REFERENCE.items()]
@@ -49,8 +48,8 @@ def _reference_speed(asked: Settings, num_symbols: int) -> float:
     settings = settings.replaced(
         {
             "model.implementation": machine.implementation,
-            "train.threads": choose_threads(settings, num_symbols, machine.device),
+            "train.threads": choose_threads(settings, REFERENCE_SYMBOLS, machine.device),
         }
     )
     sampling = settings.sampling
-    return sampling.batch_size * sampling.seq_len / seconds_of_a_step(settings, num_symbols)
+    return sampling.batch_size * sampling.seq_len / seconds_of_a_step(settings, REFERENCE_SYMBOLS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -326,13 +327,23 @@ def test_any_name_of_a_run(command: str, fuzz: Fuzz, charlm_command: Command, su
     assert 4 in fuzz(names, NAMES, short=40, long=500)
 
 
+def is_above(name: str, folder: Path) -> bool:
+    """Say whether a name means a folder that holds another."""
+    try:
+        return folder.is_relative_to(Path(os.path.realpath(folder / name)))
+    except ValueError:  # a zero byte
+        return False
+
+
 def test_any_folder_of_runs_and_any_corpus(
     fuzz: Fuzz, charlm_command: Command, tiny_options: list[str], surroundings: Path
 ) -> None:
     def places(name: str, device: str) -> None:
         name = name.replace(ABSOLUTE, str(surroundings))
         assert_ended_well(charlm_command("info", f"--runs-dir={name}"))
-        assert_ended_well(charlm_command("train", *tiny_options[1:], f"--corpus={name}", "--quiet"))
+        # Folders are searched below, and those above this one hold half the disk.
+        if not is_above(name, surroundings):
+            assert_ended_well(charlm_command("train", *tiny_options[1:], f"--corpus={name}", "--quiet"))
         assert_ended_well(
             charlm_command("generate", "--run=trained", "--prefix=the ", "--length=1", f"--device={device}")
         )

@@ -102,7 +102,9 @@ def train(corpus: Corpus, folder: Path, cache: Path, *chosen: str) -> float:
     split = [corpus.num_chars - 2 * HELD_OUT, HELD_OUT, HELD_OUT]
     options = [f"--set={option}" for option in (*OPTIONS, f"corpus.split={split}", *chosen)]
     environment = os.environ | {"CHARLM_DATA_DIR": str(cache), "CHARLM_RUNS_DIR": str(folder)}
-    with start("train", "--quiet", f"--corpus={corpus.path}", "--run=run", *options, env=environment) as process:
+    with start(
+        "train", "--config=defaults", "--quiet", f"--corpus={corpus.path}", "--run=run", *options, env=environment
+    ) as process:
         peak = peak_megabytes(process)
         assert finish(process).exit_code == 0
     facts = json.loads((folder / "run" / "environment.json").read_bytes())

@@ -62,7 +62,9 @@ def attempt(tmp_path: Path, charlm_command: Charlm) -> Attempt:
 
     def train(corpus: str | Path, *settings: str, text: bytes | None = None) -> Outcome:
         options = [f"--set={setting}" for setting in (*TINY, *settings)]
-        result = charlm_command("train", "--corpus", corpus, "--quiet", "--runs-dir", runs, *options, text=text)
+        result = charlm_command(
+            "train", "--config=defaults", "--corpus", corpus, "--quiet", "--runs-dir", runs, *options, text=text
+        )
         assert "Traceback" not in result.stderr
         if result.exit_code:
             (line,) = result.stderr.splitlines()
