@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import combinations, product
 from typing import Any
 
@@ -20,6 +21,22 @@ def by_pairs(*axes: tuple[Any, ...]) -> list[Any]:
         pytest.param(*cell, marks=[slow] * (cell not in needed) + [kernels] * ("native" in cell))
         for cell in product(*axes)
     ]
+
+
+def every(step: int, cases: Iterable[Any]) -> list[Any]:
+    """Return cases of one kind as parameters: the first and each so many further ones stay quick, CI runs the rest.
+
+    Args:
+        step: 2 for each second case.
+        cases: values, or parameters of one value each.
+    """
+    return [case if number % step == 0 else _slow(case) for number, case in enumerate(cases)]
+
+
+def _slow(case: Any) -> Any:
+    if isinstance(case, type(pytest.param())):
+        return pytest.param(*case.values, id=case.id, marks=[*case.marks, pytest.mark.slow])
+    return pytest.param(case, marks=pytest.mark.slow)
 
 
 def covering(*axes: tuple[Any, ...]) -> set[tuple[Any, ...]]:

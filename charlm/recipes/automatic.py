@@ -159,8 +159,10 @@ def _network(task: Task, num_train: int, chosen: Choosing) -> None:
 
     fewest = FEWEST_UNITS * (task.reference_chars / COMPUTING_AT) ** (1 / 3)
     most = MOST_UNITS * (num_train / SHORT_AT) ** MOST_BY_LENGTH
-    fitting = [units for units in UNITS if min(fewest, most) * 0.85 <= units <= max(most, UNITS[0])]
-    chosen.choose("model.hidden_size", min(fitting or UNITS[-1:], key=off))
+    allowed = [units for units in UNITS if units <= max(most, UNITS[0])]
+    # The ladder may have no step between the two bounds; then the text decides.
+    fitting = [units for units in allowed if units >= fewest * 0.85] or allowed[-1:]
+    chosen.choose("model.hidden_size", min(fitting, key=off))
     # The leaky model is torch.nn's own, which has none of this.
     if chosen.number("model.num_layers") > 1 and chosen.all.get("model.direction") != "leaky":
         chosen.choose("model.residual", value=True)

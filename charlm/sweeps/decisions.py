@@ -1,7 +1,8 @@
 """What an automatic recipe and fitted minutes come to, decided once for all trials of a sweep and kept with it.
 
 If each trial measured the speed of the machine, equal trials would take different numbers of steps, and a sweep that is
-started again would not find its own.
+started again would not find its own. Only where trials differ in their speed, each has its own number of steps, which
+its run keeps; the other choices stay common.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from charlm.training.deciding import decide, is_open
 from charlm.training.parent import keep_start
 
 DECIDED = "base.yaml"
+# The sections of settings on which the speed of training depends.
+PACING = ("corpus", "vocabulary", "sampling", "model")
 
 
 def with_decided_base(plan: Plan, folder: Path, *, threads: int) -> Plan:
@@ -43,9 +46,18 @@ def with_decided_base(plan: Plan, folder: Path, *, threads: int) -> Plan:
         as_asked = {key: attrgetter(key)(asked) for key in (*WHERE, "train.fit_minutes")}
         decided = resolved.settings.replaced(as_asked)
         replace_file(path, dump_settings(decided).encode("utf-8"))
-    # The end of the trials no longer depends on the clock.
-    base = decided.replaced({"train.fit_minutes": None})
+    if is_fitted_each(plan) and decided.train.fit_minutes is not None:
+        # Only the recipe's choices are shared: a larger network takes fewer steps in the same minutes.
+        base = decided.replaced(dict.fromkeys(("train.max_steps", "optimizer.schedule.total_steps")))
+    else:
+        # The end of the trials no longer depends on the clock.
+        base = decided.replaced({"train.fit_minutes": None})
     return replace(plan, base=SettingsLayer(base.model_dump(mode="json"), {}))
+
+
+def is_fitted_each(plan: Plan) -> bool:
+    """Say whether trials differ in what decides their speed, so that each is fitted to the minutes by itself."""
+    return any(key.partition(".")[0] in PACING for key in plan.space.varying)
 
 
 def _follows(decided: Settings, asked: Settings) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pairs import by_pairs
 from torch.testing import assert_close
 
 from charlm.generation import native_writer as writing
@@ -47,6 +48,7 @@ CASES: dict[str, tuple[str, dict[str, Any], Filters, int]] = {
     ),
     "wide lstm": ("lstm", {"hidden_size": 300}, Filters(temperature=0.8), 129),
 }
+INSTRUCTION_SETS = ("x86-64-v3", "x86-64-v4")
 pytestmark = pytest.mark.kernels
 
 
@@ -145,8 +147,11 @@ def write_directly(
 
 
 @pytest.mark.usefixtures("instruction_set")
-@pytest.mark.parametrize("num_texts", [1, 2, 5])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    ("instruction_set", "num_texts", "name"),
+    by_pairs(INSTRUCTION_SETS, (1, 2, 5), tuple(CELLS)),
+    indirect=["instruction_set"],
+)
 def test_the_number_of_threads_changes_no_character_and_no_bit_of_the_state(name: str, num_texts: int) -> None:
     for sizes in ({"hidden_size": 3}, {"hidden_size": 100, "num_layers": 2}):
         network = build(name, 29, **sizes)
@@ -180,9 +185,11 @@ def test_how_many_characters_a_call_writes_changes_none(name: str, monkeypatch: 
 
 
 @pytest.mark.usefixtures("instruction_set")
-@pytest.mark.parametrize("num_texts", [1, 3, 4])
-@pytest.mark.parametrize("embedding_size", [None, 6])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    ("instruction_set", "num_texts", "embedding_size", "name"),
+    by_pairs(INSTRUCTION_SETS, (1, 3, 4), (None, 6), tuple(CELLS)),
+    indirect=["instruction_set"],
+)
 def test_the_state_after_writing_is_that_after_reading_what_was_written(
     name: str, embedding_size: int | None, num_texts: int
 ) -> None:

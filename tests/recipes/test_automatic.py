@@ -83,3 +83,10 @@ def test_a_run_that_starts_from_another_learns_more_slowly() -> None:
     assert isinstance(rate, float)
     assert isinstance(slower, float)
     assert 0 < slower < rate / 5
+
+
+def test_a_short_text_has_a_small_network_however_long_it_may_take() -> None:
+    # Between the fewest and the most units, the ladder need not have a step.
+    for num_chars in range(200, 3_000, 10):
+        units = [automatic(Task(num_chars, 50, 2.0**exponent), {})["model.hidden_size"] for exponent in range(10, 32)]
+        assert max(map(int, units)) <= 64

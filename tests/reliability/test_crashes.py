@@ -441,8 +441,8 @@ def test_a_save_that_dies_at_any_operation_leaves_the_newest_whole_checkpoint(
     saving: Saving, tmp_path: Path, effort: Any, endurance: Any
 ) -> None:
     found: list[str] = []
-    # In the quick suite each fourth operation, of each scenario other ones.
-    every, each_goes_on = effort.times(4, 1, 1), effort.times(32, 30, 1)
+    # In the quick suite each seventh operation, of each scenario other ones.
+    every, each_goes_on = effort.times(7, 1, 1), effort.times(42, 30, 1)
     first = list(SCENARIOS).index(saving.name) % every
     for number in range(first, 1_000, every):
         folder = tmp_path / str(number) / "run"

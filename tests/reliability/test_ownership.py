@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pairs import every
 from processes import finish, run_command, start_code, wait_until_stopped
 from typer.testing import Result
 
@@ -506,14 +507,15 @@ def at_step(reports: Iterator[TrainingEvent], step: int, kind: type[TrainingEven
 MOMENTS = [(Step, 3), (Evaluation, 6), (Step, 12), (Evaluation, 12), (Samples, 12)]
 
 
-@pytest.mark.parametrize(("kind", "step"), MOMENTS)
+@pytest.mark.parametrize("moment", every(3, MOMENTS))
 @pytest.mark.parametrize("to", ["away/run", "../elsewhere/run"])
 def test_a_run_that_is_moved_while_it_trains_continues_there_and_equals_the_undisturbed_one(
-    tmp_path: Path, tiny_settings: Callable[..., Settings], laboratory: Any, kind: Any, step: int, to: str
+    tmp_path: Path, tiny_settings: Callable[..., Settings], laboratory: Any, moment: tuple[Any, int], to: str
 ) -> None:
     runs, settings = tmp_path / "runs", tiny_settings("checkpoint.keep_every=1")
     whole = train(settings, name="run", runs_dir=tmp_path / "whole")
     reports = train_reports(settings, name="run", runs_dir=runs)
+    kind, step = moment
     at_step(reports, step, kind)
     found = (runs / to).resolve()
     found.parent.mkdir(exist_ok=True)
@@ -529,13 +531,14 @@ def test_a_run_that_is_moved_while_it_trains_continues_there_and_equals_the_undi
     assert laboratory.trace(Run(found)).difference(laboratory.trace(whole)) is None
 
 
-@pytest.mark.parametrize(("kind", "step"), MOMENTS)
+@pytest.mark.parametrize("moment", every(3, MOMENTS))
 @pytest.mark.parametrize("has_parent", [True, False])
 def test_a_run_that_is_deleted_while_it_trains_is_saved_next_to_its_place(
-    tmp_path: Path, tiny_settings: Callable[..., Settings], kind: Any, step: int, has_parent: bool
+    tmp_path: Path, tiny_settings: Callable[..., Settings], moment: tuple[Any, int], has_parent: bool
 ) -> None:
     runs, settings = tmp_path / "runs", tiny_settings("checkpoint.minutes=1e-9")
     reports = train_reports(settings, name="run", runs_dir=runs)
+    kind, step = moment
     at_step(reports, step, kind)
     shutil.rmtree(runs / "run" if has_parent else runs)
     with pytest.warns(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from pairs import by_pairs
+from pairs import by_pairs, every
 
 from charlm.errors import RunError, StoppedError, TextError
 from charlm.library import train_reports
@@ -143,7 +143,9 @@ PERIODS = [
 
 
 @pytest.mark.parametrize(
-    "overrides", [*IMPLEMENTATIONS, *MODELS, *OPTIMIZERS, *AVERAGES, *SCHEDULES, *PERIODS], ids=" ".join
+    "overrides",
+    [case for kind in (IMPLEMENTATIONS, MODELS, OPTIMIZERS, AVERAGES, SCHEDULES, PERIODS) for case in every(2, kind)],
+    ids=" ".join,
 )
 def test_a_cut_run_of_any_other_kind_is_the_uncut_run(
     laboratory: Any, endurance: Any, overrides: tuple[str, ...]
@@ -155,7 +157,7 @@ def test_a_cut_run_of_any_other_kind_is_the_uncut_run(
         assert difference is None, (cuts, difference)
 
 
-@pytest.mark.parametrize("where", ["before", "at", "after", "inside", "end", "twice", "five times"])
+@pytest.mark.parametrize("where", every(3, ["at", "before", "after", "inside", "end", "twice", "five times"]))
 def test_a_cut_run_with_an_average_is_the_uncut_run_whether_it_has_begun_or_not(
     laboratory: Any, endurance: Any, where: str
 ) -> None:
@@ -292,37 +294,41 @@ def digest(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize(
-    ("first", "then"),
-    [
-        (("train.max_steps=8",), ("train.max_steps=16",)),
-        (("train.max_steps=10",), ("train.max_steps=16",)),  # ends off schedule
-        (("train.max_steps=1",), ("train.max_steps=16",)),
-        (("train.max_steps=10",), ("train.max_steps=11",)),  # off schedule twice
-        (("train.epochs=1", "train.max_steps=null"), ("train.epochs=2",)),
-        (("train.epochs=1", "train.max_steps=null"), ("train.epochs=2", "train.max_steps=13")),
-        (("train.minutes=1e-9",), ("train.minutes=1000",)),
-        (("train.minutes=1e-9",), ("train.minutes=null",)),
-        (
-            ("train.early_stopping=1", "optimizer.learning_rate=1e-30", "train.max_steps=16"),
-            ("train.early_stopping=2",),
-        ),
-        (
-            ("optimizer.schedule={method: cosine, total_steps: 16}", "train.max_steps=9"),
-            ("train.max_steps=16",),
-        ),
-        ((*EMA, "train.max_steps=8"), ("train.max_steps=16",)),
-        ((*EMA, "train.max_steps=10"), ("train.max_steps=16",)),
-        # Off schedule: the closing result of the first end must not start it.
-        *(
-            ((*TRIGGERED, "train.eval_every=2", f"train.max_steps={steps}"), ("train.max_steps=16",))
-            for steps in (5, 8, 11)
-        ),
-    ],
-    ids=lambda texts: " ".join(texts),
+    "budgets",
+    every(
+        2,
+        [
+            (("train.max_steps=8",), ("train.max_steps=16",)),
+            (("train.max_steps=10",), ("train.max_steps=16",)),  # ends off schedule
+            (("train.max_steps=1",), ("train.max_steps=16",)),
+            (("train.max_steps=10",), ("train.max_steps=11",)),  # off schedule twice
+            (("train.epochs=1", "train.max_steps=null"), ("train.epochs=2",)),
+            (("train.epochs=1", "train.max_steps=null"), ("train.epochs=2", "train.max_steps=13")),
+            (("train.minutes=1e-9",), ("train.minutes=1000",)),
+            (("train.minutes=1e-9",), ("train.minutes=null",)),
+            (
+                ("train.early_stopping=1", "optimizer.learning_rate=1e-30", "train.max_steps=16"),
+                ("train.early_stopping=2",),
+            ),
+            (
+                ("optimizer.schedule={method: cosine, total_steps: 16}", "train.max_steps=9"),
+                ("train.max_steps=16",),
+            ),
+            ((*EMA, "train.max_steps=8"), ("train.max_steps=16",)),
+            ((*EMA, "train.max_steps=10"), ("train.max_steps=16",)),
+            # Off schedule: the closing result of the first end must not start it.
+            *(
+                ((*TRIGGERED, "train.eval_every=2", f"train.max_steps={steps}"), ("train.max_steps=16",))
+                for steps in (5, 8, 11)
+            ),
+        ],
+    ),
+    ids=lambda budgets: " then ".join(" ".join(texts) for texts in budgets),
 )
 def test_a_run_with_an_extended_budget_equals_one_that_had_it_from_the_start(
-    laboratory: Any, first: tuple[str, ...], then: tuple[str, ...]
+    laboratory: Any, budgets: tuple[tuple[str, ...], tuple[str, ...]]
 ) -> None:
+    first, then = budgets
     folder = laboratory.folder()
     settings = laboratory.make(*laboratory.seven_windows, "train.eval_every=4", "sample.every=3", *first)
     end = laboratory.session(folder, settings)[-1]
