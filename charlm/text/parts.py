@@ -14,6 +14,8 @@ from charlm.text.vocabulary import Ids, Vocabulary
 
 # Results on fewer characters are mostly chance: their mean is uncertain by a tenth or more.
 FEW_CHARS = 100
+# A training split of fewer characters is learned by heart in seconds.
+FEW_TO_LEARN = 1_000
 # The fewest characters and lines for comparing the training split with the text after it, and the most characters.
 FEWEST_CHARS, FEWEST_LINES = 500, 20
 COMPARED_CHARS = 1 << 19
@@ -33,6 +35,12 @@ def part_notices(split: Split, vocabulary: Vocabulary, *, is_known: bool, has_ch
         is_known: whether the corpus is a public one with its standard split, which is not to be criticised.
         has_choice: whether validation is long enough to choose a checkpoint; if not, another warning says more.
     """
+    if len(split.train.ids) < FEW_TO_LEARN:
+        yield Notice(
+            f"the training split has {times(len(split.train.ids), 'character')}, so that a network will learn it by "
+            "heart: give more text",
+            is_warning=True,
+        )
     if has_choice and split.val is not None and len(split.val.ids) < FEW_CHARS:
         yield Notice(
             f"the validation split has {times(len(split.val.ids), 'character')}, too few for meaningful results: "

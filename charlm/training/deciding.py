@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from charlm.errors import TextError
 from charlm.runs.parents import Parent
 from charlm.settings.schema import Settings
 from charlm.text.corpus import Corpus, load_corpus
+from charlm.text.known import KNOWN_CORPORA
 from charlm.text.notices import Notice
+from charlm.text.parts import part_notices
 from charlm.text.splits import Split, split_corpus
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.choosing import fill_in
@@ -75,6 +78,14 @@ def decide(
     resolved, timetable = fit_to_minutes(resolved, len(corpus.vocabulary), split, resumed=resumed, spent=spent)
     cut = () if resumed else tuple(cut_notices(resolved, len(corpus.vocabulary), split))
     return Decided(corpus, parts, split, resolved, timetable, (*corpus.notices, *cut), parent)
+
+
+def split_notices(decided: Decided, *, has_choice: bool = True) -> Iterator[Notice]:
+    """Yield what a person should know about the splits; see `part_notices`."""
+    corpus = decided.resolved.settings.corpus
+    # Items are shuffled, so their splits are alike.
+    is_known = corpus.name in KNOWN_CORPORA or corpus.items is not None
+    return part_notices(decided.parts, decided.corpus.vocabulary, is_known=is_known, has_choice=has_choice)
 
 
 def is_open(asked: Settings) -> bool:

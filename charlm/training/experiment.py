@@ -17,14 +17,12 @@ from charlm.settings.schema import Settings
 from charlm.text.cleaning import clean_prefix
 from charlm.text.forms import match_form
 from charlm.text.items import begin_item
-from charlm.text.known import KNOWN_CORPORA
 from charlm.text.notices import Notice
-from charlm.text.parts import part_notices
 from charlm.text.reading_order import turned
 from charlm.text.splits import Part, Split
 from charlm.text.vocabulary import Ids, Vocabulary
 from charlm.training.averaging import WeightAverage
-from charlm.training.deciding import decide
+from charlm.training.deciding import decide, split_notices
 from charlm.training.environment import run_environment
 from charlm.training.optimizer import build_optimizer
 from charlm.training.parent import inherited_weights, parent_facts, parent_notices
@@ -101,13 +99,8 @@ class Experiment:
 def prepare(
     asked: Settings, *, resumed: bool = False, runs_dir: Path | None = None, begun: Vocabulary | None = None
 ) -> Experiment:
-    """Load the corpus, decide what the settings leave open and build the network; nothing is written.
+    """Decide what the settings leave open, as `decide` does with the same arguments, and build the network.
 
-    Args:
-        asked: the settings that the user wrote, or those of a run that is resumed.
-        resumed: whether they are those of a run that is resumed.
-        runs_dir: where a run to start from is looked for by its name; None means CHARLM_RUNS_DIR or ./runs.
-        begun: the symbols of a run that started from another and is resumed: it does not need that run any more.
     Raises:
         CharlmError: if any of this is impossible.
     """
@@ -124,8 +117,6 @@ def prepare(
     average = settings.optimizer.average
     facts = run_environment(corpus, split, network, settings, device)
     useless = list(choice_warnings(settings, facts.split))
-    # Items are shuffled, so their splits are alike.
-    is_known = asked.corpus.name in KNOWN_CORPORA or asked.corpus.items is not None
     return Experiment(
         resolved=resolved,
         vocabulary=corpus.vocabulary,
@@ -139,7 +130,7 @@ def prepare(
         notices=(
             *parent_notices(parent),
             *decided.notices,
-            *part_notices(decided.parts, corpus.vocabulary, is_known=is_known, has_choice=not useless),
+            *split_notices(decided, has_choice=not useless),
             *(Notice(sentence, is_warning=True) for sentence in useless),
         ),
         parent=parent,

@@ -150,9 +150,12 @@ def test_a_log_over_two_months_is_homogeneous(tmp_path: Path) -> None:
     assert said_of_parts(put(tmp_path / "log.txt", "".join(lines))) == []
 
 
-def test_a_tiny_validation_split_is_reported(tmp_path: Path) -> None:
-    (sentence,) = said_of_parts(put(tmp_path / "a.txt", WORDS[:135]))
-    assert sentence.startswith("the validation split has 7 characters, too few for meaningful results")
+def test_a_text_of_a_few_lines_and_its_tiny_validation_split_are_reported(tmp_path: Path) -> None:
+    by_heart, few = said_of_parts(put(tmp_path / "a.txt", WORDS[:135]))
+    assert by_heart == (
+        "the training split has 121 characters, so that a network will learn it by heart: give more text"
+    )
+    assert few.startswith("the validation split has 7 characters, too few for meaningful results")
 
 
 @given(num_chars=st.integers(2, 3000), batch_size=st.integers(1, 64), seq_len=st.integers(1, 128))

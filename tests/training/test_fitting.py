@@ -12,6 +12,7 @@ from charlm.settings.loading import load_settings
 from charlm.settings.schema import Settings
 from charlm.training.deciding import decide
 from charlm.training.events import Refit, Start
+from charlm.training.experiment import prepare
 from charlm.training.forecast import forecast
 
 MACHINE = ("train.threads=1", "eval.baselines=false", "sample.every=100000", "sample.length=1")
@@ -157,6 +158,13 @@ def test_a_forecast_writes_nothing_and_agrees_with_the_run(corpus_file: Path, tm
     # Besides the numbers of every parameter, a checkpoint has a few small files.
     (size,) = {sum(file.stat().st_size for file in path.glob("*.safetensors")) for path in run.checkpoint_paths()[-1:]}
     assert found.checkpoint_bytes <= size < found.checkpoint_bytes + 10_000
+
+
+def test_a_forecast_tells_what_the_run_would_tell(corpus_file: Path, tmp_path: Path) -> None:
+    settings = automatic(corpus_file, *SMALL, "train.max_steps=3", "corpus.max_chars=300")
+    told = [notice.sentence for notice in forecast(settings, runs_dir=tmp_path / "runs").notices]
+    assert told == [notice.sentence for notice in prepare(settings).notices]
+    assert "a network will learn it by heart" in told[0]
 
 
 def test_minutes_that_cut_a_schedule_off_are_warned_of(corpus_file: Path) -> None:
