@@ -23,20 +23,9 @@ def by_pairs(*axes: tuple[Any, ...]) -> list[Any]:
     ]
 
 
-def every(step: int, cases: Iterable[Any]) -> list[Any]:
-    """Return cases of one kind as parameters: the first and each so many further ones stay quick, CI runs the rest.
-
-    Args:
-        step: 2 for each second case.
-        cases: values, or parameters of one value each.
-    """
-    return [case if number % step == 0 else _slow(case) for number, case in enumerate(cases)]
-
-
-def _slow(case: Any) -> Any:
-    if isinstance(case, type(pytest.param())):
-        return pytest.param(*case.values, id=case.id, marks=[*case.marks, pytest.mark.slow])
-    return pytest.param(case, marks=pytest.mark.slow)
+def one_in(number: int, cases: Iterable[Any]) -> list[Any]:
+    """Return cases of one kind as parameters; one in so many stays in the quick suite, and the rest are marked slow."""
+    return [pytest.param(case, marks=[pytest.mark.slow] * (at % number > 0)) for at, case in enumerate(cases)]
 
 
 def covering(*axes: tuple[Any, ...]) -> set[tuple[Any, ...]]:

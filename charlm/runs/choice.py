@@ -24,15 +24,22 @@ def choice_chars(settings: Settings, split: SplitFacts | None) -> int | None:
         settings: the run's settings.
         split: the splits of its corpus, or None if they were not recorded.
     """
-    if split is None or split.val is None:
-        return None
+    return None if split is None or split.val is None else predicted_chars(settings, split.val.chars)
+
+
+def predicted_chars(settings: Settings, num_val_chars: int) -> int:
+    """Return how many characters of a validation split of this length each evaluation predicts."""
     # The first character is not predicted.
-    return min(split.val.chars, settings.eval.max_chars) - 1
+    return min(num_val_chars, settings.eval.max_chars) - 1
 
 
-def choice_warnings(settings: Settings, split: SplitFacts | None) -> Iterator[str]:
-    """Yield a sentence about each choice that a run would base on too few characters of validation."""
-    num_chars = choice_chars(settings, split)
+def choice_warnings(settings: Settings, num_chars: int | None) -> Iterator[str]:
+    """Yield a sentence about each choice that a run would base on too few characters of validation.
+
+    Args:
+        settings: the run's settings.
+        num_chars: how many of them each evaluation predicts; None without that split.
+    """
     if num_chars is None or is_enough(num_chars):
         return
     yield (

@@ -16,12 +16,16 @@ from charlm.settings.layers import SettingsLayer
 from charlm.settings.loading import check_layer, dotted_values, dump_settings, load_run_settings
 from charlm.settings.schema import Settings
 from charlm.sweeps.plan import WHERE, Plan
-from charlm.training.deciding import decide, is_open
+from charlm.sweeps.space import Space
+from charlm.training.deciding import decide, is_fitted, is_open
 from charlm.training.parent import keep_start
 
 DECIDED = "base.yaml"
-# The sections of settings on which the speed of training depends.
-PACING = ("corpus", "vocabulary", "sampling", "model")
+# The settings, or whole sections, on which the speed of training depends. Dropout hardly changes it.
+PACING = (
+    *("corpus", "vocabulary", "sampling", "optimizer.accumulation"),
+    *(f"model.{name}" for name in ("cell", "num_layers", "hidden_size", "embedding_size", "direction", "layer_norm")),
+)
 
 
 def with_decided_base(plan: Plan, folder: Path, *, threads: int) -> Plan:
@@ -46,7 +50,7 @@ def with_decided_base(plan: Plan, folder: Path, *, threads: int) -> Plan:
         as_asked = {key: attrgetter(key)(asked) for key in (*WHERE, "train.fit_minutes")}
         decided = resolved.settings.replaced(as_asked)
         replace_file(path, dump_settings(decided).encode("utf-8"))
-    if is_fitted_each(plan) and decided.train.fit_minutes is not None:
+    if is_fitted(asked) and differs_in_speed(plan.space):
         # Only the recipe's choices are shared: a larger network takes fewer steps in the same minutes.
         base = decided.replaced(dict.fromkeys(("train.max_steps", "optimizer.schedule.total_steps")))
     else:
@@ -55,9 +59,9 @@ def with_decided_base(plan: Plan, folder: Path, *, threads: int) -> Plan:
     return replace(plan, base=SettingsLayer(base.model_dump(mode="json"), {}))
 
 
-def is_fitted_each(plan: Plan) -> bool:
+def differs_in_speed(space: Space) -> bool:
     """Say whether trials differ in what decides their speed, so that each is fitted to the minutes by itself."""
-    return any(key.partition(".")[0] in PACING for key in plan.space.varying)
+    return any(f"{key}.".startswith(f"{pacing}.") for key in space.varying for pacing in PACING)
 
 
 def _follows(decided: Settings, asked: Settings) -> bool:

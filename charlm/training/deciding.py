@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charlm.errors import TextError
+from charlm.runs.choice import choice_warnings, predicted_chars
 from charlm.runs.parents import Parent
 from charlm.settings.schema import Settings
 from charlm.text.corpus import Corpus, load_corpus
@@ -18,7 +19,7 @@ from charlm.text.splits import Split, split_corpus
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.choosing import fill_in
 from charlm.training.fitting import cut_notices, fit_to_minutes
-from charlm.training.parent import find_parent, known_symbols
+from charlm.training.parent import find_parent, known_symbols, parent_notices
 from charlm.training.resolution import Resolved, resolve, this_machine
 from charlm.training.timetable import Timetable
 
@@ -33,7 +34,7 @@ class Decided:
         split: its splits, each in the order in which the model reads it.
         resolved: the settings, with nothing left open.
         timetable: when the run ends.
-        notices: what a person should know about the text, and about a schedule that will be cut off.
+        notices: what a person should know before the run begins: about its parent, its text, its splits and its end.
         parent: the checkpoint that a new run starts from, if it starts from one.
     """
 
@@ -76,20 +77,31 @@ def decide(
         raise TextError(f"{error} ({read})" if read else str(error)) from error
     spent = time.monotonic() - began
     resolved, timetable = fit_to_minutes(resolved, len(corpus.vocabulary), split, resumed=resumed, spent=spent)
-    cut = () if resumed else tuple(cut_notices(resolved, len(corpus.vocabulary), split))
-    return Decided(corpus, parts, split, resolved, timetable, (*corpus.notices, *cut), parent)
+    notices = (
+        *parent_notices(parent),
+        *corpus.notices,
+        *(() if resumed else cut_notices(resolved, len(corpus.vocabulary), split)),
+        *_split_notices(parts, resolved.settings, corpus.vocabulary),
+    )
+    return Decided(corpus, parts, split, resolved, timetable, notices, parent)
 
 
-def split_notices(decided: Decided, *, has_choice: bool = True) -> Iterator[Notice]:
-    """Yield what a person should know about the splits; see `part_notices`."""
-    corpus = decided.resolved.settings.corpus
+def _split_notices(parts: Split, settings: Settings, vocabulary: Vocabulary) -> Iterator[Notice]:
+    """Yield what a person should know about the splits, and about what is chosen by validation."""
+    num_chars = None if parts.val is None else predicted_chars(settings, len(parts.val.ids))
+    useless = list(choice_warnings(settings, num_chars))
     # Items are shuffled, so their splits are alike.
-    is_known = corpus.name in KNOWN_CORPORA or corpus.items is not None
-    return part_notices(decided.parts, decided.corpus.vocabulary, is_known=is_known, has_choice=has_choice)
+    is_known = settings.corpus.name in KNOWN_CORPORA or settings.corpus.items is not None
+    yield from part_notices(parts, vocabulary, is_known=is_known, has_choice=not useless)
+    yield from (Notice(sentence, is_warning=True) for sentence in useless)
 
 
 def is_open(asked: Settings) -> bool:
     """Say whether a recipe or the clock has something to decide."""
+    return is_fitted(asked) or asked.train.recipe is not None
+
+
+def is_fitted(asked: Settings) -> bool:
+    """Say whether minutes decide how many steps a run takes; steps or epochs that are given replace them."""
     train = asked.train
-    is_fitted = train.fit_minutes is not None and train.max_steps is None and train.epochs is None
-    return is_fitted or train.recipe is not None
+    return train.fit_minutes is not None and train.max_steps is None and train.epochs is None

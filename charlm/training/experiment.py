@@ -10,7 +10,6 @@ import torch
 from charlm import __version__
 from charlm.errors import ConfigError
 from charlm.networks.building import Network, build_model
-from charlm.runs.choice import choice_warnings
 from charlm.runs.facts import Environment, Fingerprint
 from charlm.runs.parents import Parent
 from charlm.settings.schema import Settings
@@ -22,10 +21,10 @@ from charlm.text.reading_order import turned
 from charlm.text.splits import Part, Split
 from charlm.text.vocabulary import Ids, Vocabulary
 from charlm.training.averaging import WeightAverage
-from charlm.training.deciding import decide, split_notices
+from charlm.training.deciding import decide
 from charlm.training.environment import run_environment
 from charlm.training.optimizer import build_optimizer
-from charlm.training.parent import inherited_weights, parent_facts, parent_notices
+from charlm.training.parent import inherited_weights, parent_facts
 from charlm.training.resolution import Resolved
 from charlm.training.timetable import Timetable
 
@@ -116,7 +115,6 @@ def prepare(
     network = network.to(device)
     average = settings.optimizer.average
     facts = run_environment(corpus, split, network, settings, device)
-    useless = list(choice_warnings(settings, facts.split))
     return Experiment(
         resolved=resolved,
         vocabulary=corpus.vocabulary,
@@ -127,12 +125,7 @@ def prepare(
         prefixes=prefixes,
         facts=replace(facts, parent=parent_facts(parent, corpus.vocabulary)),
         timetable=decided.timetable,
-        notices=(
-            *parent_notices(parent),
-            *decided.notices,
-            *split_notices(decided, has_choice=not useless),
-            *(Notice(sentence, is_warning=True) for sentence in useless),
-        ),
+        notices=decided.notices,
         parent=parent,
     )
 

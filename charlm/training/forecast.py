@@ -13,7 +13,7 @@ from charlm.runs.run import runs_folder
 from charlm.settings.loading import dotted_values
 from charlm.settings.schema import Settings
 from charlm.text.notices import Notice
-from charlm.training.deciding import decide, split_notices
+from charlm.training.deciding import decide
 from charlm.training.events import Plan
 from charlm.training.footprint import FLOAT_BYTES, training_size
 from charlm.training.speed import measure_pace
@@ -98,7 +98,7 @@ def forecast(asked: Settings, *, runs_dir: str | Path | None = None) -> Forecast
         checkpoint_bytes=checkpoint_bytes,
         run_bytes=checkpoint_bytes * (settings.checkpoint.keep_last + KEPT_BESIDES),
         free_bytes=_free_bytes(runs_folder(runs_dir)),
-        notices=(*decided.notices, *split_notices(decided)),
+        notices=decided.notices,
     )
 
 

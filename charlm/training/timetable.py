@@ -17,15 +17,15 @@ from charlm.training.schedule import learning_rate_at
 
 # The share of the planned steps between two looks at the clock.
 LOOK = 0.04
-# A run that would end later or earlier than this share of its time is fitted anew.
-TOLERANCE = 0.07
+# A run that would end later or earlier than this share of its time is fitted anew. Each time the share grows: a small
+# correction leaves room for one of a load that changes much, and a restless machine moves the end a few times only.
+TOLERANCE, GROWTH = 0.07, 1.5
 # How many looks in a row must agree, so that a hiccup decides nothing.
 AGREEING_LOOKS = 2
 # So late, nothing is changed any more: the learning rate is nearly zero.
 LAST_SHARE = 0.04
 # The fewest steps to end with, as a share of the plan, even if the time is up: the learning rate needs them.
 SHORTEST_END = 0.02
-MOST_REFITS = 2
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Timetable:
             seconds: since its first step, with evaluations.
         """
         last_step = self.last_step
-        if self.pace is None or self.seconds is None or last_step is None or self._num_moved == MOST_REFITS:
+        if self.pace is None or self.seconds is None or last_step is None:
             return None
         step, trained = progress.step, progress.whole.seconds
         if self._last_look is None or step < self._last_look[0]:
@@ -125,7 +125,8 @@ class Timetable:
         self._last_look = (step, trained)
         pace = self.pace.under_load((trained - trained_then) / (step - since))
         off = pace.seconds_of(last_step - step, self._eval_every) - (self.seconds - seconds)
-        self._num_agreeing = self._num_agreeing + 1 if abs(off) > TOLERANCE * self.seconds else 0
+        is_off = abs(off) > TOLERANCE * GROWTH**self._num_moved * self.seconds
+        self._num_agreeing = self._num_agreeing + 1 if is_off else 0
         return self._end(progress, seconds, pace) if self._num_agreeing >= AGREEING_LOOKS else None
 
     def fit_anew(self, progress: Progress, seconds: float) -> None:

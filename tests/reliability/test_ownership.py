@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pairs import every
+from pairs import one_in
 from processes import finish, run_command, start_code, wait_until_stopped
 from typer.testing import Result
 
@@ -507,7 +507,7 @@ def at_step(reports: Iterator[TrainingEvent], step: int, kind: type[TrainingEven
 MOMENTS = [(Step, 3), (Evaluation, 6), (Step, 12), (Evaluation, 12), (Samples, 12)]
 
 
-@pytest.mark.parametrize("moment", every(3, MOMENTS))
+@pytest.mark.parametrize("moment", one_in(3, MOMENTS))
 @pytest.mark.parametrize("to", ["away/run", "../elsewhere/run"])
 def test_a_run_that_is_moved_while_it_trains_continues_there_and_equals_the_undisturbed_one(
     tmp_path: Path, tiny_settings: Callable[..., Settings], laboratory: Any, moment: tuple[Any, int], to: str
@@ -531,7 +531,7 @@ def test_a_run_that_is_moved_while_it_trains_continues_there_and_equals_the_undi
     assert laboratory.trace(Run(found)).difference(laboratory.trace(whole)) is None
 
 
-@pytest.mark.parametrize("moment", every(3, MOMENTS))
+@pytest.mark.parametrize("moment", one_in(3, MOMENTS))
 @pytest.mark.parametrize("has_parent", [True, False])
 def test_a_run_that_is_deleted_while_it_trains_is_saved_next_to_its_place(
     tmp_path: Path, tiny_settings: Callable[..., Settings], moment: tuple[Any, int], has_parent: bool

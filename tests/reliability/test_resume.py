@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from pairs import by_pairs, every
+from pairs import by_pairs, one_in
 
 from charlm.errors import RunError, StoppedError, TextError
 from charlm.library import train_reports
@@ -144,7 +144,7 @@ PERIODS = [
 
 @pytest.mark.parametrize(
     "overrides",
-    [case for kind in (IMPLEMENTATIONS, MODELS, OPTIMIZERS, AVERAGES, SCHEDULES, PERIODS) for case in every(2, kind)],
+    [case for kind in (IMPLEMENTATIONS, MODELS, OPTIMIZERS, AVERAGES, SCHEDULES, PERIODS) for case in one_in(2, kind)],
     ids=" ".join,
 )
 def test_a_cut_run_of_any_other_kind_is_the_uncut_run(
@@ -157,7 +157,7 @@ def test_a_cut_run_of_any_other_kind_is_the_uncut_run(
         assert difference is None, (cuts, difference)
 
 
-@pytest.mark.parametrize("where", every(3, ["at", "before", "after", "inside", "end", "twice", "five times"]))
+@pytest.mark.parametrize("where", one_in(3, ["at", "before", "after", "inside", "end", "twice", "five times"]))
 def test_a_cut_run_with_an_average_is_the_uncut_run_whether_it_has_begun_or_not(
     laboratory: Any, endurance: Any, where: str
 ) -> None:
@@ -295,7 +295,7 @@ def digest(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 @pytest.mark.parametrize(
     "budgets",
-    every(
+    one_in(
         2,
         [
             (("train.max_steps=8",), ("train.max_steps=16",)),

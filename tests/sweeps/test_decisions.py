@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import charlm
+from charlm.recipes.automatic import Task, automatic
 from charlm.runs.run import Run
+from charlm.settings.layers import keyed_layer, merge
 from charlm.settings.loading import check_layer, load_run_settings
 from charlm.settings.schema import Settings
 from charlm.sweeps import decisions
@@ -26,9 +29,9 @@ Decide = Callable[..., tuple[Settings, list[str]]]
 def decided(tmp_path: Path, corpus_file: Path) -> Decide:
     """Return a function that decides what a sweep leaves open; it returns the base, and the names of the trials."""
 
-    def decide(*overrides: str, sweep: str = SWEEP) -> tuple[Settings, list[str]]:
+    def decide(*overrides: str, sweep: str = SWEEP, fixed: tuple[str, ...] = SMALL) -> tuple[Settings, list[str]]:
         (tmp_path / "few.yaml").write_text(sweep)
-        plan = read_plan(tmp_path / "few.yaml", overrides=[f"corpus.path='{corpus_file}'", *SMALL, *overrides])
+        plan = read_plan(tmp_path / "few.yaml", overrides=[f"corpus.path='{corpus_file}'", *fixed, *overrides])
         plan = decisions.with_decided_base(plan, tmp_path, threads=1)
         trials = [trial for number, point in enumerate(plan.points()) for trial in make_trials(plan, number, point)]
         return check_layer(plan.base), [trial.name for trial in trials]
@@ -60,6 +63,42 @@ def test_fitted_minutes_are_steps_for_all_trials_and_other_minutes_are_decided_a
     assert more.train.max_steps is not None
     assert more.train.max_steps > 1.3 * base.train.max_steps
     assert not set(names) & set(others)
+
+
+@pytest.mark.parametrize(
+    ("space", "minutes"),
+    [
+        ("model.dropout: [0.1, 0.2]", None),
+        ("model.num_layers: [2, 3]", 0.2),
+        ("sampling.batch_size: [2, 3]", 0.2),
+        ("optimizer.accumulation: [1, 2]", 0.2),
+    ],
+)
+def test_only_what_changes_the_speed_has_steps_of_its_own(
+    decided: Decide, monkeypatch: pytest.MonkeyPatch, space: str, minutes: float | None
+) -> None:
+    monkeypatch.setattr(fitting, "measure_pace", lambda *_: Pace(step=0.01))
+    asked = ("train={epochs: null, fit_minutes: 0.2}", "train.recipe=null", "model.num_layers=2")
+    free = [each for each in asked if each.partition("=")[0] not in space]
+    base, _ = decided(*free, sweep=f"{{base: auto, space: {{{space}}}}}", fixed=("train.device=cpu",))
+    assert (base.train.fit_minutes, base.train.max_steps is None) == (minutes, minutes is not None)
+    # Steps that are given are those of every trial.
+    base, _ = decided(*free[1:], "train.max_steps=9", sweep=f"{{base: auto, space: {{{space}}}}}", fixed=())
+    assert (base.train.fit_minutes, base.train.max_steps) == (None, 9)
+
+
+def test_the_bundled_search_goes_with_whatever_the_recipe_chooses() -> None:
+    plan = read_plan("recipe")
+    for reference_chars in (1e4, 1e6, 1e8):
+        choices = automatic(Task(300_000, 80, reference_chars), {})
+        layers = [keyed_layer(key.split("."), value, "the recipe") for key, value in choices.items()]
+        decided_plan = replace(plan, base=merge([plan.base, *layers]))
+        trials = [
+            trial
+            for number, point in enumerate(plan.space.corners())
+            for trial in make_trials(decided_plan, number, point)
+        ]
+        assert {trial.settings.model.num_layers for trial in trials} == {1, 2}
 
 
 @pytest.mark.usefixtures("_in_threads")

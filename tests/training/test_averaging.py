@@ -15,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from pairs import every
+from pairs import one_in
 from torch import Tensor
 from torch.testing import assert_close
 from typer.testing import Result
@@ -379,7 +379,7 @@ def assert_holds_its_average(run: Run, *, skipped: Collection[int] = ()) -> list
 @pytest.mark.parametrize("overrides", AVERAGES)
 @pytest.mark.parametrize(
     "model",
-    every(
+    one_in(
         2,
         [
             ("model.dropout=0.3", "model.num_layers=2"),
@@ -458,7 +458,7 @@ def test_every_result_is_that_of_the_average(trained_once: Fit, overrides: tuple
 
 
 @pytest.mark.parametrize("overrides", AVERAGES)
-@pytest.mark.parametrize("model", every(2, [("model.direction=bidirectional", "model.cell=gru"), ()]), ids=" ".join)
+@pytest.mark.parametrize("model", one_in(2, [("model.direction=bidirectional", "model.cell=gru"), ()]), ids=" ".join)
 def test_every_sample_is_the_averages(trained_once: Fit, overrides: tuple[str, ...], model: tuple[str, ...]) -> None:
     training = trained_once(*overrides, *model, "sample.length=30")
     texts: list[tuple[str, str]] = []

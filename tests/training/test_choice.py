@@ -43,7 +43,7 @@ def test_a_choice_is_made_by_what_an_evaluation_predicts(val: int | None, max_ch
     settings = load_settings(overrides=[f"eval.max_chars={max_chars}"])
     assert choice_chars(settings, split) == expected
     is_warned_of = expected is not None and expected < MIN_CHOICE_CHARS
-    assert len(list(choice_warnings(settings, split))) == is_warned_of
+    assert len(list(choice_warnings(settings, expected))) == is_warned_of
 
 
 def test_nothing_is_chosen_by_a_handful_of_characters(tiny_settings: MakeSettings, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_enough_of_them_choose(tiny_settings: MakeSettings, tmp_path: Path) -> N
 def test_whatever_listens_to_so_few_characters_is_named(tiny_settings: MakeSettings) -> None:
     few = SplitFacts(train=PartFacts(chars=90, sha256="0" * 64), val=PartFacts(chars=7, sha256="0" * 64))
     settings = tiny_settings("train.early_stopping=2", "optimizer.schedule.method=plateau")
-    _, *listeners = choice_warnings(settings, few)
+    _, *listeners = choice_warnings(settings, choice_chars(settings, few))
     assert listeners == [
         f"{key} depends on 6 predicted characters of validation, and so on chance"
         for key in ("train.early_stopping", "optimizer.schedule.method plateau")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pairs import every
+from pairs import one_in
 
 from charlm.errors import DivergedError
 from charlm.library import train_reports
@@ -333,7 +333,7 @@ def test_what_was_saved_on_the_way_to_a_divergence_is_gone_once_the_run_has_gone
 
 
 @pytest.mark.parametrize("every", [10, pytest.param(5, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", every(2, ["weights", "steps"]))
+@pytest.mark.parametrize("kind", one_in(2, ["weights", "steps"]))
 def test_a_rollback_is_the_same_with_kills_and_stops_in_between_and_saves_by_the_clock(
     fit: Fit,
     break_steps: Callable[..., None],

@@ -160,8 +160,9 @@ def test_a_forecast_writes_nothing_and_agrees_with_the_run(corpus_file: Path, tm
     assert found.checkpoint_bytes <= size < found.checkpoint_bytes + 10_000
 
 
-def test_a_forecast_tells_what_the_run_would_tell(corpus_file: Path, tmp_path: Path) -> None:
-    settings = automatic(corpus_file, *SMALL, "train.max_steps=3", "corpus.max_chars=300")
+@pytest.mark.parametrize("split", ["[200, 100]", "[280, 20]"])
+def test_a_forecast_tells_what_the_run_would_tell(corpus_file: Path, tmp_path: Path, split: str) -> None:
+    settings = automatic(corpus_file, *SMALL, "train.max_steps=3", "corpus.max_chars=300", f"corpus.split={split}")
     told = [notice.sentence for notice in forecast(settings, runs_dir=tmp_path / "runs").notices]
     assert told == [notice.sentence for notice in prepare(settings).notices]
     assert "a network will learn it by heart" in told[0]
