@@ -128,7 +128,7 @@ def test_a_stopped_and_resumed_run_is_the_one_given_its_recorded_list(long_file:
 def test_other_minutes_move_the_end_of_a_run_that_is_resumed_and_are_refused_after_it(
     long_file: Path, tmp_path: Path
 ) -> None:
-    settings = automatic(long_file, *SMALL, "train.fit_minutes=0.2", "train.eval_every=100000")
+    settings = automatic(long_file, *SMALL, "train.fit_minutes=0.05", "train.eval_every=100000")
     steps = 0
 
     def should_stop() -> str | None:
