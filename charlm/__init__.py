@@ -1,6 +1,7 @@
 """Train, evaluate and sample character-level language models with recurrent networks."""
 
-# ruff: noqa: F403, F405
+# ruff: noqa: F401
+# pyright: reportUnusedImport=false
 
 from __future__ import annotations
 
@@ -9,46 +10,49 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from charlm import errors
-    from charlm.library import *
+    from charlm.library.adapting import evaluate_dynamically
+    from charlm.library.copying import novelty
+    from charlm.library.items import new_items
+    from charlm.library.measuring import assess, evaluate, score_gaps
+    from charlm.library.models import Model, open_run
+    from charlm.library.scoring import next_characters, score, score_lines
+    from charlm.library.training import sweep, train
+    from charlm.library.writing import generate, stream
     from charlm.networks import cells
+    from charlm.reports.comparison import compare
+    from charlm.reports.plotting import plot_curves
+    from charlm.settings.loading import load_settings
+    from charlm.sweeps.sweeping import sweep_reports
+    from charlm.training.launch import train_reports
 
 __version__ = "0.1.0"
-__all__ = [
-    "__version__",
-    "assess",
-    "cells",
-    "compare",
-    "errors",
-    "evaluate",
-    "evaluate_dynamically",
-    "generate",
-    "load_settings",
-    "new_items",
-    "next_characters",
-    "novelty",
-    "open_run",
-    "plot_curves",
-    "score",
-    "score_gaps",
-    "score_lines",
-    "stream",
-    "sweep",
-    "sweep_reports",
-    "train",
-    "train_reports",
-]
-
-
-# The modules that are public as a whole: the equations and the errors.
-MODULES = {"cells": "charlm.networks.cells", "errors": "charlm.errors"}
+# The public names and where they are. A module is imported when one of its names is first used, because torch takes a
+# second that most commands do not need.
+MODULES = {
+    "evaluate_dynamically": "library.adapting",
+    "novelty": "library.copying",
+    "new_items": "library.items",
+    **dict.fromkeys(("assess", "evaluate", "score_gaps"), "library.measuring"),
+    "open_run": "library.models",
+    **dict.fromkeys(("next_characters", "score", "score_lines"), "library.scoring"),
+    **dict.fromkeys(("sweep", "train"), "library.training"),
+    **dict.fromkeys(("generate", "stream"), "library.writing"),
+    "compare": "reports.comparison",
+    "plot_curves": "reports.plotting",
+    "load_settings": "settings.loading",
+    "sweep_reports": "sweeps.sweeping",
+    "train_reports": "training.launch",
+}
+# Those that are public as a whole: the equations and the errors.
+WHOLE = {"cells": "networks.cells", "errors": "errors"}
+__all__ = sorted(["__version__", *MODULES, *WHOLE])  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    # Torch is imported on first use, so that `charlm --help` and configurations do not need it.
+    if name in WHOLE:
+        return import_module(f"charlm.{WHOLE[name]}")
     if name in MODULES:
-        return import_module(MODULES[name])
-    if name in __all__:
-        return getattr(import_module("charlm.library"), name)
+        return getattr(import_module(f"charlm.{MODULES[name]}"), name)
     raise AttributeError(f"module 'charlm' has no attribute {name!r}")
 
 

@@ -23,10 +23,10 @@ from processes import RAN, Ended, Process, Ran
 from typer.testing import CliRunner, Result
 
 from charlm.cli.main import app
-from charlm.generation import native_writer as native_writing
-from charlm.kernels.library import INSTRUCTION_SETS, load_kernels, load_kernels_for
-from charlm.library import train
-from charlm.networks import native as native_layers
+from charlm.kernels import library
+from charlm.kernels.library import best_instruction_set, load_kernels, load_kernels_for
+from charlm.library.training import train
+from charlm.networks import native, native_predictor, support
 from charlm.runs.run import Run
 from charlm.settings.loading import dump_settings, load_settings
 from charlm.settings.schema import Settings
@@ -286,12 +286,12 @@ def charlm_process() -> Iterator[Callable[..., Process]]:
 def instruction_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Have networks run the kernels of one instruction set, and name it."""
     # A processor with the wider instruction set has the narrower one too.
-    if request.param > INSTRUCTION_SETS.get(torch.backends.cpu.get_cpu_capability(), ""):
+    if request.param > (best_instruction_set() or ""):
         pytest.skip(f"this processor has no {request.param}")
     kernels = load_kernels_for(request.param)
     if isinstance(kernels, str):
         pytest.skip(kernels)
-    for module in (native_layers, native_writing):
+    for module in (native, native_predictor, support):
         monkeypatch.setattr(module, "load_kernels", lambda: kernels)
     return request.param
 
@@ -299,9 +299,9 @@ def instruction_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def without_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Pretend that the kernels have no version for this processor; yield the message about it."""
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    monkeypatch.setattr(library, "best_instruction_set", lambda: None)
     load_kernels.cache_clear()
-    yield "the native kernels have no version for this processor (DEFAULT)"
+    yield "the native kernels have no version for this processor"
     load_kernels.cache_clear()
 
 

@@ -40,7 +40,10 @@ def warm_up() -> None:
     """Import what commands need, and train and write a little, so that what is imported at first use is there too."""
     import torch
 
-    from charlm.library import evaluate, generate, load_settings, train
+    from charlm.library.measuring import evaluate
+    from charlm.library.training import train
+    from charlm.library.writing import generate
+    from charlm.settings.loading import load_settings
 
     before, state = torch.get_num_threads(), torch.get_rng_state()
     torch.set_num_threads(1)

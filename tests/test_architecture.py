@@ -223,7 +223,7 @@ def test_a_made_up_offender_is_caught(check: type, module: str, source: str, pro
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("cli.train", "import typer\ndef train():\n    import torch\n    from charlm.library import train"),
+        ("cli.train", "import typer\ndef train():\n    import torch\n    from charlm.library.training import train"),
         ("cli.train", "if TYPE_CHECKING:\n    from torch import Tensor"),
         ("settings.strict_yaml", "import yaml\nfrom charlm.errors import ConfigError"),
         ("console.tables", "from rich.table import Table\nfrom charlm.training.events import End"),

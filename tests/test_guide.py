@@ -25,12 +25,14 @@ from prose import (
 from reader import SHORT, Reader, charlm_commands, command_problem, unknown_options
 
 from charlm.cli.reference import REGENERATE, generated
-from charlm.library import load_settings, train, train_reports
 from charlm.library.models import Model
+from charlm.library.training import train
 from charlm.settings.diagnosis import known_keys
+from charlm.settings.loading import load_settings
 from charlm.sweeps import sweeping
 from charlm.sweeps.workers import Workers
 from charlm.training.events import Step
+from charlm.training.launch import train_reports
 
 STORIES = (REPOSITORY / "data" / "stories.txt").read_text(encoding="utf-8")
 # Each character that a page may put into a prefix.

@@ -14,8 +14,10 @@ import pytest
 from prose import README, REPOSITORY, all_fences, taught_text
 from reader import SHORT as CUTS
 
-from charlm.library import load_settings, train, train_reports
+from charlm.library.training import train
+from charlm.settings.loading import load_settings
 from charlm.training.events import Step
+from charlm.training.launch import train_reports
 
 SHORT = ("train.max_steps=2", *(f"{key}={value}" for key, value in CUTS.items()))
 

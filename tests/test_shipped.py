@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from charlm.library import train
+from charlm.library.training import train
 from charlm.settings.layers import shipped_names
 from charlm.settings.loading import load_settings
 from charlm.settings.schema import Settings

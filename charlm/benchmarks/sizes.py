@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from charlm.networks.recurrent import NUM_GATES
+from charlm.networks.shapes import NUM_GATES
 from charlm.settings.model import Cell
 
 

@@ -20,6 +20,8 @@ from charlm.networks.building import build_model
 from charlm.networks.implementations import Chosen
 from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
+from charlm.networks.predictor import Predictor
+from charlm.networks.torch_predictor import predictor_of
 from charlm.settings.corpus import SamplingSettings
 from charlm.settings.model import Cell, ModelSettings
 from charlm.settings.schema import Settings
@@ -84,8 +86,8 @@ def stream(subject: Subject, cell: Cell, sizes: Sizes, device: torch.device) -> 
     vocabulary = _vocabulary(sizes)
     if subject == "classic":
         return classic_stream(ClassicLM(cell, sizes).to(device), vocabulary.characters, STREAM_CHARS, device)
-    network = _our_network(subject, cell, sizes, device)
-    return _pieces(sample_text(network, vocabulary, PREFIX, length=sys.maxsize))
+    predictor = _our_predictor(subject, cell, sizes, device)
+    return _pieces(sample_text(predictor, vocabulary, PREFIX, length=sys.maxsize))
 
 
 def _pieces(characters: Iterator[str]) -> Work:
@@ -95,16 +97,16 @@ def _pieces(characters: Iterator[str]) -> Work:
 
 def single_texts(implementation: Chosen, cell: Cell, sizes: Sizes, device: torch.device) -> Work:
     """Write NUM_TEXTS texts of TEXT_CHARS one by one, over and over; each item is one text."""
-    network, vocabulary = _our_network(implementation, cell, sizes, device), _vocabulary(sizes)
+    predictor, vocabulary = _our_predictor(implementation, cell, sizes, device), _vocabulary(sizes)
     for sample in cycle(range(NUM_TEXTS)):
-        yield "".join(sample_text(network, vocabulary, PREFIX, sample=sample, length=TEXT_CHARS))
+        yield "".join(sample_text(predictor, vocabulary, PREFIX, sample=sample, length=TEXT_CHARS))
 
 
 def joint_texts(implementation: Chosen, cell: Cell, sizes: Sizes, device: torch.device) -> Work:
     """Write the same texts side by side; each item is the list of all of them."""
-    network, vocabulary = _our_network(implementation, cell, sizes, device), _vocabulary(sizes)
+    predictor, vocabulary = _our_predictor(implementation, cell, sizes, device), _vocabulary(sizes)
     while True:
-        yield list(sample_texts(network, vocabulary, PREFIX, num_samples=NUM_TEXTS, length=TEXT_CHARS))
+        yield list(sample_texts(predictor, vocabulary, PREFIX, num_samples=NUM_TEXTS, length=TEXT_CHARS))
 
 
 def products(shape: ProductShape, device: torch.device) -> Work:
@@ -126,6 +128,10 @@ def _settings(implementation: Chosen, cell: Cell, sizes: Sizes) -> Settings:
         ),
         sampling=SamplingSettings(batch_size=sizes.batch_size, seq_len=sizes.seq_len),
     )
+
+
+def _our_predictor(implementation: Chosen, cell: Cell, sizes: Sizes, device: torch.device) -> Predictor:
+    return predictor_of(_our_network(implementation, cell, sizes, device), sizes.vocab_size)
 
 
 def _our_network(implementation: Chosen, cell: Cell, sizes: Sizes, device: torch.device) -> CharLM:

@@ -97,7 +97,7 @@ def eval_command(
     )
     where = Where(split=split or "test", files=texts, unknown=unknown)
     request = Request(where, has_baselines=baselines, as_json=json_)
-    from charlm.library import open_run
+    from charlm.library.models import open_run
 
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device)
     measure.show(model, request) if measure else _show_figures(model, request)

@@ -69,7 +69,7 @@ class DynamicEvaluation:
         from charlm.console.evaluation import evaluation_progress, show_dynamic
         from charlm.console.terminal import print_json
         from charlm.evaluation.dynamic import DEFAULT_SEGMENT_CHARS
-        from charlm.library import evaluate_dynamically
+        from charlm.library.adapting import evaluate_dynamically
 
         with evaluation_progress("learning") as report:
             learned = evaluate_dynamically(

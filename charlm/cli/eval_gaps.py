@@ -52,7 +52,7 @@ class GapFilling:
         from charlm.console.evaluation import evaluation_progress, show_gaps
         from charlm.console.terminal import print_json
         from charlm.evaluation.gaps import DEFAULT_PASSES
-        from charlm.library import score_gaps
+        from charlm.library.measuring import score_gaps
 
         gap, every = self._sizes()
         passes = self.passes or DEFAULT_PASSES

@@ -86,8 +86,7 @@ class SampleNovelty:
         """Write a sample, compare it with the training split and print the result."""
         from charlm.console.evaluation import evaluation_progress, show_novelty
         from charlm.console.terminal import print_json
-        from charlm.library import novelty
-        from charlm.library.copying import DEFAULT_LENGTH, DEFAULT_NGRAMS
+        from charlm.library.copying import DEFAULT_LENGTH, DEFAULT_NGRAMS, novelty
 
         temperature, seed = 1.0 if self.temperature is None else self.temperature, self.seed or 0
         with evaluation_progress("comparing") as report:

@@ -264,7 +264,7 @@ def _stream(
 ) -> None:
     """Write one sample to standard output as it is drawn."""
     from charlm.console.terminal import shown_safely
-    from charlm.library import stream
+    from charlm.library.writing import stream
 
     is_watched = sys.stdout.isatty()
     for piece in stream(model, prompt.prefix, filters=filters, seed=seed, length=length, stops=stops):

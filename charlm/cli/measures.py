@@ -59,7 +59,7 @@ class Request:
     def assess(self, model: Model) -> Assessment:
         """Measure the text, with a progress bar on standard error."""
         from charlm.console.evaluation import evaluation_progress
-        from charlm.library import assess
+        from charlm.library.measuring import assess
 
         with evaluation_progress() as report:
             return assess(model, **self.where, baselines=self.has_baselines, report=report)

@@ -105,7 +105,7 @@ def score_command(
     _check(per_line=per_line, odd=odd, alone=alone, is_next=next_, top=top)
     choice = read_checkpoint_choice(checkpoint)
     given, files = _given(texts or [], text, file or [])
-    from charlm.library import open_run
+    from charlm.library.models import open_run
 
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device)
     if next_:
@@ -159,7 +159,7 @@ def _show_next(
 ) -> None:
     from charlm.console.next_character import show_next
     from charlm.console.terminal import print_json
-    from charlm.library import next_characters
+    from charlm.library.scoring import next_characters
 
     expected = next_characters(model, text, files=files, top=top, unknown=unknown)
     if not as_json:

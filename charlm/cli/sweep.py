@@ -67,8 +67,8 @@ def run_plan(
         FailedTrialsError: where trials have failed.
     """
     from charlm.console.sweeps import SweepView
-    from charlm.library import sweep_reports
     from charlm.sweeps.events import SweepEnd
+    from charlm.sweeps.sweeping import sweep_reports
 
     signals = context.obj if isinstance(context.obj, Signals) else Signals()
     reports = sweep_reports(plan, runs_dir=runs_dir, jobs=jobs, scheduler=scheduler, should_stop=signals.requested)

@@ -187,8 +187,8 @@ def _train(
     """Train one run, and show its progress and its results."""
     # Imported only after the settings are checked, because importing torch is slow.
     from charlm.console.training import TrainingView
-    from charlm.library import train_reports
     from charlm.training.events import End
+    from charlm.training.launch import train_reports
 
     signals = context.obj if isinstance(context.obj, Signals) else Signals()
     reports = train_reports(

@@ -5,20 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from charlm.console.terminal import console_for, is_live
 from charlm.errors import printable
-from charlm.evaluation.assessment import Assessment
-from charlm.evaluation.dynamic import DynamicFigure
 from charlm.evaluation.figure import Figure
-from charlm.evaluation.gaps import GapScore
 from charlm.evaluation.intervals import in_bits
-from charlm.evaluation.novelty import Novelty
 from charlm.evaluation.subject import Subject
 from charlm.text.unknown import UnknownCount
+
+if TYPE_CHECKING:
+    # These measure with torch, which drawing does not need.
+    from charlm.evaluation.assessment import Assessment
+    from charlm.evaluation.dynamic import DynamicFigure
+    from charlm.evaluation.gaps import GapScore
+    from charlm.evaluation.novelty import Novelty
 
 MAX_STRETCH = 300
 NO_BETTER = "a table of 5-grams predicts this text as well or better"

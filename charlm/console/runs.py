@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -20,7 +21,10 @@ from charlm.runs.facts import Machine
 from charlm.runs.overview import Overview
 from charlm.runs.run import Run
 from charlm.settings.loading import dump_settings
-from charlm.training.verification import Verdict
+
+if TYPE_CHECKING:
+    # Verifying needs torch, and drawing does not.
+    from charlm.training.verification import Verdict
 
 COLUMNS = {
     "name": "run",

@@ -14,8 +14,8 @@ from rich.text import Text
 from charlm.console.parents import parent_line
 from charlm.console.terminal import console_for, escaped, is_live
 from charlm.evaluation.figure import Figures
-from charlm.networks.leaky import WARNING
 from charlm.runs.facts import PartFacts, num_cores
+from charlm.settings.model import LEAKY_WARNING
 from charlm.training.events import (
     Divergence,
     End,
@@ -87,7 +87,7 @@ class TrainingView:
     def _begin(self, report: Start) -> None:
         self.start = report
         if report.facts.direction == "leaky":
-            self.warning = f"  ({WARNING})"
+            self.warning = f"  ({LEAKY_WARNING})"
         for line in start_lines(report):
             self.console.print(line)
         if report.facts.parent is not None and report.resumed_at is None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from charlm.evaluation.baselines import Baselines, encoded
+from charlm.evaluation.baselines import HARDEST, Baselines, encoded
 from charlm.evaluation.figure import Figures, figures_record
 from charlm.evaluation.intervals import BlockSums, in_bits
 from charlm.evaluation.items import measure_part
@@ -14,8 +14,6 @@ from charlm.networks.building import Network
 from charlm.text.splits import Part
 from charlm.text.unknown import ALL_KNOWN, UnknownCount
 from charlm.text.vocabulary import Vocabulary
-
-HARDEST = "5-gram"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from charlm.text.items import LINE_END, NONCHARACTER
 from charlm.text.vocabulary import Ids, Vocabulary
 
 COMPRESSORS: Mapping[str, Callable[[bytes], bytes]] = {"bzip2": bz2.compress, "xz": lzma.compress}
-ORDERS = {"unigram": 1, "bigram": 2, "5-gram": 5}
+HARDEST = "5-gram"
+ORDERS = {"unigram": 1, "bigram": 2, HARDEST: 5}
 # Counting sorts the text once for each order, which takes a second or two and a hundred megabytes at this length.
 MAX_TRAIN_CHARS = 1_200_000
 

@@ -1,33 +1,21 @@
-"""Score each character of a text: its probability and its surprise, in the order of the text.
-
-A text is read in chunks with the state carried over, so that only one chunk's logits are in memory. For a model that
-reads from the end, a first pass keeps the state at each chunk, and a second pass scores the chunks in text order.
-"""
+"""Score each character of a text: its probability and its surprise, in the order of the text."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
-from torch.nn.functional import log_softmax
 
-from charlm.errors import DivergedError
-from charlm.evaluation.reading import CHUNK_CHARS, Costs, evaluating, read_chunks, read_states_behind
-from charlm.networks.building import Network
-from charlm.networks.inputs import as_tensor
-from charlm.networks.language_model import CharLM
+from charlm.evaluation.windows import BITS_PER_NAT, CHUNK_CHARS, Costs, ScoredWindow, score_windows
 from charlm.settings.model import Direction
 from charlm.text.encoding import EncodedText
 from charlm.text.vocabulary import Ids, Vocabulary
 
-BITS_PER_NAT = 1 / math.log(2)
+if TYPE_CHECKING:
+    from charlm.evaluation.windows import Readable
 
 
 @dataclass(frozen=True)
@@ -69,20 +57,8 @@ class ScoredCharacter:
         return {name: value for name, value in vars(self).items() if asked.get(name, True)}
 
 
-@dataclass(frozen=True)
-class ScoredWindow:
-    """The costs of T characters of each of B texts, from position `start` on: nats and ids, each (T, B)."""
-
-    start: int
-    nats: Costs
-    ranks: npt.NDArray[np.int64]
-    likeliest: npt.NDArray[np.int64]
-    likeliest_nats: Costs
-    cloze_nats: Costs | None
-
-
 def score_characters(
-    network: Network,
+    model: Readable,
     ids: Ids,
     vocabulary: Vocabulary,
     *,
@@ -92,7 +68,7 @@ def score_characters(
     """Yield each character of a text with its score, in order.
 
     Args:
-        network: the model; its training mode is restored after each chunk.
+        model: the model; a network's training mode is restored after each chunk.
         ids: the text, (N,), at least one character; never reversed.
         vocabulary: the model's vocabulary.
         direction: the model's direction.
@@ -102,11 +78,34 @@ def score_characters(
     """
     assert len(ids) > 0
     position = 0
-    for window in score_windows(network, ids[:, None], direction=direction, chunk_chars=chunk_chars):
+    for window in score_windows(model, ids[:, None], direction=direction, chunk_chars=chunk_chars):
         yield from _without_figures(ids[position : window.start], position, vocabulary)
         position = window.start + len(window.nats)
         yield from _with_figures(ids[window.start : position], window, vocabulary)
     yield from _without_figures(ids[position:], position, vocabulary)
+
+
+def score_items(
+    model: Readable, ids: Ids, boundary: int, vocabulary: Vocabulary, *, direction: Direction = "forward"
+) -> Iterator[ScoredCharacter]:
+    """Yield each character of some items, and the end of each, with its score; nothing comes before an item.
+
+    Args:
+        model: the model.
+        ids: the items, each with the boundary after it, (N,); never reversed.
+        boundary: the id of the boundary.
+        vocabulary: the model's vocabulary.
+        direction: the model's direction. A backward model is given the end of an item and predicts its begin, whose
+            score then stands where the end does.
+    """
+    begin = 0
+    for end in np.flatnonzero(ids == boundary).tolist():
+        text = np.concatenate([ids[end : end + 1], ids[begin : end + 1]])
+        first, *others = score_characters(model, text, vocabulary, direction=direction)
+        if direction == "backward":
+            others[-1] = replace(first, position=len(others))
+        yield from (replace(each, position=begin + each.position - 1) for each in others)
+        begin = end + 1
 
 
 def with_unknown(characters: Iterator[ScoredCharacter], text: EncodedText) -> Iterator[ScoredCharacter]:
@@ -130,28 +129,6 @@ def with_unknown(characters: Iterator[ScoredCharacter], text: EncodedText) -> It
             yield replace(next(characters), character=chr(code), unknown="replaced")
         position += 1
     yield from (replace(each, position=place) for place, each in enumerate(characters, position))
-
-
-def score_windows(network: Network, ids: Ids, *, direction: Direction, chunk_chars: int) -> Iterator[ScoredWindow]:
-    """Yield the costs of texts of equal length, window by window; they are read in parallel from the initial state.
-
-    Args:
-        network: the model; its training mode is restored after each window.
-        ids: the texts, (N, B). All characters but the first of each are scored; for a backward model, all but the last.
-        direction: the model's direction.
-        chunk_chars: number of characters in a window, all texts together; at least one of each text is read.
-    Raises:
-        DivergedError: if a probability is not a number.
-    """
-    read = _read_backwards if direction == "backward" else _read_onwards
-    windows = read(network, ids, max(1, chunk_chars // ids.shape[1]))
-    while True:
-        with evaluating(network):
-            window = next(windows, None)
-        # Yield outside the context: between two windows the caller must be in its own mode.
-        if window is None:
-            return
-        yield window
 
 
 def column(figures: Costs | None, length: int) -> Sequence[float | None]:
@@ -179,41 +156,3 @@ def _with_figures(ids: Ids, window: ScoredWindow, vocabulary: Vocabulary) -> Ite
         strict=True,
     )
     return (ScoredCharacter(position, *figures) for position, figures in enumerate(columns, window.start))
-
-
-def _read_onwards(network: Network, ids: Ids, size: int) -> Iterator[ScoredWindow]:
-    for chunk in read_chunks(network, ids, size):
-        start = chunk.end - len(chunk.targets) + 1
-        yield _window(start, chunk.readouts.forward, chunk.targets, chunk.readouts.both)
-
-
-def _read_backwards(network: Network, ids: Ids, size: int) -> Iterator[ScoredWindow]:
-    assert isinstance(network, CharLM)
-    starts = range(0, len(ids) - 1, size)
-    for start, state in zip(starts, read_states_behind(network, ids, starts), strict=True):
-        text = as_tensor(ids[start : start + size + 1], network)
-        logits, _ = network(text[1:].flip(0), state)
-        yield _window(start, logits.flip(0), text[:-1])
-
-
-def _window(start: int, logits: Tensor, targets: Tensor, both: Tensor | None = None) -> ScoredWindow:
-    """Compare logits (T, B, V) with the characters that followed, (T, B)."""
-    log_probabilities = log_softmax(logits, dim=-1)  # (T, B, V)
-    likeliest = logits.argmax(dim=-1)  # (T, B)
-    return ScoredWindow(
-        start=start,
-        nats=_nats(log_probabilities, targets),
-        ranks=(logits > logits.gather(-1, targets.unsqueeze(-1))).sum(dim=-1).add(1).cpu().numpy(),
-        likeliest=likeliest.cpu().numpy(),
-        likeliest_nats=_nats(log_probabilities, likeliest),
-        cloze_nats=None if both is None else _nats(log_softmax(both, dim=-1), targets),
-    )
-
-
-def _nats(log_probabilities: Tensor, ids: Tensor) -> Costs:
-    """Return the costs of ids (T, B) under log-probabilities (T, B, V)."""
-    # abs: a certain character costs 0.0, not -0.0.
-    nats = log_probabilities.gather(-1, ids.unsqueeze(-1)).squeeze(-1).abs()  # (T, B)
-    if not torch.isfinite(nats).all():
-        raise DivergedError("the model gives a character a probability that is not a number: its training has diverged")
-    return nats.cpu().numpy().astype(np.float64)

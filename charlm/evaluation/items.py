@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 
 import numpy as np
 
-from charlm.evaluation.characters import ScoredCharacter, score_characters
 from charlm.evaluation.figure import Figure, Figures
-from charlm.evaluation.reading import CHUNK_CHARS, Costs, evaluating, measure_text, read_chunks, sum_nats
+from charlm.evaluation.reading import evaluating, measure_text, read_chunks, sum_nats
+from charlm.evaluation.windows import CHUNK_CHARS, Costs
 from charlm.networks.building import Network
-from charlm.settings.model import Direction
 from charlm.text.items import batches_of_equal_length, first_items, item_places
 from charlm.text.splits import Part
-from charlm.text.vocabulary import Ids, Vocabulary
+from charlm.text.vocabulary import Ids
 
 
 def measure_part(
@@ -72,26 +70,3 @@ def measure_items(
     if observe:
         observe(costs.astype(np.float64))
     return Figures(Figure(nats, len(text) - 1))
-
-
-def score_items(
-    network: Network, ids: Ids, boundary: int, vocabulary: Vocabulary, *, direction: Direction = "forward"
-) -> Iterator[ScoredCharacter]:
-    """Yield each character of some items, and the end of each, with its score; nothing comes before an item.
-
-    Args:
-        network: the model.
-        ids: the items, each with the boundary after it, (N,); never reversed.
-        boundary: the id of the boundary.
-        vocabulary: the model's vocabulary.
-        direction: the model's direction. A backward model is given the end of an item and predicts its begin, whose
-            score then stands where the end does.
-    """
-    begin = 0
-    for end in np.flatnonzero(ids == boundary).tolist():
-        text = np.concatenate([ids[end : end + 1], ids[begin : end + 1]])
-        first, *others = score_characters(network, text, vocabulary, direction=direction)
-        if direction == "backward":
-            others[-1] = replace(first, position=len(others))
-        yield from (replace(each, position=begin + each.position - 1) for each in others)
-        begin = end + 1

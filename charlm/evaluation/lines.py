@@ -7,17 +7,20 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from charlm.evaluation.characters import BITS_PER_NAT, ScoredCharacter, column, score_windows
-from charlm.evaluation.reading import CHUNK_CHARS
-from charlm.networks.building import Network
+from charlm.evaluation.characters import ScoredCharacter, column
+from charlm.evaluation.windows import BITS_PER_NAT, CHUNK_CHARS, score_windows
 from charlm.settings.model import Direction
 from charlm.text.encoding import EncodedText
 from charlm.text.items import batches_of_equal_length
 from charlm.text.vocabulary import Ids, Vocabulary
+
+if TYPE_CHECKING:
+    from charlm.evaluation.windows import Readable
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def join_lines(characters: Iterable[ScoredCharacter]) -> Iterator[ScoredLine]:
 
 
 def score_lines_alone(
-    network: Network,
+    model: Readable,
     ids: Ids,
     vocabulary: Vocabulary,
     *,
@@ -106,7 +109,7 @@ def score_lines_alone(
     newline that reading begins with is not counted. The newline at the end is, even where the text ends without one.
 
     Args:
-        network: the model.
+        model: the model.
         ids: the text, (N,), at least one character; never reversed.
         vocabulary: the model's vocabulary, which has a newline.
         end: what stands in place of the newline where items are scored.
@@ -124,7 +127,7 @@ def score_lines_alone(
         length = int(lengths[batch[0]])
         texts = np.full((length + 2, len(batch)), newline, dtype=ids.dtype)
         texts[1:-1] = ids[starts[batch] + np.arange(length)[:, None]]
-        for window in score_windows(network, texts, direction=direction, chunk_chars=chunk_chars):
+        for window in score_windows(model, texts, direction=direction, chunk_chars=chunk_chars):
             bits[batch] += window.nats.sum(axis=0) * BITS_PER_NAT
             if window.cloze_nats is not None:
                 has_cloze = True

@@ -6,14 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from charlm.errors import DivergedError
-from charlm.evaluation.characters import BITS_PER_NAT
-from charlm.evaluation.reading import CHUNK_CHARS, evaluating
-from charlm.networks.inputs import as_tensor
-from charlm.networks.language_model import CharLM
+from charlm.evaluation.windows import BITS_PER_NAT, next_costs
+from charlm.networks.predictor import Predictor
 from charlm.text.vocabulary import Ids, Vocabulary
 
 
@@ -40,25 +35,18 @@ class NextCharacter:
         return dict(vars(self))
 
 
-def rank_next(network: CharLM, ids: Ids, vocabulary: Vocabulary, *, top: int) -> list[NextCharacter]:
+def rank_next(predictor: Predictor, ids: Ids, vocabulary: Vocabulary, *, top: int) -> list[NextCharacter]:
     """Return the characters likeliest to follow a text, likeliest first; of equals, the lower code point comes first.
 
     Args:
-        network: the model; its training mode is restored afterwards.
+        predictor: the model.
         ids: the text in the model's reading order, (N,), at least one character.
         vocabulary: the model's vocabulary.
         top: how many characters to return, at most all that the model knows.
-        Raises:
-            DivergedError: if a probability is not a number.
+    Raises:
+        DivergedError: if a probability is not a number.
     """
-    assert len(ids) > 0
-    with evaluating(network):
-        logits = _last_logits(network, ids).double()  # (V,)
-        log_probabilities = logits.log_softmax(dim=0).cpu()  # (V,)
-    if not torch.isfinite(log_probabilities).all():
-        raise DivergedError("the model gives a character a probability that is not a number: its training has diverged")
-    # abs: a certain character costs 0.0, not -0.0.
-    nats = log_probabilities.abs().numpy()
+    nats = next_costs(predictor, ids)
     return [
         NextCharacter(
             rank,
@@ -69,13 +57,3 @@ def rank_next(network: CharLM, ids: Ids, vocabulary: Vocabulary, *, top: int) ->
         )
         for rank, symbol in enumerate(np.argsort(nats, kind="stable")[:top].tolist(), 1)
     ]
-
-
-def _last_logits(network: CharLM, ids: Ids) -> Tensor:
-    """Return the logits after the last character, (V,), using memory for one chunk only."""
-    state = network.initial_state(1)
-    hidden = None
-    for start in range(0, len(ids), CHUNK_CHARS):
-        hidden, state = network.read(as_tensor(ids[start : start + CHUNK_CHARS, None], network), state)  # (T, 1, H)
-    assert hidden is not None
-    return network.decode(hidden[-1:])[0, 0]

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charlm.evaluation.figure import Figure, Figures
+from charlm.evaluation.windows import CHUNK_CHARS, Costs
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network
 from charlm.networks.inputs import as_tensor
@@ -27,9 +26,6 @@ from charlm.networks.language_model import CharLM
 from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import State, detach_state
 from charlm.text.vocabulary import Ids
-
-CHUNK_CHARS = 2048
-Costs = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
 from charlm.errors import ConfigError
+
+Weights = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -43,25 +47,33 @@ PLAIN = Filters()
 CALM = Filters(temperature=0.8)
 
 
-def filter_logits(logits: Tensor, filters: Filters) -> Tensor:
-    """Return the filtered probabilities, (..., V) in float64, each row summing to 1."""
-    logits = logits.double()
+def filter_logits(logits: npt.NDArray[np.floating[Any]], filters: Filters) -> npt.NDArray[np.float64]:
+    """Return the filtered probabilities, (..., V), each row summing to 1."""
+    logits = logits.astype(np.float64)
     if filters.temperature == 0.0:
-        return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
+        probabilities = np.zeros_like(logits)
+        np.put_along_axis(probabilities, logits.argmax(-1)[..., None], 1.0, axis=-1)
+        return probabilities
     # Shift the largest logit to 0 first, so that a tiny temperature cannot overflow.
-    probabilities = torch.softmax((logits - logits.amax(-1, keepdim=True)) / filters.temperature, dim=-1)
+    with np.errstate(over="ignore", under="ignore"):
+        weights = np.exp((logits - logits.max(-1, keepdims=True)) / filters.temperature)
     if filters.top_k is not None and filters.top_k < logits.shape[-1]:
-        kept = probabilities.topk(filters.top_k, dim=-1)
-        probabilities = torch.zeros_like(probabilities).scatter_(-1, kept.indices, kept.values)
+        number = filters.top_k
+        weights = _keep(weights, lambda ordered: np.indices(ordered.shape)[-1] < number)
     if filters.top_p is not None:
-        probabilities = _nucleus(probabilities / probabilities.sum(-1, keepdim=True), filters.top_p)
+        limit = filters.top_p
+        weights = weights / weights.sum(-1, keepdims=True)
+        weights = _keep(weights, lambda ordered: ordered.cumsum(-1) - ordered < limit)
     if filters.min_p is not None:
-        floor = filters.min_p * probabilities.amax(-1, keepdim=True)
-        probabilities = probabilities.where(probabilities >= floor, 0.0)
-    return probabilities / probabilities.sum(-1, keepdim=True)
+        floor = filters.min_p * weights.max(-1, keepdims=True)
+        weights = np.where(weights >= floor, weights, 0.0)
+    return weights / weights.sum(-1, keepdims=True)
 
 
-def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:
-    ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
-    before = ordered.cumsum(-1) - ordered
-    return torch.zeros_like(probabilities).scatter_(-1, order, ordered.where(before < top_p, 0.0))
+def _keep(weights: Weights, which: Callable[[Weights], npt.NDArray[np.bool_]]) -> Weights:
+    """Keep some of the weights in the order from the largest; among equals, the first comes first."""
+    order = np.argsort(-weights, axis=-1, kind="stable")
+    ordered = np.take_along_axis(weights, order, axis=-1)
+    kept = np.empty_like(weights)
+    np.put_along_axis(kept, order, np.where(which(ordered), ordered, 0.0), axis=-1)
+    return kept

@@ -10,9 +10,13 @@ from torch import Tensor
 
 from charlm.errors import ConfigError
 from charlm.generation.filters import PLAIN, Filters
-from charlm.generation.sampling import BLOCK_ROWS, draw_ids, read_prefix, sample_block, uniform_draws
+from charlm.generation.sampling import BLOCK_ROWS, PREFIX_CHARS_AT_ONCE, draw_ids, sample_block, uniform_draws
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.gibbs import Surroundings, sweep_gap
+from charlm.networks.inputs import as_tensor
+from charlm.networks.language_model import CharLM
+from charlm.networks.recurrent import State
+from charlm.networks.torch_predictor import TorchPredictor
 from charlm.text.vocabulary import Ids, Vocabulary
 
 
@@ -68,18 +72,29 @@ def _fill_block(
 ) -> Tensor:
     """Return the fillings of BLOCK_ROWS gaps, (length, BLOCK_ROWS)."""
     draws = uniform_draws(seed, first)
-    block = sample_block(network.forward_half, vocabulary, prefix, draws=draws, filters=filters)
+    block = sample_block(TorchPredictor(network.forward_half), vocabulary, prefix, draws=draws, filters=filters)
     draft = np.stack([ids for ids, _ in zip(block, range(length), strict=False)])
-    ahead, state = read_prefix(network.forward_half, prefix)
-    behind, backward_state = read_prefix(network.backward_half, suffix[::-1])
+    ahead, state = _read_side(network.forward_half, prefix)
+    behind, backward_state = _read_side(network.backward_half, suffix[::-1])
     sides = Surroundings(ahead, state, behind, backward_state)
 
     def choose(position: int, logits: Tensor) -> Tensor:
         del position
-        return torch.from_numpy(draw_ids(logits, next(draws), vocabulary, filters)).to(logits.device)
+        return torch.from_numpy(draw_ids(logits.cpu().numpy(), next(draws), vocabulary, filters)).to(logits.device)
 
     with torch.inference_mode():
         gap = torch.from_numpy(draft).to(ahead.device)
         for _ in range(passes):
             gap = sweep_gap(network, gap, sides, choose)
     return gap.cpu()
+
+
+def _read_side(network: CharLM, ids: Ids) -> tuple[Tensor, State]:
+    """Return the last layer's output after the text on one side, (BLOCK_ROWS, H), and the state there."""
+    with torch.inference_mode():
+        state = network.initial_state(BLOCK_ROWS)
+        hidden = state[0]
+        for start in range(0, len(ids), PREFIX_CHARS_AT_ONCE):
+            rows = as_tensor(ids[start : start + PREFIX_CHARS_AT_ONCE, None], network).expand(-1, BLOCK_ROWS)
+            hidden, state = network.read(rows, state)  # (T, rows, H)
+    return hidden[-1], state

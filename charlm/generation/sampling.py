@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from charlm.errors import TextError
 from charlm.generation.filters import PLAIN, Filters, filter_logits
-from charlm.generation.native_writer import is_native, write_natively
-from charlm.networks.bidirectional import BidirectionalLM
-from charlm.networks.building import Network
-from charlm.networks.inputs import as_tensor
-from charlm.networks.language_model import CharLM
-from charlm.networks.leaky import LeakyLM
-from charlm.networks.recurrent import State
+from charlm.generation.native_writer import write_pieces
+from charlm.networks.native_predictor import NativePredictor
+from charlm.networks.predictor import Floats, Predictor
 from charlm.text.vocabulary import Ids, Vocabulary
 
 # Without kernels, this many rows are always computed at once: a product of another shape may differ in its last bit.
@@ -27,16 +22,10 @@ BLOCK_ROWS = 8
 NATIVE_ROWS = 64
 PREFIX_CHARS_AT_ONCE = 2048
 DRAWS_AHEAD = 256
-CausalNetwork = CharLM | LeakyLM
-
-
-def writing_half(network: Network) -> CausalNetwork:
-    """Return the network that continues a prefix: a bidirectional model's forward half, or else the network itself."""
-    return network.forward_half if isinstance(network, BidirectionalLM) else network
 
 
 def sample_text(
-    network: CausalNetwork,
+    predictor: Predictor,
     vocabulary: Vocabulary,
     prefix: Ids,
     *,
@@ -49,7 +38,7 @@ def sample_text(
     """Yield the characters of a sample after its prefix as soon as they are drawn.
 
     Args:
-        network: the model.
+        predictor: the model.
         vocabulary: the model's symbols; the unknown symbol is never drawn.
         prefix: at least one id.
         sample: the sample's number k; sample k of a seed is the same however many are requested.
@@ -59,13 +48,13 @@ def sample_text(
         stops: the sample ends before the first of these texts.
     """
     samples = range(sample, sample + 1)
-    pieces = _write(network, vocabulary, prefix, samples, seed=seed, length=length, filters=filters)
+    pieces = _write(predictor, vocabulary, prefix, samples, seed=seed, length=length, filters=filters)
     characters = chain.from_iterable(vocabulary.decode(piece[:, 0].tolist()) for piece in pieces)
     return stop_before(characters, stops)
 
 
 def sample_texts(
-    network: CausalNetwork,
+    predictor: Predictor,
     vocabulary: Vocabulary,
     prefix: Ids,
     *,
@@ -81,10 +70,10 @@ def sample_texts(
     Args:
         end: a character among the stops: writing ends when all samples have it, before they have their full length.
     """
-    at_once = NATIVE_ROWS if is_native(network) else BLOCK_ROWS
+    at_once = NATIVE_ROWS if isinstance(predictor, NativePredictor) else BLOCK_ROWS
     for first in range(0, num_samples, at_once):
         samples = range(first, min(first + at_once, num_samples))
-        pieces = _write(network, vocabulary, prefix, samples, seed=seed, length=length, filters=filters)
+        pieces = _write(predictor, vocabulary, prefix, samples, seed=seed, length=length, filters=filters)
         if end is not None:
             pieces = _until_all(pieces, int(vocabulary.encode(end)[0]))
         for ids in np.concatenate([np.empty((0, len(samples)), dtype=np.int64), *pieces]).T:
@@ -102,7 +91,7 @@ def _until_all(pieces: Iterator[npt.NDArray[np.int64]], end: int) -> Iterator[np
 
 
 def _write(
-    network: CausalNetwork,
+    predictor: Predictor,
     vocabulary: Vocabulary,
     prefix: Ids,
     samples: range,
@@ -112,21 +101,18 @@ def _write(
     filters: Filters,
 ) -> Iterator[npt.NDArray[np.int64]]:
     """Yield the ids of samples in pieces, (characters, samples); without kernels, all samples are from one block."""
-    if is_native(network):
-        assert isinstance(network, CharLM)
-        network.eval()
-        _, state = read_prefix(network, prefix, rows=1)
-        state = tuple(part.expand(-1, len(samples), -1) for part in state)
+    if isinstance(predictor, NativePredictor):
+        _, state = read_prefix(predictor, prefix, num_texts=1)
+        state = tuple(np.broadcast_to(part, (len(part), len(samples), part.shape[2])) for part in state)
         generators = [np.random.default_rng([seed, sample]) for sample in samples]
-        num_characters = len(vocabulary.characters)
-        return write_natively(network, num_characters, state, generators, length=length, filters=filters)
+        return write_pieces(predictor, state, generators, length=length, filters=filters)
     first = samples[0] - samples[0] % BLOCK_ROWS
-    block = sample_block(network, vocabulary, prefix, draws=uniform_draws(seed, first), filters=filters)
+    block = sample_block(predictor, vocabulary, prefix, draws=uniform_draws(seed, first), filters=filters)
     return (ids[None, samples[0] - first : samples[-1] + 1 - first] for ids in islice(block, length))
 
 
 def sample_block(
-    network: CausalNetwork,
+    predictor: Predictor,
     vocabulary: Vocabulary,
     prefix: Ids,
     *,
@@ -134,16 +120,11 @@ def sample_block(
     filters: Filters,
 ) -> Iterator[npt.NDArray[np.int64]]:
     """Yield, without end, the next id of each of BLOCK_ROWS samples, (BLOCK_ROWS,); `uniform_draws` gives the draws."""
-    network.eval()
-    hidden, state = read_prefix(network, prefix)
-    with torch.inference_mode():
-        logits = network.decoder(hidden)  # (BLOCK_ROWS, V)
+    logits, state = read_prefix(predictor, prefix, BLOCK_ROWS)
     while True:
         ids = draw_ids(logits, next(draws), vocabulary, filters)
         yield ids
-        with torch.inference_mode():
-            window, state = network(as_tensor(ids[None], network), state)
-            logits = window[-1]
+        logits, state = predictor.read(ids[None], state)
 
 
 def stop_before(characters: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
@@ -164,21 +145,20 @@ def stop_before(characters: Iterable[str], stops: Sequence[str]) -> Iterator[str
     yield from held
 
 
-def read_prefix(network: CausalNetwork, prefix: Ids, rows: int = BLOCK_ROWS) -> tuple[Tensor, State]:
-    """Return the last layer's output after a prefix, (rows, H), and the state there; all rows are the same.
+def read_prefix(predictor: Predictor, prefix: Ids, num_texts: int) -> tuple[Floats, Any]:
+    """Return the logits after a prefix, (num_texts, V), and the state there; all texts are the same.
 
     Raises:
         TextError: if the prefix is empty.
     """
     if len(prefix) == 0:
         raise TextError("the prefix is empty: the model needs at least one character that it knows")
-    ids = as_tensor(prefix[:, None], network).expand(-1, rows)
-    with torch.inference_mode():
-        state = network.initial_state(rows)
-        hidden = state[0]
-        for start in range(0, len(ids), PREFIX_CHARS_AT_ONCE):
-            hidden, state = network.read(ids[start : start + PREFIX_CHARS_AT_ONCE], state)  # (T, rows, H)
-    return hidden[-1], state
+    state, logits = predictor.initial_state(num_texts), None
+    for start in range(0, len(prefix), PREFIX_CHARS_AT_ONCE):
+        piece = prefix[start : start + PREFIX_CHARS_AT_ONCE, None]
+        logits, state = predictor.read(np.broadcast_to(piece, (len(piece), num_texts)), state)
+    assert logits is not None
+    return logits, state
 
 
 def uniform_draws(seed: int, first: int) -> Iterator[npt.NDArray[np.float64]]:
@@ -189,11 +169,9 @@ def uniform_draws(seed: int, first: int) -> Iterator[npt.NDArray[np.float64]]:
 
 
 def draw_ids(
-    logits: Tensor, draws: npt.NDArray[np.float64], vocabulary: Vocabulary, filters: Filters
+    logits: Floats, draws: npt.NDArray[np.float64], vocabulary: Vocabulary, filters: Filters
 ) -> npt.NDArray[np.int64]:
     """Invert each row's cumulative distribution at its draw; the unknown symbol is never chosen."""
-    with torch.inference_mode():
-        known = logits[:, : len(vocabulary.characters)].cpu()
-        cumulative = filter_logits(known, filters).cumsum(-1).numpy()
+    cumulative = filter_logits(logits[:, : len(vocabulary.characters)], filters).cumsum(-1)
     below = cumulative <= draws[:, None] * cumulative[:, -1:]
     return np.minimum(below.sum(axis=1), len(vocabulary.characters) - 1)

@@ -1,22 +1,31 @@
-"""The compiled kernels: how they are found, chosen for this processor, given torch's threads, and called."""
+"""The compiled kernels: how they are found, chosen for this processor, given torch's threads, and called.
+
+Torch is not imported for this: where it is not loaded, the kernels use the OpenMP runtime that it brings.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import re
+import sys
 import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-# Torch's names and ours, only of the instruction sets that the tests have run on such a processor.
-INSTRUCTION_SETS = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}
+# The instruction sets that the tests have run on such a processor, the best one first, with Linux' names of what each
+# needs. Torch's own code for AVX512 and AVX2 needs the same.
+INSTRUCTION_SETS = {
+    "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+    "x86-64-v3": {"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"},
+}
+# With torch's variable, a better processor is used like an older one.
+CAPABILITIES = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "default": None}
 CELL_NUMBERS = {"rnn_tanh": 0, "rnn_relu": 1, "gru_reset_after": 2, "gru_reset_before": 3, "lstm": 4}
 OUT_OF_MEMORY, ID_OUT_OF_RANGE = 1, 2
 
@@ -58,7 +67,7 @@ class Writing(ctypes.Structure):
         ("temperature", ctypes.c_double),
         ("top_k", ctypes.c_int64),
         *((name, ctypes.c_double) for name in ("top_p", "min_p")),
-        *((name, ctypes.c_void_p) for name in ("ids", "h", "c")),
+        *((name, ctypes.c_void_p) for name in ("ids", "h", "c", "logits")),
     )
 
 
@@ -76,7 +85,8 @@ class Kernels:
         linear_forward: writes out = x W^T + b; takes (threads, rows, depth, columns, x, weight, bias, out).
         linear_backward: takes (threads, rows, depth, columns, x, weight, grad_out, grad_x, grad_w); fills the last two.
         writer_new: returns the address of a copy of a network, laid out to write this many texts at once.
-        write: draws characters with such a copy, each from the distribution after the last one; it advances the state.
+        write: draws characters with such a copy, each from the distribution after the last one, or reads those that are
+            given; it advances the state.
         writer_free: frees the copy.
         num_calls: how often a recurrent layer has run in this process, forward or backward.
         share_threads: takes the address of a GOMP_parallel, whose threads all calls then use, or None for one thread.
@@ -102,17 +112,37 @@ class Kernels:
     @property
     def num_threads(self) -> int:
         """How many threads a call may use: as many as torch, if its threads can be shared, otherwise one."""
-        return torch.get_num_threads() if self.has_threads else 1
+        if not self.has_threads:
+            return 1
+        torch = sys.modules.get("torch")
+        return available_threads() if torch is None else torch.get_num_threads()
+
+
+def available_threads() -> int:
+    """Return the number of threads that torch begins with: OMP_NUM_THREADS, or else one for each core."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(asked) if asked.isdecimal() and int(asked) > 0 else len(os.sched_getaffinity(0))
 
 
 @cache
 def load_kernels() -> Kernels | str:
     """Return the kernels for this processor, or a clause that says why there are none."""
-    capability = torch.backends.cpu.get_cpu_capability()
-    instruction_set = INSTRUCTION_SETS.get(capability)
+    instruction_set = best_instruction_set()
     if instruction_set is None:
-        return f"the native kernels have no version for this processor ({capability})"
+        return "the native kernels have no version for this processor"
     return load_kernels_for(instruction_set)
+
+
+def best_instruction_set() -> str | None:
+    """Return the best instruction set that this processor has, or the one that ATEN_CPU_CAPABILITY asks for."""
+    cpuinfo = Path("/proc/cpuinfo")
+    match = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), flags=re.MULTILINE) if cpuinfo.exists() else None
+    has = set(match[1].split()) if match else set[str]()
+    found = [name for name, needed in INSTRUCTION_SETS.items() if needed <= has]
+    asked = os.environ.get("ATEN_CPU_CAPABILITY", "")
+    if asked in CAPABILITIES:
+        found = [name for name in found if name == CAPABILITIES[asked]]
+    return next(iter(found), None)
 
 
 def load_kernels_for(instruction_set: str) -> Kernels | str:
@@ -194,6 +224,14 @@ def kernel_build() -> str | None:
     return None if isinstance(kernels, str) else f"{kernels.instruction_set} {kernels.build}"
 
 
+def load_runtime() -> None:
+    """Load the OpenMP runtime that torch brings, unless torch has done so; without torch installed, do nothing."""
+    spec = None if "torch" in sys.modules else PathFinder.find_spec("torch")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        for path in Path(folder).glob("lib/libgomp*.so*"):
+            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+
+
 def openmp_runtimes() -> list[Path]:
     """Return the OpenMP runtimes mapped into this process (on Linux; elsewhere none are found)."""
     maps = Path("/proc/self/maps")
@@ -208,13 +246,8 @@ def _parallel_entry() -> int | None:
 
     Two pools of threads that spin for work would take the processor from each other, so there is this pool or none.
     """
+    load_runtime()
     runtimes = openmp_runtimes()
     if len(runtimes) != 1 or not runtimes[0].name.startswith("libgomp"):
         return None
     return ctypes.cast(ctypes.CDLL(str(runtimes[0])).GOMP_parallel, ctypes.c_void_p).value
-
-
-def address(array: Tensor | None) -> int | None:
-    """Return the address of a contiguous array's memory."""
-    assert array is None or array.is_contiguous()
-    return None if array is None else array.data_ptr()

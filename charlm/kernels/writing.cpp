@@ -1,4 +1,5 @@
-// Writing: each character is drawn and read by every layer, which gives the logits of the next one.
+// Writing: each character is drawn and read by every layer, which gives the logits of the next one. Reading is the same
+// without drawing.
 //
 // Several texts are divided by rows, and no thread waits for another. A single text is divided by columns, so that each
 // core's share of the weights stays in its own cache; then all threads wait for each other after each layer.
@@ -18,6 +19,7 @@ class Writer {
   public:
     virtual ~Writer() = default;
     virtual void write(const CharlmWriting&) const = 0;
+    virtual bool knows(const CharlmWriting&) const = 0;  // whether all ids that it is to read are in the vocabulary
 };
 
 template <class Cell> class CellWriter : public Writer {
@@ -52,6 +54,11 @@ template <class Cell> class CellWriter : public Writer {
         for (Index v = 0; v < V_; v += PANEL)
             transpose(network.decoder_weight + v * H_, H_, V_ - v < PANEL ? V_ - v : PANEL, H_, decoder_ + v * H_, PANEL);
         std::memcpy(decoder_bias_, network.decoder_bias, V_ * sizeof(float));
+    }
+
+    bool knows(const CharlmWriting& writing) const override {
+        if (writing.draws) return true;
+        return std::all_of(writing.ids, writing.ids + writing.length * writing.rows, [&](Index id) { return id >= 0 && id < V_; });
     }
 
     void write(const CharlmWriting& writing) const override {
@@ -125,16 +132,22 @@ template <class Cell> class CellWriter : public Writer {
         };
         const Index count = desk.count, layer_floats = count * desk.step, state_floats = num_layers_ * layer_floats;
         float *before = desk.before, *after = desk.after, *cells_before = desk.cells, *cells_after = desk.cells + state_floats;
+        const auto outputs_of_last_layer = [&] { return (is_residual_ ? (float*)desk.outputs : before) + state_floats - layer_floats; };
         for (Index n = 0; n < writing.length; ++n) {
-            // Use two buffers in turn, because a slower thread may still be drawing from the last logits.
-            float* logits = desk.logits + n % 2 * count * padded(V_);
-            compute_logits((is_residual_ ? (float*)desk.outputs : before) + state_floats - layer_floats, desk, share, logits);
-            meet();
-            std::memcpy(tools.weighed, logits, count * padded(V_) * sizeof(float));
-            for (Index row = 0; row < count; ++row) {
-                const Index place = n * writing.rows + desk.rows.begin + row;
-                tools.ids[row] = tools.drawing.draw(tools.weighed + row * padded(V_), writing.draws[place]);
-                if (share.number == 0) writing.ids[place] = tools.ids[row];
+            int64_t* ids = writing.ids + n * writing.rows + desk.rows.begin;
+            if (writing.draws) {
+                // Use two buffers in turn, because a slower thread may still be drawing from the last logits.
+                float* logits = desk.logits + n % 2 * count * padded(V_);
+                compute_logits(outputs_of_last_layer(), desk, share, logits);
+                meet();
+                std::memcpy(tools.weighed, logits, count * padded(V_) * sizeof(float));
+                const double* draws = writing.draws + n * writing.rows + desk.rows.begin;
+                for (Index row = 0; row < count; ++row) {
+                    tools.ids[row] = tools.drawing.draw(tools.weighed + row * padded(V_), draws[row]);
+                    if (share.number == 0) ids[row] = tools.ids[row];
+                }
+            } else {
+                std::copy(ids, ids + count, tools.ids.begin());
             }
             for (Index l = 0; l < num_layers_; ++l) {
                 const Index at = l * layer_floats;
@@ -150,6 +163,10 @@ template <class Cell> class CellWriter : public Writer {
             }
             std::swap(before, after);
             std::swap(cells_before, cells_after);
+            if (writing.logits) {
+                compute_logits(outputs_of_last_layer(), desk, share, desk.logits);
+                copy_logits(desk, share, writing.logits + (n * writing.rows + desk.rows.begin) * V_);
+            }
         }
         if (share.number != 0) return;
         desk.each_row(*this, writing, [&](Index mine, Index theirs) {
@@ -169,6 +186,14 @@ template <class Cell> class CellWriter : public Writer {
                     store(place, load(place) + load(decoder_bias_ + v));
                 }
         }
+    }
+
+    // Copy a thread's own columns, which no other thread touches, so that nobody waits.
+    void copy_logits(const Desk& desk, Share share, float* to) const {
+        const Slice panels = share.panels(padded(V_) / PANEL);
+        const Index begin = panels.begin * PANEL, end = std::min<Index>(panels.end * PANEL, V_);
+        for (Index row = 0; row < desk.count && begin < end; ++row)
+            std::memcpy(to + row * V_ + begin, desk.logits + row * padded(V_) + begin, (end - begin) * sizeof(float));
     }
 
     // Where one layer's numbers are.
@@ -252,7 +277,9 @@ void* charlm_writer_new(const CharlmNetwork* network, int64_t num_texts) {
 
 int32_t charlm_write(const void* writer, const CharlmWriting* writing) {
     try {
-        static_cast<const Writer*>(writer)->write(*writing);
+        const auto* known = static_cast<const Writer*>(writer);
+        if (!known->knows(*writing)) return 2;
+        known->write(*writing);
     } catch (const std::bad_alloc&) {
         return 1;
     }

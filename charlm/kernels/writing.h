@@ -1,4 +1,4 @@
-// The C interface for writing text with a whole network, one character at a time.
+// The C interface for writing and reading text with a whole network, one character at a time.
 #pragma once
 
 #include "layers.h"
@@ -18,18 +18,19 @@ struct CharlmNetwork {
 struct CharlmWriting {
     int32_t threads;
     int64_t rows, length;       // number of texts side by side, and of characters in each
-    const double* draws;        // (length, rows), uniform in [0, 1)
+    const double* draws;        // (length, rows), uniform in [0, 1); or null: the ids are given and only read
     double temperature;         // 0 means the likeliest character
     int64_t top_k;              // 0 means all
     double top_p, min_p;        // 1 and 0 mean no filter
-    int64_t* ids;               // (length, rows), the result
+    int64_t* ids;               // (length, rows), the result, or what is read
     float *h, *c;               // (L, rows, H), the state, which is advanced
+    float* logits;              // (length, rows, V), those after each character that is read; null if they are not wanted
 };
 
 int64_t charlm_network_size(void);
 int64_t charlm_writing_size(void);
 void* charlm_writer_new(const struct CharlmNetwork*, int64_t num_texts);     // null if memory ran out
-int32_t charlm_write(const void* writer, const struct CharlmWriting*);       // 0, or 1 if memory ran out
+int32_t charlm_write(const void* writer, const struct CharlmWriting*);  // 0, 1 if memory ran out, 2 for an id out of range
 void charlm_writer_free(void* writer);
 }
 #pragma GCC visibility pop

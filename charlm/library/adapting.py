@@ -12,10 +12,10 @@ from charlm.errors import ConfigError, RunError
 from charlm.evaluation import dynamic
 from charlm.evaluation.dynamic import Adaptation, DynamicFigure
 from charlm.evaluation.intervals import BlockSums
-from charlm.generation.sampling import writing_half
 from charlm.library.measured_texts import choose_predictable_text, read_known_parts
 from charlm.library.models import Model, opened
 from charlm.networks.language_model import CharLM
+from charlm.networks.torch_predictor import writing_half
 from charlm.runs.run import Run
 from charlm.settings.corpus import UnknownPolicy
 from charlm.text.splits import Split

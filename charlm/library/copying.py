@@ -8,7 +8,7 @@ from pathlib import Path
 from charlm.errors import ConfigError
 from charlm.evaluation.novelty import Copying, Novelty, measure_copying
 from charlm.generation.filters import Filters
-from charlm.generation.sampling import sample_text, writing_half
+from charlm.generation.sampling import sample_text
 from charlm.library.measured_texts import choose_predictable_text, of_total, read_known_parts
 from charlm.library.models import Model, opened
 from charlm.runs.run import Run
@@ -113,10 +113,10 @@ def _written(
     report: Callable[[int, int], None] | None,
 ) -> Ids:
     """Return a sample's ids, without the prefix."""
-    network, vocabulary = writing_half(model.network), model.checkpoint.vocabulary
+    predictor, vocabulary = model.networks.main, model.checkpoint.vocabulary
     filters, told = Filters(temperature=temperature), of_total(report, length)
     characters: list[str] = []
-    for character in sample_text(network, vocabulary, prefix, seed=seed, length=length, filters=filters):
+    for character in sample_text(predictor, vocabulary, prefix, seed=seed, length=length, filters=filters):
         characters.append(character)
         told(len(characters))
     return vocabulary.encode("".join(characters))

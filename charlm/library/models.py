@@ -6,29 +6,30 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from charlm.errors import CharlmWarning, ConfigError, TextError
 from charlm.evaluation.characters import ScoredCharacter
 from charlm.evaluation.figure import Figures
 from charlm.evaluation.subject import Subject
 from charlm.generation.filters import Filters
-from charlm.generation.sampling import CausalNetwork, writing_half
-from charlm.networks.bidirectional import BidirectionalLM
-from charlm.networks.building import Network
-from charlm.networks.language_model import CharLM
-from charlm.networks.leaky import WARNING
-from charlm.runs.checkpoints import Checkpoint, Choice, load_checkpoint, restore_model
+from charlm.library.networks import Networks
+from charlm.networks.predictor import Predictor
+from charlm.runs.checkpoints import Checkpoint, Choice, load_checkpoint
 from charlm.runs.records import EvaluationLine, Summary
 from charlm.runs.run import Run, find_run, runs_folder
 from charlm.settings.corpus import UnknownPolicy
-from charlm.settings.model import Direction
+from charlm.settings.model import LEAKY_WARNING, Direction
 from charlm.text.cleaning import clean_prefix
 from charlm.text.forms import match_form
 from charlm.text.items import begin_item, boundary_character, boundary_id
 from charlm.text.nearest_characters import remedy_of_unknown
 from charlm.text.vocabulary import Ids
-from charlm.training.resolution import choose_device
+
+if TYPE_CHECKING:
+    from charlm.evaluation.windows import Readable
+    from charlm.networks.bidirectional import BidirectionalLM
+    from charlm.networks.building import Network
 
 
 class GenerateOptions(TypedDict, total=False):
@@ -54,7 +55,7 @@ class Model:
     Args:
         run: the run that the model belongs to.
         checkpoint: its settings, vocabulary, weights and step.
-        network: the torch module; `model.network(ids)` of ids (T, B) returns logits (T, B, V) and the state after them.
+        networks: the networks, which are made when they are needed.
         unknown: what to do with unknown characters in a prompt; None takes the policy of the run.
 
     Example:
@@ -73,7 +74,7 @@ class Model:
 
     run: Run
     checkpoint: Checkpoint
-    network: Network
+    networks: Networks
     unknown: UnknownPolicy | None = None
 
     def __repr__(self) -> str:
@@ -84,6 +85,11 @@ class Model:
             f"cell={model.cell!r}, num_layers={model.num_layers}, hidden_size={model.hidden_size}, "
             f"vocab_size={len(self.checkpoint.vocabulary)})"
         )
+
+    @property
+    def network(self) -> Network:
+        """The torch module; `model.network(ids)` of ids (T, B) returns logits (T, B, V) and the state after them."""
+        return self.networks.torch
 
     def generate(self, prefix: str | None = None, **options: Unpack[GenerateOptions]) -> list[str]:
         """Generate texts; the options are those of `charlm.generate`."""
@@ -119,7 +125,7 @@ class Model:
     @property
     def warning(self) -> str | None:
         """The warning that must accompany every result of a leaky model; None for other models."""
-        return WARNING if self.direction == "leaky" else None
+        return LEAKY_WARNING if self.direction == "leaky" else None
 
     @property
     def subject(self) -> Subject:
@@ -184,26 +190,33 @@ class Model:
             warnings.warn(told, CharlmWarning, stacklevel=3)
         return matched.text
 
-    def writer(self) -> CausalNetwork:
-        """Return the network that continues a prefix.
+    @property
+    def readable(self) -> Readable:
+        """What scores texts: the kernels alone where they can, without torch, else the network."""
+        if self.direction == "bidirectional" or self.networks.needs_torch:
+            return self.network
+        return self.networks.main  # pyright: ignore[reportReturnType]
+
+    def writer(self) -> Predictor:
+        """Return what continues a prefix.
 
         Raises:
             ConfigError: for a backward model.
         """
         if self.direction == "backward":
             raise ConfigError(f"the model of run {self.run.name} reads backwards: give it --suffix, not --prefix")
-        return writing_half(self.network)
+        return self.networks.main
 
-    def backward_writer(self) -> CharLM:
-        """Return the network that writes the text before a suffix.
+    def backward_writer(self) -> Predictor:
+        """Return what writes the text before a suffix.
 
         Raises:
             ConfigError: for a model that reads forwards only.
         """
-        if isinstance(self.network, BidirectionalLM):
-            return self.network.backward_half
-        if self.direction == "backward" and isinstance(self.network, CharLM):
-            return self.network
+        if self.direction == "bidirectional":
+            return self.networks.backward
+        if self.direction == "backward":
+            return self.networks.main
         raise ConfigError(
             f"the model of run {self.run.name} reads forwards only and cannot write towards a suffix: train one with "
             "model.direction backward or bidirectional"
@@ -215,8 +228,8 @@ class Model:
         Raises:
             ConfigError: for a model that reads in one direction only.
         """
-        if isinstance(self.network, BidirectionalLM):
-            return self.network
+        if self.direction == "bidirectional":
+            return self.network  # pyright: ignore[reportReturnType]
         raise ConfigError(
             f"the model of run {self.run.name} reads in one direction only ({self.direction}) and cannot fill a gap: "
             "train one with model.direction bidirectional"
@@ -252,5 +265,9 @@ def open_run(
         (60, '\\n .ac')
     """
     run = name if isinstance(name, Run) else find_run(name and str(name), folder=runs_folder(runs_dir))
+    if device not in ("auto", "cpu"):
+        from charlm.training.resolution import choose_device
+
+        choose_device(device)
     loaded = load_checkpoint(run, checkpoint)
-    return Model(run, loaded, restore_model(loaded, device=choose_device(device)))
+    return Model(run, loaded, Networks(loaded, device))

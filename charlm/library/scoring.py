@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from charlm.errors import ConfigError, TextError, UnknownCharactersWarning
-from charlm.evaluation.characters import ScoredCharacter, score_characters, with_unknown
-from charlm.evaluation.items import score_items
+from charlm.evaluation.characters import ScoredCharacter, score_characters, score_items, with_unknown
 from charlm.evaluation.lines import (
     ScoredLine,
     join_lines,
@@ -20,9 +19,7 @@ from charlm.evaluation.lines import (
     score_lines_alone,
 )
 from charlm.evaluation.next_character import NextCharacter, rank_next
-from charlm.generation.sampling import writing_half
 from charlm.library.models import Model, opened
-from charlm.networks.language_model import CharLM
 from charlm.runs.run import Run
 from charlm.runs.texts import encode_files
 from charlm.settings.corpus import UnknownPolicy
@@ -63,9 +60,9 @@ def score(
     """
     model = opened(model)
     read = read_scored_text(model, text, files=files, unknown=unknown)
-    characters = score_characters(model.network, read.ids, read.vocabulary, direction=model.direction)
+    characters = score_characters(model.readable, read.ids, read.vocabulary, direction=model.direction)
     if (boundary := model.boundary) is not None:
-        characters = score_items(model.network, read.ids, boundary, read.vocabulary, direction=model.direction)
+        characters = score_items(model.readable, read.ids, boundary, read.vocabulary, direction=model.direction)
     return with_unknown(characters, read)
 
 
@@ -150,8 +147,7 @@ def next_characters(
     if top < 1:
         raise ConfigError(f"top must be at least 1, got {top}")
     model = opened(model)
-    network = writing_half(model.network)
-    if not isinstance(network, CharLM):
+    if model.direction == "leaky":
         raise ConfigError(
             f"the model of run {model.run.name} is leaky: it reads each character before it predicts it, so it "
             "cannot predict the next one"
@@ -161,7 +157,7 @@ def next_characters(
     if files and len(ids) > 1 and read.vocabulary.decode(ids[-1:]) == read.line_end:
         ids = ids[:-1]
     ids = begin_item(ids, model.boundary, model.direction, "the text")
-    return rank_next(network, turned(ids, model.direction), read.vocabulary, top=top)
+    return rank_next(model.networks.main, turned(ids, model.direction), read.vocabulary, top=top)
 
 
 def read_scored_lines(
@@ -242,6 +238,6 @@ def _lines_alone(model: Model, text: EncodedText, report: Callable[[int, int], N
         # Makes a line of a final one that holds only skipped characters; the bits of other lines do not depend on it.
         ids = np.append(ids, newline)
     lines = score_lines_alone(
-        model.network, ids, text.vocabulary, end=text.line_end, direction=model.direction, report=report
+        model.readable, ids, text.vocabulary, end=text.line_end, direction=model.direction, report=report
     )
     return lines_with_unknown(lines, text) if len(text.unknown) else lines

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from charlm.errors import ConfigError
 from charlm.generation.filters import CALM, Filters
-from charlm.generation.infill import fill_gap
 from charlm.generation.sampling import sample_text, sample_texts
 from charlm.library.models import Model, opened
 from charlm.library.openings import opening
@@ -115,10 +114,10 @@ def stream(
     """
     model, chosen = opened(model), _filters(filters, temperature, top_k, top_p, min_p)
     start = opening(model) if prefix is None else None
-    network = model.writer()
+    predictor = model.writer()
     cleaned, ids = model.encode(start.text if start else prefix or "", "prefix")
     most = most_characters(model, length)
-    write = partial(sample_text, network, model.checkpoint.vocabulary, ids, seed=seed, length=most, filters=chosen)
+    write = partial(sample_text, predictor, model.checkpoint.vocabulary, ids, seed=seed, length=most, filters=chosen)
     return chain([start.shown if start else cleaned], write(stops=possible_stops(model, stops)))
 
 
@@ -144,24 +143,26 @@ def write_texts(
     """Yield the texts of `generate` one after another."""
     vocabulary = model.checkpoint.vocabulary
     write = partial(sample_texts, length=length, num_samples=num_samples, seed=seed, filters=filters, end=model.end)
-    fill = partial(fill_gap, length=length, num_samples=num_samples, seed=seed, filters=filters)
     if start := opening(model) if prefix is None and suffix is None else None:
         prefix, suffix = start.prefix, start.suffix
     if prefix is not None and suffix is not None:
+        from charlm.generation.infill import fill_gap
+
         network = model.gap_filler()
         before, prefix_ids = model.encode(prefix, "prefix")
         after, suffix_ids = model.encode(suffix, "suffix")
-        texts = fill(network, vocabulary, prefix_ids, suffix_ids, passes=passes)
+        fill = partial(fill_gap, length=length, num_samples=num_samples, seed=seed, filters=filters, passes=passes)
+        texts = fill(network, vocabulary, prefix_ids, suffix_ids)
         yield from (before + text + after for text in texts)
     elif suffix is not None:
-        network = model.backward_writer()
+        predictor = model.backward_writer()
         after, ids = model.encode(suffix, "suffix")
-        texts = write(network, vocabulary, ids[::-1], stops=[stop[::-1] for stop in possible_stops(model, stops)])
+        texts = write(predictor, vocabulary, ids[::-1], stops=[stop[::-1] for stop in possible_stops(model, stops)])
         yield from (text[::-1] + (start.shown if start else after) for text in texts)
     else:
-        network = model.writer()
+        predictor = model.writer()
         before, ids = model.encode(prefix or "", "prefix")
-        texts = write(network, vocabulary, ids, stops=possible_stops(model, stops))
+        texts = write(predictor, vocabulary, ids, stops=possible_stops(model, stops))
         yield from ((start.shown if start else before) + text for text in texts)
 
 

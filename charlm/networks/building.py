@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.implementations import choose_implementation
@@ -44,33 +41,6 @@ def build_model(model: ModelSettings, vocab_size: int, *, seed: int, device: str
     causal = CharLM(model, vocab_size, implementation)
     initialise_model(causal, model, generator)
     return causal
-
-
-def build_outline(model: ModelSettings, vocab_size: int) -> Network:
-    """Return the network on torch's meta device: names and shapes, without memory for the numbers.
-
-    They do not depend on the implementation, so this also works for one that this machine does not have.
-    """
-    # Drop the settings that change how a cell computes but no shape: torch.nn may not support them.
-    plain = model.model_copy(update={"activation": None, "reset_after": None, "dropout": 0.0})
-    with torch.device("meta"), _WithoutFilling():
-        if model.direction == "bidirectional":
-            return BidirectionalLM(plain, vocab_size, "reference")
-        if model.direction == "leaky":
-            return LeakyLM(plain, vocab_size)
-        return CharLM(plain, vocab_size, "reference")
-
-
-def parameter_shapes(model: ModelSettings, vocab_size: int) -> dict[str, torch.Size]:
-    """Return the name and shape of every parameter that `build_model` would make."""
-    return {name: parameter.shape for name, parameter in build_outline(model, vocab_size).state_dict().items()}
-
-
-class _WithoutFilling(TorchFunctionMode):
-    """Do not fill a new embedding: on the meta device, that alone makes torch load modules for a second."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return None if func is nn.init.normal_ else func(*args, **(kwargs or {}))
 
 
 def num_parameters(network: nn.Module) -> int:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
 from charlm.settings.model import ModelSettings
 
+Array = npt.NDArray[np.float32]
 # The largest share of the probability that all new symbols together get, whatever was read before.
 SHARE = 0.01
 OUTPUT_BIASES = ("decoder.bias", "both_bias")
 
 
 def extend_weights(
-    weights: Mapping[str, Tensor], model: ModelSettings, positions: Sequence[int], vocab_size: int
-) -> dict[str, Tensor]:
+    weights: Mapping[str, Array], model: ModelSettings, positions: Sequence[int], vocab_size: int
+) -> dict[str, Array]:
     """Return the weights of the same network with a larger vocabulary.
 
     A new symbol is read as the mean of the old ones: its embedding, or its column of the input weights, is their mean.
@@ -35,18 +36,18 @@ def extend_weights(
     num_new = vocab_size - len(positions)
     if num_new == 0:
         return dict(weights)
-    index = torch.as_tensor(positions)
-    extended: dict[str, Tensor] = {}
+    extended: dict[str, Array] = {}
     for name, weight in weights.items():
         axis = _symbol_axis(name, model)
         if axis is None:
             extended[name] = weight
             continue
-        fill = weight.mean(axis, keepdim=True)
+        fill = weight.mean(axis, keepdims=True, dtype=np.float64)
         if name.endswith(OUTPUT_BIASES):
             fill = fill + math.log(SHARE * len(positions) / num_new)
         shape = [vocab_size if each == axis else size for each, size in enumerate(weight.shape)]
-        extended[name] = fill.expand(shape).clone().index_copy_(axis, index.to(weight.device), weight)
+        extended[name] = np.broadcast_to(fill, shape).astype(weight.dtype)
+        extended[name][(slice(None),) * axis + (positions,)] = weight
     return extended
 
 

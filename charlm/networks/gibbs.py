@@ -57,6 +57,6 @@ def sweep_gap(
         )  # (B, V)
         ids = choose(position, logits)
         chosen.append(ids)
-        hidden, state = network.forward_half.read(ids[None], state)
+        hidden, state = network.forward_half.step(ids[None], state)
         ahead = hidden[-1]
     return torch.stack(chosen)

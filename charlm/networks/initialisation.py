@@ -9,7 +9,8 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from charlm.networks.recurrent import LayerWeights, norm_names
+from charlm.networks.recurrent import LayerWeights
+from charlm.networks.shapes import norm_names
 from charlm.settings.model import ModelSettings
 
 NORMAL_DEVIATION = 0.01

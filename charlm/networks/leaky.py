@@ -14,8 +14,6 @@ from charlm.networks.recurrent import State, zero_state
 from charlm.networks.torch_nn import one_hot
 from charlm.settings.model import ModelSettings
 
-WARNING = "reads its own target: not a language model"
-
 
 class LeakyLM(nn.Module):
     """torch.nn's bidirectional layers with one output layer on both states, as the textbook draws them.

@@ -12,10 +12,11 @@ from torch.autograd.function import once_differentiable
 from torch.autograd.graph import increment_version
 from torch.nn.functional import linear
 
-from charlm.kernels.library import CELL_NUMBERS, Kernels, Layer, address, load_kernels
+from charlm.kernels.library import Kernels, Layer, load_kernels
 from charlm.networks.layers import enter_layer, leave_layer
 from charlm.networks.recurrent import LayerWeights, Stack, State, join_layers, register_weights
-from charlm.networks.reference import is_single_step, only_in_cells, run_cells
+from charlm.networks.reference import run_cells
+from charlm.networks.support import cell_number, missing_from_kernels
 from charlm.settings.model import ModelSettings
 
 Gradients = tuple[Tensor | None, ...]
@@ -34,12 +35,7 @@ class NativeStack(Stack):
         """Return a clause that says why the kernels cannot run a stack here, or None."""
         if device != "cpu":
             return f"the native kernels run on the CPU, not on {device}"
-        if model.cell == "rnn" and model.nonlinearity == "sigmoid":
-            return "the native kernels have no model.activation sigmoid"
-        if missing := only_in_cells(model):
-            return f"the native kernels have no {missing}"
-        kernels = load_kernels()
-        return kernels if isinstance(kernels, str) else None
+        return missing_from_kernels(model)
 
     def run(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Run the kernels over a window; for numbers that are not float32 on the CPU, run our cells and warn.
@@ -48,8 +44,6 @@ class NativeStack(Stack):
             IndexError: for an id that is not in the vocabulary.
             ValueError: for a state or features whose size does not fit the stack.
         """
-        if is_single_step(inputs):
-            return run_cells(self, inputs, state)
         if misfit := self._misfit(inputs, state):
             warnings.warn(
                 f"the native kernels compute in float32 on the CPU: {misfit} runs in the reference implementation, "
@@ -220,11 +214,7 @@ def fits_kernels(tensor: Tensor) -> bool:
     return tensor.dtype == torch.float32 and tensor.device.type == "cpu"
 
 
-def cell_number(model: ModelSettings) -> int:
-    """Return the number of the kernels' cell that a stack needs."""
-    name: str = model.cell
-    if name == "rnn":
-        name = f"rnn_{model.nonlinearity}"
-    if name == "gru":
-        name = f"gru_reset_{'before' if model.reset_after is False else 'after'}"
-    return CELL_NUMBERS[name]
+def address(array: Tensor | None) -> int | None:
+    """Return the address of a contiguous array's memory."""
+    assert array is None or array.is_contiguous()
+    return None if array is None else array.data_ptr()

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from charlm.settings.model import Cell, ModelSettings
+from charlm.networks.shapes import layer_shapes
+from charlm.settings.model import ModelSettings
 
 State = tuple[Tensor, ...]
-NUM_GATES: dict[Cell, int] = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
 class LayerWeights(NamedTuple):
@@ -62,22 +62,12 @@ class Stack(nn.Module, ABC):
         """Return the output layer's logits (..., V) of hidden states (..., H)."""
 
 
-def norm_names(model: ModelSettings) -> tuple[str, ...]:
-    """Return the names of a layer's normalisation parameters, in the order in which the cells take them."""
-    if not model.layer_norm:
-        return ()
-    return ("gain_ih", "gain_hh", "gain_c", "bias_c") if model.cell == "lstm" else ("gain_ih", "gain_hh")
-
-
 def register_weights(stack: Stack, model: ModelSettings, vocab_size: int) -> None:
     """Give a stack its parameters, uninitialised, under torch.nn's names."""
-    H = model.hidden_size
-    rows = NUM_GATES[model.cell] * H
     for layer in range(model.num_layers):
-        columns = H if layer > 0 else model.embedding_size or vocab_size
-        sizes = {"weight_ih": (rows, columns), "weight_hh": (rows, H), "gain_c": (H,), "bias_c": (H,)}
-        for kind in (*LayerWeights._fields, *norm_names(model)):
-            stack.register_parameter(f"{kind}_l{layer}", nn.Parameter(torch.empty(sizes.get(kind, (rows,)))))
+        columns = model.hidden_size if layer > 0 else model.embedding_size or vocab_size
+        for kind, shape in layer_shapes(model, columns).items():
+            stack.register_parameter(f"{kind}_l{layer}", nn.Parameter(torch.empty(shape)))
 
 
 def zero_state(model: ModelSettings, batch_size: int, like: Tensor) -> State:

@@ -11,7 +11,8 @@ from torch.nn.functional import linear
 from charlm.networks.affine import Vectors, look_up
 from charlm.networks.cells import ACTIVATIONS, gru_cell, lstm_cell, rnn_cell
 from charlm.networks.layers import enter_layer, leave_layer
-from charlm.networks.recurrent import LayerWeights, Stack, State, join_layers, norm_names, register_weights
+from charlm.networks.recurrent import LayerWeights, Stack, State, join_layers, register_weights
+from charlm.networks.shapes import norm_names
 from charlm.networks.variants import (
     gru_cell_reset_before,
     layer_norm_gru_cell,
@@ -53,23 +54,6 @@ def run_cells(stack: Stack, inputs: Tensor, state: State) -> tuple[Tensor, State
         inputs = leave_layer(stack, layer, inputs, outputs)
         states.append(after)
     return inputs, join_layers(states)
-
-
-def is_single_step(inputs: Tensor) -> bool:
-    """Return whether our cells are the fastest for a window, which is so for one step without gradients.
-
-    torch.nn takes twice as long for that, and the kernels would pack the weights for a single step.
-    """
-    return len(inputs) == 1 and not torch.is_grad_enabled()
-
-
-def only_in_cells(model: ModelSettings) -> str | None:
-    """Return the setting that only our cells support, or None; it acts between time steps, inside the others' loops."""
-    if model.zoneout > 0:
-        return "model.zoneout"
-    if model.zoneout_cells:
-        return "model.zoneout_cells"
-    return "model.layer_norm" if model.layer_norm else None
 
 
 def _run_layer(stack: Stack, layer: int, inputs: Tensor, state: State, weights: LayerWeights) -> tuple[Tensor, State]:

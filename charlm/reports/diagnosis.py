@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from charlm.evaluation.assessment import HARDEST
+from charlm.evaluation.baselines import HARDEST
 from charlm.runs.choice import MIN_CHOICE_CHARS, choice_chars, is_enough
 from charlm.runs.history import History
 from charlm.runs.ownership import owner_of

@@ -12,7 +12,6 @@ from pydantic import JsonValue
 
 from charlm.errors import printable
 from charlm.evaluation.figure import Figure
-from charlm.networks.leaky import WARNING
 from charlm.runs.facts import Environment, PartFacts
 from charlm.runs.history import History
 from charlm.runs.json_records import Json
@@ -21,6 +20,7 @@ from charlm.runs.rates import Rates
 from charlm.runs.records import EvaluationLine
 from charlm.runs.run import Run
 from charlm.settings.loading import dotted_values
+from charlm.settings.model import LEAKY_WARNING
 from charlm.settings.schema import Settings
 
 State = Literal["finished", "running", "unfinished", "diverged"]
@@ -134,7 +134,7 @@ class RunResult:
     @property
     def warning(self) -> str | None:
         """The sentence that must accompany every result of a leaky model; None for other models."""
-        return WARNING if self.is_leaky else None
+        return LEAKY_WARNING if self.is_leaky else None
 
 
 def read_result(run: Run, *, name: str) -> RunResult:

@@ -9,12 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import JsonValue
-from torch import Tensor
 
 from charlm.errors import CharlmWarning, ConfigError, RunError
-from charlm.networks.building import Network, build_model
 from charlm.runs.choice import MIN_CHOICE_CHARS, choice_chars, is_enough
 from charlm.runs.durable import ASIDE, write_folder
 from charlm.runs.facts import Fingerprint, SplitFacts
@@ -32,7 +29,7 @@ from charlm.runs.json_records import (
     json_file,
 )
 from charlm.runs.run import Run
-from charlm.runs.tensors import MODEL_FILE, TRAINING_FILE, read_tensors, save_tensors
+from charlm.runs.tensors import MODEL_FILE, TRAINING_FILE, Array, read_tensors, save_tensors
 from charlm.runs.untrusted import Folder, open_folder, parse_json
 from charlm.settings.layers import text_layer
 from charlm.settings.loading import check_layer, dump_settings
@@ -98,8 +95,8 @@ class Checkpoint:
     step: int
     settings: Settings
     vocabulary: Vocabulary
-    model: Mapping[str, Tensor]
-    training: Mapping[str, Tensor]
+    model: Mapping[str, Array]
+    training: Mapping[str, Array]
     state: CheckpointState
 
 
@@ -189,17 +186,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise RunError(f"{path} contains the checkpoint of step {state.step}")
     model, training = read_tensors(folder, settings, len(vocabulary), step=state.step)
     return Checkpoint(state.step, settings, vocabulary, model, training, state)
-
-
-def restore_model(checkpoint: Checkpoint, *, device: torch.device | str = "cpu") -> Network:
-    """Build a checkpoint's network on a device with its weights, ready to generate or evaluate."""
-    # The implementation that trained it does not matter here: this machine uses what it has.
-    model = checkpoint.settings.model
-    if model.implementation == "native":
-        model = model.replaced({"implementation": "auto"})
-    network = build_model(model, len(checkpoint.vocabulary), seed=0, device=str(device))
-    network.load_state_dict(dict(checkpoint.model))
-    return network.to(device).eval()
 
 
 def step_of(path: Path) -> int:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from charlm.errors import printable
-from charlm.networks.leaky import WARNING
 from charlm.runs.facts import Environment
 from charlm.runs.history import History
 from charlm.runs.json_records import Record
-from charlm.settings.model import ModelSettings
+from charlm.settings.model import LEAKY_WARNING, ModelSettings
 
 MAX_SHOWN = 1_000
 
@@ -95,7 +94,7 @@ def overview_of(
         val_chars=end.val.chars if end and end.val else None,
         test_bpc=end.test.bpc if end and end.test else None,
         chars_per_second=latest.chars_per_second if latest else None,
-        warning=WARNING if model.direction == "leaky" else None,
+        warning=LEAKY_WARNING if model.direction == "leaky" else None,
         parent=parent.name if parent else None,
         parent_step=parent.step if parent else None,
         parent_val_bpc=parent.val.bpc if parent and parent.val else None,

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint, compared with its configuration before any memory is allocated for them."""
+"""The tensors of a checkpoint as NumPy arrays, compared with its configuration before any memory is allocated."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
+from safetensors.numpy import load, save
 
 from charlm.errors import RunError, printable
-from charlm.networks.building import build_outline
+from charlm.networks.shapes import num_numbers, parameter_shapes, state_shapes
 from charlm.runs.json_records import Count, Record, as_object, from_json_or_none
 from charlm.runs.memory import require_room
 from charlm.runs.untrusted import SMALL, Folder, open_regular, parse_json
@@ -22,6 +22,7 @@ from charlm.settings.optimizer import OptimizerSettings
 from charlm.settings.schema import Settings
 
 Shapes = Mapping[str, tuple[int, ...]]
+Array = npt.NDArray[np.float32]
 MODEL_FILE = "model.safetensors"
 TRAINING_FILE = "training.safetensors"
 MAX_HEADER_BYTES = 1 << 20
@@ -46,17 +47,16 @@ class TensorHeader(Record):
     shape: tuple[Count, ...]
 
 
-def save_tensors(tensors: Mapping[str, Tensor]) -> bytes:
+def save_tensors(tensors: Mapping[str, Array]) -> bytes:
     """Return tensors as the bytes of a safetensors file."""
-    # The copy below, and two that safetensors makes.
-    require_room(3 * FLOAT_BYTES * sum(tensor.numel() for tensor in tensors.values()) + SLACK_BYTES)
-    # Copy the tensors: safetensors refuses those that share memory, as the zeros of an initial state do.
-    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+    # Copies that safetensors makes.
+    require_room(3 * FLOAT_BYTES * sum(tensor.size for tensor in tensors.values()) + SLACK_BYTES)
+    return save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()})
 
 
 def read_tensors(
     folder: Folder, settings: Settings, vocab_size: int, *, step: int
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return a checkpoint's weights, and the tensors that training resumes from.
 
     Args:
@@ -68,28 +68,24 @@ def read_tensors(
         RunError: for names, shapes or types that do not fit the configuration, for weights that are not numbers, and
             for damaged files.
     """
-    network = build_outline(settings.model, vocab_size)
-    weights = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    state = {
-        f"state.{number}": tuple(part.shape)
-        for number, part in enumerate(network.initial_state(settings.sampling.batch_size))
-    }
+    weights = parameter_shapes(settings.model, vocab_size)
+    states = state_shapes(settings.model, settings.sampling.batch_size)
+    state = {f"state.{number}": shape for number, shape in enumerate(states)}
     for name in (MODEL_FILE, TRAINING_FILE):
         if folder.entries[name].bytes <= SMALL:
             # Check the bytes before interpreting the header, so that damage is reported as damage.
             folder.read(name, at_most=SMALL)
     model = _read(folder, MODEL_FILE, weights)
-    if not all(tensor.isfinite().all() for tensor in model.values()):
+    if not all(np.isfinite(tensor).all() for tensor in model.values()):
         raise RunError(f"{folder.path / MODEL_FILE} has weights that are not numbers")
-    parameters = [tuple(parameter.shape) for parameter in network.parameters()]
     path = folder.path / TRAINING_FILE
-    moments = _moment_shapes(_header_shapes(path), parameters, settings.optimizer)
+    moments = _moment_shapes(_header_shapes(path), [*weights.values()], settings.optimizer)
     if moments is None:
         raise RunError(f"the moments in {path} are not those of optimizer.method {settings.optimizer.method}")
     has_average = settings.optimizer.average.method != "none"
     raw = {f"weights.{name}": shape for name, shape in weights.items()} if has_average else {}
     training = _read(folder, TRAINING_FILE, {**state, **moments, **raw})
-    if not all(training[name].isfinite().all() for name in raw):
+    if not all(np.isfinite(training[name]).all() for name in raw):
         raise RunError(f"{path} has weights that are not numbers")
     if not all(_is_count(tensor, step) for name, tensor in training.items() if name.endswith(".step")):
         raise RunError(f"{path} does not count the {step:,} steps of its checkpoint")
@@ -108,18 +104,18 @@ def _moment_shapes(found: Shapes, parameters: Sequence[tuple[int, ...]], optimiz
     }
 
 
-def _is_count(tensor: Tensor, limit: int) -> bool:
+def _is_count(tensor: Array, limit: int) -> bool:
     """Say whether an optimiser's count is a whole number from 1 to a limit, because the optimiser divides by it."""
     number = tensor.item()
     return 1 <= number <= limit and number == int(number)
 
 
-def _read(folder: Folder, name: str, expected: Shapes) -> dict[str, Tensor]:
+def _read(folder: Folder, name: str, expected: Shapes) -> dict[str, Array]:
     path = folder.path / name
     found = _header_shapes(path)
     if found != expected:
         raise RunError(f"{path} does not fit its configuration: {_difference(found, expected)}")
-    num_bytes = FLOAT_BYTES * sum(torch.Size(shape).numel() for shape in expected.values())
+    num_bytes = FLOAT_BYTES * num_numbers(expected.values())
     require_room(3 * num_bytes + SLACK_BYTES)
     try:
         tensors = load(folder.read(name, at_most=num_bytes + MAX_HEADER_BYTES))

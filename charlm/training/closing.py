@@ -7,11 +7,12 @@ from typing import Any
 
 from charlm.evaluation.assessment import assess_text
 from charlm.evaluation.baselines import fit_baselines
-from charlm.networks.leaky import WARNING
 from charlm.runs.checkpoints import Checkpoint
 from charlm.runs.rates import Rates
 from charlm.runs.records import Summary
+from charlm.runs.restoring import to_tensors
 from charlm.runs.run import Run
+from charlm.settings.model import LEAKY_WARNING
 from charlm.text.splits import Part
 from charlm.training.experiment import Experiment
 from charlm.training.forgetting import measure_forgetting
@@ -42,7 +43,7 @@ def close_run(
     Raises:
         StopRequestedError: if `should_stop` returns a word.
     """
-    experiment.network.load_state_dict(dict(best.model))
+    experiment.network.load_state_dict(to_tensors(best.model))
     measured = _measure_parts(experiment, leave_if(should_stop))
     facts, whole = experiment.facts, progress.whole
     train = (progress.last_epoch or whole).figures
@@ -67,7 +68,7 @@ def close_run(
         split=facts.split,
         train=train and rates_of(train),
         **measured,
-        warning=WARNING if experiment.settings.model.direction == "leaky" else None,
+        warning=LEAKY_WARNING if experiment.settings.model.direction == "leaky" else None,
     )
 
 

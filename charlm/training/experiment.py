@@ -12,6 +12,7 @@ from charlm.errors import ConfigError
 from charlm.networks.building import Network, build_model
 from charlm.runs.facts import Environment, Fingerprint
 from charlm.runs.parents import Parent
+from charlm.runs.restoring import to_tensors
 from charlm.settings.schema import Settings
 from charlm.text.cleaning import clean_prefix
 from charlm.text.forms import match_form
@@ -111,7 +112,7 @@ def prepare(
     torch.set_num_threads(settings.train.threads)
     network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed, device=device.type)
     if parent is not None:
-        network.load_state_dict(inherited_weights(parent, corpus.vocabulary))
+        network.load_state_dict(to_tensors(inherited_weights(parent, corpus.vocabulary)))
     network = network.to(device)
     average = settings.optimizer.average
     facts = run_environment(corpus, split, network, settings, device)

@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 
 from charlm.errors import ConfigError
-from charlm.networks.building import parameter_shapes
-from charlm.networks.recurrent import NUM_GATES
+from charlm.networks.shapes import NUM_GATES, num_numbers, parameter_shapes
 from charlm.runs.memory import require_room
 from charlm.settings.schema import Settings
 
@@ -72,7 +71,7 @@ def require_memory(settings: Settings, vocab_size: int, *, device: torch.device 
 
 def training_size(settings: Settings, vocab_size: int) -> TrainingSize:
     """Return how many numbers training keeps at least."""
-    num_parameters = sum(shape.numel() for shape in parameter_shapes(settings.model, vocab_size).values())
+    num_parameters = num_numbers(parameter_shapes(settings.model, vocab_size).values())
     return TrainingSize(
         # Each parameter has a gradient, the optimiser's moments and perhaps an average.
         parameters=num_parameters * (2 + _kept_by_optimizer(settings) + (settings.optimizer.average.method != "none")),

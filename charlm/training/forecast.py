@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from charlm.networks.building import parameter_shapes
+from charlm.networks.shapes import num_numbers, parameter_shapes
 from charlm.runs.run import runs_folder
 from charlm.settings.loading import dotted_values
 from charlm.settings.schema import Settings
@@ -86,7 +86,7 @@ def forecast(asked: Settings, *, runs_dir: str | Path | None = None) -> Forecast
     pace = decided.timetable.pace or measure_pace(settings, num_symbols, decided.split)
     size = training_size(settings, num_symbols)
     # A checkpoint holds everything that is kept for each parameter except its gradient.
-    num_parameters = sum(shape.numel() for shape in parameter_shapes(settings.model, num_symbols).values())
+    num_parameters = num_numbers(parameter_shapes(settings.model, num_symbols).values())
     checkpoint_bytes = FLOAT_BYTES * (size.parameters - num_parameters)
     return Forecast(
         settings=settings,

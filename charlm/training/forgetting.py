@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from charlm.errors import CharlmError, StoppedError, printable
 from charlm.evaluation.reading import measure_text
 from charlm.networks.building import Network
-from charlm.runs.checkpoints import restore_model
 from charlm.runs.facts import ParentFacts
 from charlm.runs.rates import Rates
+from charlm.runs.restoring import restore_model
 from charlm.settings.corpus import CorpusSettings, VocabularySettings
 from charlm.text.corpus import load_corpus
 from charlm.text.inheriting import KnownSymbols, new_ids, without_characters

@@ -7,13 +7,13 @@ from operator import attrgetter
 from pathlib import Path
 
 from pydantic import JsonValue
-from torch import Tensor
 
 from charlm.errors import ConfigError, printable
 from charlm.networks.extending import extend_weights
 from charlm.runs.facts import ParentFacts
 from charlm.runs.parents import Parent, is_same_start, open_parent
 from charlm.runs.run import runs_folder
+from charlm.runs.tensors import Array
 from charlm.settings.loading import dotted_values
 from charlm.settings.model import model_conflicts
 from charlm.settings.schema import Settings
@@ -109,7 +109,7 @@ def known_symbols(settings: Settings, parent: Parent | None, begun: Vocabulary |
     return parent and KnownSymbols(parent.checkpoint.vocabulary, settings.start.new_characters)
 
 
-def inherited_weights(parent: Parent, vocabulary: Vocabulary) -> dict[str, Tensor]:
+def inherited_weights(parent: Parent, vocabulary: Vocabulary) -> dict[str, Array]:
     """Return the parent's weights for a vocabulary that has at least its symbols."""
     checkpoint = parent.checkpoint
     positions = new_ids(checkpoint.vocabulary, vocabulary).tolist()

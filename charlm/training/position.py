@@ -14,6 +14,7 @@ from charlm.errors import RunError
 from charlm.networks.recurrent import State, detach_state
 from charlm.runs.checkpoints import Checkpoint, CheckpointState
 from charlm.runs.json_records import to_json
+from charlm.runs.restoring import to_arrays, to_tensors
 from charlm.training.experiment import Experiment
 from charlm.training.progress import Progress
 
@@ -50,7 +51,7 @@ def first_position(experiment: Experiment) -> Position:
 def to_checkpoint(experiment: Experiment, position: Position) -> Checkpoint:
     """Return the checkpoint from which a position can be restored."""
     moments = experiment.optimizer.state_dict()["state"]
-    training = {
+    training: dict[str, Tensor] = {
         f"optimizer.{index}.{name}": value
         for index, slot in moments.items()
         for name, value in slot.items()
@@ -64,8 +65,8 @@ def to_checkpoint(experiment: Experiment, position: Position) -> Checkpoint:
         step=position.progress.step,
         settings=experiment.timetable.recorded,
         vocabulary=experiment.vocabulary,
-        model=experiment.model.state_dict(),
-        training=training,
+        model=to_arrays(experiment.model.state_dict()),
+        training=to_arrays(training),
         state=CheckpointState(
             val_nats_per_char=position.val_nats_per_char,
             progress=to_json(position.progress),
@@ -92,16 +93,17 @@ def restore_position(experiment: Experiment, checkpoint: Checkpoint) -> Position
     network, optimizer = experiment.network, experiment.optimizer
     weights: dict[str, Tensor] = {}
     moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in checkpoint.training.items():
+    for key, value in to_tensors(checkpoint.training).items():
         kind, _, name = key.partition(".")
         if kind == "weights":
             weights[name] = value
         if kind == "optimizer":
             index, _, moment = name.partition(".")
             moments.setdefault(int(index), {})[moment] = value.clone()
-    network.load_state_dict(weights or dict(checkpoint.model))
+    saved = to_tensors(checkpoint.model)
+    network.load_state_dict(weights or saved)
     if experiment.average:
-        experiment.average.restore(checkpoint.model, progress.num_averaged)
+        experiment.average.restore(saved, progress.num_averaged)
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     device = next(network.parameters()).device
     # Clone, as above: a file's bytes can have any alignment, and torch's own memory has the one it had before.
@@ -119,7 +121,7 @@ def read_position(checkpoint: Checkpoint) -> Position:
     if progress is None or progress.step != checkpoint.step or saved.recorded_until > progress.step:
         raise RunError(f"the checkpoint of step {checkpoint.step} does not say how far its run had come")
     parts = [name for name in checkpoint.training if name.startswith("state.")]
-    state = tuple(checkpoint.training[f"state.{number}"] for number in range(len(parts)))
+    state = tuple(torch.from_numpy(checkpoint.training[f"state.{number}"]) for number in range(len(parts)))
     return Position(progress, state, saved.recorded_until, saved.seconds, saved.val_nats_per_char)
 
 

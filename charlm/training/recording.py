@@ -7,7 +7,9 @@ from collections.abc import Callable
 from charlm.evaluation.items import measure_part
 from charlm.evaluation.reading import evaluating
 from charlm.generation.filters import Filters
-from charlm.generation.sampling import sample_text, writing_half
+from charlm.generation.sampling import sample_text
+from charlm.networks.predictor import Predictor
+from charlm.networks.torch_predictor import predictor_of
 from charlm.text.items import boundary_character
 from charlm.text.reading_order import turned
 from charlm.training.events import Evaluation, Samples
@@ -92,14 +94,17 @@ def write_samples(
     """
     prefixes = tuple(text for text, _ in experiment.prefixes)
     with evaluating(experiment.model):
+        predictor = predictor_of(experiment.model, len(experiment.vocabulary.characters))
         continuations = tuple(
-            _continuation(experiment, progress.step, number, should_stop) for number in range(len(prefixes))
+            _continuation(experiment, predictor, progress.step, number, should_stop) for number in range(len(prefixes))
         )
     is_backward = experiment.settings.model.direction == "backward"
     return Samples(progress.step, progress.epoch, prefixes, continuations, is_backward, is_closing)
 
 
-def _continuation(experiment: Experiment, step: int, number: int, should_stop: Callable[[], str | None]) -> str:
+def _continuation(
+    experiment: Experiment, predictor: Predictor, step: int, number: int, should_stop: Callable[[], str | None]
+) -> str:
     settings = experiment.settings
     direction = settings.model.direction
     _, ids = experiment.prefixes[number]
@@ -107,7 +112,7 @@ def _continuation(experiment: Experiment, step: int, number: int, should_stop: C
     end = boundary_character(settings.corpus)
     pieces: list[str] = []
     for piece in sample_text(
-        writing_half(experiment.model),
+        predictor,
         experiment.vocabulary,
         turned(ids, direction),
         sample=number,

@@ -25,10 +25,11 @@ from typer.testing import Result
 import charlm
 from charlm.cli.signals import Signals
 from charlm.console.terminal import console_for, is_live
-from charlm.library import train, train_reports
+from charlm.library.training import train
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.training.events import Step
+from charlm.training.launch import train_reports
 
 Charlm = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]
@@ -359,7 +360,8 @@ def test_the_version_is_one_line(charlm_process: Process) -> None:
     assert finish(charlm_process("--version", is_cold=True)) == (0, f"charlm {charlm.__version__}\n", "")
 
 
-def test_commands_that_need_no_torch_never_import_it() -> None:
+def torchless_exit_codes(*commands: list[str]) -> list[int]:
+    """Run commands one after another where importing torch ends the process with 77; return the exit codes."""
     script = (
         "import json, sys\n"
         "from typer.testing import CliRunner\n"
@@ -372,6 +374,11 @@ def test_commands_that_need_no_torch_never_import_it() -> None:
         "for arguments in json.loads(sys.argv[1]):\n"
         "    print(json.dumps(CliRunner().invoke(app, arguments).exit_code))\n"
     )
+    done = run_code(script, json.dumps(commands), is_cold=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_commands_that_need_no_torch_never_import_it() -> None:
     without = [
         ["--help"],
         ["--version"],
@@ -384,12 +391,28 @@ def test_commands_that_need_no_torch_never_import_it() -> None:
         ["train", "--config=absent.yaml"],
         ["generate", "--prefix-file="],
     ]
-    commands = [*without, ["info", "--machine"]]
-    done = run_code(script, json.dumps(commands), is_cold=True)
-    *found, last = [json.loads(line) for line in done.stdout.splitlines()]
+    *found, last = torchless_exit_codes(*without, ["info", "--machine"])
     assert found == [0] * (len(without) - 3) + [2] * 3
     # The check notices an import of torch.
     assert last == 77
+
+
+@pytest.mark.kernels
+def test_a_trained_model_is_used_without_torch(trained: Run) -> None:
+    run = f"--run={trained.path}"
+    uses = [
+        ["generate", run, "the "],
+        ["generate", run, "the ", "-n", "3", "--json", "--top-p", "0.9"],
+        ["generate", run, "--temperature", "0.3,1.0"],
+        ["score", run, "the cat"],
+        ["score", run, "the cat", "--odd", "1", "--json"],
+        ["score", run, "--next", "the "],
+        ["info"],
+        ["info", str(trained.path)],
+        ["info", str(trained.path), "--json"],
+        ["compare", str(trained.path), str(trained.path)],
+    ]
+    assert torchless_exit_codes(*uses) == [0] * len(uses)
 
 
 @pytest.mark.parametrize("arguments", [[], ["config"], ["corpus"]], ids=" ".join)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.library import evaluate, open_run, train
-from charlm.networks.leaky import WARNING
+from charlm.library.measuring import evaluate
+from charlm.library.models import open_run
+from charlm.library.training import train
+from charlm.settings.model import LEAKY_WARNING
 from charlm.text.windows import cut_windows
 
 
@@ -145,12 +147,12 @@ def test_a_leaky_model_says_what_it_is_wherever_its_perplexity_is_printed(tiny_o
     assert result.exit_code == 0
     printed = [line for line in result.stderr.splitlines() if "perplexity" in line]
     assert printed
-    assert all(WARNING in line for line in printed)
-    assert WARNING in result.stdout
+    assert all(LEAKY_WARNING in line for line in printed)
+    assert LEAKY_WARNING in result.stdout
     for command in (["eval"], ["eval", "--json"], ["info"], ["info", "leaky"], ["info", "leaky", "--json"]):
         more = [] if command[0] == "info" else ["--run", "leaky"]
         shown = charlm_command(*command, *more, "--runs-dir", tmp_path)
-        assert WARNING in " ".join(shown.stdout.split()), command
+        assert LEAKY_WARNING in " ".join(shown.stdout.split()), command
 
 
 def test_a_leaky_model_has_no_reference_implementation(tiny_options, charlm_command, tmp_path):

@@ -116,7 +116,7 @@ def test_memory_that_runs_out_in_a_command_is_one_sentence(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError(f"{CPU}4000 bytes. Error code 12")
 
-    monkeypatch.setattr("charlm.library.models.restore_model", fail)
+    monkeypatch.setattr("charlm.library.models.load_checkpoint", fail)
     result = charlm_command("generate", f"--run={trained.path}", "--prefix=the ")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("charlm: there is not enough memory: 4,000 bytes more are needed")
@@ -146,10 +146,10 @@ def refuse(*_: object) -> None:
 def test_nothing_is_asked_of_the_system_where_there_is_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "memory_limit", lambda: None)
     monkeypatch.setattr(memory, "mmap", refuse)
-    save_tensors({"weight": torch.zeros(2)})
+    save_tensors({"weight": np.zeros(2, np.float32)})
     monkeypatch.setattr(memory, "memory_limit", lambda: 1)
     with pytest.raises(OutOfMemoryError):
-        save_tensors({"weight": torch.zeros(2)})
+        save_tensors({"weight": np.zeros(2, np.float32)})
 
 
 # Threads.

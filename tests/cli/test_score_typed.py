@@ -17,7 +17,7 @@ import charlm
 from charlm.console.next_character import shown_name
 from charlm.errors import CharlmWarning, ConfigError, TextError
 from charlm.evaluation.next_character import NextCharacter
-from charlm.library import Model
+from charlm.library.models import Model
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 

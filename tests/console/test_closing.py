@@ -16,12 +16,12 @@ from typer.testing import Result
 from charlm.console.results import result_rows
 from charlm.console.summary import Closing, show_closing
 from charlm.console.training import TrainingView
-from charlm.networks.leaky import WARNING
 from charlm.reports.diagnosis import Diagnosis
 from charlm.runs.facts import ParentFacts
 from charlm.runs.rates import Rates, Standing
 from charlm.runs.records import Sample, Summary
 from charlm.runs.run import Run
+from charlm.settings.model import LEAKY_WARNING
 from charlm.training.events import Samples
 
 Charlm = Callable[..., Result]
@@ -247,7 +247,7 @@ def test_a_terminal_gets_a_panel_and_below_it_a_command_to_copy(panel: Callable[
         (("corpus.split=[0.99,0.005,0.005]",), "validation split$", "^unknown, because 14 predicted .* too few "),
         (("model.direction=bidirectional",), r"split, read forwards; \d\.\d{3} bits where both sides", "than"),
         (("model.direction=backward",), "validation split, read backwards$", "than"),
-        (("model.direction=leaky",), "validation split$", f"^its perplexity means nothing, .* model {WARNING}$"),
+        (("model.direction=leaky",), "validation split$", f"^its perplexity means nothing, .* model {LEAKY_WARNING}$"),
         (("eval.baselines=false",), "validation split$", "^not compared with any baseline"),
         (("sample.prefixes=[]",), "validation split$", "than"),
     ],

@@ -29,7 +29,7 @@ from charlm.evaluation.intervals import BlockSums
 from charlm.evaluation.ngrams import fit_ngrams, ngram_nats
 from charlm.evaluation.reading import measure_text
 from charlm.evaluation.subject import Subject
-from charlm.library import train
+from charlm.library.training import train
 from charlm.networks.building import Network, build_model
 from charlm.runs.json_records import from_json
 from charlm.runs.records import Summary

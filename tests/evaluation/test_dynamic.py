@@ -24,7 +24,7 @@ from charlm.evaluation.dynamic import Adaptation, measure_dynamically, measure_g
 from charlm.evaluation.figure import Figure
 from charlm.evaluation.intervals import BLOCK_CHARS, BlockSums
 from charlm.evaluation.reading import measure_text
-from charlm.library import train
+from charlm.library.training import train
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import build_model
 from charlm.networks.inputs import as_tensor

@@ -7,12 +7,12 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from predicting import sample_texts
 
 from charlm.errors import ConfigError, TextError
 from charlm.evaluation.gaps import measure_gaps
 from charlm.generation.filters import Filters
 from charlm.generation.infill import fill_gap
-from charlm.generation.sampling import sample_texts
 from charlm.networks.building import build_model
 from charlm.networks.gibbs import Surroundings, sweep_gap
 from charlm.networks.inputs import as_tensor

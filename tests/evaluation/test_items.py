@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from charlm.evaluation.baselines import encoded, fit_baselines
-from charlm.evaluation.items import measure_items, score_items
+from charlm.evaluation.characters import score_items
+from charlm.evaluation.items import measure_items
 from charlm.evaluation.ngrams import fit_ngrams, ngram_nats
 from charlm.evaluation.reading import measure_text
-from charlm.library import assess, evaluate, open_run, score, score_lines
+from charlm.library.measuring import assess, evaluate
+from charlm.library.models import open_run
+from charlm.library.scoring import score, score_lines
 from charlm.networks.building import Network, build_model
 from charlm.runs.run import Run
 from charlm.settings.model import ModelSettings

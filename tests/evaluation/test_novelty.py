@@ -18,7 +18,7 @@ from charlm.evaluation import novelty as counting
 from charlm.evaluation.novelty import Copying, Novelty, measure_copying
 from charlm.evaluation.subject import Subject
 from charlm.generation.filters import Filters
-from charlm.library import train
+from charlm.library.training import train
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Ids, Vocabulary

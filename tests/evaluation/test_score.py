@@ -38,12 +38,11 @@ from charlm.evaluation.characters import ScoredCharacter, score_characters
 from charlm.evaluation.lines import ScoredLine, join_lines, most_surprising, score_lines_alone
 from charlm.evaluation.reading import measure_text
 from charlm.evaluation.subject import Subject
-from charlm.library import Model
+from charlm.library.models import Model
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network, build_model
-from charlm.networks.leaky import WARNING
 from charlm.runs.run import Run
-from charlm.settings.model import ModelSettings
+from charlm.settings.model import LEAKY_WARNING, ModelSettings
 from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Ids, Vocabulary
 
@@ -533,7 +532,7 @@ def test_json_lines_are_what_the_library_says(models: dict[str, Model], charlm_c
     assert (result.exit_code, result.stderr) == (0, "")
     found = strict_lines(result.stdout)
     cloze = CLOZE if direction == "bidirectional" else []
-    warning = {"warning": WARNING} if direction == "leaky" else {}
+    warning = {"warning": LEAKY_WARNING} if direction == "leaky" else {}
     assert [list(record) for record in found] == [[*FIELDS, *cloze, *warning]] * len(text)
     for record, each in zip(found, charlm.score(model, text), strict=True):
         assert record == {key: getattr(each, key) for key in (*FIELDS, *cloze)} | warning
@@ -617,14 +616,13 @@ def test_each_result_of_a_leaky_model_comes_with_its_warning(models: dict[str, M
         result = charlm_command("score", "the cat\nsat.", f"--run={models['leaky'].run.path}", *options)
         header, *rows = result.stdout.splitlines()
         assert header.endswith("\twarning")
-        assert all(row.endswith(f"\t{WARNING}") for row in rows)
+        assert all(row.endswith(f"\t{LEAKY_WARNING}") for row in rows)
 
 
 def test_a_diverged_model_is_5(trained: Run, charlm_command: Charlm, monkeypatch: pytest.MonkeyPatch) -> None:
     model = charlm.open_run(trained)
-    with torch.no_grad():
-        next(model.network.parameters()).fill_(math.nan)
-    monkeypatch.setattr("charlm.library.open_run", lambda *_, **__: model)
+    model.checkpoint.model["decoder.bias"][0] = math.nan
+    monkeypatch.setattr("charlm.library.models.open_run", lambda *_, **__: model)
     result = charlm_command("score", "the cat", "--odd=1", "--json")
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (5, "", 1)
     assert "its training has diverged" in result.stderr
@@ -858,7 +856,7 @@ def test_a_character_with_nothing_before_it_is_shown_without_a_score() -> None:
 
 @pytest.mark.parametrize("show", [show_characters, show_lines])
 def test_a_leaky_models_view_says_so(show: Callable[..., None]) -> None:
-    assert f"warning: {WARNING}" in ESCAPES.sub("", draw(show, [], warning=WARNING))
+    assert f"warning: {LEAKY_WARNING}" in ESCAPES.sub("", draw(show, [], warning=LEAKY_WARNING))
 
 
 def test_lines_are_a_table_that_fits() -> None:

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import charlm
-from charlm.library import load_settings
-from charlm.networks.building import parameter_shapes
+from charlm.networks.shapes import num_numbers, parameter_shapes
+from charlm.settings.loading import load_settings
 
 PAGE = (Path(charlm.__file__).parent / "guide" / "cells.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (RNN|GRU|LSTM) (\d) × (\d+) \| ([\d,]{7}) \|", PAGE, re.MULTILINE)
@@ -25,7 +25,7 @@ def test_its_networks_have_as_many_parameters_as_it_says():
             f"model.hidden_size={units}",
         ]
         shapes = parameter_shapes(load_settings(overrides=overrides).model, SYMBOLS)
-        assert sum(shape.numel() for shape in shapes.values()) == int(told.replace(",", "")), (cell, layers)
+        assert num_numbers(shapes.values()) == int(told.replace(",", "")), (cell, layers)
 
 
 def test_a_layer_has_as_many_parameters_as_its_formula_says():
@@ -35,4 +35,4 @@ def test_a_layer_has_as_many_parameters_as_its_formula_says():
         )
         shapes = parameter_shapes(settings.model, SYMBOLS)
         formula = blocks * (SYMBOLS * 7 + 7 * 7 + 2 * 7)
-        assert sum(shape.numel() for shape in shapes.values()) == formula + 7 * SYMBOLS + SYMBOLS
+        assert num_numbers(shapes.values()) == formula + 7 * SYMBOLS + SYMBOLS

@@ -11,8 +11,8 @@ import pytest
 import torch
 from prose import GUIDE, fences
 
-from charlm.library import load_settings
 from charlm.networks.building import build_model
+from charlm.settings.loading import load_settings
 
 PAGE = GUIDE / "gradients.md"
 TEXT = PAGE.read_text(encoding="utf-8")

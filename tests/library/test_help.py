@@ -13,7 +13,8 @@ import torch
 import typer
 
 import charlm
-from charlm.library import Model, train
+from charlm.library.models import Model
+from charlm.library.training import train
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from charlm.errors import ConfigError
-from charlm.networks import native, torch_nn
+from charlm.networks import torch_nn
 from charlm.networks.building import build_model
 from charlm.networks.implementations import choose_implementation
 from charlm.networks.language_model import CharLM
@@ -214,7 +214,7 @@ def test_torch_refuses_by_name_what_torch_nn_does_not_have(name: str, named: str
 def test_auto_without_kernels_takes_reference_for_what_torch_nn_does_not_have(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native, "load_kernels", lambda: "there are no kernels")
+    monkeypatch.setattr(support, "load_kernels", lambda: "there are no kernels")
     assert choose_implementation(settings_of(name, implementation="auto")) == "reference"
     auto, ours = build(name, "auto", num_layers=2), build(name, "reference", num_layers=2)
     ids = draw_ids(0)

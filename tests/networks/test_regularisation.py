@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from pairs import by_pairs
+from predicting import sample_text, sample_texts
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 from torch.testing import assert_close
@@ -16,14 +17,15 @@ from torch.testing import assert_close
 from charlm.errors import ConfigError
 from charlm.evaluation.reading import measure_text
 from charlm.generation.filters import Filters
-from charlm.generation.native_writer import is_native
-from charlm.generation.sampling import sample_text, sample_texts
-from charlm.networks import native
+from charlm.networks import support
 from charlm.networks.bidirectional import BidirectionalLM
-from charlm.networks.building import Network, build_model, num_parameters, parameter_shapes
+from charlm.networks.building import Network, build_model, num_parameters
 from charlm.networks.implementations import choose_implementation
 from charlm.networks.language_model import CharLM
+from charlm.networks.native_predictor import NativePredictor
 from charlm.networks.recurrent import State, last_outputs
+from charlm.networks.shapes import parameter_shapes
+from charlm.networks.torch_predictor import predictor_of
 from charlm.settings.model import ModelSettings
 from charlm.text.vocabulary import Vocabulary
 
@@ -214,9 +216,9 @@ def test_an_implementation_that_cannot_is_refused_by_name(feature: str, directio
 def test_auto_takes_a_faster_implementation_for_all_the_others(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = settings_of("lstm", FEATURES[feature], num_layers=2)
     assert choose_implementation(model, "cuda") == "torch"
-    monkeypatch.setattr(native, "load_kernels", lambda: "there are no kernels")
+    monkeypatch.setattr(support, "load_kernels", lambda: "there are no kernels")
     assert choose_implementation(model) == "torch"
-    monkeypatch.setattr(native, "load_kernels", lambda: None)
+    monkeypatch.setattr(support, "load_kernels", lambda: None)
     assert choose_implementation(model) == "native"
 
 
@@ -387,8 +389,8 @@ def writer(name: str, feature: dict[str, Any], implementation: str) -> CharLM:
 @pytest.mark.parametrize("feature", WRITING)
 def test_the_kernels_write_what_the_plain_loop_writes(feature: str, name: str) -> None:
     native, plain = (writer(name, WRITING[feature], which) for which in ("native", "reference"))
-    assert is_native(native)
-    assert not is_native(plain)
+    assert isinstance(predictor_of(native, V), NativePredictor)
+    assert not isinstance(predictor_of(plain, V), NativePredictor)
     for options in ({"filters": Filters()}, {"filters": Filters(temperature=0.8, top_k=5), "seed": 1}):
         texts = [
             list(sample_texts(network, VOCABULARY, PREFIX, num_samples=3, length=80, **options))
@@ -404,7 +406,7 @@ def test_what_is_written_is_drawn_from_what_the_model_predicts(feature: str, imp
     settings = WRITING.get(feature)
     if settings is None:
         settings, implementation = {"zoneout": 0.3, "layer_norm": True, "learned_state": True}, "reference"
-    network = writer("gru", settings, implementation)
+    network = writer("gru", settings, implementation).eval()
     text = "".join(sample_text(network, VOCABULARY, PREFIX, length=40, filters=Filters(temperature=0.0)))
     ids = np.concatenate([PREFIX, VOCABULARY.encode(text)]).astype(np.int64)
     start: State = tuple(part.expand(-1, 1, -1) for part in network.initial_state(1))

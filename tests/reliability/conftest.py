@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import torch
 
-from charlm.library import train_reports
 from charlm.runs.checkpoints import step_of
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.training.events import End, Start, Step, TrainingEvent
+from charlm.training.launch import train_reports
 
 # Seven short windows an epoch, evaluations and samples on periods of their own, and every checkpoint kept.
 SEVEN_WINDOWS = ("corpus.max_chars=1100", "sampling.seq_len=32")

@@ -20,20 +20,22 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 
-from charlm.library import train, train_reports
+from charlm.library.training import train
 from charlm.runs.checkpoints import Checkpoint, load_checkpoint
 from charlm.runs.creation import create_run
 from charlm.runs.durable import append_lines, replace_file
 from charlm.runs.history import read_lines
 from charlm.runs.ownership import LOCK_NAME, take_ownership
 from charlm.runs.run import CONFIG, METRICS, Run
+from charlm.runs.tensors import Array
 from charlm.runs.writer import RunWriter
 from charlm.settings.loading import dump_settings
 from charlm.settings.schema import Settings
 from charlm.training.experiment import prepare
+from charlm.training.launch import train_reports
 
 OPERATIONS = ("mkdir", "open", "write", "fsync", "rename", "replace", "unlink", "rmdir", "ftruncate", "truncate")
 DIED = 77
@@ -300,7 +302,7 @@ def results(run: Run) -> Any:
     last = load_checkpoint(run, "last")
     tensors = {**last.model, **{f"training.{name}": tensor for name, tensor in last.training.items()}}
     return (
-        {name: tensor.numpy().tobytes() for name, tensor in tensors.items()},
+        {name: tensor.tobytes() for name, tensor in tensors.items()},
         without_clock(last.state),
         without_clock(run.metrics()),
         run.samples(),
@@ -398,8 +400,8 @@ def saving(request: pytest.FixtureRequest, tiny_settings: Make, tmp_path_factory
     return Saving(request.param, before, records, checkpoint, options, previous, outcome)
 
 
-def _copied(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+def _copied(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: tensor.copy() for name, tensor in tensors.items()}
 
 
 def is_the_same(found: Checkpoint, saved: Checkpoint) -> bool:
@@ -407,8 +409,8 @@ def is_the_same(found: Checkpoint, saved: Checkpoint) -> bool:
     return (
         found.step == saved.step
         and {**found.state} == {**saved.state, "step": saved.step}
-        and all(torch.equal(found.model[name], tensor) for name, tensor in saved.model.items())
-        and all(torch.equal(found.training[name], tensor) for name, tensor in saved.training.items())
+        and all(np.array_equal(found.model[name], tensor) for name, tensor in saved.model.items())
+        and all(np.array_equal(found.training[name], tensor) for name, tensor in saved.training.items())
     )
 
 

@@ -11,15 +11,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from typer.testing import Result
 
 from charlm.errors import CharlmWarning, RunError
-from charlm.library import train, train_reports
+from charlm.library.training import train
 from charlm.runs.checkpoints import Checkpoint, load_checkpoint, read_checkpoint
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
+from charlm.training.launch import train_reports
 
 Command = Callable[..., Result]
 STOPPED_AT, BEFORE = 10, 8
@@ -69,7 +70,7 @@ def results(run: Run) -> Any:
     """Return all results of a run, except for clock times."""
     last = load_checkpoint(run, "last")
     tensors = [*last.model.items(), *last.training.items()]
-    numbers = {name: tensor.numpy().tobytes() for name, tensor in tensors}
+    numbers = {name: tensor.tobytes() for name, tensor in tensors}
     return numbers, without_clock(last.state), without_clock(run.metrics()), run.samples()
 
 
@@ -94,7 +95,7 @@ def is_the_same(found: Checkpoint, saved: Checkpoint) -> bool:
         saved.vocabulary,
         saved.state,
     )
-    return same and all(torch.equal(*pair) for pair in pairs)
+    return same and all(np.array_equal(*pair) for pair in pairs)
 
 
 def truncations(path: Path) -> Iterator[Damage]:

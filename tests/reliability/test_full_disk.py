@@ -18,12 +18,12 @@ import pytest
 from typer.testing import Result
 
 from charlm.errors import StorageError
-from charlm.library import train_reports
 from charlm.runs.checkpoints import load_checkpoint
 from charlm.runs.durable import append_lines
 from charlm.runs.run import Run
 from charlm.training import saving
 from charlm.training.events import End, Step, TrainingEvent, Unsaved
+from charlm.training.launch import train_reports
 from charlm.training.verification import verify_run
 
 Charlm = Callable[..., Result]

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file, save_file
 from torch.testing import assert_close
 from typer.testing import Result
 
 from charlm.errors import RunError
-from charlm.library import evaluate, generate, open_run, train, train_reports
+from charlm.library.measuring import evaluate
+from charlm.library.models import open_run
+from charlm.library.training import train
+from charlm.library.writing import generate
 from charlm.runs.checkpoints import FILES, load_checkpoint
 from charlm.runs.durable import MANIFEST
 from charlm.runs.formats import FORMAT, migrate_state
@@ -29,6 +32,7 @@ from charlm.settings.loading import load_run_settings, load_settings
 from charlm.settings.schema import Settings
 from charlm.training.events import Start
 from charlm.training.experiment import prepare
+from charlm.training.launch import train_reports
 from charlm.training.verification import verify_run
 
 GOLDEN = Path(__file__).parents[1] / "golden"

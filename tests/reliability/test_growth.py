@@ -22,7 +22,8 @@ EVERY = 100
 PROBE = f"""
 import os, sys
 from pathlib import Path
-from charlm.library import load_settings, train_reports
+from charlm.settings.loading import load_settings
+from charlm.training.launch import train_reports
 from charlm.training.events import Step
 
 if len(sys.argv) > 3:

@@ -40,7 +40,8 @@ def settings_of(corpus_file: Path) -> list[str]:
 TELLING = """
 import json, os, sys, time
 from pathlib import Path
-from charlm.library import load_settings, train_reports
+from charlm.settings.loading import load_settings
+from charlm.training.launch import train_reports
 from charlm.runs.writer import RunWriter
 folder, is_synced, *overrides = sys.argv[1:]
 save = RunWriter.save

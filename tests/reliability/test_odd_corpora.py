@@ -18,11 +18,11 @@ from pairs import by_pairs
 from typer.testing import Result
 
 from charlm.errors import printable
-from charlm.library import train_reports
 from charlm.settings.schema import Settings
 from charlm.text import corpus as corpus_module
 from charlm.text import files as reading
 from charlm.training.events import End, Step
+from charlm.training.launch import train_reports
 
 Charlm = Callable[..., Result]
 WORDS = "one two three four five.\n" * 60

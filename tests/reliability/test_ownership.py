@@ -27,7 +27,7 @@ from typer.testing import Result
 
 import charlm
 from charlm.errors import CharlmWarning, ConfigError, RunError, RunInUseError, StorageError
-from charlm.library import train, train_reports
+from charlm.library.training import train
 from charlm.runs import creation, ownership
 from charlm.runs.checkpoints import step_of
 from charlm.runs.creation import create_run
@@ -36,6 +36,7 @@ from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.training import milestones
 from charlm.training.events import End, Evaluation, Samples, Step, TrainingEvent
+from charlm.training.launch import train_reports
 from charlm.training.verification import verify_run
 
 Charlm = Callable[..., Result]

@@ -14,7 +14,8 @@ from torch.testing import assert_close
 from typer.testing import Result
 
 import charlm
-from charlm.runs.checkpoints import load_checkpoint, restore_model
+from charlm.runs.checkpoints import load_checkpoint
+from charlm.runs.restoring import restore_model
 from charlm.runs.run import Run
 from charlm.training.events import Step
 

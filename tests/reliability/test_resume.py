@@ -17,13 +17,13 @@ import torch
 from pairs import by_pairs, one_in
 
 from charlm.errors import RunError, StoppedError, TextError
-from charlm.library import train_reports
 from charlm.runs.checkpoints import load_checkpoint
 from charlm.runs.facts import PartFacts
 from charlm.runs.run import Run
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.events import End, Evaluation, Samples, Start, Step
 from charlm.training.experiment import prepare
+from charlm.training.launch import train_reports
 from charlm.training.progress import Progress
 from charlm.training.recording import measure, write_samples
 from charlm.training.resume import check_same_text

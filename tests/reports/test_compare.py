@@ -31,7 +31,7 @@ import charlm
 from charlm.console.compared_runs import print_csv, print_markdown
 from charlm.errors import ConfigError, RunError
 from charlm.evaluation.spread import Spread, spread
-from charlm.library import train, train_reports
+from charlm.library.training import train
 from charlm.reports.comparison import ASIDE, compare, compare_results
 from charlm.reports.run_results import Measured, RunResult, describe_machine, read_result
 from charlm.runs.creation import create_run
@@ -42,6 +42,7 @@ from charlm.runs.ownership import take_ownership
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.training.events import Step
+from charlm.training.launch import train_reports
 
 Charlm = Callable[..., Outcome]
 Process = Callable[..., "subprocess.Popen[bytes]"]

@@ -13,7 +13,8 @@ import pytest
 from typer.testing import Result
 
 from charlm.errors import DivergedError
-from charlm.library import compare, train
+from charlm.library.training import train
+from charlm.reports.comparison import compare
 from charlm.reports.diagnosis import Evidence, Point, diagnose, diagnose_run
 from charlm.runs.records import Diverged
 from charlm.runs.run import Run

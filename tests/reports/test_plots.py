@@ -19,7 +19,7 @@ from typer.testing import Result as Outcome
 
 import charlm
 from charlm.errors import ConfigError, RunError, StorageError
-from charlm.library import train, train_reports
+from charlm.library.training import train
 from charlm.reports import plotting
 from charlm.reports.comparison import compare, compare_results
 from charlm.reports.curves import AXES, Curves, curves_of
@@ -29,6 +29,7 @@ from charlm.runs.creation import create_run
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.training.events import Step
+from charlm.training.launch import train_reports
 
 pytest.importorskip("matplotlib")
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from charlm.errors import RunError
-from charlm.library import train, train_reports
+from charlm.library.training import train
 from charlm.runs.checkpoints import load_checkpoint
 from charlm.runs.parents import full_path, is_same_start, open_parent
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.training.events import Evaluation
+from charlm.training.launch import train_reports
 
 
 @pytest.fixture

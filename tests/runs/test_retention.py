@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from charlm.errors import StorageError
-from charlm.library import train_reports
 from charlm.runs import writer
 from charlm.runs.checkpoints import load_checkpoint, step_of
 from charlm.runs.run import Run
@@ -20,6 +19,7 @@ from charlm.settings.schema import Settings
 from charlm.settings.training import CheckpointSettings
 from charlm.settings.values import Period
 from charlm.training.events import End, Evaluation, Step, TrainingEvent, Unsaved
+from charlm.training.launch import train_reports
 from charlm.training.saving import RETRY_SECONDS
 
 MakeSettings = Callable[..., Settings]

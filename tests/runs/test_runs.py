@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 from charlm.errors import ConfigError, RunError, StorageError
-from charlm.library import open_run, train
+from charlm.library.models import open_run
+from charlm.library.training import train
 from charlm.runs.checkpoints import Checkpoint, CheckpointState, write_checkpoint
 from charlm.runs.creation import check_new_name, check_run_name, create_run
 from charlm.runs.durable import append_lines
@@ -72,7 +73,7 @@ def tree(folder: Path) -> dict[str, bytes | None]:
 
 def add_checkpoint(run: Run, step: int, *, modified: int) -> None:
     """Save a small checkpoint, and set the time at which it was finished."""
-    empty = {"none": torch.zeros(0)}
+    empty = {"none": np.zeros(0, np.float32)}
     settings, vocabulary = run.settings(), Vocabulary("ab")
     state = CheckpointState(
         val_nats_per_char=None,

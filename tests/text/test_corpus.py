@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from charlm.errors import CharlmError, StorageError, TextError
-from charlm.library import train
+from charlm.library.training import train
 from charlm.settings.corpus import CorpusSettings
 from charlm.settings.loading import load_run_settings
 from charlm.settings.schema import Settings

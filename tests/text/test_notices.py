@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from typer.testing import Result
 
 from charlm.errors import CharlmWarning, ConfigError, TextError
-from charlm.library import generate, open_run, train
+from charlm.library.models import open_run
+from charlm.library.training import train
+from charlm.library.writing import generate
 from charlm.settings.corpus import CorpusSettings, SamplingSettings, VocabularySettings
 from charlm.settings.loading import load_settings
 from charlm.settings.schema import Settings

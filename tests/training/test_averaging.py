@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -24,11 +25,13 @@ import charlm
 from charlm.errors import ConfigError, RunError
 from charlm.evaluation.figure import Figure, Figures
 from charlm.generation.filters import Filters
-from charlm.library import train_reports
 from charlm.library.models import Model
+from charlm.library.networks import Networks
 from charlm.networks.building import Network, build_model
-from charlm.runs.checkpoints import Checkpoint, load_checkpoint, restore_model, step_of, write_checkpoint
+from charlm.runs.checkpoints import Checkpoint, load_checkpoint, step_of, write_checkpoint
+from charlm.runs.restoring import to_arrays, to_tensors
 from charlm.runs.run import Run
+from charlm.runs.tensors import Array
 from charlm.settings.loading import load_settings
 from charlm.settings.model import ModelSettings
 from charlm.settings.optimizer import AverageSettings
@@ -36,6 +39,7 @@ from charlm.settings.schema import Settings
 from charlm.training import loop
 from charlm.training.averaging import WeightAverage
 from charlm.training.events import Divergence, End, Evaluation, Samples, Step, TrainingEvent
+from charlm.training.launch import train_reports
 from charlm.training.position import read_position
 from charlm.training.progress import Progress
 from charlm.training.step import StepOutcome, take_step
@@ -339,13 +343,14 @@ def fit(tiny_settings: Callable[..., Settings], tmp_path: Path) -> Fit:
 
 def raw_weights(checkpoint: Checkpoint) -> Weights:
     """Return the weights that training continues from."""
-    named = {name: tensor for name, tensor in checkpoint.training.items() if name.startswith("weights.")}
-    return {name.removeprefix("weights."): tensor for name, tensor in named.items()}
+    named = {name: array for name, array in checkpoint.training.items() if name.startswith("weights.")}
+    return to_tensors({name.removeprefix("weights."): array for name, array in named.items()})
 
 
 def with_raw_weights(model: Model) -> Model:
     """Return the model as it would be without its average."""
-    return replace(model, network=restore_model(replace(model.checkpoint, model=raw_weights(model.checkpoint))))
+    raw = replace(model.checkpoint, model=to_arrays(raw_weights(model.checkpoint)))
+    return replace(model, checkpoint=raw, networks=Networks(raw, "cpu"))
 
 
 def assert_holds_its_average(run: Run, *, skipped: Collection[int] = ()) -> list[int]:
@@ -369,10 +374,10 @@ def assert_holds_its_average(run: Run, *, skipped: Collection[int] = ()) -> list
         assert progress.num_averaged == number, step
         assert progress.is_averaging == (settings.method == "triggered" and step >= begun_at), step
         if number == 0:
-            assert_same_weights(checkpoint.model, raw_weights(checkpoint))
+            assert_same_weights(to_tensors(checkpoint.model), raw_weights(checkpoint))
         else:
             # 14 roundings of numbers of up to 10.
-            assert_weights_close(checkpoint.model, averages[number - 1], tolerance=1e-5)
+            assert_weights_close(to_tensors(checkpoint.model), averages[number - 1], tolerance=1e-5)
     return averaged
 
 
@@ -396,10 +401,10 @@ def test_the_raw_weights_go_on_as_if_there_were_no_average(
     assert [step.figures for step in averaged.of(Step)] == [step.figures for step in plain.of(Step)]
     for step in range(1, NUM_STEPS + 1):
         found, expected = averaged.at(step), plain.at(step)
-        assert_same_weights(raw_weights(found), expected.model)
+        assert_same_weights(raw_weights(found), to_tensors(expected.model))
         rest = {name: tensor for name, tensor in found.training.items() if not name.startswith("weights.")}
-        assert_same_weights(rest, expected.training)
-    assert any(not torch.equal(weight, raw_weights(found)[name]) for name, weight in found.model.items())
+        assert_same_weights(to_tensors(rest), to_tensors(expected.training))
+    assert any(not np.array_equal(weight, raw_weights(found)[name]) for name, weight in found.model.items())
 
 
 @pytest.mark.parametrize("model", [(), ("model.direction=bidirectional", "model.cell=gru"), ("model.cell=rnn",)])
@@ -579,13 +584,13 @@ def saved(trained_once: Fit, tmp_path: Path) -> Callable[..., Run]:
     return save
 
 
-def spoilt(how: str) -> Callable[[Checkpoint], dict[str, Tensor]]:
+def spoilt(how: str) -> Callable[[Checkpoint], dict[str, Array]]:
     """Return a function that spoils a raw weight of a checkpoint."""
     name = "weights.decoder.bias"
 
-    def spoil(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    def spoil(checkpoint: Checkpoint) -> dict[str, Array]:
         training = dict(checkpoint.training)
-        weight = checkpoint.model["decoder.bias"].clone()
+        weight = checkpoint.model["decoder.bias"].copy()
         if how == "missing":
             del training[name]
         elif how == "all missing":
@@ -597,9 +602,9 @@ def spoilt(how: str) -> Callable[[Checkpoint], dict[str, Tensor]]:
             training["weights.decoder.more"] = weight
         else:
             training[name] = {
-                "double": weight.double(),
-                "long": weight.long(),
-                "wider": torch.cat([weight, weight]),
+                "double": weight.astype(np.float64),
+                "long": weight.astype(np.int64),
+                "wider": np.concatenate([weight, weight]),
                 "a row": weight.reshape(1, -1),
                 "empty": weight[:0],
             }[how]
@@ -644,14 +649,14 @@ def test_raw_weights_that_cannot_be_are_refused(
 
 @pytest.mark.parametrize("part", ["decoder.bias", "decoder.more", "x"])
 def test_raw_weights_where_there_is_no_average_are_refused(saved: Callable[..., Run], part: str) -> None:
-    run = saved((), training=lambda checkpoint: {**checkpoint.training, f"weights.{part}": torch.zeros(19)})
+    run = saved((), training=lambda checkpoint: {**checkpoint.training, f"weights.{part}": np.zeros(19, np.float32)})
     with pytest.raises(RunError, match=rf"'weights\.{part}' is \[19\] and should be absent"):
         load_checkpoint(run, NUM_STEPS)
 
 
 def test_an_average_that_is_no_number_is_refused(saved: Callable[..., Run]) -> None:
-    def spoil(checkpoint: Checkpoint) -> dict[str, Tensor]:
-        return {**checkpoint.model, "decoder.bias": torch.full_like(checkpoint.model["decoder.bias"], math.nan)}
+    def spoil(checkpoint: Checkpoint) -> dict[str, Array]:
+        return {**checkpoint.model, "decoder.bias": np.full_like(checkpoint.model["decoder.bias"], math.nan)}
 
     with pytest.raises(RunError, match=r"model\.safetensors has weights that are not numbers"):
         load_checkpoint(saved(EMA, model=spoil), NUM_STEPS)

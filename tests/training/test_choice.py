@@ -10,7 +10,7 @@ import pytest
 from typer.testing import Result
 
 from charlm.errors import CharlmWarning
-from charlm.library import train, train_reports
+from charlm.library.training import train
 from charlm.runs.checkpoints import load_checkpoint
 from charlm.runs.choice import MIN_CHOICE_CHARS, choice_chars, choice_warnings
 from charlm.runs.facts import PartFacts, SplitFacts
@@ -18,6 +18,7 @@ from charlm.runs.run import Run
 from charlm.settings.loading import load_settings
 from charlm.settings.schema import Settings
 from charlm.training.events import Evaluation, Start
+from charlm.training.launch import train_reports
 
 MakeSettings = Callable[..., Settings]
 FEW = "corpus.split=[2700,20,280]"

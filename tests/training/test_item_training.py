@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
-from charlm.library import train, train_reports
+from charlm.library.training import train
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
 from charlm.networks.recurrent import detach_state
@@ -21,6 +21,7 @@ from charlm.settings.schema import Settings
 from charlm.text.item_windows import read_item_batches
 from charlm.text.items import item_places
 from charlm.training.events import Step
+from charlm.training.launch import train_reports
 from charlm.training.optimizer import build_optimizer
 from charlm.training.step import take_step
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from predicting import sample_text
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
@@ -17,13 +18,13 @@ from charlm.evaluation.characters import score_characters
 from charlm.evaluation.gaps import measure_gaps
 from charlm.evaluation.reading import measure_text
 from charlm.generation.infill import fill_gap
-from charlm.generation.sampling import sample_text, writing_half
-from charlm.library import train
+from charlm.library.training import train
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network, build_model
 from charlm.networks.implementations import choose_implementation
 from charlm.networks.language_model import CharLM
 from charlm.networks.recurrent import State
+from charlm.networks.torch_predictor import writing_half
 from charlm.settings.loading import load_settings
 from charlm.settings.model import ModelSettings
 from charlm.settings.schema import Settings

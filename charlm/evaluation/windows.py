@@ -1,0 +1,159 @@
+"""Read texts window by window, and compare what a model predicts with the characters that followed.
+
+The state is carried over, so that only one window's logits are in memory. For a model that reads from the end, a first
+pass keeps the state at each window, and a second pass scores the windows in the order of the text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.errors import DivergedError
+from charlm.networks.native_predictor import NativePredictor
+from charlm.networks.predictor import Floats, Predictor
+from charlm.settings.model import Direction
+from charlm.text.vocabulary import Ids
+
+if TYPE_CHECKING:
+    from charlm.networks.building import Network
+    from charlm.networks.torch_predictor import TorchPredictor
+
+    Readable = Network | NativePredictor | TorchPredictor
+
+CHUNK_CHARS = 2048
+BITS_PER_NAT = 1 / math.log(2)
+Costs = npt.NDArray[np.float64]
+DIVERGED = "the model gives a character a probability that is not a number: its training has diverged"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model predicts about T characters of each of B texts.
+
+    Args:
+        start: the position of the first of them.
+        targets: the characters, (T, B).
+        logits: their logits, (T, B, V), given everything before them in reading order.
+        both: their logits given everything on both sides; None unless the model is bidirectional.
+    """
+
+    start: int
+    targets: npt.NDArray[np.integer[Any]]
+    logits: Floats
+    both: Floats | None = None
+
+
+@dataclass(frozen=True)
+class ScoredWindow:
+    """The costs of T characters of each of B texts, from position `start` on: nats and ids, each (T, B)."""
+
+    start: int
+    nats: Costs
+    ranks: npt.NDArray[np.int64]
+    likeliest: npt.NDArray[np.int64]
+    likeliest_nats: Costs
+    cloze_nats: Costs | None
+
+
+def score_windows(model: Readable, ids: Ids, *, direction: Direction, chunk_chars: int) -> Iterator[ScoredWindow]:
+    """Yield the costs of texts of equal length, window by window; they are read in parallel from the initial state.
+
+    Args:
+        model: the model; a network's training mode is restored after each window.
+        ids: the texts, (N, B). All characters but the first of each are scored; for a backward model, all but the last.
+        direction: the model's direction.
+        chunk_chars: number of characters in a window, all texts together; at least one of each text is read.
+    Raises:
+        DivergedError: if a probability is not a number.
+    """
+    size = max(1, chunk_chars // ids.shape[1])
+    return map(_score, predictions(model, ids, direction, size))
+
+
+def predictions(model: Readable, ids: Ids, direction: Direction, size: int) -> Iterator[Prediction]:
+    """Yield what a model predicts about texts of equal length, `size` characters of each at a time."""
+    if not isinstance(model, NativePredictor):
+        # Only this needs torch.
+        from charlm.evaluation.network_windows import network_predictions
+
+        return network_predictions(model, ids, direction, size)
+    return _read_backwards(model, ids, size) if direction == "backward" else _read_onwards(model, ids, size)
+
+
+def next_costs(predictor: Predictor, ids: Ids) -> Costs:
+    """Return what each symbol would cost as the next character after a text in reading order, in nats, (V,).
+
+    Raises:
+        DivergedError: if a probability is not a number.
+    """
+    state, logits = predictor.initial_state(1), None
+    for start in range(0, len(ids), CHUNK_CHARS):
+        logits, state = predictor.read(ids[start : start + CHUNK_CHARS, None], state)
+    assert logits is not None
+    shifted, log_total = _normalise(logits[0])
+    return _checked(log_total - shifted)
+
+
+def _read_onwards(predictor: Predictor, ids: Ids, size: int) -> Iterator[Prediction]:
+    state = predictor.initial_state(ids.shape[1])
+    for start in range(0, len(ids) - 1, size):
+        targets = ids[start + 1 : start + size + 1]
+        logits, state = predictor.predict(ids[start : start + len(targets)], state)
+        yield Prediction(start + 1, targets, logits)
+
+
+def _read_backwards(predictor: Predictor, ids: Ids, size: int) -> Iterator[Prediction]:
+    starts = range(0, len(ids) - 1, size)
+    state: Any = predictor.initial_state(ids.shape[1])
+    states: list[Any] = []
+    for start in reversed(starts):
+        states.append(state)
+        _, state = predictor.read(ids[start + 1 : start + size + 1][::-1], state)
+    for start, before in zip(starts, reversed(states), strict=True):
+        text = ids[start : start + size + 1]
+        logits, _ = predictor.predict(text[:0:-1], before)
+        yield Prediction(start, text[:-1], logits[::-1])
+
+
+def _score(found: Prediction) -> ScoredWindow:
+    """Compare what was predicted with the characters that followed."""
+    targets = found.targets.astype(np.int64)[..., None]
+    nats, log_total = _costs(found.logits, targets)
+    of_target = np.take_along_axis(found.logits, targets, -1)
+    return ScoredWindow(
+        start=found.start,
+        nats=nats,
+        ranks=(found.logits > of_target).sum(-1) + 1,
+        likeliest=found.logits.argmax(-1),
+        # The largest logit is shifted to 0.
+        likeliest_nats=log_total,
+        cloze_nats=None if found.both is None else _costs(found.both, targets)[0],
+    )
+
+
+def _costs(logits: Floats, targets: npt.NDArray[np.int64]) -> tuple[Costs, Costs]:
+    """Return the costs of targets (T, B, 1) under logits (T, B, V), and those of the likeliest symbols, each (T, B)."""
+    shifted, log_total = _normalise(logits)
+    nats = log_total - np.take_along_axis(shifted, targets, -1)
+    return _checked(nats[..., 0]), log_total[..., 0]
+
+
+def _normalise(logits: Floats) -> tuple[Costs, Costs]:
+    """Return logits less the largest, (..., V), and the logarithm of the sum of their exponentials, (..., 1)."""
+    wide = logits.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        shifted = wide - wide.max(-1, keepdims=True)
+        return shifted, np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+def _checked(nats: Costs) -> Costs:
+    if not np.isfinite(nats).all():
+        raise DivergedError(DIVERGED)
+    # A certain character costs 0.0, not -0.0.
+    return np.abs(nats)
