@@ -16,7 +16,7 @@ MAX_SHOWN = 60
 
 RunOption = Annotated[
     str | None,
-    typer.Option("--run", help="A run's name or path; without it, the newest run with a checkpoint."),
+    typer.Option("--run", help="A run's name or path, or an exported file; without it, the newest run."),
 ]
 RunsDirOption = Annotated[
     Path | None,

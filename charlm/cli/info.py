@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,7 +22,7 @@ MAX_SENTENCE = 2_000
 
 def info(
     run: Annotated[
-        str | None, typer.Argument(help="A run's name or path; without it, a table of all runs is shown.")
+        str | None, typer.Argument(help="A run's name or path, or an exported file; without it, a table of all runs.")
     ] = None,
     machine: Annotated[
         bool, typer.Option("--machine", help="Show this machine's torch version, threads and devices instead.")
@@ -37,9 +38,10 @@ def info(
 
         charlm info my-lyrics --json
     """
-    from charlm.console.runs import show_machine, show_run, show_runs
+    from charlm.console.runs import show_machine, show_model_file, show_run, show_runs
     from charlm.console.terminal import print_json
     from charlm.reports.diagnosis import diagnose_run
+    from charlm.runs.model_file import is_model_file, read_model_file
     from charlm.runs.run import find_run, list_runs, runs_folder
 
     folder = runs_folder(runs_dir)
@@ -55,6 +57,10 @@ def info(
         else:
             show_runs(overviews, folder, damaged=list(damaged))
     else:
+        if is_model_file(run, folder=folder):
+            file = read_model_file(Path(run))
+            print_json(file.as_record()) if json_ else show_model_file(file)
+            return
         found = find_run(run, folder=folder)
         overview = found.overview()
         settings, diagnosis = found.settings(), diagnose_run(found)

@@ -13,6 +13,7 @@ from charlm.cli.config import config_app
 from charlm.cli.corpus import corpus_app
 from charlm.cli.eval import eval_command
 from charlm.cli.exits import clean_exit, clean_output
+from charlm.cli.export import export
 from charlm.cli.generate import generate_command
 from charlm.cli.guide import guide
 from charlm.cli.info import info
@@ -46,6 +47,7 @@ app = typer.Typer(
 app.command("train")(clean_exit(train))
 app.command("sweep")(clean_exit(sweep))
 app.command("generate", short_help="Generate text that continues a prefix.")(clean_exit(generate_command))
+app.command("export", short_help="Write a run's model into one file, to pass it on.")(clean_exit(export))
 app.command("eval", short_help="Measure a run's perplexity on a whole text.")(clean_exit(eval_command))
 app.command("score", short_help="Show which characters or lines of a text surprise a model.")(clean_exit(score_command))
 app.command("info")(clean_exit(info))

@@ -25,6 +25,7 @@ _COMMANDS = {
         "score": "surprise anomaly anomalies odd rank probability probabilities logprob logprobs likelihood",
         "info": "show ls status stats statistics history summary describe inspect experiments models dir",
         "info --machine": "machine env environment system doctor hardware devices",
+        "export": "save pack package share publish upload bundle dump_model to_file onnx gguf",
         "compare": "diff versus vs table results report",
         "compare --plot curves.svg": "plot curves graph chart draw",
         "verify": "fsck integrity checksum checkpoints",

@@ -18,6 +18,7 @@ from charlm.console.terminal import console_for, is_live
 from charlm.errors import printable
 from charlm.reports.diagnosis import Diagnosis
 from charlm.runs.facts import Machine
+from charlm.runs.model_file import ModelFile
 from charlm.runs.overview import Overview
 from charlm.runs.run import Run
 from charlm.settings.loading import dump_settings
@@ -97,6 +98,25 @@ def show_run(run: Run, overview: Overview, diagnosis: Diagnosis | None = None) -
         console.print("\nresults at the end", style="bold" if is_live(sys.stdout) else None)
         _print_pairs(console, result_rows(summary), width=22)
     console.print(f"\n{dump_settings(run.settings())}", end="")
+
+
+def show_model_file(file: ModelFile) -> None:
+    """Print what a model in one file says of itself."""
+    console, settings, facts = console_for(sys.stdout), file.checkpoint.settings, file.facts
+    network = settings.model
+    rows = {
+        "file": str(file.path),
+        "run": f"{file.run_name}, step {file.checkpoint.step:,}",
+        "model": f"{network.cell} {network.num_layers}x{network.hidden_size} {network.direction}",
+        "parameters": f"{facts.num_parameters:,}",
+        "text": f"{facts.corpus_name}, SHA-256 {facts.corpus_sha256}",
+        "license": file.license or "not stated",
+    }
+    _print_pairs(console, rows.items(), width=14)
+    if file.results:
+        console.print("\nresults at the end", style="bold" if is_live(sys.stdout) else None)
+        _print_pairs(console, result_rows(file.results), width=22)
+    console.print(f"\n{dump_settings(settings)}", end="")
 
 
 def _print_pairs(console: Console, pairs: Iterable[tuple[str, str]], *, width: int) -> None:

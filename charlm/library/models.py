@@ -16,6 +16,7 @@ from charlm.generation.filters import Filters
 from charlm.library.networks import Networks
 from charlm.networks.predictor import Predictor
 from charlm.runs.checkpoints import Checkpoint, Choice, load_checkpoint
+from charlm.runs.model_file import ModelFile, is_model_file, read_model_file
 from charlm.runs.records import EvaluationLine, Summary
 from charlm.runs.run import Run, find_run, runs_folder
 from charlm.settings.corpus import UnknownPolicy
@@ -53,7 +54,7 @@ class Model:
     """A network with its checkpoint; the methods do what the functions of the same names do.
 
     Args:
-        run: the run that the model belongs to.
+        run: the run that the model belongs to, or the file that it was read from.
         checkpoint: its settings, vocabulary, weights and step.
         networks: the networks, which are made when they are needed.
         unknown: what to do with unknown characters in a prompt; None takes the policy of the run.
@@ -72,7 +73,7 @@ class Model:
         torch.Size([7, 1, 19])
     """
 
-    run: Run
+    run: Run | ModelFile
     checkpoint: Checkpoint
     networks: Networks
     unknown: UnknownPolicy | None = None
@@ -113,7 +114,7 @@ class Model:
         """Return the closing results of the model's run; None where the run has not finished."""
         return self.run.summary()
 
-    def metrics(self) -> list[EvaluationLine | Summary]:
+    def metrics(self) -> Sequence[EvaluationLine | Summary]:
         """Return the evaluations of the model's run and, last, its closing results."""
         return self.run.metrics()
 
@@ -248,10 +249,11 @@ def open_run(
     runs_dir: str | Path | None = None,
     device: str = "cpu",
 ) -> Model:
-    """Open a checkpoint of a run, to generate with it and to evaluate it.
+    """Open a checkpoint of a run, or a model in one file, to generate with it and to evaluate it.
 
     Args:
-        name: a run, its name or its path; None takes the newest run that has a checkpoint.
+        name: a run, its name or its path, or the path of a file that `charlm export` wrote; None takes the newest run
+            that has a checkpoint.
         checkpoint: best, last, or the number of a step.
         runs_dir: the folder of runs; None takes CHARLM_RUNS_DIR or ./runs.
         device: auto, cpu, cuda or mps; a checkpoint saved on one device loads on any other.
@@ -264,10 +266,14 @@ def open_run(
         >>> model.checkpoint.step, model.checkpoint.vocabulary.characters[:5]
         (60, '\\n .ac')
     """
-    run = name if isinstance(name, Run) else find_run(name and str(name), folder=runs_folder(runs_dir))
+    folder = runs_folder(runs_dir)
     if device not in ("auto", "cpu"):
         from charlm.training.resolution import choose_device
 
         choose_device(device)
+    if isinstance(name, str | Path) and is_model_file(name, folder=folder):
+        file = read_model_file(Path(name))
+        return Model(file, file.choose(checkpoint), Networks(file.checkpoint, device))
+    run = name if isinstance(name, Run) else find_run(name and str(name), folder=folder)
     loaded = load_checkpoint(run, checkpoint)
     return Model(run, loaded, Networks(loaded, device))

@@ -5,42 +5,41 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 from pydantic import JsonValue
 
-from charlm.errors import CharlmWarning, ConfigError, RunError
+from charlm.errors import CharlmWarning, RunError
 from charlm.runs.choice import MIN_CHOICE_CHARS, choice_chars, is_enough
+from charlm.runs.contents import (
+    MAX_CONFIG_BYTES,
+    MAX_VOCABULARY_BYTES,
+    parse_settings,
+    parse_vocabulary,
+    symbols_of,
+)
 from charlm.runs.durable import ASIDE, write_folder
 from charlm.runs.facts import Fingerprint, SplitFacts
 from charlm.runs.formats import migrate_state
 from charlm.runs.json_records import (
     Amount,
     Count,
-    Flag,
     Record,
     Sha256,
-    Text,
     as_object,
     from_json,
-    from_json_or_none,
     json_file,
 )
 from charlm.runs.run import Run
 from charlm.runs.tensors import MODEL_FILE, TRAINING_FILE, Array, read_tensors, save_tensors
 from charlm.runs.untrusted import Folder, open_folder, parse_json
-from charlm.settings.layers import text_layer
-from charlm.settings.loading import check_layer, dump_settings
+from charlm.settings.loading import dump_settings
 from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Vocabulary
 
 FILES = (MODEL_FILE, TRAINING_FILE, "state.json", "vocabulary.json", "config.yaml")
 MAX_STATE_BYTES = 1 << 20
-MAX_CONFIG_BYTES = 1 << 18
-# The size of all code points in UTF-8.
-MAX_VOCABULARY_BYTES = 5 << 20
 Choice = Literal["best", "last"] | int
 
 
@@ -69,14 +68,6 @@ class CheckpointState(Record):
     corpus_sha256: Sha256 | None
     split: SplitFacts | None
     step: Count
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Symbols(Record):
-    """The content of vocabulary.json."""
-
-    characters: Text
-    has_unknown: Flag
 
 
 @dataclass(frozen=True)
@@ -108,14 +99,13 @@ def write_checkpoint(run: Run, checkpoint: Checkpoint) -> Path:
         RunError: if the disk returns other bytes than were written.
     """
     target = run.checkpoints_folder / f"step-{checkpoint.step:08d}"
-    vocabulary = checkpoint.vocabulary
     write_folder(
         target,
         {
             MODEL_FILE: save_tensors(checkpoint.model),
             TRAINING_FILE: save_tensors(checkpoint.training),
             "state.json": json_file({**checkpoint.state, "step": checkpoint.step}),
-            "vocabulary.json": json_file(Symbols(characters=vocabulary.characters, has_unknown=vocabulary.has_unknown)),
+            "vocabulary.json": json_file(symbols_of(checkpoint.vocabulary)),
             "config.yaml": dump_settings(checkpoint.settings).encode("utf-8"),
         },
     )
@@ -179,8 +169,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         RunError: if it is missing, damaged or too new, or does not fit its configuration.
     """
     folder = open_folder(path, FILES)
-    settings = _read_settings(folder)
-    vocabulary = _read_vocabulary(folder)
+    settings = parse_settings(folder.read("config.yaml", at_most=MAX_CONFIG_BYTES), path / "config.yaml")
+    symbols = folder.read("vocabulary.json", at_most=MAX_VOCABULARY_BYTES)
+    vocabulary = parse_vocabulary(symbols, path / "vocabulary.json")
     state = _read_state(folder)
     if path.name.removesuffix(ASIDE) != f"step-{state.step:08d}":
         raise RunError(f"{path} contains the checkpoint of step {state.step}")
@@ -234,32 +225,6 @@ def _tell_of_chance(checkpoint: Checkpoint, *, last: int) -> None:
             CharlmWarning,
             stacklevel=3,
         )
-
-
-def _read_settings(folder: Folder) -> Settings:
-    content = folder.read("config.yaml", at_most=MAX_CONFIG_BYTES)
-    path = folder.path / "config.yaml"
-    try:
-        return check_layer(text_layer(content.decode("utf-8"), str(path)))
-    except UnicodeDecodeError as error:
-        raise RunError(f"{path} is not UTF-8 text") from error
-    except ConfigError as error:
-        problems = "; ".join(str(error).split("\n"))
-        raise RunError(f"this charlm does not know the checkpoint's configuration: {problems}") from error
-
-
-def _read_vocabulary(folder: Folder) -> Vocabulary:
-    path = folder.path / "vocabulary.json"
-    content = folder.read("vocabulary.json", at_most=MAX_VOCABULARY_BYTES)
-    symbols = from_json_or_none(Symbols, parse_json(content, path))
-    if symbols is None:
-        raise RunError(f"{path} is not a vocabulary")
-    characters, has_unknown = symbols.characters, symbols.has_unknown
-    if any(first >= second for first, second in pairwise(characters)) or len(characters) + has_unknown < 2:
-        raise RunError(f"{path} is not a vocabulary: it must have two or more characters, each once and in order")
-    if any("\ud800" <= character <= "\udfff" for character in characters):
-        raise RunError(f"{path} is not a vocabulary: half of a surrogate pair is not a character")
-    return Vocabulary(characters, has_unknown)
 
 
 def _read_state(folder: Folder) -> CheckpointState:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import file_digest
 from pathlib import Path
 
 from charlm.errors import RunError, printable
 from charlm.runs.checkpoints import FILES, Checkpoint, load_checkpoint, read_checkpoint, step_of
 from charlm.runs.durable import ASIDE
+from charlm.runs.model_file import ModelFile, is_model_file, read_model_file
 from charlm.runs.run import CHECKPOINT_NAME, CONFIG, Run, find_run
 from charlm.runs.tensors import MODEL_FILE
-from charlm.runs.untrusted import open_folder
+from charlm.runs.untrusted import open_folder, open_regular
 
 NEWEST = "newest"
 # The definition in the folder of a sweep, whose trials are runs.
@@ -24,13 +26,13 @@ class Parent:
 
     Args:
         run: its run.
-        path: its folder, which names exactly these weights.
+        path: its folder, which names exactly these weights; or that of a model in one file.
         checkpoint: its content.
         weights_sha256: SHA-256 of the file with its weights.
         is_chosen: whether it was named itself, so that it need not be the run's best.
     """
 
-    run: Run
+    run: Run | ModelFile
     path: Path
     checkpoint: Checkpoint
     weights_sha256: str
@@ -51,11 +53,32 @@ def open_parent(name: str, *, folder: Path) -> Parent:
     """Open the checkpoint to start from.
 
     Args:
-        name: a run's name or path, newest, or the path of a checkpoint.
+        name: a run's name or path, newest, or the path of a checkpoint or of a model in one file.
         folder: the folder of runs.
     Raises:
         RunError: if there is no such run or checkpoint, if it is damaged, or if its model is no language model.
     """
+    parent = _of_file(Path(name)) if is_model_file(name, folder=folder) else _of_run(name, folder)
+    if parent.checkpoint.settings.model.direction == "leaky":
+        raise RunError(
+            f"the model of the run {printable(parent.run.name)} reads its own target and is not a language model: "
+            "start from another run"
+        )
+    if not _is_utf8(str(parent.path)):
+        raise RunError(
+            f"the path {printable(str(parent.path), MAX_NAME)} is not UTF-8 and cannot be recorded: rename it"
+        )
+    return parent
+
+
+def _of_file(path: Path) -> Parent:
+    with open_regular(path) as file:
+        sha256 = file_digest(file, "sha256").hexdigest()
+    model = read_model_file(path)
+    return Parent(model, path.absolute(), model.checkpoint, sha256, is_chosen=True)
+
+
+def _of_run(name: str, folder: Path) -> Parent:
     chosen = Path(name) if _is_checkpoint(Path(name)) else None
     run = _run_of(chosen) if chosen else _find_run(name, folder)
     if chosen is None:
@@ -63,16 +86,8 @@ def open_parent(name: str, *, folder: Path) -> Parent:
         path = [each for each in run.checkpoint_paths() if step_of(each) == checkpoint.step][-1]
     else:
         path, checkpoint = chosen, read_checkpoint(chosen)
-    if checkpoint.settings.model.direction == "leaky":
-        raise RunError(
-            f"the model of the run {printable(run.name)} reads its own target and is not a language model: start from "
-            "another run"
-        )
-    path = path.absolute()
-    if not _is_utf8(str(path)):
-        raise RunError(f"the path {printable(str(path), MAX_NAME)} is not UTF-8 and cannot be recorded: rename it")
     sha256 = open_folder(path, FILES).entries[MODEL_FILE].sha256
-    return Parent(run, path, checkpoint, sha256, is_chosen=chosen is not None)
+    return Parent(run, path.absolute(), checkpoint, sha256, is_chosen=chosen is not None)
 
 
 def full_path(name: str, *, folder: Path) -> str:
@@ -83,7 +98,8 @@ def full_path(name: str, *, folder: Path) -> str:
         folder: the folder of runs, which other processes may not look in.
     """
     try:
-        path = Path(name) if _is_checkpoint(Path(name)) else _find_run(name, folder).path
+        is_path = _is_checkpoint(Path(name)) or is_model_file(name, folder=folder)
+        path = Path(name) if is_path else _find_run(name, folder).path
     except RunError:
         return name
     return str(path.absolute())

@@ -132,6 +132,8 @@ def find_run(name: str | None, *, folder: Path) -> Run:
             return Run(path)
     if dangling := dangling_link(folder / name) or dangling_link(Path(name)):
         raise RunError(f"there is no run {printable(name, MAX_NAME)}: {dangling}")
+    if Path(name).is_file():
+        raise RunError(f"{printable(name, MAX_NAME)} is a file and not the folder of a run, which this command needs")
     names = [run.name for run in list_runs(folder)]
     newest = f"; the newest there: {', '.join(names[-5:])}" if names else ""
     missing = f"there is no run {printable(name, MAX_NAME)} in {printable(str(folder), MAX_NAME)}"

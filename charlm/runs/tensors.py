@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ from safetensors.numpy import load, save
 
 from charlm.errors import RunError, printable
 from charlm.networks.shapes import num_numbers, parameter_shapes, state_shapes
-from charlm.runs.json_records import Count, Record, as_object, from_json_or_none
+from charlm.runs.json_records import Count, Json, Record, as_object, from_json_or_none
 from charlm.runs.memory import require_room
 from charlm.runs.untrusted import SMALL, Folder, open_regular, parse_json
 from charlm.settings.optimizer import OptimizerSettings
@@ -76,8 +77,7 @@ def read_tensors(
             # Check the bytes before interpreting the header, so that damage is reported as damage.
             folder.read(name, at_most=SMALL)
     model = _read(folder, MODEL_FILE, weights)
-    if not all(np.isfinite(tensor).all() for tensor in model.values()):
-        raise RunError(f"{folder.path / MODEL_FILE} has weights that are not numbers")
+    check_finite(model, folder.path / MODEL_FILE)
     path = folder.path / TRAINING_FILE
     moments = _moment_shapes(_header_shapes(path), [*weights.values()], settings.optimizer)
     if moments is None:
@@ -85,11 +85,20 @@ def read_tensors(
     has_average = settings.optimizer.average.method != "none"
     raw = {f"weights.{name}": shape for name, shape in weights.items()} if has_average else {}
     training = _read(folder, TRAINING_FILE, {**state, **moments, **raw})
-    if not all(np.isfinite(training[name]).all() for name in raw):
-        raise RunError(f"{path} has weights that are not numbers")
+    check_finite({name: training[name] for name in raw}, path)
     if not all(_is_count(tensor, step) for name, tensor in training.items() if name.endswith(".step")):
         raise RunError(f"{path} does not count the {step:,} steps of its checkpoint")
     return model, training
+
+
+def check_finite(weights: Mapping[str, Array], path: Path) -> None:
+    """Refuse weights that are not numbers.
+
+    Raises:
+        RunError: if there are any.
+    """
+    if not all(np.isfinite(weight).all() for weight in weights.values()):
+        raise RunError(f"{path} has weights that are not numbers")
 
 
 def _moment_shapes(found: Shapes, parameters: Sequence[tuple[int, ...]], optimizer: OptimizerSettings) -> Shapes | None:
@@ -112,13 +121,20 @@ def _is_count(tensor: Array, limit: int) -> bool:
 
 def _read(folder: Folder, name: str, expected: Shapes) -> dict[str, Array]:
     path = folder.path / name
-    found = _header_shapes(path)
-    if found != expected:
-        raise RunError(f"{path} does not fit its configuration: {_difference(found, expected)}")
+    compare_shapes(_header_shapes(path), expected, path)
     num_bytes = FLOAT_BYTES * num_numbers(expected.values())
     require_room(3 * num_bytes + SLACK_BYTES)
+    return load_tensors(folder.read(name, at_most=num_bytes + MAX_HEADER_BYTES), expected, path)
+
+
+def load_tensors(content: bytes, expected: Shapes, path: Path) -> dict[str, Array]:
+    """Return the tensors of a safetensors file, whose header has been compared already.
+
+    Raises:
+        RunError: if they are not those of the header.
+    """
     try:
-        tensors = load(folder.read(name, at_most=num_bytes + MAX_HEADER_BYTES))
+        tensors = load(content)
     except SafetensorError as error:
         raise RunError(f"{path} is not a safetensors file: {printable(str(error), 200)}") from error
     if {key: tuple(tensor.shape) for key, tensor in tensors.items()} != expected:
@@ -127,21 +143,48 @@ def _read(folder: Folder, name: str, expected: Shapes) -> dict[str, Array]:
 
 
 def _header_shapes(path: Path) -> Shapes:
-    """Return the shapes of the tensors in a safetensors file, all of them float32."""
     with open_regular(path) as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > MAX_HEADER_BYTES:
-            raise RunError(f"{path} is not a checkpoint's safetensors file: its header has {length:,} bytes")
-        content = file.read(length)
+        header, _ = read_header(file, path, at_most=MAX_HEADER_BYTES)
+    return shapes_of(header, path)
+
+
+def read_header(file: BufferedReader, path: Path, *, at_most: int) -> tuple[Json, int]:
+    """Return the header of a safetensors file, and how many bytes of the file it takes.
+
+    Raises:
+        RunError: for one that is longer than `at_most`, or no JSON.
+    """
+    length = int.from_bytes(file.read(8), "little")
+    if length > at_most:
+        raise RunError(f"{path} is not a safetensors file of charlm: its header has {length:,} bytes")
+    return as_object(parse_json(file.read(length), path)), 8 + length
+
+
+def shapes_of(header: Json, path: Path) -> Shapes:
+    """Return the shapes of the tensors that a header names.
+
+    Raises:
+        RunError: if one is not float32.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
-    for name, entry in as_object(parse_json(content, path)).items():
+    for name, entry in header.items():
         if name == "__metadata__":
             continue
-        header = from_json_or_none(TensorHeader, entry)
-        if header is None:
+        found = from_json_or_none(TensorHeader, entry)
+        if found is None:
             raise RunError(f"{path}: its tensor {printable(name)!r} is not float32")
-        shapes[name] = header.shape
+        shapes[name] = found.shape
     return shapes
+
+
+def compare_shapes(found: Shapes, expected: Shapes, path: Path) -> None:
+    """Refuse tensors that are not those of a configuration.
+
+    Raises:
+        RunError: naming one that differs.
+    """
+    if found != expected:
+        raise RunError(f"{path} does not fit its configuration: {_difference(found, expected)}")
 
 
 def _difference(found: Shapes, expected: Shapes) -> str:

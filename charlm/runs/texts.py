@@ -8,6 +8,7 @@ from pathlib import Path
 
 from charlm.errors import CharlmWarning, TextError
 from charlm.runs.checkpoints import Checkpoint
+from charlm.runs.model_file import ModelFile
 from charlm.runs.run import Run
 from charlm.settings.corpus import UnknownPolicy
 from charlm.text.corpus import load_corpus, read_cleaned
@@ -68,7 +69,7 @@ def _ended(chunks: Iterable[str]) -> Iterator[str]:
         yield "\n"
 
 
-def read_split(run: Run, checkpoint: Checkpoint) -> Split:
+def read_split(run: Run | ModelFile, checkpoint: Checkpoint) -> Split:
     """Return the splits of a run's own corpus.
 
     Raises:
@@ -76,7 +77,12 @@ def read_split(run: Run, checkpoint: Checkpoint) -> Split:
     """
     settings = checkpoint.settings
     recorded = run.environment().corpus_sha256
-    found, _ = hash_files(locate_corpus(settings.corpus))
+    try:
+        found, _ = hash_files(locate_corpus(settings.corpus))
+    except TextError as error:
+        if isinstance(run, Run):
+            raise
+        raise TextError(f"{run.name} holds a model without the text that it has learned: {error}") from error
     if found != recorded:
         raise TextError(
             f"the corpus has changed since the run {run.name} was trained (SHA-256 {found[:12]}, recorded "

@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from charlm.errors import StoppedError
+from charlm.errors import RunError, StoppedError, printable
 from charlm.runs.checkpoints import Checkpoint, load_checkpoint
 from charlm.runs.creation import check_new_name, check_run_name, create_run
+from charlm.runs.model_file import is_model_file
 from charlm.runs.ownership import Ownership, take_ownership
 from charlm.runs.records import Resume, Summary
 from charlm.runs.run import CONFIG, Run, find_unfinished, runs_folder
@@ -88,6 +89,10 @@ def train_reports(
 
 def _named(name: str, folder: Path) -> Run:
     check_run_name(name)
+    if is_model_file(name, folder=folder):
+        raise RunError(
+            f"{printable(name)} is a model in one file, without what training resumes from: --from trains on from it"
+        )
     return Run(folder / name)
 
 

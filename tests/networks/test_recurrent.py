@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from charlm.errors import ConfigError
-from charlm.networks import torch_nn
+from charlm.networks import support, torch_nn
 from charlm.networks.building import build_model
 from charlm.networks.implementations import choose_implementation
 from charlm.networks.language_model import CharLM
