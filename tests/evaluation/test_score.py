@@ -26,6 +26,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pairs import by_pairs
+from predicting import predictor
 from processes import finish, run_code
 from rich.cells import cell_len
 from torch import Tensor
@@ -74,11 +75,11 @@ def draw_ids(length: int = N, seed: int = 0) -> Ids:
     return np.random.default_rng(seed).integers(V, size=length).astype(np.uint8)
 
 
-def scores(network: Network, ids: Ids, direction: str, **options: Any) -> list[ScoredCharacter]:
+def scores(network: Any, ids: Ids, direction: str, **options: Any) -> list[ScoredCharacter]:
     return list(score_characters(network, ids, VOCABULARY, direction=direction, **options))
 
 
-def lines_alone(network: Network, text: str, direction: str = "forward", **options: Any) -> list[ScoredLine]:
+def lines_alone(network: Any, text: str, direction: str = "forward", **options: Any) -> list[ScoredLine]:
     ids = VOCABULARY.encode(text)
     return list(score_lines_alone(network, ids, VOCABULARY, direction=direction, **options))
 
@@ -122,6 +123,27 @@ def strange(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.Tem
     path = folder / "strange.txt"
     settings = tiny_settings(f"corpus.path='{path}'", "corpus.clean=none", "sample.prefixes=['漢']")
     return charlm.open_run(charlm.train(settings, name="strange", runs_dir=folder / "runs"))
+
+
+# Without torch.
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize(
+    "options",
+    [{"cell": "rnn"}, {"cell": "gru", "num_layers": 2, "embedding_size": 5}, {"cell": "lstm"}],
+    ids=lambda options: options["cell"],
+)
+def test_the_kernels_alone_give_every_result_of_the_network_to_the_bit(direction: str, options: dict[str, Any]) -> None:
+    network, ids = build(direction, "native", **options), draw_ids(300)
+    alone = predictor(network, VOCABULARY)
+    for chunk_chars in (7, 2048):
+        found, expected = (scores(model, ids, direction, chunk_chars=chunk_chars) for model in (alone, network))
+        assert found == expected
+    text = VOCABULARY.decode(ids)
+    assert lines_alone(alone, text, direction) == lines_alone(network, text, direction)
+    assert alone is not network
 
 
 # Each character.
