@@ -10,7 +10,7 @@ from pathlib import Path
 from charlm.errors import RunError
 from charlm.runs.facts import ParentFacts
 from charlm.runs.ownership import owner_of
-from charlm.runs.run import CONFIG, Run, is_run, is_sweep, list_runs
+from charlm.runs.run import Run, is_run, is_sweep, list_runs
 
 
 @dataclass(frozen=True)
@@ -29,30 +29,34 @@ class Heir:
 
     def is_of(self, run: Run) -> bool:
         """Say whether it started from this run, which may have been moved with its whole folder since."""
-        recorded = Path(self.parent.path)
-        if recorded.resolve() == run.path.resolve():
-            return True
-        are_together = self.run.path.resolve().parent == run.path.resolve().parent
-        return are_together and self.parent.name == run.name and not is_run(recorded)
+        try:
+            recorded = Path(self.parent.path)
+            if recorded.resolve() == run.path.resolve():
+                return True
+            are_together = self.run.path.resolve().parent == run.path.resolve().parent
+            return are_together and self.parent.name == run.name and not is_run(recorded)
+        except (OSError, ValueError, RuntimeError):
+            # What is recorded may be no path at all: too long, with NUL in it, or a circle of links.
+            return False
 
 
 def all_runs(folder: Path) -> list[Run]:
-    """Return the runs in a folder and those of its sweeps, the oldest first.
+    """Return the runs in a folder and those of its sweeps; the link to a sweep is not followed.
 
     Raises:
         RunError: if the folder is a link to something that does not exist.
     """
     runs = list_runs(folder)
-    sweeps = [path for path in folder.iterdir() if is_sweep(path)] if folder.is_dir() else []
-    runs += [run for sweep in sweeps for run in list_runs(sweep)]
-    return sorted(runs, key=lambda run: ((run.path / CONFIG).stat().st_mtime_ns, str(run.path)))
+    sweeps = sorted(path for path in folder.iterdir() if is_sweep(path)) if folder.is_dir() else []
+    return runs + [run for sweep in sweeps if not sweep.is_symlink() for run in list_runs(sweep)]
 
 
 def find_heirs(folders: Iterable[Path]) -> list[Heir]:
     """Return the runs in these folders and their sweeps that started from others; unreadable ones are left out."""
     heirs: list[Heir] = []
     for run in {run.path.resolve(): run for folder in folders for run in all_runs(folder)}.values():
-        with suppress(RunError):
+        # OSError: another process is removing it.
+        with suppress(RunError, OSError):
             if (parent := run.environment().parent) is not None:
                 heirs.append(Heir(run, parent, bool(run.checkpoint_paths()) or owner_of(run.path) is not None))
     return heirs

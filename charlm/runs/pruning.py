@@ -1,30 +1,27 @@
 """Thin out the checkpoints of runs: what stays is enough to evaluate, to write with, to resume and to train on.
 
-Besides the best checkpoint and the last one, from which a run is resumed, some stay whatever is asked for: the last one
-that was evaluated, to which a diverged run returns; those that other runs started from; and those that cannot be read,
-any of which may be the best.
+First a plan is made, which only reads; then it is carried out.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
-from typing import Literal, get_args
+from typing import get_args
 
 from charlm.errors import CharlmWarning, ConfigError, RunError, RunInUseError, printable
-from charlm.runs.checkpoints import by_figure, read_checkpoint, step_of
+from charlm.runs.checkpoints import step_of
 from charlm.runs.claims import check_free, find_target, last_written, name_in, owned, size_of, sweep_removed
 from charlm.runs.durable import DRAFT_NAME, remove_folder, storage_error, sweep_drafts
 from charlm.runs.heirs import Heir, all_runs, find_heirs
 from charlm.runs.json_records import Json
-from charlm.runs.recognition import foreign_in_checkpoint
+from charlm.runs.retention import Keep, kept_checkpoints
 from charlm.runs.run import Run, is_sweep, list_runs, runs_folder
 
-Keep = Literal["best", "last"]
 MAX_PATH = 1_000
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 DURATION = re.compile(rf"([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?)([{''.join(UNITS)}])")
@@ -236,48 +233,13 @@ def _thinning(run: Run, name: str, keep: Keep, heirs: Iterable[Heir]) -> Thinnin
         raise RunError(f"{printable(str(run.path), MAX_PATH)} is a link, and links are not followed")
     check_free(run.path)
     paths = run.checkpoint_paths()
-    kept = _kept(run, paths, keep, {heir.parent.step for heir in heirs if heir.is_of(run)})
+    kept = kept_checkpoints(run, paths, keep, {heir.parent.step for heir in heirs if heir.is_of(run)})
     removed = tuple(path for path in paths if path not in kept)
     folder = run.checkpoints_folder
     drafts = (path for path in folder.iterdir() if DRAFT_NAME.fullmatch(path.name)) if folder.is_dir() else ()
     leftovers = tuple(sorted(path for path in drafts if not path.is_symlink()))
     num_bytes = sum(map(size_of, (*removed, *leftovers)))
     return Thinning(name, run, removed, leftovers, kept, num_bytes, last_written(run.path))
-
-
-def _kept(run: Run, paths: Sequence[Path], keep: Keep, parents: Container[int]) -> dict[Path, list[str]]:
-    """Return the checkpoints that stay, with the reasons.
-
-    Args:
-        run: the run.
-        paths: its checkpoints, oldest first.
-        keep: which one stays besides the last.
-        parents: the steps that other runs started from.
-    """
-    ranked, unknown = by_figure(paths)
-    evaluated = {0, *(each.step for each in run.history().evaluations if not each.is_closing)}
-    newest = [path for path in paths[::-1] if path not in unknown]
-    candidates = {
-        "best": ranked if keep == "best" else [],
-        "last": newest,
-        "evaluated": [path for path in newest if step_of(path) in evaluated],
-    }
-    reasons: dict[Path, list[str]] = {path: [] for path in paths}
-    damaged = dict.fromkeys(unknown, True)
-    for reason, ordered in candidates.items():
-        for path in ordered:
-            if path not in damaged:
-                damaged[path] = not _is_whole(path)
-            if not damaged[path]:
-                reasons[path].append(reason)
-                break
-            # Whoever loads it passes it over, and the next one takes its place.
-    for path in paths:
-        reasons[path] += ["parent"] if step_of(path) in parents else []
-        reasons[path] += ["unreadable"] if damaged.get(path) else []
-        if not reasons[path] and foreign_in_checkpoint(path):
-            reasons[path].append("foreign")
-    return {path: why for path, why in reasons.items() if why}
 
 
 def _remove(thinning: Thinning) -> None:
@@ -296,11 +258,3 @@ def _remove(thinning: Thinning) -> None:
         sweep_drafts(run.checkpoints_folder)
     except OSError as error:
         raise storage_error(run.checkpoints_folder, error, "clear") from error
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        read_checkpoint(path)
-    except RunError:
-        return False
-    return True

@@ -162,8 +162,13 @@ def list_runs(folder: Path) -> list[Run]:
         raise RunError(f"there are no runs: {dangling}")
     if not folder.is_dir():
         return []
-    runs = [Run(path) for path in folder.iterdir() if is_run(path)]
-    return sorted(runs, key=lambda run: ((run.path / CONFIG).stat().st_mtime_ns, run.name))
+    runs: list[tuple[int, str, Run]] = []
+    for path in folder.iterdir():
+        # Another process may be removing it.
+        with suppress(FileNotFoundError):
+            if is_run(path):
+                runs.append(((path / CONFIG).stat().st_mtime_ns, path.name, Run(path)))
+    return [run for *_, run in sorted(runs, key=lambda row: row[:2])]
 
 
 def find_unfinished(folder: Path) -> Run:

@@ -145,6 +145,20 @@ def test_a_checkpoint_with_a_file_that_is_not_charlms_stays(run: Run) -> None:
     assert steps(run) == [0, 4, 8, 12, 14]
 
 
+def test_what_a_killed_save_was_replacing_goes(run: Run) -> None:
+    former = checkpoint(run, 4).with_name("step-00000004.old")
+    shutil.copytree(checkpoint(run, 4), former)
+    charlm.prune_runs(run)
+    assert not former.exists()
+    assert load_checkpoint(run, "best").step == 4
+    # Where the newer one is damaged, it is the former that counts.
+    shutil.copytree(checkpoint(run, 4), former)
+    flip_last_bit(checkpoint(run, 4) / "model.safetensors")
+    charlm.prune_runs(run)
+    assert steps(run) == [4, 4, 12, 14]
+    assert load_checkpoint(run, "best").step == 4
+
+
 def test_a_run_without_validation_keeps_the_last(tiny_settings: Callable[..., Settings], tmp_path: Path) -> None:
     run = train(tiny_settings(*MANY, "corpus.split=none"), name="a", runs_dir=tmp_path)
     assert load_checkpoint(run, "best").step == 14
@@ -191,6 +205,7 @@ def test_without_a_name_all_runs_and_trials_are_thinned_out(
     *_, end = charlm.sweep_reports(write_sweep(SWEEP, *MANY), jobs=1, runs_dir=runs)
     results = (end.folder / "results.json").read_bytes()  # pyright: ignore[reportAttributeAccessIssue]
     (runs / "zlink").symlink_to("a")
+    (runs / "zsweep").symlink_to("cells")
     (runs / "notes").mkdir()
     pruning = charlm.prune_runs(runs_dir=runs)
     names = [each.name for each in pruning.thinnings]

@@ -451,5 +451,11 @@ def test_heirs_are_found_after_the_folder_of_runs_has_moved(runs: Path, make_hei
     moved = runs.rename(runs.with_name("moved"))
     assert plan_removals(["a"], folder=moved)[0].heirs == ("heir",)
     assert plan_removals(["b"], folder=moved)[0].heirs == ()
+    (moved / "loop").symlink_to("loop")
+    for path in ("a\0b", "x" * 5000, "loop"):
+        facts = json.loads((moved / "heir" / "environment.json").read_text(encoding="utf-8"))
+        facts["parent_path"] = str(moved / path)
+        (moved / "heir" / "environment.json").write_text(json.dumps(facts), encoding="utf-8")
+        assert plan_removals(["b"], folder=moved)[0].heirs == ()
     (moved / "heir" / "environment.json").write_text("{", encoding="utf-8")
     assert find_heirs([moved]) == []
