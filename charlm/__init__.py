@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from charlm.networks import cells
     from charlm.reports.comparison import compare
     from charlm.reports.plotting import plot_curves
+    from charlm.runs.pruning import prune_runs
+    from charlm.runs.removal import remove_runs
     from charlm.settings.loading import load_settings
     from charlm.sweeps.sweeping import sweep_reports
     from charlm.training.launch import train_reports
@@ -41,6 +43,8 @@ MODULES = {
     **dict.fromkeys(("generate", "stream"), "library.writing"),
     "compare": "reports.comparison",
     "plot_curves": "reports.plotting",
+    "prune_runs": "runs.pruning",
+    "remove_runs": "runs.removal",
     "load_settings": "settings.loading",
     "sweep_reports": "sweeps.sweeping",
     "train_reports": "training.launch",

@@ -17,6 +17,8 @@ from charlm.cli.export import export
 from charlm.cli.generate import generate_command
 from charlm.cli.guide import guide
 from charlm.cli.info import info
+from charlm.cli.prune import prune
+from charlm.cli.rm import rm
 from charlm.cli.score import score_command
 from charlm.cli.signals import Signals
 from charlm.cli.streams import open_streams
@@ -53,6 +55,8 @@ app.command("score", short_help="Show which characters or lines of a text surpri
 app.command("info")(clean_exit(info))
 app.command("compare", short_help="Compare runs: the settings that differ and the results.")(clean_exit(compare))
 app.command("verify", short_help="Check that a run's checkpoints are whole.")(clean_exit(verify))
+app.command("rm", short_help="Remove runs, after showing what goes and asking.")(clean_exit(rm))
+app.command("prune", short_help="Remove the checkpoints that runs do not need.")(clean_exit(prune))
 app.command("bench", short_help="Measure the speed of the networks, compared with torch.nn.")(clean_exit(bench_command))
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(config_app, name="config")

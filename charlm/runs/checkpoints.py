@@ -134,7 +134,7 @@ def load_checkpoint(run: Run, choice: Choice = "best") -> Checkpoint:
     if choice == "last":
         ordered = paths[::-1]
     else:
-        known, unknown = _by_figure(paths)
+        known, unknown = by_figure(paths)
         # Any of the unreadable ones may have been the best, so each is warned about.
         ordered = unknown + known
     for path in ordered:
@@ -153,7 +153,7 @@ def load_checkpoint(run: Run, choice: Choice = "best") -> Checkpoint:
 
 def best_first(paths: Sequence[Path]) -> list[Path]:
     """Return checkpoints by their validation results, lowest first; then those without a result, newest first."""
-    known, unknown = _by_figure(paths)
+    known, unknown = by_figure(paths)
     return known + unknown
 
 
@@ -192,7 +192,7 @@ def _of_step(run: Run, paths: Sequence[Path], step: int) -> Path:
     raise RunError(f"the run {run.path} has no checkpoint of step {step}; it has steps {steps}")
 
 
-def _by_figure(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+def by_figure(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Return the checkpoints whose state can be read, best first, and those whose state cannot."""
     measured: list[tuple[float, Path]] = []
     unmeasured: list[Path] = []

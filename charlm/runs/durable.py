@@ -24,9 +24,11 @@ from charlm.runs.json_records import json_file
 
 MANIFEST = "manifest.json"
 DRAFT_NAME = re.compile(
-    r"\.tmp-(step-\d{8,}(\.old)?|config\.yaml|environment\.json|sweep\.yaml|results\.json|table\.csv|best\.yaml)"
+    r"\.tmp-(step-\d{8,}(\.old)?|config\.yaml|environment\.json|sweep\.yaml|base\.yaml|results\.json|table\.csv|best\.yaml)"
     r"-\d+-[0-9a-f]{8}"
 )
+# A run or sweep that is being removed: no command takes it for one any more.
+REMOVED_NAME = re.compile(r"\.removed-\d+-[0-9a-f]{8}")
 # A folder that is being replaced by another of its name; until then it stays complete and can still be found.
 ASIDE = ".old"
 UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -98,6 +100,39 @@ def remove_folder(folder: Path) -> None:
         _remove(draft)
     except OSError as error:
         raise storage_error(folder, error, "remove") from error
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a run or sweep, so that no command finds it from now on, and return the new path.
+
+    Raises:
+        StorageError: if it cannot be renamed.
+    """
+    # The folder's own name may be so long that nothing can be added to it.
+    aside = folder.with_name(f".removed-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        folder.rename(aside)
+        # Otherwise a power cut could bring the name back without all of its files.
+        sync_folder(aside.parent)
+    except OSError as error:
+        raise storage_error(folder, error, "remove") from error
+    return aside
+
+
+def remove_aside(aside: Path) -> None:
+    """Remove a folder that was set aside; another process may be removing it too.
+
+    Raises:
+        StorageError: if something in it cannot be removed.
+    """
+    while aside.is_dir() and not aside.is_symlink():
+        try:
+            shutil.rmtree(aside)
+        except FileNotFoundError:
+            # The other process was quicker with this file.
+            continue
+        except OSError as error:
+            raise storage_error(aside, error, "remove") from error
 
 
 def sweep_drafts(folder: Path) -> None:

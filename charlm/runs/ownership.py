@@ -180,7 +180,7 @@ def _lock(folder: Path) -> tuple[int | None, bool]:
         os.close(descriptor)
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             leases = _leases(folder)
-            raise _in_use(folder, _owner(leases[-1]) if leases else Owner()) from error
+            raise in_use(folder, _owner(leases[-1]) if leases else Owner()) from error
         raise
     return descriptor, True
 
@@ -192,13 +192,13 @@ def _take_lease(folder: Path, lock: int | None, *, is_locked: bool) -> Ownership
         # Whoever has the lock knows that the owner of a lease from this machine is dead, or that of an empty one.
         is_left_over = owner.machine in (None, machine()) if is_locked else is_dead(owner)
         if not is_left_over:
-            raise _in_use(folder, owner, f"; if that process is gone, its lease {_ending(leases[-1], left)}")
+            raise in_use(folder, owner, f"; if that process is gone, its lease {_ending(leases[-1], left)}")
     lease = folder / f".lease-{_generation(leases[-1]) + 1 if leases else 1:06d}"
     owner = _myself()
     try:
         descriptor = os.open(lease, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError as error:
-        raise _in_use(folder, _owner(lease)) from error
+        raise in_use(folder, _owner(lease)) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(_content(owner))
@@ -270,7 +270,8 @@ def _are_siblings(one: Path, other: Path) -> bool:
     return other.parent.exists() and one.parent.samefile(other.parent)
 
 
-def _in_use(folder: Path, owner: Owner, more: str = "") -> RunInUseError:
+def in_use(folder: Path, owner: Owner, more: str = "") -> RunInUseError:
+    """Return the error that says who owns a folder."""
     return RunInUseError(f"the run {folder} is in use by {owner.sentence}{more}")
 
 

@@ -10,13 +10,11 @@ from charlm.errors import RunError, printable
 from charlm.runs.checkpoints import FILES, Checkpoint, load_checkpoint, read_checkpoint, step_of
 from charlm.runs.durable import ASIDE
 from charlm.runs.model_file import ModelFile, is_model_file, read_model_file
-from charlm.runs.run import CHECKPOINT_NAME, CONFIG, Run, find_run
+from charlm.runs.run import CHECKPOINT_NAME, CONFIG, Run, find_run, is_run, is_sweep
 from charlm.runs.tensors import MODEL_FILE
 from charlm.runs.untrusted import open_folder, open_regular
 
 NEWEST = "newest"
-# The definition in the folder of a sweep, whose trials are runs.
-SWEEP_DEFINITION = "sweep.yaml"
 MAX_NAME = 1_000
 
 
@@ -134,11 +132,11 @@ def _run_of(checkpoint: Path) -> Run:
 
 def _find_run(name: str, folder: Path) -> Run:
     for path in (folder / name, Path(name)):
-        if (path / SWEEP_DEFINITION).is_file() and not (path / CONFIG).is_file():
+        if is_sweep(path):
             trials = sorted(each.parent for each in path.glob(f"*/{CONFIG}"))
             example = f", such as {printable(str(trials[0]), MAX_NAME)}" if trials else ""
             raise RunError(f"{printable(str(path), MAX_NAME)} is a sweep and not a run: name one of its runs{example}")
-    is_newest = name == NEWEST and not any((path / CONFIG).is_file() for path in (folder / name, Path(name)))
+    is_newest = name == NEWEST and not any(is_run(path) for path in (folder / name, Path(name)))
     return find_run(None if is_newest else name, folder=folder)
 
 

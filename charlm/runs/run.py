@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charlm.errors import RunError, printable
-from charlm.runs.durable import ASIDE, dangling_link
+from charlm.runs.durable import ASIDE, REMOVED_NAME, dangling_link
 from charlm.runs.facts import Environment
 from charlm.runs.history import History, read_history, read_samples
 from charlm.runs.json_records import from_json
@@ -28,6 +28,8 @@ ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.jsonl"
 RESUMES = "resumes.jsonl"
+# The definition in the folder of a sweep, whose trials are runs.
+SWEEP_DEFINITION = "sweep.yaml"
 MAX_NAME = 1_000
 MAX_ENVIRONMENT_BYTES = 1 << 20
 
@@ -46,7 +48,7 @@ class Run:
     @property
     def exists(self) -> bool:
         """Whether the run exists and is complete: its configuration is written last."""
-        return (self.path / CONFIG).is_file()
+        return is_run(self.path)
 
     @property
     def checkpoints_folder(self) -> Path:
@@ -111,6 +113,16 @@ class Run:
         return [path for *_, path in sorted((int(name[1]), name[2] is None, path) for name, path in found if name)]
 
 
+def is_run(path: Path) -> bool:
+    """Say whether a folder is a run: it has a configuration, and nobody has begun to remove it."""
+    return (path / CONFIG).is_file() and not REMOVED_NAME.fullmatch(path.name)
+
+
+def is_sweep(path: Path) -> bool:
+    """Say whether a folder is that of a sweep, and nobody has begun to remove it."""
+    return (path / SWEEP_DEFINITION).is_file() and not is_run(path) and not REMOVED_NAME.fullmatch(path.name)
+
+
 def runs_folder(given: str | Path | None = None) -> Path:
     """Return the folder of runs: the given one, else CHARLM_RUNS_DIR, else ./runs."""
     return Path(given or os.environ.get("CHARLM_RUNS_DIR") or "runs")
@@ -128,7 +140,7 @@ def find_run(name: str | None, *, folder: Path) -> Run:
             raise RunError(f"there is no run with a checkpoint in {folder}: `charlm train` makes one")
         return max(runs, key=Run.last_written)
     for path in (folder / name, Path(name)):
-        if (path / CONFIG).is_file():
+        if is_run(path):
             return Run(path)
     if dangling := dangling_link(folder / name) or dangling_link(Path(name)):
         raise RunError(f"there is no run {printable(name, MAX_NAME)}: {dangling}")
@@ -150,8 +162,13 @@ def list_runs(folder: Path) -> list[Run]:
         raise RunError(f"there are no runs: {dangling}")
     if not folder.is_dir():
         return []
-    runs = [Run(path) for path in folder.iterdir() if (path / CONFIG).is_file()]
-    return sorted(runs, key=lambda run: ((run.path / CONFIG).stat().st_mtime_ns, run.name))
+    runs: list[tuple[int, str, Run]] = []
+    for path in folder.iterdir():
+        # Another process may be removing it.
+        with suppress(FileNotFoundError):
+            if is_run(path):
+                runs.append(((path / CONFIG).stat().st_mtime_ns, path.name, Run(path)))
+    return [run for *_, run in sorted(runs, key=lambda row: row[:2])]
 
 
 def find_unfinished(folder: Path) -> Run:

@@ -9,7 +9,7 @@ from charlm.errors import ConfigError, RunError, TextError
 from charlm.runs.durable import DRAFT_NAME, replace_file, storage_error, sweep_drafts
 from charlm.runs.json_records import Json
 from charlm.runs.ownership import LEASE_NAME, LOCK_NAME, Ownership, take_ownership
-from charlm.runs.parents import SWEEP_DEFINITION as DEFINITION
+from charlm.runs.run import SWEEP_DEFINITION as DEFINITION
 from charlm.runs.run import Run
 from charlm.settings.corpus import CorpusSettings
 from charlm.settings.loading import check_layer

@@ -14,8 +14,7 @@ from charlm.errors import ConfigError, StoppedError, StorageError
 from charlm.runs.creation import check_run_name
 from charlm.runs.durable import storage_error
 from charlm.runs.ownership import FolderGoneError, Ownership
-from charlm.runs.parents import SWEEP_DEFINITION
-from charlm.runs.run import runs_folder
+from charlm.runs.run import SWEEP_DEFINITION, runs_folder
 from charlm.settings.loading import check_layer
 from charlm.sweeps.agenda import Agenda
 from charlm.sweeps.cluster import cluster_workers

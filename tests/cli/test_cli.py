@@ -382,7 +382,10 @@ def test_commands_that_need_no_torch_never_import_it() -> None:
     without = [
         ["--help"],
         ["--version"],
-        *([command, "--help"] for command in ("train", "generate", "eval", "info", "bench", "corpus", "config")),
+        *(
+            [command, "--help"]
+            for command in ("train", "generate", "eval", "info", "rm", "prune", "bench", "corpus", "config")
+        ),
         ["config", "show"],
         ["config", "schema"],
         ["corpus", "list"],
