@@ -11,6 +11,15 @@ from charlm.networks.predictor import Predictor
 from charlm.networks.torch_predictor import predictor_of
 from charlm.text.vocabulary import Ids, Vocabulary
 
+# The cells that the kernels have.
+CELLS: dict[str, dict[str, Any]] = {
+    "rnn tanh": {"cell": "rnn"},
+    "rnn relu": {"cell": "rnn", "activation": "relu"},
+    "gru": {"cell": "gru"},
+    "gru before": {"cell": "gru", "reset_after": False},
+    "lstm": {"cell": "lstm"},
+}
+
 
 def predictor(network: Network, vocabulary: Vocabulary) -> Predictor:
     """Return the fastest predictor for a network."""

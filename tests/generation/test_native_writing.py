@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from pairs import by_pairs
-from predicting import predictor, sample_text, sample_texts
+from predicting import CELLS, predictor, sample_text, sample_texts
 
 from charlm.generation import native_writer as writing
 from charlm.generation.filters import PLAIN, Filters, filter_logits
@@ -25,13 +25,6 @@ from charlm.networks.torch_predictor import predictor_of, writing_half
 from charlm.settings.model import ModelSettings
 from charlm.text.vocabulary import Vocabulary
 
-CELLS: dict[str, dict[str, Any]] = {
-    "rnn tanh": {"cell": "rnn"},
-    "rnn relu": {"cell": "rnn", "activation": "relu"},
-    "gru": {"cell": "gru"},
-    "gru before": {"cell": "gru", "reset_after": False},
-    "lstm": {"cell": "lstm"},
-}
 # Each cell, depth, kind of input, filter and an odd and an even size of everything at least once.
 CASES: dict[str, tuple[str, dict[str, Any], Filters, int]] = {
     "plain rnn": ("rnn tanh", {"hidden_size": 40}, Filters(), 29),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from pairs import covering
+from predicting import CELLS
 
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
@@ -16,13 +17,6 @@ from charlm.networks.torch_predictor import TorchPredictor, predictor_of
 from charlm.settings.model import ModelSettings
 
 V, T = 29, 23
-CELLS: dict[str, dict[str, Any]] = {
-    "rnn tanh": {"cell": "rnn"},
-    "rnn relu": {"cell": "rnn", "activation": "relu"},
-    "gru": {"cell": "gru"},
-    "gru before": {"cell": "gru", "reset_after": False},
-    "lstm": {"cell": "lstm"},
-}
 INPUTS: dict[str, dict[str, Any]] = {
     "one-hot": {},
     "small embedding": {"embedding_size": 5},
