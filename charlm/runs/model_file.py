@@ -29,7 +29,6 @@ from charlm.runs.json_records import (
     Text,
     as_object,
     from_json,
-    from_json_or_none,
     json_line,
     to_json,
 )
@@ -251,9 +250,10 @@ def _prefixes(run: Run) -> tuple[str, ...]:
 
 def _read_metadata(header: Json, path: Path) -> Metadata:
     text = as_object(header.get("__metadata__")).get(KEY)
-    metadata = from_json_or_none(Metadata, parse_json(_bytes(text, path), path)) if isinstance(text, str) else None
-    if metadata is None:
-        raise RunError(f"{path} {NO_MODEL}")
+    try:
+        metadata = from_json(Metadata, parse_json(_bytes(str(text), path), path))
+    except (RunError, ValueError) as error:
+        raise RunError(f"{path} {NO_MODEL}") from error
     if metadata.format > FORMAT:
         is_known = re.fullmatch(r"[0-9][0-9A-Za-z.+-]{0,30}", metadata.version)
         newer = f"charlm {metadata.version} or newer" if is_known else "a newer charlm"
