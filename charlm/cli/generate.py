@@ -20,6 +20,15 @@ from charlm.cli.arguments import (
 from charlm.cli.new_items import NewOption, between, told
 from charlm.cli.prompts import Prompt, read_prompt
 from charlm.cli.seeds import read_seed
+from charlm.cli.writing_options import (
+    LengthOption,
+    MinPOption,
+    SeedOption,
+    TemperaturesOption,
+    TopKOption,
+    TopPOption,
+    read_temperatures,
+)
 from charlm.errors import ConfigError
 from charlm.text.escapes import unescape
 
@@ -31,7 +40,6 @@ if TYPE_CHECKING:
     from charlm.library.openings import Opening
 
 DEFAULT_PASSES = 20
-MAX_LENGTH = 1_000_000_000
 # A text that is not streamed is held in memory, together with the other texts of its batch.
 MAX_WHOLE_LENGTH = 1_000_000
 PrefixArgument = Annotated[
@@ -58,51 +66,23 @@ EscapesOption = Annotated[
         help="Interpret \\n, \\t, \\\\, \\xNN and \\uNNNN in prefix, suffix and stops, like $'...' in bash.",
     ),
 ]
-LengthOption = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        max=MAX_LENGTH,
-        help="The most characters to write; in a gap, the exact number.",
-        show_default="200; whole items",
-        metavar="N",
-    ),
-]
 NumSamplesOption = Annotated[
     int, typer.Option("--num-samples", "-n", min=1, max=1_000_000, help="Number of texts.", metavar="N")
 ]
-TemperatureOption = Annotated[
-    float,
-    typer.Option(
-        "--temperature", "-t", help="Sampling temperature; 0 always takes the likeliest character.", metavar="T"
-    ),
-]
 StopOption = Annotated[list[str] | None, typer.Option(help="Stop before this text; may be repeated.", metavar="TEXT")]
 StopAtNewlineOption = Annotated[bool, typer.Option("--stop-at-newline", help="Stop at the end of a line.")]
-SeedOption = Annotated[
-    str, typer.Option(help="Random seed for sampling; 'random' picks one and prints it.", metavar="N")
-]
 PassesOption = Annotated[
     int | None,
     typer.Option(
         "--passes", min=0, max=1_000_000, help="Gibbs sampling passes over a gap.", show_default="20", metavar="N"
     ),
 ]
-TopKOption = Annotated[int | None, typer.Option(help="Sample from the K likeliest characters only.", metavar="K")]
-TopPOption = Annotated[
-    float | None,
-    typer.Option(help="Sample from the likeliest characters that together reach probability P.", metavar="P"),
-]
-MinPOption = Annotated[
-    float | None,
-    typer.Option(help="Sample from characters at least P times as likely as the likeliest one.", metavar="P"),
-]
 
 
 def generate_command(
     words: PrefixArgument = None,
     num_samples: NumSamplesOption = 1,
-    temperature: TemperatureOption = 0.8,
+    temperature: TemperaturesOption = "0.8",
     length: LengthOption = None,
     run: RunOption = None,
     prefix: PrefixOption = None,
@@ -140,15 +120,30 @@ def generate_command(
     is_streamed = _check(prompt, stops, length, passes, is_single=num_samples == 1 and not (json_ or new))
     from charlm.library.models import Filters, open_run
 
-    filters = Filters(temperature, top_k, top_p, min_p)
+    temperatures = read_temperatures(temperature)
+    choices = [Filters(each, top_k, top_p, min_p) for each in temperatures]
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir, device=device).with_unknown(unknown)
     prompt, start = _decoded(prompt, model)
-    if is_streamed and not (start and start.is_backward):
-        _stream(model, prompt, filters=filters, seed=number, length=length, stops=stops)
-        return
-    write = partial(_texts, model, prompt, num_samples=num_samples, length=length, seed=number, filters=filters)
-    facts, texts = _facts(model, prompt, start, number), write(stops=stops, passes=passes, is_new=new)
-    _print_whole(texts, facts, between=between(model), as_json=json_)
+    write = partial(_texts, model, prompt, num_samples=num_samples, length=length, seed=number)
+    for place, filters in enumerate(choices):
+        facts = _facts(model, prompt, start, number)
+        if len(choices) > 1:
+            facts["temperature"] = filters.temperature
+            _head(filters.temperature, is_first=place == 0, as_json=json_)
+        if is_streamed and not (start and start.is_backward):
+            _stream(model, prompt, filters=filters, seed=number, length=length, stops=stops)
+        else:
+            texts = write(filters=filters, stops=stops, passes=passes, is_new=new)
+            _print_whole(texts, facts, between=between(model), as_json=json_)
+
+
+def _head(temperature: float, *, is_first: bool, as_json: bool) -> None:
+    """Print a heading above the texts of one of several temperatures; JSON has a field instead."""
+    from charlm.console.terminal import show_heading
+
+    if not as_json:
+        typer.echo("" if is_first else "\n", nl=False)
+        show_heading(f"temperature {temperature:g}")
 
 
 def _texts(
@@ -244,7 +239,7 @@ def _refuse_long(length: int | None) -> None:
         )
 
 
-def _facts(model: Model, prompt: Prompt, start: Opening | None, seed: int) -> Mapping[str, object]:
+def _facts(model: Model, prompt: Prompt, start: Opening | None, seed: int) -> dict[str, object]:
     """Return what a JSON line holds besides the text itself."""
     facts = {**model.subject.as_record(), "seed": seed, "prefix": prompt.prefix, "suffix": prompt.suffix}
     if start is not None:

@@ -72,6 +72,12 @@ def console_for(stream: TextIO) -> Console:
     )
 
 
+def show_heading(text: str) -> None:
+    """Print a line on standard output, in bold on a terminal, as the head of what follows."""
+    sys.stdout.flush()
+    console_for(sys.stdout).print(Text(text, style="bold"), soft_wrap=True)
+
+
 def print_json(record: Mapping[str, object]) -> None:
     """Print one JSON object on a line of standard output; on a terminal, with JSON's own escapes."""
     line = json_line(record)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from charlm.errors import ConfigError
+from charlm.generation.draws import draw_ids, uniform_draws
 from charlm.generation.filters import PLAIN, Filters
-from charlm.generation.sampling import BLOCK_ROWS, PREFIX_CHARS_AT_ONCE, draw_ids, sample_block, uniform_draws
+from charlm.generation.session import BLOCK_ROWS, PREFIX_CHARS_AT_ONCE, Session
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.gibbs import Surroundings, sweep_gap
 from charlm.networks.inputs import as_tensor
@@ -71,9 +72,11 @@ def _fill_block(
     filters: Filters,
 ) -> Tensor:
     """Return the fillings of BLOCK_ROWS gaps, (length, BLOCK_ROWS)."""
-    draws = uniform_draws(seed, first)
-    block = sample_block(TorchPredictor(network.forward_half), vocabulary, prefix, draws=draws, filters=filters)
-    draft = np.stack([ids for ids, _ in zip(block, range(length), strict=False)])
+    session, samples = Session(TorchPredictor(network.forward_half), vocabulary), range(first, first + BLOCK_ROWS)
+    pieces = session.write(session.begin(prefix, samples), length=length, seed=seed, filters=filters)
+    draft = np.concatenate([ids for ids, _ in pieces])
+    # The first number after the draft is left out: versions before drew a character with it that was not used.
+    draws = uniform_draws(seed, samples, start=length + 1)
     ahead, state = _read_side(network.forward_half, prefix)
     behind, backward_state = _read_side(network.backward_half, suffix[::-1])
     sides = Surroundings(ahead, state, behind, backward_state)

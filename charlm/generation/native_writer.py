@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -43,29 +44,7 @@ def write(
     return ids, after
 
 
-def write_pieces(
-    network: NativePredictor, state: ArrayState, generators: list[np.random.Generator], *, length: int, filters: Filters
-) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield texts in pieces, (characters, texts), until each text has `length` characters.
-
-    Args:
-        network: the model.
-        state: the state after the prefix, each (L, texts, H).
-        generators: a random generator for each text.
-        length: number of characters of each text.
-        filters: applied to each distribution before drawing from it.
-    """
-    pace = _Pace(network.kernels.num_threads)
-    for start in range(0, length, CHARS_AT_ONCE):
-        num_chars = min(CHARS_AT_ONCE, length - start)
-        draws = np.stack([generator.random(num_chars) for generator in generators], axis=1)
-        threads, began = pace.threads, time.perf_counter()
-        ids, state = write(network, state, draws, filters, threads=threads)
-        pace.record(threads, (time.perf_counter() - began) / num_chars)
-        yield ids
-
-
-class _Pace:
+class Pace:
     """Find out, while writing, how many threads are fastest.
 
     Threads that write one text wait for each other after every layer, so a single thread is faster if another process
@@ -80,15 +59,19 @@ class _Pace:
         self._calls = 0
         self._seconds = {threads: float("inf"), 1: float("inf")}
 
-    @property
-    def threads(self) -> int:
-        """The number of threads to use for the next call."""
+    @contextmanager
+    def timed(self, num_chars: int) -> Generator[int]:
+        """Yield the number of threads for a call that writes this many characters, and measure how long it takes."""
         trial = self._calls % self.TRIAL_EVERY
         if trial < len(self._choices) * self.NUM_TRIALS:
-            return self._choices[trial // self.NUM_TRIALS]
-        return min(self._choices, key=self._seconds.__getitem__)
+            threads = self._choices[trial // self.NUM_TRIALS]
+        else:
+            threads = min(self._choices, key=self._seconds.__getitem__)
+        began = time.perf_counter()
+        yield threads
+        self._record(threads, (time.perf_counter() - began) / num_chars)
 
-    def record(self, threads: int, seconds: float) -> None:
+    def _record(self, threads: int, seconds: float) -> None:
         """Record the time per character; the fastest trial of a round counts, because it was disturbed least."""
         trial = self._calls % self.TRIAL_EVERY
         if trial < len(self._choices) * self.NUM_TRIALS:

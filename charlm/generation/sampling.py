@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
-from typing import Any
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
-from charlm.errors import TextError
-from charlm.generation.filters import PLAIN, Filters, filter_logits
-from charlm.generation.native_writer import write_pieces
+from charlm.generation.filters import PLAIN, Filters
+from charlm.generation.session import BLOCK_ROWS, Session
 from charlm.networks.native_predictor import NativePredictor
-from charlm.networks.predictor import Floats, Predictor
+from charlm.networks.predictor import Predictor
 from charlm.text.vocabulary import Ids, Vocabulary
 
-# Without kernels, this many rows are always computed at once: a product of another shape may differ in its last bit.
-BLOCK_ROWS = 8
 # The kernels compute each row independently of the others; this number suits both the processor and memory.
 NATIVE_ROWS = 64
-PREFIX_CHARS_AT_ONCE = 2048
-DRAWS_AHEAD = 256
 
 
 def sample_text(
@@ -101,30 +95,9 @@ def _write(
     filters: Filters,
 ) -> Iterator[npt.NDArray[np.int64]]:
     """Yield the ids of samples in pieces, (characters, samples); without kernels, all samples are from one block."""
-    if isinstance(predictor, NativePredictor):
-        _, state = read_prefix(predictor, prefix, num_texts=1)
-        state = tuple(np.broadcast_to(part, (len(part), len(samples), part.shape[2])) for part in state)
-        generators = [np.random.default_rng([seed, sample]) for sample in samples]
-        return write_pieces(predictor, state, generators, length=length, filters=filters)
-    first = samples[0] - samples[0] % BLOCK_ROWS
-    block = sample_block(predictor, vocabulary, prefix, draws=uniform_draws(seed, first), filters=filters)
-    return (ids[None, samples[0] - first : samples[-1] + 1 - first] for ids in islice(block, length))
-
-
-def sample_block(
-    predictor: Predictor,
-    vocabulary: Vocabulary,
-    prefix: Ids,
-    *,
-    draws: Iterator[npt.NDArray[np.float64]],
-    filters: Filters,
-) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield, without end, the next id of each of BLOCK_ROWS samples, (BLOCK_ROWS,); `uniform_draws` gives the draws."""
-    logits, state = read_prefix(predictor, prefix, BLOCK_ROWS)
-    while True:
-        ids = draw_ids(logits, next(draws), vocabulary, filters)
-        yield ids
-        logits, state = predictor.read(ids[None], state)
+    session = Session(predictor, vocabulary)
+    pieces = session.write(session.begin(prefix, samples), length=length, seed=seed, filters=filters)
+    return (ids for ids, _ in pieces)
 
 
 def stop_before(characters: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
@@ -143,35 +116,3 @@ def stop_before(characters: Iterable[str], stops: Sequence[str]) -> Iterator[str
             yield held[0]
             held = held[1:]
     yield from held
-
-
-def read_prefix(predictor: Predictor, prefix: Ids, num_texts: int) -> tuple[Floats, Any]:
-    """Return the logits after a prefix, (num_texts, V), and the state there; all texts are the same.
-
-    Raises:
-        TextError: if the prefix is empty.
-    """
-    if len(prefix) == 0:
-        raise TextError("the prefix is empty: the model needs at least one character that it knows")
-    state, logits = predictor.initial_state(num_texts), None
-    for start in range(0, len(prefix), PREFIX_CHARS_AT_ONCE):
-        piece = prefix[start : start + PREFIX_CHARS_AT_ONCE, None]
-        logits, state = predictor.read(np.broadcast_to(piece, (len(piece), num_texts)), state)
-    assert logits is not None
-    return logits, state
-
-
-def uniform_draws(seed: int, first: int) -> Iterator[npt.NDArray[np.float64]]:
-    """Yield uniform random numbers (BLOCK_ROWS,); each row has its own generator, seeded with (seed, first + row)."""
-    generators = [np.random.default_rng([seed, first + row]) for row in range(BLOCK_ROWS)]
-    while True:
-        yield from np.stack([generator.random(DRAWS_AHEAD) for generator in generators], axis=1)
-
-
-def draw_ids(
-    logits: Floats, draws: npt.NDArray[np.float64], vocabulary: Vocabulary, filters: Filters
-) -> npt.NDArray[np.int64]:
-    """Invert each row's cumulative distribution at its draw; the unknown symbol is never chosen."""
-    cumulative = filter_logits(logits[:, : len(vocabulary.characters)], filters).cumsum(-1)
-    below = cumulative <= draws[:, None] * cumulative[:, -1:]
-    return np.minimum(below.sum(axis=1), len(vocabulary.characters) - 1)

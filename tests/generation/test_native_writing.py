@@ -14,6 +14,7 @@ from pairs import by_pairs
 from predicting import CELLS, predictor, sample_text, sample_texts
 
 from charlm.generation import native_writer as writing
+from charlm.generation import session
 from charlm.generation.filters import PLAIN, Filters, filter_logits
 from charlm.generation.sampling import NATIVE_ROWS
 from charlm.kernels.library import Kernels, load_kernels
@@ -175,7 +176,7 @@ def test_how_many_characters_a_call_writes_changes_none(name: str, monkeypatch: 
     network, vocabulary = build(name, 29, hidden_size=33, num_layers=2), vocabulary_of(29)
     whole = write_ids(network, vocabulary, 300)
     for at_once in (1, 7, 128, 1000):
-        monkeypatch.setattr(writing, "CHARS_AT_ONCE", at_once)
+        monkeypatch.setattr(session, "CHARS_AT_ONCE", at_once)
         assert np.array_equal(write_ids(network, vocabulary, 300), whole)
 
 

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from predicting import sample_text, sample_texts
 
 from charlm.errors import TextError
-from charlm.generation import sampling
+from charlm.generation import draws, session
 from charlm.generation.filters import Filters, filter_logits
-from charlm.generation.sampling import BLOCK_ROWS, stop_before
+from charlm.generation.sampling import stop_before
+from charlm.generation.session import BLOCK_ROWS
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
 from charlm.settings.model import ModelSettings
@@ -93,10 +94,10 @@ def test_samples_and_seeds_differ_and_repeat(implementation: str) -> None:
 def test_a_longer_sample_begins_with_the_shorter(implementation: str) -> None:
     network = build(implementation=implementation)
     # Beyond the number of draws that are made ahead.
-    long = write_one(network, length=sampling.DRAWS_AHEAD + 20)
+    long = write_one(network, length=draws.DRAWS_AHEAD + 20)
     assert [len(write_one(network, length=length)) for length in (0, 1, 50)] == [0, 1, 50]
     assert long.startswith(write_one(network, length=50))
-    assert len(long) == sampling.DRAWS_AHEAD + 20
+    assert len(long) == draws.DRAWS_AHEAD + 20
 
 
 def test_sampling_leaves_the_global_generators_alone() -> None:
@@ -183,7 +184,7 @@ def test_without_the_unknown_symbol_the_others_keep_their_proportions() -> None:
 def test_a_long_prefix_is_read_in_chunks_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     network, prefix = build().double(), VOCABULARY.encode("abcdeffedcba" * 3)
     whole = "".join(sample_text(network, VOCABULARY, prefix, length=30))
-    monkeypatch.setattr(sampling, "PREFIX_CHARS_AT_ONCE", 5)
+    monkeypatch.setattr(session, "PREFIX_CHARS_AT_ONCE", 5)
     assert "".join(sample_text(network, VOCABULARY, prefix, length=30)) == whole
     # Had the state been lost between chunks, only the last of 36 characters would count.
     assert "".join(sample_text(network, VOCABULARY, prefix[-1:], length=30)) != whole
@@ -207,13 +208,13 @@ def test_memory_does_not_grow_with_the_length(implementation: str) -> None:
     network = build(implementation=implementation)
     characters = sample_text(network, VOCABULARY, PREFIX, length=10**12, stops=["never", "x" * 20])
     # Twice the draws made ahead: whatever is allocated once has been.
-    _advance(characters, 2 * sampling.DRAWS_AHEAD)
+    _advance(characters, 2 * draws.DRAWS_AHEAD)
     tracemalloc.start()
     try:
-        _advance(characters, sampling.DRAWS_AHEAD)
+        _advance(characters, draws.DRAWS_AHEAD)
         sizes = [tracemalloc.get_traced_memory()[0]]
         for _ in range(3):
-            _advance(characters, sampling.DRAWS_AHEAD)
+            _advance(characters, draws.DRAWS_AHEAD)
             sizes.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
