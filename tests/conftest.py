@@ -164,6 +164,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
     # Each test has its own, and none is made before something is stored in it.
     monkeypatch.setenv("CHARLM_DATA_DIR", str(tmp_path_factory.getbasetemp() / f"charlm-data-{next(DATA_FOLDERS)}"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / f"charlm-state-{os.getpid()}"))
     for name in ("CHARLM_RUNS_DIR", "CI", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
 

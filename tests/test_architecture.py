@@ -37,6 +37,7 @@ KEEPERS = {
     "rich": ("console",),
     "yaml": ("settings.strict_yaml",),
     "click": (),
+    "prompt_toolkit": ("console.chat", "console.chat_history"),
     "matplotlib": ("reports.plotting",),
 }
 WITHOUT_TORCH = ("errors", "settings", "text")

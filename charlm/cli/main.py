@@ -8,6 +8,7 @@ import typer
 
 from charlm import __version__
 from charlm.cli.bench import bench_command
+from charlm.cli.chat import chat_command
 from charlm.cli.compare import compare
 from charlm.cli.config import config_app
 from charlm.cli.corpus import corpus_app
@@ -50,6 +51,7 @@ app.command("train")(clean_exit(train))
 app.command("sweep")(clean_exit(sweep))
 app.command("generate", short_help="Generate text that continues a prefix.")(clean_exit(generate_command))
 app.command("export", short_help="Write a run's model into one file, to pass it on.")(clean_exit(export))
+app.command("chat", short_help="Write with a model in a conversation on a terminal.")(clean_exit(chat_command))
 app.command("eval", short_help="Measure a run's perplexity on a whole text.")(clean_exit(eval_command))
 app.command("score", short_help="Show which characters or lines of a text surprise a model.")(clean_exit(score_command))
 app.command("info")(clean_exit(info))

@@ -8,8 +8,8 @@ import typer
 
 from charlm.cli.arguments import shown
 from charlm.errors import ConfigError
+from charlm.settings.values import MAX_SEED
 
-MAX_SEED = 2**63 - 1
 # Short enough to type again.
 DRAWN_BELOW = 10**9
 

@@ -8,11 +8,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from charlm.errors import STOP_CODES
+
+try:
+    import termios
+except ImportError:  # Windows has no such terminals.
+    termios = None
 
 WORDS = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate"}
 if hasattr(signal, "SIGUSR1"):
@@ -24,6 +30,8 @@ if hasattr(signal, "SIGHUP"):
 SENTENCES = {"interrupt": "interrupted", "terminate": "terminated", "hangup": "hung up"}
 CLEAR_LINE = "\x1b[2K"
 SHOW_CURSOR = "\x1b[?25h"
+# Plain characters, and pasted text that is not marked as such.
+RESET = "\x1b[0m\x1b[?2004l"
 
 
 class Signals:
@@ -32,6 +40,8 @@ class Signals:
     def __init__(self) -> None:
         self.received: str | None = None
         self._waits = False
+        self._holds_interrupts = self._is_interrupted = False
+        self._terminal: list[Any] | None = None
 
     def listen(self) -> None:
         """Handle the signals from now on: the process ends at once, with one line and its exit code.
@@ -55,12 +65,33 @@ class Signals:
         self._waits = True
         return self.received
 
+    @contextmanager
+    def hold_interrupts(self) -> Generator[Callable[[], bool]]:
+        """Within this context only record interrupts; other signals end the process, and reset the terminal before.
+
+        Yields:
+            What says whether an interrupt has arrived since the last time.
+        """
+        self._terminal, self._holds_interrupts = _terminal_mode(), True
+        try:
+            yield self._take_interrupt
+        finally:
+            self._terminal, self._holds_interrupts = None, False
+
+    def _take_interrupt(self) -> bool:
+        arrived, self._is_interrupted = self._is_interrupted, False
+        return arrived
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         del frame
         word = WORDS[signal.Signals(number)]
+        if word == "interrupt" and self._holds_interrupts:
+            self._is_interrupted = True
+            return
         if self.received is None and self._waits:
             self.received = word
             return
+        _restore_terminal(self._terminal)
         end_at_once(word, " at once; what was already saved is kept" if self._waits else "")
 
 
@@ -77,3 +108,19 @@ def end_at_once(word: str, more: str = "") -> NoReturn:
         cursor = f"\r{CLEAR_LINE}{SHOW_CURSOR}" if os.isatty(2) else ""
         os.write(2, f"{cursor}charlm: {SENTENCES[word]}{more}\n".encode())
     os._exit(STOP_CODES[word])
+
+
+def _terminal_mode() -> list[Any] | None:
+    """Return the mode of the terminal on standard input; None where there is none."""
+    if termios is not None:
+        with suppress(OSError, termios.error):
+            return termios.tcgetattr(0)
+    return None
+
+
+def _restore_terminal(mode: list[Any] | None) -> None:
+    """Give a terminal back as it was before lines were edited on it."""
+    if mode is not None and termios is not None:
+        with suppress(OSError, termios.error):
+            termios.tcsetattr(0, termios.TCSANOW, mode)
+            os.write(1, RESET.encode())

@@ -12,7 +12,7 @@ from charlm.settings.layers import shipped_names
 from charlm.settings.nearest import meaning_of, nearest_name, plain
 
 # Names that work although no help shows them.
-ALIASES = {"charlm": {"sample": "generate", "list": "info", "runs": "info"}}
+ALIASES = {"charlm": {"sample": "generate", "list": "info", "runs": "info", "play": "chat"}}
 # Names that are answered with ours: the commands of each group, by the group's path.
 _COMMANDS = {
     "charlm": {
@@ -20,7 +20,8 @@ _COMMANDS = {
         "train more.txt --from RUN": "finetune fine_tune adapt transfer",
         "train --resume": "resume continue restart go_on proceed",
         "sweep": "tune search grid gridsearch hyperopt optimize optimise",
-        "generate": "write chat predict complete completion talk speak gen infer inference prompt produce",
+        "generate": "write predict complete completion gen infer inference prompt produce",
+        "chat": "talk speak converse conversation dialogue interactive repl console session shell",
         "eval": "test evaluate evaluation validate validation perplexity ppl measure metrics metric bpc bits",
         "score": "surprise anomaly anomalies odd rank probability probabilities logprob logprobs likelihood",
         "info": "show ls status stats statistics history summary describe inspect experiments models dir",

@@ -8,16 +8,27 @@ import typer
 
 from charlm.cli.arguments import shown
 from charlm.errors import ConfigError
+from charlm.settings.values import MAX_WRITTEN
 
-MAX_LENGTH = 1_000_000_000
 MAX_TEMPERATURES = 100
 
 LengthOption = Annotated[
     int | None,
     typer.Option(
         min=0,
-        max=MAX_LENGTH,
+        max=MAX_WRITTEN,
         help="The most characters to write; in a gap, the exact number.",
+        show_default="200; whole items",
+        metavar="N",
+    ),
+]
+PieceLengthOption = Annotated[
+    int | None,
+    typer.Option(
+        "--length",
+        min=0,
+        max=MAX_WRITTEN,
+        help="The most characters to write at a time.",
         show_default="200; whole items",
         metavar="N",
     ),

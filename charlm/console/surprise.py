@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from charlm.console.terminal import console_for, print_json
+from charlm.console.terminal import console_for, has_colours, print_json
 from charlm.errors import printable
 from charlm.evaluation.characters import ScoredCharacter
 from charlm.evaluation.lines import ScoredLine
@@ -75,7 +75,7 @@ def print_records(subject: Subject, scored: Iterable[ScoredCharacter | ScoredLin
 def show_characters(subject: Subject, characters: Iterable[ScoredCharacter], shape: Shape = PLAIN) -> None:
     """Print a text with each character coloured by its surprise, or one row per character without colours."""
     console = console_for(sys.stdout)
-    if not _has_colours(console):
+    if not has_colours(console):
         _print_rows(subject, characters, shape)
         return
     _show_heading(console, subject)
@@ -90,7 +90,7 @@ def show_lines(subject: Subject, lines: Iterable[ScoredLine], shape: Shape = PLA
     A line with characters that the model does not know is always shown in full.
     """
     console = console_for(sys.stdout)
-    if not _has_colours(console):
+    if not has_colours(console):
         _print_rows(subject, lines, shape)
         return
     _show_heading(console, subject)
@@ -138,10 +138,6 @@ def visible(character: str) -> str:
     if unicodedata.category(character).startswith("M"):
         return CARRIER + character
     return printable(character)
-
-
-def _has_colours(console: Console) -> bool:
-    return console.color_system is not None and not console.no_color
 
 
 def _show_heading(console: Console, subject: Subject) -> None:

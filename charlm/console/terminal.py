@@ -72,6 +72,11 @@ def console_for(stream: TextIO) -> Console:
     )
 
 
+def has_colours(console: Console) -> bool:
+    """Return whether a console shows colours and other styles."""
+    return console.color_system is not None and not console.no_color
+
+
 def show_heading(text: str) -> None:
     """Print a line on standard output, in bold on a terminal, as the head of what follows."""
     sys.stdout.flush()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.evaluation.windows import BITS_PER_NAT, next_costs
-from charlm.networks.predictor import Predictor
+from charlm.evaluation.windows import BITS_PER_NAT, Costs, costs_after, next_costs
+from charlm.networks.predictor import Floats, Predictor
 from charlm.text.vocabulary import Ids, Vocabulary
 
 
@@ -46,7 +46,15 @@ def rank_next(predictor: Predictor, ids: Ids, vocabulary: Vocabulary, *, top: in
     Raises:
         DivergedError: if a probability is not a number.
     """
-    nats = next_costs(predictor, ids)
+    return _ranked(next_costs(predictor, ids), vocabulary, top)
+
+
+def rank_logits(logits: Floats, vocabulary: Vocabulary, *, top: int) -> list[NextCharacter]:
+    """Return what `rank_next` returns, from the logits after a text, (V,)."""
+    return _ranked(costs_after(logits), vocabulary, top)
+
+
+def _ranked(nats: Costs, vocabulary: Vocabulary, top: int) -> list[NextCharacter]:
     return [
         NextCharacter(
             rank,

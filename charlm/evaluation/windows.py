@@ -96,7 +96,16 @@ def next_costs(predictor: Predictor, ids: Ids) -> Costs:
     for start in range(0, len(ids), CHUNK_CHARS):
         logits, state = predictor.read(ids[start : start + CHUNK_CHARS, None], state)
     assert logits is not None
-    shifted, log_total = _normalise(logits[0])
+    return costs_after(logits[0])
+
+
+def costs_after(logits: Floats) -> Costs:
+    """Return what each symbol would cost as the next character, in nats, (V,), from the logits after a text.
+
+    Raises:
+        DivergedError: if a probability is not a number.
+    """
+    shifted, log_total = _normalise(logits)
     return _checked(log_total - shifted)
 
 

@@ -22,7 +22,7 @@ from charlm.runs.run import Run, find_run, runs_folder
 from charlm.settings.corpus import UnknownPolicy
 from charlm.settings.model import LEAKY_WARNING, Direction
 from charlm.text.cleaning import clean_prefix
-from charlm.text.forms import match_form
+from charlm.text.forms import Matched, match_form
 from charlm.text.items import begin_item, boundary_character, boundary_id
 from charlm.text.nearest_characters import remedy_of_unknown
 from charlm.text.vocabulary import Ids
@@ -186,10 +186,14 @@ class Model:
         Warns:
             CharlmWarning: where accents are converted to the Unicode form of the corpus.
         """
-        matched = match_form(clean_prefix(text, self.checkpoint.settings.corpus.clean), self.checkpoint.vocabulary)
+        matched = self.matched(text)
         if told := matched.told(what):
             warnings.warn(told, CharlmWarning, stacklevel=3)
         return matched.text
+
+    def matched(self, text: str) -> Matched:
+        """Return what `cleaned` returns, with the conversion that it warns of."""
+        return match_form(clean_prefix(text, self.checkpoint.settings.corpus.clean), self.checkpoint.vocabulary)
 
     @property
     def readable(self) -> Readable:

@@ -147,17 +147,26 @@ def next_characters(
     if top < 1:
         raise ConfigError(f"top must be at least 1, got {top}")
     model = opened(model)
-    if model.direction == "leaky":
-        raise ConfigError(
-            f"the model of run {model.run.name} is leaky: it reads each character before it predicts it, so it "
-            "cannot predict the next one"
-        )
+    refuse_leaky(model)
     read = read_scored_text(model, text, files=files, unknown=unknown, is_prefix=True)
     ids = read.ids
     if files and len(ids) > 1 and read.vocabulary.decode(ids[-1:]) == read.line_end:
         ids = ids[:-1]
     ids = begin_item(ids, model.boundary, model.direction, "the text")
     return rank_next(model.networks.main, turned(ids, model.direction), read.vocabulary, top=top)
+
+
+def refuse_leaky(model: Model) -> None:
+    """Refuse to predict the next character with a model that must read it first.
+
+    Raises:
+        ConfigError: for a leaky model.
+    """
+    if model.direction == "leaky":
+        raise ConfigError(
+            f"the model of run {model.run.name} is leaky: it reads each character before it predicts it, so it "
+            "cannot predict the next one"
+        )
 
 
 def read_scored_lines(
@@ -190,7 +199,24 @@ def read_scored_text(
     unknown: UnknownPolicy | None = None,
     is_prefix: bool = False,
 ) -> EncodedText:
-    """Return the encoded text to score; a `CharlmWarning` reports unknown characters in it.
+    """Return the encoded text to score, as `encode_scored_text`; a `CharlmWarning` reports unknown characters in it."""
+    if isinstance(text, EncodedText) and not files:
+        return text
+    read = encode_scored_text(model, text, files=files, unknown=unknown, is_prefix=is_prefix)
+    if read.notice:
+        warnings.warn(read.notice, UnknownCharactersWarning, stacklevel=3)
+    return read
+
+
+def encode_scored_text(
+    model: Model,
+    text: str | EncodedText | None = None,
+    *,
+    files: Sequence[str | Path] = (),
+    unknown: UnknownPolicy | None = None,
+    is_prefix: bool = False,
+) -> EncodedText:
+    """Return the encoded text to score, which knows the unknown characters in it.
 
     Args:
         model: a model from `open_run`.
@@ -227,8 +253,6 @@ def read_scored_text(
             if len(read.marked)
             else "the text is empty: there is nothing to score"
         )
-    if read.notice:
-        warnings.warn(read.notice, UnknownCharactersWarning, stacklevel=3)
     return read
 
 

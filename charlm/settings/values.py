@@ -34,6 +34,9 @@ RUN_NAME_RULE = "at most 100 letters, digits, '.', '_' and '-', the first a lett
 MAX_COUNT = 1_000_000_000_000
 MAX_EPOCHS = 1_000_000
 MAX_WINDOW = 1_000_000
+MAX_SEED = 2**63 - 1
+# The most characters of one text.
+MAX_WRITTEN = 1_000_000_000
 # Larger than any rate or norm, yet within float32.
 MAX_NUMBER = 1e30
 
