@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import processes
 import pyte
@@ -37,13 +36,14 @@ class Terminal:
 
     Args:
         arguments: those of charlm.
+        before: lines of Python to run before it, in an interpreter of its own.
 
     Attributes:
         shown: everything that was written to it.
         process: the program.
     """
 
-    def __init__(self, *arguments: str | Path) -> None:
+    def __init__(self, *arguments: str | Path, before: str = "") -> None:
         self._master, self._slave = pty.openpty()
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         self.mode = termios.tcgetattr(self._slave)
@@ -51,7 +51,7 @@ class Terminal:
         self._screen = pyte.Screen(COLUMNS, ROWS)
         self._stream = pyte.ByteStream(self._screen)
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), self._slave)
-        self.process: Process = processes.start_code(START, *arguments, **streams)
+        self.process: Process = processes.start_code(before + START, *arguments, is_cold=bool(before), **streams)
 
     @property
     def lines(self) -> list[str]:
@@ -106,9 +106,9 @@ class Terminal:
 
 
 @contextmanager
-def terminal(*arguments: str | Path) -> Iterator[Terminal]:
+def terminal(*arguments: str | Path, before: str = "") -> Iterator[Terminal]:
     """Yield a terminal on which charlm runs."""
-    opened: Any = Terminal(*arguments)
+    opened = Terminal(*arguments, before=before)
     try:
         yield opened
     finally:

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from charlm.library.chat_events import Event
     from charlm.library.conversation import Conversation
 
-HOW_TO = "Type a prompt; an empty line goes on with the text. :help shows the commands, Ctrl-D ends."
+HOW_TO = "Type a prompt; an empty line continues the text. :help shows the commands, Ctrl-D ends."
 LINES = (
     ("TEXT", "begin a text with this prompt; ::TEXT begins it with a colon"),
-    ("an empty line", "go on with the text, or begin one without a prompt"),
+    ("an empty line", "continue the text, or begin one without a prompt"),
 )
 
 
@@ -57,7 +57,7 @@ def chat_command(
 
         charlm chat --run my-lyrics -t 0.6 --length 300
 
-    A prompt begins the text that charlm generate writes for it with the same seed; an empty line goes on with it, and
+    A prompt begins the text that charlm generate writes for it with the same seed; an empty line continues it, and
     Ctrl-C stops it. :help shows the commands, such as :t 0.5 for another temperature, :again for another text and :top
     for the likeliest next characters.
     """
@@ -82,11 +82,9 @@ def chat_command(
 
 def _refuse_pipes() -> None:
     """Refuse to hold a conversation with a file or a program."""
-    names = [name for name, stream in (("input", sys.stdin), ("output", sys.stdout)) if not _is_terminal(stream)]
-    if names:
+    if not (_is_terminal(sys.stdin) and _is_terminal(sys.stdout)):
         raise ConfigError(
-            f"charlm chat needs a terminal, and standard {' and '.join(names)} is none: in pipes and scripts, use "
-            "charlm generate"
+            "charlm chat needs a terminal for its input and output: in pipes and scripts, use charlm generate"
         )
 
 

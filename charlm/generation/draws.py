@@ -1,7 +1,7 @@
 """The random numbers of samples, and the characters that they choose.
 
 Sample k of a seed has its own sequence of uniform numbers, one for each character that is drawn. Any part of it can be
-had at any time, so that a text goes on with the numbers that it would have had in one go.
+had at any time, so that a text continues with the numbers that it would have had in one go.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ Drawn = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far texts side by side have come; it never changes, so that any of them can be gone on from.
+    """How far texts side by side have come; it never changes, so that each can be continued at any time.
 
     Args:
         samples: the texts' numbers, which choose their random numbers.
@@ -50,7 +50,7 @@ class Progress:
 
 
 class Session:
-    """Begin texts with a model, and go on with them.
+    """Begin texts with a model, and continue them.
 
     Args:
         predictor: the model.

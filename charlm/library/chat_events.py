@@ -15,7 +15,7 @@ class Repeated:
     """Text that new text is about to follow.
 
     Args:
-        text: a prompt, as the model has read it, or the end of a text that is gone on with.
+        text: a prompt, as the model has read it, or the end of a text that is continued.
         is_end: whether it is the end of a text, all of which was shown before.
     """
 
@@ -24,7 +24,7 @@ class Repeated:
 
     @property
     def plain(self) -> str:
-        """It in a transcript, where a text goes on without a repetition."""
+        """It in a transcript, where a text continues without a repetition."""
         return "" if self.is_end else self.text
 
 

@@ -9,7 +9,7 @@ from charlm.text.nearest_characters import known_instead
 from charlm.text.unknown import named
 from charlm.text.vocabulary import Vocabulary
 
-# How much of a text is repeated: before its next characters are chosen, and before it is gone on with.
+# How much of a text is repeated: before its next characters are chosen, and before it is continued.
 MAX_RECENT, MAX_SHOWN, MAX_END = 400, 160, 60
 MAX_NAMED = 10
 ELLIPSIS = "…"

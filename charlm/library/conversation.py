@@ -1,6 +1,6 @@
 """A conversation with a model, apart from where it is shown: lines in, events out.
 
-A line is a prompt, which begins a text; an empty line goes on with the text; a line with a colon is a command.
+A line is a prompt, which begins a text; an empty line continues the text; a line with a colon is a command.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from charlm.settings.schema import Settings
 
 Command = Callable[..., Result]
 UP, CTRL_C, CTRL_D = "\x1b[A", "\x03", "\x04"
-READY = "> "
+PASTED_ON, PASTED_OFF = b"\x1b[?2004h", b"\x1b[?2004l"
 STYLE = re.compile(rb"\x1b\[[0-9;]*m")
 
 
@@ -30,17 +30,26 @@ def state_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
-def ready(screen: Terminal) -> None:
-    """Wait until a line can be typed: the last one that is not empty is the prompt."""
-    screen.wait_for(lambda lines: [line for line in lines if line][-1:] == [">"])
+def ready(screen: Terminal, after: int = 0) -> None:
+    """Wait until a line can be typed: from then on, what is pasted is marked, and until it has been typed.
+
+    Args:
+        after: how much had been shown before the prompt.
+    """
+    screen.wait_for(lambda _: screen.shown.rfind(PASTED_ON) > max(after - 1, screen.shown.rfind(PASTED_OFF)))
 
 
 def answer(screen: Terminal, line: str) -> None:
     """Type a line, and wait for the prompt after its answer."""
     ready(screen)
-    screen.type(f"{line}\r")
-    screen.wait_for(lambda lines: any(each.startswith(f"> {line}".rstrip()) for each in lines))
-    ready(screen)
+    press(screen, f"{line}\r")
+
+
+def press(screen: Terminal, keys: str) -> None:
+    """Press keys that bring another prompt, and wait for it."""
+    shown = len(screen.shown)
+    screen.type(keys)
+    ready(screen, shown)
 
 
 def test_a_conversation_shows_texts_after_dim_prompts_and_ends_with_ctrl_d(trained: Run) -> None:
@@ -64,12 +73,11 @@ def test_ctrl_c_stops_the_writing_and_an_empty_line_goes_on_seamlessly(trained: 
         ready(screen)
         screen.type("the \r")
         screen.wait_for(lambda _: len(screen.shown) > 5_000)
-        screen.type(CTRL_C)
-        ready(screen)
+        press(screen, CTRL_C)
         answer(screen, ":length 300")
         answer(screen, "")
         answer(screen, f":save {tmp_path / 'saved'}")
-        answer(screen, ":q") if screen.process.poll() else screen.type(":q\r")
+        screen.type(":q\r")
         assert screen.wait() == 0
         assert screen.is_as_before
     saved = (tmp_path / "saved").read_text(encoding="utf-8")
@@ -87,13 +95,13 @@ def test_ctrl_c_clears_the_line_and_an_empty_one_is_told_how_to_end(trained: Run
         screen.type("wrong")
         screen.wait_for("> wrong")
         screen.type(CTRL_C)
-        ready(screen)
-        assert "wrong" not in "".join(screen.lines)
-        screen.type(CTRL_C)
-        screen.wait_for("Ctrl-D or :quit ends the conversation")
-        ready(screen)
+        screen.wait_for(lambda lines: "wrong" not in "".join(lines))
+        press(screen, CTRL_C)
+        assert "Ctrl-D or :quit ends the conversation" in screen.lines
+        shown = len(screen.shown)
         screen.process.send_signal(signal.SIGINT)
-        screen.wait_for(lambda lines: lines.count("Ctrl-D or :quit ends the conversation") == 2)
+        ready(screen, shown)
+        assert screen.lines.count("Ctrl-D or :quit ends the conversation") == 2
         answer(screen, "a cat")
         screen.type(":quit\r")
         assert screen.wait() == 0
@@ -113,9 +121,8 @@ def test_lines_are_remembered_from_one_conversation_to_the_next(trained: Run, st
         screen.wait_for("> :t 0.5")
         screen.type(UP)
         screen.wait_for("> the first")
-        screen.type(" cat\x08\x08\x08hat\r")
-        screen.wait_for("> the first hat")
-        ready(screen)
+        press(screen, " cat\x08\x08\x08hat\r")
+        assert "> the first hat" in screen.lines
         screen.type(CTRL_D)
         assert screen.wait() == 0
 
@@ -126,8 +133,7 @@ def test_a_history_that_cannot_be_kept_is_told_once(trained: Run, state_folder: 
         answer(screen, "the cat")
         screen.type(UP)
         screen.wait_for(lambda lines: lines.count("> the cat") == 2)
-        screen.type("\r")
-        ready(screen)
+        press(screen, "\r")
         screen.type(CTRL_D)
         assert screen.wait() == 0
     told = b"what you type is remembered only until the end of the conversation: cannot write"
@@ -164,15 +170,13 @@ def test_a_window_that_is_closed_ends_it(trained: Run) -> None:
 def test_tab_completes_commands(trained: Run) -> None:
     with terminal("chat", f"--run={trained.path}") as screen:
         ready(screen)
-        screen.type(":le\t12\r")
-        screen.wait_for("length 12")
-        ready(screen)
+        press(screen, ":le\t12\r")
+        assert "length 12" in screen.lines
         screen.type(":s\t\t")
         screen.wait_for(lambda lines: all(any(name in line for line in lines) for name in (":save", ":surprise")))
-        screen.type("\x15")
-        ready(screen)
-        screen.type("a\tcat\r")
-        screen.wait_for(lambda lines: any(line.startswith("acat") for line in lines))
+        screen.wait_for(lambda lines: [line for line in lines if line][-1:] == ["> :s"])
+        press(screen, "\x15a\tcat\r")
+        assert any(line.startswith("acat") for line in screen.lines)
 
 
 def test_what_is_typed_ahead_is_not_mixed_into_the_text(trained: Run) -> None:
@@ -212,10 +216,11 @@ def test_no_style_is_shown_where_none_is_wanted(trained: Run, monkeypatch: pytes
 def test_a_terminal_that_cannot_move_its_cursor_will_do(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     with terminal("chat", f"--run={trained.path}", "--length=10") as screen:
-        answer(screen, "the cat")
-        screen.type(":q\r")
+        for typed in ("the cat", ":q"):
+            screen.wait_for(lambda lines: [line for line in lines if line][-1:] == [">"])
+            screen.type(f"{typed}\r")
         assert screen.wait() == 0
-    assert b"\x1b" not in screen.shown
+    assert not STYLE.search(screen.shown)
     assert charlm.generate(trained, "the cat", length=10)[0].splitlines()[0].encode() in screen.shown
 
 
@@ -241,12 +246,29 @@ def test_items_and_wrong_input_on_a_terminal(listed: Run) -> None:
     with terminal("chat", f"--run={listed.path}") as screen:
         answer(screen, "ba")
         answer(screen, "")
-        answer(screen, ":lenght 3")
-        assert "charlm: there is no command :lenght; did you mean :length?" in screen.lines
+        answer(screen, ":lengthh 3")
+        assert "charlm: there is no command :lengthh; did you mean :length?" in screen.lines
         answer(screen, ":run no-such-run")
         assert any(line.startswith("charlm: ") and "no-such-run" in line for line in screen.lines)
         assert charlm.generate(listed, "ba")[0] in screen.lines
         assert charlm.generate(listed)[0] in screen.lines
+
+
+@pytest.mark.kernels
+def test_torch_is_not_imported_where_the_kernels_serve(trained: Run) -> None:
+    refusing = """
+import sys
+class Refusal:
+    def find_spec(self, name, *_):
+        assert name != "torch"
+sys.meta_path.insert(0, Refusal())
+"""
+    with terminal("chat", f"--run={trained.path}", "--length=40", before=refusing) as screen:
+        for line in ("the cat", "", ":again", ":top", "1", "", ":surprise", f":run {trained.path}", ""):
+            answer(screen, line)
+        screen.type(CTRL_D)
+        assert screen.wait() == 0
+    assert b"charlm: " not in screen.shown
 
 
 # Without a terminal.
@@ -257,8 +279,7 @@ def test_without_a_terminal_it_is_refused_in_one_sentence(trained: Run, charlm_c
     result = charlm_command(command, f"--run={trained.path}", text="the \n")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
-        "charlm: charlm chat needs a terminal, and standard input and output is none: in pipes and scripts, use charlm "
-        "generate\n"
+        "charlm: charlm chat needs a terminal for its input and output: in pipes and scripts, use charlm generate\n"
     )
 
 

@@ -8,12 +8,17 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 import typer
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 
 from charlm.benchmarks import timing
+from charlm.cli import chat
 from charlm.cli.flags import FLAGS, PANEL
 from charlm.cli.main import app
 from charlm.sweeps import sweeping
@@ -138,9 +143,18 @@ def _folder_with_runs(tmp_path, monkeypatch, prepared):
         monkeypatch.setattr(timing, name, 0.0)
 
 
+@contextmanager
+def typing_at_a_prompt(keys: str, patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have a conversation read these keys, as though a terminal were there."""
+    patch.setattr(chat, "_is_terminal", lambda _: True)
+    with create_pipe_input() as typed, create_app_session(typed, DummyOutput()):
+        typed.send_text(keys)
+        yield
+
+
 @pytest.mark.usefixtures("_folder_with_runs")
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_each_example_works(example, charlm_command):
+def test_each_example_works(example, charlm_command, monkeypatch):
     arguments = shlex.split(example)[1:]
     if arguments[0] == "train":
         arguments += [f"--set={setting}" for setting in SHORT]
@@ -156,5 +170,6 @@ def test_each_example_works(example, charlm_command):
         arguments += ["--rounds", "1", "--seq-len", "4", "--batch-size", "2"]
     if arguments[:2] == ["config", "init"]:
         Path("my.yaml").unlink()
-    result = charlm_command(*arguments)
+    with typing_at_a_prompt("The \r\r:top\r1\r:quit\r", monkeypatch) if arguments[0] == "chat" else nullcontext():
+        result = charlm_command(*arguments)
     assert result.exit_code == 0, result.stderr

@@ -43,7 +43,10 @@ charlm tets                             | 2 | there is no command charlm tets; d
 charlm test                             | 2 | did you mean charlm eval?
 charlm evaluate                         | 2 | did you mean charlm eval?
 charlm write                            | 2 | did you mean charlm generate?
-charlm chat                             | 2 | did you mean charlm generate?
+charlm talk                             | 2 | did you mean charlm chat?
+charlm interactive                      | 2 | did you mean charlm chat?
+charlm chat                             | 2 | in pipes and scripts, use charlm generate
+charlm play                             | 2 | in pipes and scripts, use charlm generate
 charlm predict                          | 2 | did you mean charlm generate?
 charlm genrate                          | 2 | did you mean charlm generate?
 charlm fit                              | 2 | did you mean charlm train?
