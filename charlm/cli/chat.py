@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from charlm.library.chat_events import Event
     from charlm.library.conversation import Conversation
 
-HOW_TO = "Type a prompt; an empty line continues the text. :help shows the commands, Ctrl-D ends."
+HOW_TO = "Type a prompt; an empty line continues the text. :help helps, Ctrl-D ends."
 LINES = (
     ("TEXT", "begin a text with this prompt; ::TEXT begins it with a colon"),
     ("an empty line", "continue the text, or begin one without a prompt"),

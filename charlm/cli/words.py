@@ -153,11 +153,11 @@ def missing_option(word: str, path: str, others: Mapping[str, Collection[str]]) 
         path: the path of the command.
         others: the options of the other commands.
     """
+    if plain(word) in OUTPUTS:
+        return "results go to standard output; redirect them with > FILE"
     having = [name for name, options in others.items() if word in options]
     if having:
         return f"it is an option of {' and '.join(having[:3])}"
-    if plain(word) in OUTPUTS:
-        return "results go to standard output; redirect them with > FILE"
     return f"{path} --help shows its options"
 
 

@@ -28,6 +28,8 @@ PROMPT = "> "
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 HOW_TO_END = "Ctrl-D or :quit ends the conversation"
 GAP = 2
+# So that the columns of most lists are where those of the last one were.
+NAME_WIDTH = len("' ' space")
 
 
 class ChatScreen:
@@ -83,7 +85,7 @@ class ChatScreen:
         """Show a text so far, and the characters that a digit takes."""
         self._write(text, is_dim=True)
         names = [shown_name(each) for each in expected]
-        width = max(map(cell_len, names), default=0) + GAP
+        width = max(NAME_WIDTH, *map(cell_len, names)) + GAP
         self._write("\n" if self._is_within_line else "")
         for place, (name, each) in enumerate(zip(names, expected, strict=True), 1):
             self._write(f"  {place}  {name}{' ' * (width - cell_len(name))}{each.probability:.4f}\n")

@@ -246,8 +246,8 @@ def test_items_and_wrong_input_on_a_terminal(listed: Run) -> None:
     with terminal("chat", f"--run={listed.path}") as screen:
         answer(screen, "ba")
         answer(screen, "")
-        answer(screen, ":lengthh 3")
-        assert "charlm: there is no command :lengthh; did you mean :length?" in screen.lines
+        answer(screen, ":lngth 3")
+        assert "charlm: there is no command :lngth; did you mean :length?" in screen.lines
         answer(screen, ":run no-such-run")
         assert any(line.startswith("charlm: ") and "no-such-run" in line for line in screen.lines)
         assert charlm.generate(listed, "ba")[0] in screen.lines

@@ -161,6 +161,29 @@ def test_until_somebody_asks_a_signal_is_an_order(number: signal.Signals, code: 
     assert done == (code, "", f"charlm: {word}\n")
 
 
+def test_within_a_conversation_an_interrupt_is_only_recorded() -> None:
+    done = script(
+        "(signals := Signals()).listen()",
+        "with signals.hold_interrupts() as has_arrived:",
+        "    for _ in range(3): signal.raise_signal(signal.SIGINT)",
+        "    print(has_arrived(), has_arrived())",
+        "signal.raise_signal(signal.SIGINT)",
+        "print('never')",
+    )
+    assert done == (130, "True False\n", "charlm: interrupted\n")
+
+
+@pytest.mark.parametrize(("number", "code", "word"), SIGNALS[1:], ids=name_of)
+def test_within_a_conversation_other_signals_are_orders(number: signal.Signals, code: int, word: str) -> None:
+    done = script(
+        "(signals := Signals()).listen()",
+        "with signals.hold_interrupts():",
+        f"    signal.raise_signal({int(number)})",
+        "print('never')",
+    )
+    assert done == (code, "", f"charlm: {word}\n")
+
+
 def test_a_signal_no_longer_changes_how_a_process_ends_that_is_through() -> None:
     # This class is among the last that Python destroys.
     done = script(

@@ -423,7 +423,7 @@ def test_other_names_of_commands_lead_to_commands() -> None:
 WRONG = [
     (":", "the name of a command is missing after the colon"),
     (": t 0.5", "the name of a command is missing after the colon"),
-    (":lengthh 3", "there is no command :lengthh; did you mean :length?"),
+    (":lngth 3", "there is no command :lngth; did you mean :length?"),
     (":zzzz", "there is no command :zzzz; :help shows them"),
     (":t", ":t needs a value, as in :t T"),
     (":t warm", "the temperature must be a number, got 'warm'"),
