@@ -19,7 +19,7 @@ from processes import Process
 
 ROWS, COLUMNS = 60, 100
 # Only a program that hangs takes this long.
-TIMEOUT = 8.0
+TIMEOUT = 120.0
 # What makes the terminal the one whose keys send signals, as a login does.
 START = """
 import fcntl, os, sys, termios
