@@ -37,7 +37,7 @@ KEEPERS = {
     "rich": ("console",),
     "yaml": ("settings.strict_yaml",),
     "click": (),
-    "matplotlib": ("reports.plotting",),
+    "matplotlib": ("reports.plotting", "reports.figures", "reports.fonts"),
 }
 WITHOUT_TORCH = ("errors", "settings", "text")
 MAX_FILE_LINES = 300
