@@ -27,7 +27,7 @@ _COMMANDS = {
         "info --machine": "machine env environment system doctor hardware devices",
         "export": "save pack package share publish upload bundle dump_model to_file onnx gguf",
         "compare": "diff versus vs table results report",
-        "compare --plot curves.svg": "plot curves graph chart draw",
+        "plot": "curves curve graph graphs chart charts draw figure picture visualize visualise tensorboard",
         "verify": "fsck integrity checksum checkpoints",
         "rm": "remove delete del erase trash discard drop unlink destroy",
         "prune": "clean cleanup clean_up gc thin thin_out purge tidy free shrink vacuum",
@@ -89,6 +89,12 @@ _OPTIONS = {
     "--odd": "anomalies outliers surprising top n",
     "--per-line": "lines by_line line each_line",
     "--plot": "output out figure graph chart save curves o",
+    "--output": "out file save save_to save_as figure output_file out_file image png svg pdf f",
+    "--y": "metric metrics unit units measure yaxis y_axis ylabel",
+    "--x": "by axis xaxis x_axis against over xlabel",
+    "--part": "split splits parts subset set curve",
+    "--panels": "subplots panel grid facets facet separate split_by",
+    "--force": "overwrite replace yes y f clobber",
     "--json": "as_json format output_format",
     "--epochs": "e",
     "--batch-size": "b",
@@ -152,11 +158,11 @@ def missing_option(word: str, path: str, others: Mapping[str, Collection[str]]) 
         path: the path of the command.
         others: the options of the other commands.
     """
+    if plain(word) in OUTPUTS:
+        return "results go to standard output; redirect them with > FILE"
     having = [name for name, options in others.items() if word in options]
     if having:
         return f"it is an option of {' and '.join(having[:3])}"
-    if plain(word) in OUTPUTS:
-        return "results go to standard output; redirect them with > FILE"
     return f"{path} --help shows its options"
 
 
