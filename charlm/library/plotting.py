@@ -52,8 +52,8 @@ def plot(
 
     Example:
         >>> picture = charlm.plot("my-run", "both-ways", file="perplexity.svg", part="val")
-        >>> [line.label for line in picture.panels[0].lines]
-        ['forward', 'bidirectional (forward half)']
+        >>> [(panel.x.name, panel.y.title) for panel in picture.panels]
+        [('epoch', 'validation perplexity')]
     """
     request = read_request(x=x or "epoch", y=y, part=part or ("train", "val"), panels=panels)
     if file is not None:
