@@ -38,7 +38,7 @@ KEEPERS = {
     "yaml": ("settings.strict_yaml",),
     "click": (),
     "prompt_toolkit": ("console.chat", "console.chat_history"),
-    "matplotlib": ("reports.plotting",),
+    "matplotlib": ("reports.plotting", "reports.figures", "reports.fonts"),
 }
 WITHOUT_TORCH = ("errors", "settings", "text")
 MAX_FILE_LINES = 300

@@ -18,7 +18,7 @@ MAX_SHOWN = 200
 PlotOption = Annotated[
     Path | None,
     typer.Option(
-        "--plot", help="Also draw the learning curves, into a file that ends in .svg or .png.", metavar="FILE"
+        "--plot", help="Also draw the learning curves, into a file that ends in .svg, .png or .pdf.", metavar="FILE"
     ),
 ]
 ByOption = Annotated[

@@ -16,7 +16,8 @@ _TOPICS = {
     "your-text": "text texts own_text data corpora poems names faq problems troubleshooting errors",
     "recipe": "auto automatic automatic_recipe recipes time budget dry_run fit refit",
     "items": "item lines list lists list_of_names documents makemore new_items",
-    "results": "result perplexity ppl bpc bits metrics benchmark benchmarks comparison interval nanogpt d2l",
+    "results": "result perplexity ppl bpc bits metrics benchmark benchmarks comparison interval nanogpt d2l "
+    "plot plots curves learning_curves graph chart",
     "forms": "form shapes tensors dimensions embedding one_hot windows batches",
     "equations": "equation math maths mathematics formulas lstm gru rnn elman gates",
     "backpropagation": "bptt backprop back_propagation backpropagation_through_time truncation truncated memory",

@@ -11,11 +11,20 @@ from typing import Literal, get_args
 from charlm.errors import ConfigError, printable
 from charlm.evaluation.spread import Spread, spread
 from charlm.reports.comparison import Comparison, short_names
+from charlm.reports.pictures import Dot, Key, Line, Panel, Picture, Scale
 from charlm.reports.rows import Row, value_text
 from charlm.reports.run_results import TRAIN, Reading, RunResult
 
 Axis = Literal["step", "chars", "time"]
 AXES: tuple[Axis, ...] = get_args(Axis)
+# The horizontal scales of learning curves.
+SCALES = {
+    "epoch": Scale("epoch", "epoch", is_whole=True, starts_at_zero=True),
+    "step": Scale("step", "step", is_whole=True, is_short=True, starts_at_zero=True),
+    "chars": Scale("chars", "characters seen", is_whole=True, is_short=True, starts_at_zero=True),
+    "time": Scale("time", "minutes", starts_at_zero=True),
+}
+BANDS = "Bands show one standard deviation between seeds (n - 1) on each side of the mean."
 MAX_NAME = 48
 MAX_VALUE = 20
 MAX_SETTINGS = 60
@@ -101,15 +110,26 @@ def curves_of(comparison: Comparison, *, by: Axis | Sequence[Axis] = AXES) -> Cu
     """
     axes = check_axes(by)
     short = short_names(comparison)
-    curves = tuple(_curve(row, [f"{short[key]} {_shown(row, key)}" for key in row.settings]) for row in comparison.rows)
+    curves = tuple(
+        _curve(row, [f"{short[key]} {shown_setting(row, key)}" for key in row.settings]) for row in comparison.rows
+    )
     pairs = list(zip(comparison.rows, curves, strict=True))
-    caveats = [caveat for row, curve in pairs for caveat in _row_caveats(row, curve)]
+    caveats = [caveat for row, curve in pairs for caveat in curve_caveats(row, is_training=curve.is_training)]
     caveats += _mixture_caveats(pairs, axes)
-    return Curves(axes, curves, comparison.warnings, tuple(caveats), tuple(_notes(pairs)))
+    drawn = [row for row, curve in pairs if curve.points]
+    notes = (*look_notes(drawn), *partial_notes(drawn))
+    return Curves(axes, curves, comparison.warnings, tuple(caveats), notes)
 
 
 def _curve(row: Row, settings: Sequence[str]) -> Curve:
     is_training = all(reading.val_bpc is None for result in row.results for reading in result.readings)
+    label = printable(row.name, MAX_NAME) + (f": {fitting_settings(settings)}" if settings else "")
+    label += marks_of(row, is_training=is_training)
+    return Curve(label, is_training, tuple(_points(row, is_training=is_training)))
+
+
+def marks_of(row: Row, *, is_training: bool = False) -> str:
+    """Return what must be said next to each name of a row, in brackets; empty if there is nothing."""
     direction = row.results[0].settings.get("model.direction")
     marks = {
         f"{len(row.results)} seeds": len(row.results) > 1,
@@ -119,8 +139,7 @@ def _curve(row: Row, settings: Sequence[str]) -> Curve:
         row.state: row.state != "finished",
     }
     shown = ", ".join(mark for mark, is_set in marks.items() if is_set)
-    label = printable(row.name, MAX_NAME) + (f": {_fitting(settings)}" if settings else "")
-    return Curve(label + (f" ({shown})" if shown else ""), is_training, tuple(_points(row, is_training=is_training)))
+    return f" ({shown})" if shown else ""
 
 
 def _points(row: Row, *, is_training: bool) -> Iterator[CurvePoint]:
@@ -143,11 +162,38 @@ def _figures(result: RunResult, is_training: bool) -> Iterator[tuple[Reading, fl
             yield reading, bits
 
 
-def _row_caveats(row: Row, curve: Curve) -> Iterator[str]:
-    """Yield sentences about the evaluations of a row's runs that its curve leaves out."""
+def picture_of(curves: Curves) -> Picture:
+    """Return the picture of compared runs' curves: a panel for each axis, all with bits per character."""
+    drawn = [(number, curve) for number, curve in enumerate(each for each in curves.curves if each.points)]
+    kinds = {curve.is_training for _, curve in drawn}
+    of = "" if len(kinds) > 1 else "recent training " if kinds == {True} else "validation "
+    bits = Scale("bpc", f"{of}bits per character")
+    panels = [Panel(SCALES[axis], bits, tuple(_line(*each, axis) for each in drawn)) for axis in curves.by]
+    keys = [Key(curve.label, number, curve.is_training) for number, curve in drawn]
+    return Picture(tuple(panels), tuple(keys), curves.warnings, curves.caveats, curves.notes)
+
+
+def _line(number: int, curve: Curve, axis: Axis) -> Line:
+    dots = tuple(
+        Dot({"step": each.step, "chars": each.chars_seen, "time": each.minutes}[axis], each.bits.mean, deviation)
+        for each in curve.points
+        for deviation in [each.bits.deviation]
+    )
+    marked = tuple(place for place, each in enumerate(curve.points) if each is curve.best)
+    return Line(
+        curve.label, number, dots, curve.is_training, "recent" if curve.is_training else "validation", (), marked
+    )
+
+
+def curve_caveats(row: Row, *, is_training: bool) -> Iterator[str]:
+    """Yield sentences about the evaluations of a row's runs that its curve leaves out.
+
+    Args:
+        is_training: whether the curve shows the recent training results.
+    """
     steps = [{reading.step for reading in result.readings} for result in row.results]
     num_readings = sum(map(len, steps))
-    num_figures = sum(len({reading.step for reading, _ in _figures(run, curve.is_training)}) for run in row.results)
+    num_figures = sum(len({reading.step for reading, _ in _figures(run, is_training)}) for run in row.results)
     if not all(steps):
         waiting = ", ".join(result.name for result, known in zip(row.results, steps, strict=True) if not known)
         yield f"{row.name} has no curve: there is no evaluation of {waiting} yet"
@@ -168,25 +214,45 @@ def _mixture_caveats(pairs: Iterable[tuple[Row, Curve]], axes: Sequence[Axis]) -
     trained = [row for row, curve in drawn if curve.is_training]
     if trained and len(trained) < len(drawn):
         yield f"the dashed curves show training results, not comparable with validation results: {_names(trained)}"
-    texts = _sorted_by(trained, [row.results[0].train_sha256 or row.results[0].corpus_sha256 for row in trained])
-    is_told = all(TRAIN in run.figures for row in trained for run in row.results)
+    yield from training_text_caveats(trained)
+    if "time" in axes:
+        yield from machine_caveats([row for row, _ in drawn])
+
+
+def training_text_caveats(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a sentence if the training results of rows are for different texts, and the comparison does not say so."""
+    texts = _sorted_by(rows, [row.results[0].train_sha256 or row.results[0].corpus_sha256 for row in rows])
+    is_told = all(TRAIN in run.figures for row in rows for run in row.results)
     if len(texts) > 1 and not is_told:
         yield f"the training results are for different texts and cannot be compared: {'; '.join(texts.values())}"
-    machines = _sorted_by([row for row, _ in drawn], ["; ".join(row.machines) for row, _ in drawn])
-    if "time" in axes and len(machines) > 1:
+
+
+def machine_caveats(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a sentence if the minutes of rows were measured on different kinds of machine."""
+    machines = _sorted_by(rows, ["; ".join(row.machines) for row in rows])
+    if len(machines) > 1:
         on = "; ".join(f"{names} on {machine}" for machine, names in machines.items())
         yield f"the minutes were measured on different machines: {on}"
 
 
-def _notes(pairs: Iterable[tuple[Row, Curve]]) -> Iterator[str]:
-    drawn = [(row, curve) for row, curve in pairs if curve.points]
-    if any(len(row.results) > 1 for row, _ in drawn):
-        yield "Bands show one standard deviation between seeds (n - 1) on each side of the mean."
-    if drawn:
-        yield "Marks show the lowest point of each curve."
-    partial = [row for row, _ in drawn if any(each.is_partial for run in row.results for each in run.readings)]
+def look_notes(rows: Sequence[Row], *, marked: str = "point") -> Iterator[str]:
+    """Yield sentences about what bands and marks show.
+
+    Args:
+        rows: the rows that are drawn.
+        marked: what a mark shows, as in `the lowest point of each curve`.
+    """
+    if any(len(row.results) > 1 for row in rows):
+        yield BANDS
+    if rows:
+        yield f"Marks show the lowest {marked} of each curve."
+
+
+def partial_notes(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a sentence if curves are about the beginning of the validation split only."""
+    partial = [row for row in rows if any(each.is_partial for run in row.results for each in run.readings)]
     if partial:
-        whose = "Curves" if len(partial) == len(drawn) else f"The curves of {_names(partial)}"
+        whose = "Curves" if len(partial) == len(rows) else f"The curves of {_names(partial)}"
         yield f"{whose} cover the beginning of the validation split (eval.max_chars)."
 
 
@@ -202,11 +268,12 @@ def _names(rows: Sequence[Row]) -> str:
     return ", ".join(row.name for row in rows)
 
 
-def _shown(row: Row, key: str) -> str:
+def shown_setting(row: Row, key: str) -> str:
+    """Return the value of a setting, shortened."""
     return printable(value_text(row.settings[key]), MAX_VALUE)
 
 
-def _fitting(settings: Sequence[str]) -> str:
+def fitting_settings(settings: Sequence[str]) -> str:
     """Return as many settings as a label has room for, but at least the first."""
     kept = list(settings)
     while len(kept) > 1 and len(", ".join(kept)) > MAX_SETTINGS:

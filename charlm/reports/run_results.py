@@ -11,7 +11,9 @@ from typing import Literal
 from pydantic import JsonValue
 
 from charlm.errors import printable
+from charlm.evaluation.baselines import ORDERS
 from charlm.evaluation.figure import Figure
+from charlm.reports.epochs import epochs_before
 from charlm.runs.facts import Environment, PartFacts
 from charlm.runs.history import History
 from charlm.runs.json_records import Json
@@ -74,6 +76,9 @@ class Reading:
             changed; None if there were none.
         val_bpc: validation bits per character; None without a validation split.
         is_partial: whether it read less than the whole validation split.
+        epochs: how many epochs of training came before it, which may be a fraction.
+        epoch_bpc: bits per character over the last whole epoch of training, measured while the weights changed; None
+            before there is one, or if an older charlm did not record it.
     """
 
     step: int
@@ -82,6 +87,13 @@ class Reading:
     recent_bpc: float | None
     val_bpc: float | None
     is_partial: bool
+    epochs: float = 0.0
+    epoch_bpc: float | None = None
+
+    @property
+    def whole_epochs(self) -> int:
+        """How many whole epochs came before it."""
+        return math.floor(self.epochs)
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,9 @@ class RunResult:
         is_leaky: whether its model reads its own target, so that its results are not those of a language model.
         train_sha256: hash of the training split, or of the corpus if that was not recorded.
         readings: its evaluations in order.
+        ngram: the best n-gram baseline on the whole validation split: its name and its bits per character; None if none
+            was measured.
+        has_items: whether its text is a list of items, the ends of which count as characters.
     """
 
     name: str
@@ -125,6 +140,8 @@ class RunResult:
     is_leaky: bool
     train_sha256: str | None = None
     readings: tuple[Reading, ...] = ()
+    ngram: tuple[str, float] | None = None
+    has_items: bool = False
 
     @property
     def is_finished(self) -> bool:
@@ -152,6 +169,7 @@ def read_result(run: Run, *, name: str) -> RunResult:
     val_sha256 = _hash(end.val if end else None, split.val if split else None)
     test_sha256 = _hash(end.test if end else None, split.test if split else None)
     train_sha256 = split.train.sha256 if split else environment.corpus_sha256
+    epochs = epochs_before(history.evaluations, environment, settings)
     return RunResult(
         name=name,
         seed=settings.train.seed,
@@ -168,7 +186,9 @@ def read_result(run: Run, *, name: str) -> RunResult:
         test_sha256=test_sha256,
         is_leaky=settings.model.direction == "leaky",
         train_sha256=train_sha256,
-        readings=tuple(_readings(history.evaluations, split.val if split else None)),
+        readings=tuple(_readings(history.evaluations, split.val if split else None, epochs)),
+        ngram=_best_ngram(end.val if end else None),
+        has_items=bool(split and split.train.num_items),
     )
 
 
@@ -211,9 +231,11 @@ def _values(settings: Settings) -> Json:
     return values
 
 
-def _readings(evaluations: Iterable[EvaluationLine], val_part: PartFacts | None) -> Iterator[Reading]:
+def _readings(
+    evaluations: Iterable[EvaluationLine], val_part: PartFacts | None, epochs: Iterable[float]
+) -> Iterator[Reading]:
     """Yield the evaluations that recorded their time."""
-    for each in evaluations:
+    for each, num_epochs in zip(evaluations, epochs, strict=True):
         if math.isfinite(each.seconds):
             yield Reading(
                 step=each.step,
@@ -224,7 +246,17 @@ def _readings(evaluations: Iterable[EvaluationLine], val_part: PartFacts | None)
                 val_bpc=each.val.bpc if each.val else None,
                 # The first character of a split is not predicted.
                 is_partial=each.val is not None and val_part is not None and each.val.chars + 1 < val_part.chars,
+                epochs=num_epochs,
+                epoch_bpc=each.last_epoch.bpc if each.last_epoch else None,
             )
+
+
+def _best_ngram(val: Rates | None) -> tuple[str, float] | None:
+    """Return the name and the bits per character of the n-gram that predicts the validation split best."""
+    known = (val.standing.baselines if val and val.standing else None) or {}
+    found = [(bits, name) for name, bits in known.items() if name in ORDERS and math.isfinite(bits)]
+    bits, name = min(found, default=(math.inf, ""))
+    return (name, bits) if found else None
 
 
 def _figures(

@@ -384,7 +384,7 @@ def test_commands_that_need_no_torch_never_import_it() -> None:
         ["--version"],
         *(
             [command, "--help"]
-            for command in ("train", "generate", "eval", "info", "rm", "prune", "bench", "corpus", "config")
+            for command in ("train", "generate", "eval", "info", "plot", "rm", "prune", "bench", "corpus", "config")
         ),
         ["config", "show"],
         ["config", "schema"],

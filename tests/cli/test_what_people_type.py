@@ -52,7 +52,8 @@ charlm genrate                          | 2 | did you mean charlm generate?
 charlm fit                              | 2 | did you mean charlm train?
 charlm trian                            | 2 | did you mean charlm train?
 charlm resume                           | 2 | did you mean charlm train --resume?
-charlm plot                             | 2 | did you mean charlm compare --plot curves.svg?
+charlm curves                           | 2 | did you mean charlm plot?
+charlm draw                             | 2 | did you mean charlm plot?
 charlm diff                             | 2 | did you mean charlm compare?
 charlm tune                             | 2 | did you mean charlm sweep?
 charlm ls                               | 2 | did you mean charlm info?

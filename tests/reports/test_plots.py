@@ -20,7 +20,7 @@ from typer.testing import Result as Outcome
 import charlm
 from charlm.errors import ConfigError, RunError, StorageError
 from charlm.library.training import train
-from charlm.reports import plotting
+from charlm.reports import figures, plotting
 from charlm.reports.comparison import compare, compare_results
 from charlm.reports.curves import AXES, Curves, curves_of
 from charlm.reports.plotting import MAX_CURVES, MISSING, draw_curves, plot_curves
@@ -525,7 +525,7 @@ def test_wide_characters_stay_within_the_picture_too() -> None:
         made_curves(made("歌" * 150, state="unfinished"), made("词" * 90, state="unfinished", model__cell="x"))
     )
     cells = [sum(2 if east_asian_width(each) == "W" else 1 for each in line) for line in below_lines(figure)]
-    assert max(cells) <= 11 * plotting.TEXT_CHARS
+    assert max(cells) <= 11 * figures.TEXT_CHARS
 
 
 def below_lines(figure: Any) -> list[str]:
@@ -623,10 +623,10 @@ def test_a_damaged_run_is_left_out_of_the_picture_too(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--plot=curves.pdf"], "--plot must be a file that ends in .svg or .png, got curves.pdf"),
-        (["--plot=svg"], "--plot must be a file that ends in .svg or .png, got svg"),
+        (["--plot=curves.jpg"], "--plot must be a file that ends in .svg, .png or .pdf, got curves.jpg"),
+        (["--plot=svg"], "--plot must be a file that ends in .svg, .png or .pdf, got svg"),
         (["--plot="], "--plot is empty: give it a value, or leave it out (perhaps a shell variable is unset)"),
-        (["--plot=.svg"], "--plot must be a file that ends in .svg or .png, got .svg"),
+        (["--plot=.svg"], "--plot must be a file that ends in .svg, .png or .pdf, got .svg"),
         (["--plot=no-such/curves.svg"], "--plot no-such/curves.svg: there is no folder no-such"),
         (["--plot=curves.svg", "--by=epoch"], "curves can be drawn by step, chars or time, not by epoch"),
         (
@@ -685,7 +685,9 @@ def test_the_library_does_the_same(runs: Path, tmp_path: Path, plot: Callable[..
     for by, word in ((wrong, "epoch"), ((), "nothing"), (("step", wrong), "epoch")):
         with pytest.raises(ConfigError, match=f"by step, chars or time, not by {word}"):
             charlm.plot_curves(comparison, tmp_path / "mine.svg", by=by)
-    with pytest.raises(ConfigError, match=r"a picture must be a file that ends in \.svg or \.png, got .*mine\.gif"):
+    with pytest.raises(
+        ConfigError, match=r"a picture must be a file that ends in \.svg, \.png or \.pdf, got .*mine\.gif"
+    ):
         charlm.plot_curves(comparison, tmp_path / "mine.gif")
     with pytest.raises(RunError, match="there is nothing to draw: "):
         charlm.plot_curves(charlm.compare("fresh", runs_dir=runs), tmp_path / "mine.svg")
