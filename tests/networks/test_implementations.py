@@ -144,6 +144,14 @@ def test_a_run_ends_within_a_thousandth_of_a_nat_of_torchs(
     assert ends[0] < 2.5  # of ln 19 = 2.94: something has been learned
 
 
+@has_kernels
+def test_torchs_variable_chooses_an_older_instruction_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    best = best_instruction_set()
+    for asked, expected in (("avx2", "x86-64-v3"), ("default", None), ("", best), ("nonsense", best)):
+        monkeypatch.setenv("ATEN_CPU_CAPABILITY", asked)
+        assert best_instruction_set() == expected
+
+
 # Without kernels.
 
 

@@ -76,8 +76,9 @@ def test_pieces_single_steps_and_the_network_agree_to_the_bit(
         logits, after = in_pieces(predictor, ids, *sizes)
         assert np.array_equal(logits, expected)
         assert all(map(np.array_equal, after, state))
-    last, after = predictor.read(ids, predictor.initial_state(num_texts))
-    assert np.array_equal(last, expected[-1])
+    for length in (1, 2, T):
+        last, after = predictor.read(ids[:length], predictor.initial_state(num_texts))
+        assert np.array_equal(last, expected[length - 1])
     assert all(map(np.array_equal, after, state))
 
 
