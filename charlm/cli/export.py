@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from charlm.cli.arguments import CheckpointOption, JsonOption, RunsDirOption, read_checkpoint_choice
-from charlm.cli.quoting import shell_line
+from charlm.cli.quoting import program, shell_line
 from charlm.errors import printable
 
 MAX_NAME = 1_000
@@ -53,4 +53,4 @@ def export(
         return
     name = printable(str(path), MAX_NAME)
     typer.echo(f"{name}: {size:,} bytes, step {model.checkpoint.step:,} of the run {model.run_name}")
-    typer.echo(f"use it with: {shell_line(['charlm', 'generate', '--run', str(path)])}")
+    typer.echo(f"use it with: {shell_line([*program(), 'generate', '--run', str(path)])}")

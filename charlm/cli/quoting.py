@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from charlm.text.escapes import escape
 
@@ -20,6 +23,14 @@ def shell_line(words: Iterable[str]) -> str:
         words: must not contain NUL, which no argument can hold; see `prompt_words`.
     """
     return " ".join(_quoted(word) for word in words)
+
+
+def program() -> list[str]:
+    """Return how to call this program: by name where it is on the path, else as it was called."""
+    called = Path(sys.argv[0])
+    if shutil.which("charlm") is not None or called.name not in ("charlm", "__main__.py"):
+        return ["charlm"]
+    return [sys.argv[0]] if called.name == "charlm" else [sys.executable, "-m", "charlm"]
 
 
 def prompt_words(option: str, text: str) -> list[str]:

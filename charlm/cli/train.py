@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,7 +26,7 @@ from charlm.cli.flags import (
     asked_seed,
 )
 from charlm.cli.item_options import ItemsOption, LinesOption, SeparatorOption, item_layers
-from charlm.cli.quoting import prompt_words, shell_line
+from charlm.cli.quoting import program, prompt_words, shell_line
 from charlm.cli.signals import Signals
 from charlm.cli.starts import FromOption, NewCharactersOption, start_layers
 from charlm.errors import ConfigError, StoppedError, printable
@@ -226,7 +225,7 @@ def _close(end: End, runs_dir: Path | None, *, as_json: bool) -> None:
     runs_dir_given = runs_dir is not None or end.run.parent != Path("runs")
     if isinstance(record, Interruption):
         folder = ["--runs-dir", str(end.run.parent)] if runs_dir_given else []
-        command = shell_line([*_program(), "train", "--resume", "--run", end.run.name, *folder])
+        command = shell_line([*program(), "train", "--resume", "--run", end.run.name, *folder])
         raise StoppedError(
             f"stopped at step {record.steps:,} and saved in {end.run}; resume with: {command}", record.stopped_by
         )
@@ -248,17 +247,9 @@ def _close(end: End, runs_dir: Path | None, *, as_json: bool) -> None:
         path=end.run,
         sample=samples[-1] if samples else None,
         diagnosis=diagnose_run(run),
-        next_command=shell_line([*_program(), "generate", "--run", name, *prompt]),
-        info_command=shell_line([*_program(), "info", name]),
-        longer_command=shell_line([*_program(), "train", "--config", str(end.run / CONFIG), "--minutes", longer]),
+        next_command=shell_line([*program(), "generate", "--run", name, *prompt]),
+        info_command=shell_line([*program(), "info", name]),
+        longer_command=shell_line([*program(), "train", "--config", str(end.run / CONFIG), "--minutes", longer]),
         parent=run.environment().parent,
     )
     show_closing(closing)
-
-
-def _program() -> list[str]:
-    """Return how to call this program: by name where it is on the path, else as it was called."""
-    called = Path(sys.argv[0])
-    if shutil.which("charlm") is not None or called.name not in ("charlm", "__main__.py"):
-        return ["charlm"]
-    return [sys.argv[0]] if called.name == "charlm" else [sys.executable, "-m", "charlm"]
