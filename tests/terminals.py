@@ -75,7 +75,9 @@ class Terminal:
         while self.process.poll() is None:
             assert time.monotonic() < until, "\n".join(self.lines)
             self._read()
-        self._read()
+        # The terminal holds more than one read takes.
+        while self._read():
+            pass
         code = self.process.returncode
         assert code is not None
         return code
@@ -98,11 +100,14 @@ class Terminal:
         os.close(self._slave)
         os.close(self._master)
 
-    def _read(self) -> None:
-        if select.select([self._master], [], [], 0.02)[0]:
-            content = os.read(self._master, 1 << 16)
-            self.shown += content
-            self._stream.feed(content)
+    def _read(self) -> bool:
+        """Read what has been written, if there is anything within a moment, and say whether there was."""
+        if not select.select([self._master], [], [], 0.02)[0]:
+            return False
+        content = os.read(self._master, 1 << 16)
+        self.shown += content
+        self._stream.feed(content)
+        return True
 
 
 @contextmanager
