@@ -27,7 +27,7 @@ WIDE = 60
 COLOURS = ("cyan", "red", "green", "magenta", "blue", "yellow", "default")
 # ASCII, because the width of other marks depends on the terminal.
 MARKS = "ox+*#@%&"
-# A mark at most every so many columns: enough to follow a line, without hiding it.
+# The fewest columns between two marks of a line, which marks must not hide.
 MARK_GAP = 12
 TICK_COLUMNS, TICK_ROWS = 12, 3
 DASH, DASH_GAP, LEVEL_GAP, BAND_GAP = 3, 3, 3, 5
@@ -252,7 +252,7 @@ def _notes(picture: Picture, width: int) -> list[Text]:
 
 
 def _shortened(text: str, width: int) -> str:
-    """Return a text of exactly so many cells; the end of a long one is left out."""
+    """Return a text that fills `width` cells; a long one loses its end."""
     return set_cell_size(text if cell_len(text) <= width else f"{set_cell_size(text, width - 1).rstrip()}…", width)
 
 

@@ -9,16 +9,12 @@ from charlm.evaluation.windows import Prediction
 from charlm.networks.building import Network
 from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
-from charlm.networks.torch_predictor import TorchPredictor
 from charlm.settings.model import Direction
 from charlm.text.vocabulary import Ids
 
 
-def network_predictions(
-    model: Network | TorchPredictor, ids: Ids, direction: Direction, size: int
-) -> Iterator[Prediction]:
+def network_predictions(network: Network, ids: Ids, direction: Direction, size: int) -> Iterator[Prediction]:
     """Yield what a network predicts; see `charlm.evaluation.windows.predictions`."""
-    network = model.network if isinstance(model, TorchPredictor) else model
     read = _read_backwards if direction == "backward" else _read_onwards
     windows = read(network, ids, size)
     while True:

@@ -22,9 +22,8 @@ from charlm.text.vocabulary import Ids
 
 if TYPE_CHECKING:
     from charlm.networks.building import Network
-    from charlm.networks.torch_predictor import TorchPredictor
 
-    Readable = Network | NativePredictor | TorchPredictor
+    Readable = Network | NativePredictor
 
 CHUNK_CHARS = 2048
 BITS_PER_NAT = 1 / math.log(2)

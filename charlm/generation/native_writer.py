@@ -16,12 +16,12 @@ CHARS_AT_ONCE = 256
 
 
 def write(
-    network: NativePredictor, state: ArrayState, draws: npt.NDArray[np.float64], filters: Filters, *, threads: int
+    predictor: NativePredictor, state: ArrayState, draws: npt.NDArray[np.float64], filters: Filters, *, threads: int
 ) -> tuple[npt.NDArray[np.int64], ArrayState]:
     """Continue texts from a state.
 
     Args:
-        network: the model.
+        predictor: the model.
         state: the state after the last character that was read, each (L, texts, H).
         draws: uniform random numbers in [0, 1), (characters, texts).
         filters: applied to each distribution before drawing from it.
@@ -31,7 +31,7 @@ def write(
     """
     draws = np.ascontiguousarray(draws)
     ids = np.empty(draws.shape, dtype=np.int64)
-    after = network.run(
+    after = predictor.run(
         state,
         ids,
         threads,

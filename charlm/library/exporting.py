@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from charlm.errors import ConfigError, printable
 from charlm.runs.checkpoints import Choice, load_checkpoint
 from charlm.runs.durable import replace_file
 from charlm.runs.model_file import ENDING, pack_model
+from charlm.runs.outputs import check_output_file
 from charlm.runs.run import Run, find_run, runs_folder
-
-MAX_NAME = 1_000
 
 
 def export_model(
@@ -48,24 +45,6 @@ def export_model(
     """
     found = run if isinstance(run, Run) else find_run(run and str(run), folder=runs_folder(runs_dir))
     path = Path(found.name + ENDING if path is None else path)
-    _check(path, may_replace=force)
+    check_output_file(path, force=force, example=f"model{ENDING}")
     replace_file(path, pack_model(found, load_checkpoint(found, checkpoint), license_line=license_line))
     return path
-
-
-def _check(path: Path, *, may_replace: bool) -> None:
-    """Refuse what cannot or must not be replaced by a file.
-
-    Raises:
-        ConfigError: for a file that exists, unless it may be replaced; for a folder, a link, a pipe or a device always.
-    """
-    name = printable(str(path), MAX_NAME)
-    if path.is_dir():
-        inside = printable(str(path / f"model{ENDING}"), MAX_NAME)
-        raise ConfigError(f"{name} is a folder: name the file to write, such as {inside}")
-    if not os.path.lexists(path):
-        return
-    if path.is_symlink() or not path.is_file():
-        raise ConfigError(f"{name} is not a regular file and is not replaced: name another file")
-    if not may_replace:
-        raise ConfigError(f"{name} exists: --force replaces it")

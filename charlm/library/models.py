@@ -14,6 +14,7 @@ from charlm.evaluation.figure import Figures
 from charlm.evaluation.subject import Subject
 from charlm.generation.filters import Filters
 from charlm.library.networks import Networks
+from charlm.networks.native_predictor import NativePredictor
 from charlm.networks.predictor import Predictor
 from charlm.runs.checkpoints import Checkpoint, Choice, load_checkpoint
 from charlm.runs.model_file import ModelFile, is_model_file, read_model_file
@@ -198,9 +199,9 @@ class Model:
     @property
     def readable(self) -> Readable:
         """What scores texts: the kernels alone where they can, without torch, else the network."""
-        if self.direction == "bidirectional" or self.networks.needs_torch:
-            return self.network
-        return self.networks.main  # pyright: ignore[reportReturnType]
+        # The main network of a bidirectional model is only a half of it.
+        main = self.network if self.direction == "bidirectional" else self.networks.main
+        return main if isinstance(main, NativePredictor) else self.network
 
     def writer(self) -> Predictor:
         """Return what continues a prefix.

@@ -17,11 +17,6 @@ IdArray = npt.NDArray[np.integer[Any]]
 class Predictor(Protocol):
     """A causal model in evaluation; its states are passed in and out, and it remembers none."""
 
-    @property
-    def vocab_size(self) -> int:
-        """V."""
-        ...
-
     def initial_state(self, num_texts: int, /) -> Any:
         """Return the state before any character, for texts side by side."""
         ...

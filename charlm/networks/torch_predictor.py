@@ -25,11 +25,6 @@ class TorchPredictor:
     def __init__(self, network: CharLM | LeakyLM) -> None:
         self.network = network.eval()
 
-    @property
-    def vocab_size(self) -> int:
-        """V."""
-        return self.network.vocab_size
-
     def initial_state(self, num_texts: int) -> State:
         """Return the state before any character, on the network's device."""
         with torch.inference_mode():

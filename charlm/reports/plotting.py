@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +15,7 @@ from charlm.reports.figures import MAX_CURVES, draw_picture
 from charlm.reports.fonts import quiet_matplotlib
 from charlm.reports.pictures import Picture
 from charlm.runs.durable import replace_file
+from charlm.runs.outputs import check_output_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,15 +98,8 @@ def check_output(path: Path, *, force: bool, what: str = "a picture") -> None:
         Raises:
             ConfigError: also for a file that exists, and for what is not a file.
     """
-    shown = printable(str(path), MAX_SHOWN)
-    if path.is_dir():
-        inside = printable(str(path / "curves.svg"), MAX_SHOWN)
-        raise ConfigError(f"{shown} is a folder: name the file to write, such as {inside}")
+    check_output_file(path, force=force, example="curves.svg")
     check_plot(path, what)
-    if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
-        raise ConfigError(f"{shown} is not a regular file and is not replaced: name another file")
-    if path.exists() and not force:
-        raise ConfigError(f"{shown} exists: --force replaces it")
 
 
 def check_plot(path: Path, what: str = "a picture") -> None:

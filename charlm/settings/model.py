@@ -14,7 +14,7 @@ Cell = Literal["rnn", "gru", "lstm"]
 Activation = Literal["tanh", "relu", "sigmoid"]
 Implementation = Literal["auto", "native", "torch", "reference"]
 
-# What must stand beside every result of a leaky model.
+# The warning that accompanies every result of a leaky model.
 LEAKY_WARNING = "reads its own target: not a language model"
 # Far more than anyone needs, yet small enough to compute a network's size without allocating it.
 MAX_UNITS = 65_536

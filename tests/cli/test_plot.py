@@ -64,7 +64,6 @@ def test_json_has_the_points_that_are_drawn_and_the_library_has_the_same(charlm_
 @pytest.mark.parametrize("ending", ["svg", "pdf", pytest.param("png", marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("folder")
 def test_a_file_is_written_with_the_same_bytes_and_replaced_only_if_asked(ending: str, charlm_command: Charlm) -> None:
-    pytest.importorskip("matplotlib")
     path = Path(f"my curves.{ending}")
     shown = charlm_command("plot", "my-run", "-o", path)
     first = path.read_bytes()
@@ -159,7 +158,6 @@ def test_neither_torch_nor_matplotlib_is_imported_for_the_terminal(folder: Path)
 @pytest.mark.parametrize(("panels", "y"), [(False, "perplexity"), (True, "perplexity,bpc,nats")])
 @pytest.mark.usefixtures("folder")
 def test_nothing_overlaps_in_a_file_and_everything_is_within_it(panels: bool, y: str) -> None:
-    pytest.importorskip("matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure: Any = plotting.draw_picture(plot("my-run", "other", panels=panels, y=y))
@@ -175,7 +173,6 @@ def test_nothing_overlaps_in_a_file_and_everything_is_within_it(panels: bool, y:
 
 
 def test_a_font_is_found_for_each_character_that_some_font_has() -> None:
-    pytest.importorskip("matplotlib")
     from charlm.reports.fonts import FONT, fonts_for
 
     # Matplotlib's own font has accents and arrows; what no font has is drawn as a box, without a warning.

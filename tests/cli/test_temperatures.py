@@ -30,7 +30,7 @@ def test_each_temperature_has_its_own_texts_under_a_heading(
     alone = {each: generate(*options, "-t", each).stdout for each in ("0.3", "1", "2.5")}
     assert len(set(alone.values())) == 3
     assert several.stdout == "\n".join(f"temperature {each}\n{text}" for each, text in alone.items())
-    # Nothing is told twice.
+    # The notice is printed once, not for each temperature.
     assert several.stderr == generate(*options).stderr
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_results import made_result
 from processes import run_code
 from prose import taught_text
 from pydantic import JsonValue
@@ -51,21 +52,11 @@ FACTS = {"corpus": "stories", "corpus_sha256": "0" * 64, "num_parameters": 10}
 BOLD = re.compile(r"\x1b\[[01]m")
 CELLS = ("rnn", "gru")
 SHORT = ("train.max_steps=4", "train.eval_every=2", "eval.baselines=false")
-RESULT = RunResult(
-    name="a",
-    seed=0,
-    settings={"model.cell": "lstm", "model.dropout": 0.0, "train.seed": 0, "train.threads": 1},
-    state="finished",
-    steps=10,
+RESULT = made_result(
+    "a",
+    model__dropout=0.0,
+    train__threads=1,
     figures={name: Measured(2.0, 99, "v" * 64) for name in ("best_val", "val")},
-    num_parameters=10,
-    chars_per_second=100.0,
-    minutes=1.0,
-    machine="2 cores",
-    corpus_sha256="c" * 64,
-    val_sha256="v" * 64,
-    test_sha256="t" * 64,
-    is_leaky=False,
 )
 
 

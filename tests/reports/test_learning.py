@@ -6,11 +6,11 @@ import json
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_results import made_result
 
 from charlm.errors import ConfigError
 from charlm.library.plotting import plot
@@ -28,31 +28,12 @@ MakeSettings = Callable[..., Settings]
 
 def made(name: str, val: tuple[float | None, ...] = (3.0, 2.0), *, seed: int = 0, **changes: Any) -> RunResult:
     """Return a made-up result of a run that was evaluated twice in each epoch; settings are written `model__cell`."""
-    settings = {"model.cell": "lstm", "train.seed": seed, "model.direction": "forward"}
-    settings |= {key.replace("__", "."): changes.pop(key) for key in list(changes) if "__" in key}
     readings = tuple(
         Reading(2 * number, 20.0 * number, number / 60, 4.0, bits, False, number / 2, None if number < 2 else 3.5)
         for number, bits in enumerate(val, 1)
     )
-    result = RunResult(
-        name=name,
-        seed=seed,
-        settings=settings,
-        state="finished",
-        steps=2 * len(val),
-        figures={},
-        num_parameters=10,
-        chars_per_second=100.0,
-        minutes=1.0,
-        machine="2 cores",
-        corpus_sha256="c" * 64,
-        val_sha256="v" * 64,
-        test_sha256="t" * 64,
-        is_leaky=False,
-        readings=readings,
-        ngram=("5-gram", 1.5),
-    )
-    return replace(result, **changes)
+    asked = {"steps": 2 * len(val), "readings": readings, "ngram": ("5-gram", 1.5)} | changes
+    return made_result(name, seed, **asked)
 
 
 def picture(*results: RunResult, **asked: Any) -> Picture:

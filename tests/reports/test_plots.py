@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_results import made_result
 from pairs import by_pairs
 from processes import run_code
 from typer.testing import Result as Outcome
@@ -41,31 +42,12 @@ KEYS = {"step": "step", "chars": "chars_seen", "time": "seconds"}
 
 def made(name: str, seed: int = 0, bits: tuple[float | None, ...] = (3.0, 2.0), /, **changes: Any) -> RunResult:
     """Return a made-up result of an evaluation at each second step; settings are written `model__dropout`."""
-    settings = {"model.cell": "lstm", "train.seed": seed, "model.direction": "forward"}
-    settings |= {key.replace("__", "."): changes.pop(key) for key in list(changes) if "__" in key}
     readings = tuple(
         Reading(step, 10.0 * step, step / 60, 4.0, value, is_partial=False)
         for step, value in zip(range(2, 2 * len(bits) + 1, 2), bits, strict=True)
     )
-    result = RunResult(
-        name=name,
-        seed=seed,
-        settings=settings,
-        state="finished",
-        steps=2 * len(bits),
-        figures={},
-        num_parameters=10,
-        chars_per_second=100.0,
-        minutes=1.0,
-        machine="2 cores",
-        corpus_sha256="c" * 64,
-        val_sha256="v" * 64,
-        test_sha256="t" * 64,
-        is_leaky=False,
-        train_sha256="r" * 64,
-        readings=readings,
-    )
-    return replace(result, **changes)
+    asked = {"steps": 2 * len(bits), "readings": readings, "train_sha256": "r" * 64} | changes
+    return made_result(name, seed, **asked)
 
 
 def made_curves(*results: RunResult, **options: Any) -> Curves:
