@@ -19,7 +19,7 @@ from charlm.library.chat_events import Choices, Event, Help, Note, Repeated, Sur
 from charlm.library.chat_text import TextInProgress, unknown_note
 from charlm.library.models import Model, open_run
 from charlm.library.openings import opening
-from charlm.library.scoring import encode_scored_text, refuse_leaky, score
+from charlm.library.scoring import read_scored_text, refuse_leaky, score
 from charlm.library.writing import most_characters
 from charlm.runs.durable import replace_file
 from charlm.settings.corpus import UnknownPolicy
@@ -247,7 +247,7 @@ class Conversation:
         if typed is None:
             raise ConfigError("there is no prompt yet: type one, or :surprise TEXT")
         text = yield from self._known(typed)
-        read = encode_scored_text(self.model, text, unknown=self._policy)
+        read = read_scored_text(self.model, text, unknown=self._policy, warn=False)
         has_cloze = self.model.direction == "bidirectional"
         yield Surprise(self.model.subject, tuple(score(self.model, read)), len(read.unknown), has_cloze)
 

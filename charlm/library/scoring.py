@@ -198,25 +198,9 @@ def read_scored_text(
     files: Sequence[str | Path] = (),
     unknown: UnknownPolicy | None = None,
     is_prefix: bool = False,
+    warn: bool = True,
 ) -> EncodedText:
-    """Return the encoded text to score, as `encode_scored_text`; a `CharlmWarning` reports unknown characters in it."""
-    if isinstance(text, EncodedText) and not files:
-        return text
-    read = encode_scored_text(model, text, files=files, unknown=unknown, is_prefix=is_prefix)
-    if read.notice:
-        warnings.warn(read.notice, UnknownCharactersWarning, stacklevel=3)
-    return read
-
-
-def encode_scored_text(
-    model: Model,
-    text: str | EncodedText | None = None,
-    *,
-    files: Sequence[str | Path] = (),
-    unknown: UnknownPolicy | None = None,
-    is_prefix: bool = False,
-) -> EncodedText:
-    """Return the encoded text to score, which knows the unknown characters in it.
+    """Return the encoded text to score.
 
     Args:
         model: a model from `open_run`.
@@ -224,6 +208,7 @@ def encode_scored_text(
         files: files to read instead of a text.
         unknown: as for `score`.
         is_prefix: whether the text may end within a line.
+        warn: whether a `CharlmWarning` reports unknown characters in it.
     Raises:
         ConfigError: for both a text and files, and for neither.
         TextError: for a text without a character that the model knows, and for unknown characters.
@@ -253,6 +238,8 @@ def encode_scored_text(
             if len(read.marked)
             else "the text is empty: there is nothing to score"
         )
+    if read.notice and warn:
+        warnings.warn(read.notice, UnknownCharactersWarning, stacklevel=3)
     return read
 
 
