@@ -1,0 +1,97 @@
+"""What the tests of pages share: one browser for each worker, and pages that must neither complain nor ask."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charlm.pages.bundling import bundle
+from charlm.pages.document import page_modules
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# What the tests call of the script's modules.
+TESTED = {
+    "random": ["UniformNumbers", "seedWords"],
+    "filters": ["drawId", "filterLogits", "likeliestIds", "softmax"],
+    "network": ["Network"],
+    "weights": ["decodeTensors", "halfFloat"],
+    "writer": ["Writer", "readText", "layerRecorder"],
+    "vocabulary": ["Vocabulary", "cleaned"],
+    "glyphs": ["glyphOf", "nameOf"],
+}
+
+
+@dataclass
+class Opened:
+    """A page in the browser.
+
+    Args:
+        page: playwright's page.
+        complaints: what it wrote to the console, and its errors.
+        requests: the addresses that it asked for, without those of the page itself and of its worker.
+    """
+
+    page: Any
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Yield the one browser of this worker; without one, tests are skipped."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip("there is no Chromium")
+    # As root it has no sandbox of its own.
+    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Yield a function that opens a file as a page; the page must not complain, and must ask for nothing."""
+    opened: list[Opened] = []
+
+    def open_file(path: Path, **options: Any) -> Any:
+        page = browser.new_page(**options)
+        page.set_default_timeout(20_000)
+        seen = Opened(page)
+        opened.append(seen)
+        page.on("console", lambda message: seen.complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+        page.on("request", lambda request: seen.requests.append(request.url))
+        page.goto(path.absolute().as_uri())
+        return page
+
+    yield open_file
+    for each in opened:
+        address = each.page.url
+        each.page.close()
+        assert each.complaints == []
+        assert [url for url in each.requests if url != address and not url.startswith("blob:null/")] == []
+
+
+@pytest.fixture(scope="session")
+def engine(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Yield a function that calls JavaScript with the names of TESTED, as in `engine("(t, x) => t.name(x)", x)`."""
+    imports = "".join(f'import {{ {", ".join(names)} }} from "./{name}.js";\n' for name, names in TESTED.items())
+    names = ", ".join(name for group in TESTED.values() for name in group)
+    script = bundle({**page_modules(), "tested": f"{imports}globalThis.tested = {{ {names} }};\n"}, "tested")
+    page = browser.new_page()
+    page.add_script_tag(content=script)
+
+    def call(code: str, value: Any = None) -> Any:
+        return page.evaluate(f"(value) => ({code})(globalThis.tested, value)", value)
+
+    yield call
+    page.close()
