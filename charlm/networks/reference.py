@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -47,30 +47,52 @@ class ReferenceStack(Stack):
 
 def run_cells(stack: Stack, inputs: Tensor, state: State) -> tuple[Tensor, State]:
     """Run our cells over a window with the parameters of any implementation; see `Stack.run`."""
-    states: list[State] = []
+    outputs, states = trace_cells(stack, inputs, state)
+    return outputs, join_layers([steps[-1] for steps in states])
+
+
+def trace_cells(stack: Stack, inputs: Tensor, state: State) -> tuple[Tensor, list[list[State]]]:
+    """Run our cells over a window, and keep the state of each layer after each time step.
+
+    Args:
+        inputs: as for `Stack.run`.
+        state: likewise.
+    Returns:
+        The last layer's outputs (T, B, H), and a list of T states for each layer, each of whose parts is (B, H).
+    """
+    states: list[list[State]] = []
     for layer in range(stack.model.num_layers):
         features, weights = enter_layer(stack, layer, inputs)
-        outputs, after = _run_layer(stack, layer, features, tuple([part[layer] for part in state]), weights)
+        states.append(_run_layer(stack, layer, features, tuple([part[layer] for part in state]), weights))
+        outputs = torch.stack([after[0] for after in states[-1]])  # (T, B, H)
         inputs = leave_layer(stack, layer, inputs, outputs)
-        states.append(after)
-    return inputs, join_layers(states)
+    return inputs, states
 
 
-def _run_layer(stack: Stack, layer: int, inputs: Tensor, state: State, weights: LayerWeights) -> tuple[Tensor, State]:
-    model = stack.model
-    norms = [getattr(stack, f"{name}_l{layer}") for name in norm_names(model)] if model.layer_norm else []
+def _run_layer(stack: Stack, layer: int, inputs: Tensor, state: State, weights: LayerWeights) -> list[State]:
     steps = inputs.unbind(0) if inputs.is_floating_point() else look_up(inputs, weights.weight_ih)
-    rates = (model.zoneout, model.zoneout_cells or 0.0)
-    outputs: list[Tensor] = []
+    cell = layer_cell(stack, layer, weights)
+    states: list[State] = []
     for x in steps:
-        before, state = state, _advance(model, x, state, (*weights, *norms))
-        if any(rates):
-            state = tuple(
-                zone_out(new, old, rate, is_training=stack.training)
-                for new, old, rate in zip(state, before, rates, strict=False)
-            )
-        outputs.append(state[0])
-    return torch.stack(outputs), state  # (T, B, H)
+        state = cell(x, state)
+        states.append(state)
+    return states
+
+
+def layer_cell(stack: Stack, layer: int, weights: LayerWeights) -> Callable[[Vectors, State], State]:
+    """Return the function that advances a layer's state, each part (B, H), by one time step, zoneout included."""
+    model = stack.model
+    parameters = (*weights, *(getattr(stack, f"{name}_l{layer}") for name in norm_names(model)))
+    rates = (model.zoneout, model.zoneout_cells or 0.0)
+    if not any(rates):
+        return lambda x, state: _advance(model, x, state, parameters)
+
+    def advance(x: Vectors, state: State) -> State:
+        after = _advance(model, x, state, parameters)
+        parts = zip(after, state, rates, strict=False)
+        return tuple(zone_out(new, old, rate, is_training=stack.training) for new, old, rate in parts)
+
+    return advance
 
 
 def _advance(model: ModelSettings, x: Vectors, state: State, weights: Sequence[Tensor]) -> State:
