@@ -77,6 +77,7 @@ class CharLM(nn.Module):
         return Readouts(logits, state)
 
     def embed(self, ids: Tensor) -> Tensor:
+        """Return what the first layer reads: ids (T, B) for one-hot inputs, else vectors (T, B, E)."""
         return ids if self.vectors is None else embedding(ids, self.vectors)
 
     def _drop_outputs(self, hidden: Tensor) -> Tensor:
