@@ -10,7 +10,7 @@ above (Pascanu, Mikolov and Bengio 2013, section 2.1).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,12 @@ from torch import Tensor
 from torch.func import jvp, vmap
 
 from charlm.insight.places import read_windows, sample_places
+from charlm.insight.traces import LayerTrace, trace_piece
 from charlm.networks.affine import Vectors, look_up
 from charlm.networks.language_model import CharLM
-from charlm.networks.layers import enter_layer, leave_layer
-from charlm.networks.recurrent import State
-from charlm.networks.reference import layer_cell, trace_cells
+from charlm.networks.layers import enter_layer
+from charlm.networks.recurrent import Stack, State
+from charlm.networks.reference import layer_cell
 from charlm.networks.shapes import NUM_GATES
 from charlm.settings.model import Activation, Cell
 from charlm.text.vocabulary import Ids
@@ -154,29 +155,21 @@ def state_products(network: CharLM, ids: Tensor, state: State) -> Iterator[Itera
         ids: the window, (T, 1).
         state: the state before it.
     """
-    return (_layer_products(*layer) for layer in _traced_layers(network, ids, state))
+    with torch.no_grad():
+        layers, _ = trace_piece(network, ids, state)
+    return (_layer_products(network.recurrent, number, trace) for number, trace in enumerate(layers))
 
 
-@torch.no_grad()
-def _traced_layers(network: CharLM, ids: Tensor, state: State) -> list[tuple[Advance, Sequence[Vectors], list[State]]]:
-    """Return the cell of each layer, what it reads at each step, and the states after each."""
-    stack, below = network.recurrent, network.embed(ids)
-    _, states = trace_cells(stack, below, state)
-    layers: list[tuple[Advance, Sequence[Vectors], list[State]]] = []
-    for layer, after in enumerate(states):
-        features, weights = enter_layer(stack, layer, below)
-        steps = features.unbind(0) if features.is_floating_point() else look_up(features, weights.weight_ih)
-        layers.append((layer_cell(stack, layer, weights), steps, after))
-        below = leave_layer(stack, layer, below, torch.stack([each[0] for each in after]))
-    return layers
-
-
-def _layer_products(cell: Advance, steps: Sequence[Vectors], states: list[State]) -> Iterator[Values]:
-    tangents = tuple(part.new_zeros(part.shape[1], *part.shape) for part in states[0])  # (H, 1, H)
+def _layer_products(stack: Stack, layer: int, trace: LayerTrace) -> Iterator[Values]:
+    features, weights = enter_layer(stack, layer, trace.inputs)
+    steps = features.unbind(0) if features.is_floating_point() else look_up(features, weights.weight_ih)
+    cell = layer_cell(stack, layer, weights)
+    size = stack.model.hidden_size
+    tangents = tuple(part.new_zeros(size, 1, size) for part in trace.before)
     # One direction for each unit of h.
     tangents[0].diagonal(dim1=0, dim2=2).fill_(1.0)
-    for x, before in zip(steps[1:], states[:-1], strict=True):
-        tangents = _pushed(cell, x, before, tangents)
+    for step, x in enumerate(steps[1:], 1):
+        tangents = _pushed(cell, x, tuple(part[step] for part in trace.before), tangents)
         # A column for each unit of the earlier state.
         yield tangents[0][:, 0].t().cpu().numpy()  # (H, H)
 

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from charlm.insight.readings import item_starts
 from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
 from charlm.networks.recurrent import State
+from charlm.text.items import Places
 from charlm.text.vocabulary import Ids
 
 # Windows that are computed at once; more of them need more memory and are hardly faster.
 WINDOWS_AT_ONCE = 32
-Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def sample_places(ids: Ids, boundary: int | None, *, number: int, reach: int, se
     starts = targets - reach
     if boundary is not None:
         # The window of a character begins no earlier than its item, whose begin is the boundary before it.
-        begins = np.maximum.accumulate(np.where(ids == boundary, np.arange(len(ids)), 0))
-        starts = np.maximum(starts, begins[targets - 1])
+        begins = item_starts(ids, boundary)
+        starts = np.maximum(starts, begins[np.searchsorted(begins, targets) - 1])
     return targets, starts
 
 

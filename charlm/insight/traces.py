@@ -79,7 +79,7 @@ def trace_text(
         for start in range(0, len(places), size):
             some = places[start : start + size]
             with evaluating(network):
-                layers, state = _trace_piece(network, as_tensor(ids[some], network), state)
+                layers, state = trace_piece(network, as_tensor(ids[some], network), state)
             num_done += some.size
             # Yield outside the context: between two pieces the caller must be in its own mode.
             yield Piece(some, layers)
@@ -87,7 +87,7 @@ def trace_text(
                 report(num_done, len(ids))
 
 
-def _trace_piece(network: CharLM, ids: Tensor, state: State) -> tuple[tuple[LayerTrace, ...], State]:
+def trace_piece(network: CharLM, ids: Tensor, state: State) -> tuple[tuple[LayerTrace, ...], State]:
     """Return the traces of all layers over some characters, (T, B), and the state after them."""
     stack = network.recurrent
     inputs = network.embed(ids)
