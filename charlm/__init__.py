@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from charlm.library.adapting import evaluate_dynamically
     from charlm.library.copying import novelty
     from charlm.library.exporting import export_model
+    from charlm.library.inspecting import inspect
     from charlm.library.items import new_items
     from charlm.library.measuring import assess, evaluate, score_gaps
     from charlm.library.models import Model, open_run
@@ -37,6 +38,7 @@ MODULES = {
     "evaluate_dynamically": "library.adapting",
     "novelty": "library.copying",
     "export_model": "library.exporting",
+    "inspect": "library.inspecting",
     "new_items": "library.items",
     **dict.fromkeys(("assess", "evaluate", "score_gaps"), "library.measuring"),
     "open_run": "library.models",

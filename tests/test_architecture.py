@@ -21,6 +21,7 @@ FLOORS = {
     "runs": 4,
     "evaluation": 4,
     "generation": 4,
+    "insight": 4,
     "training": 5,
     "sweeps": 6,
     "reports": 6,

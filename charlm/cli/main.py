@@ -19,6 +19,7 @@ from charlm.cli.generate import generate_command
 from charlm.cli.guide import guide
 from charlm.cli.info import info
 from charlm.cli.page import page
+from charlm.cli.inspect import inspect
 from charlm.cli.plot import plot
 from charlm.cli.prune import prune
 from charlm.cli.rm import rm
@@ -60,6 +61,7 @@ app.command("score", short_help="Show which characters or lines of a text surpri
 app.command("info")(clean_exit(info))
 app.command("compare", short_help="Compare runs: the settings that differ and the results.")(clean_exit(compare))
 app.command("plot", short_help="Draw learning curves, or the results of a sweep.")(clean_exit(plot))
+app.command("inspect", short_help="Look inside networks: gradients, memory, gates, single units.")(clean_exit(inspect))
 app.command("verify", short_help="Check that a run's checkpoints are whole.")(clean_exit(verify))
 app.command("rm", short_help="Remove runs, after showing what goes and asking.")(clean_exit(rm))
 app.command("prune", short_help="Remove the checkpoints that runs do not need.")(clean_exit(prune))

@@ -39,13 +39,21 @@ def baselines_text(baselines: Mapping[str, float]) -> str:
 
 
 @contextmanager
-def evaluation_progress(name: str = "reading") -> Generator[Callable[[int, int], None]]:
-    """Show a bar on standard error while a text is read; yield a callback that takes (characters done, total)."""
+def stages_progress() -> Generator[Callable[[str, int, int], None]]:
+    """Show a bar on standard error during long work; yield a callback that takes (what is done, done, total)."""
     console = console_for(sys.stderr)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not is_live(sys.stderr), transient=True) as progress:
-        task = progress.add_task(name, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        task = progress.add_task("", total=None)
+        yield lambda what, done, total: progress.update(task, description=what, completed=done, total=total)
+
+
+@contextmanager
+def evaluation_progress(name: str = "reading") -> Generator[Callable[[int, int], None]]:
+    """Show a bar on standard error while a text is read; yield a callback that takes (characters done, total)."""
+    with stages_progress() as report:
+        report(name, 0, 1)
+        yield lambda done, total: report(name, done, total)
 
 
 def show_figures(subject: Subject, text: str, measured: Assessment) -> None:

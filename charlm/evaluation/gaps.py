@@ -24,11 +24,11 @@ import torch
 from torch import Tensor
 
 from charlm.errors import TextError
-from charlm.evaluation.reading import evaluating
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.gibbs import Surroundings, sweep_gap
 from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
+from charlm.networks.modes import evaluating
 from charlm.networks.recurrent import State
 from charlm.text.unknown import ALL_KNOWN, UnknownCount
 from charlm.text.vocabulary import Ids

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from charlm.evaluation.reading import evaluating, read_chunks, read_states_behind
+from charlm.evaluation.reading import read_chunks, read_states_behind
 from charlm.evaluation.windows import Prediction
 from charlm.networks.building import Network
 from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
+from charlm.networks.modes import evaluating
 from charlm.settings.model import Direction
 from charlm.text.vocabulary import Ids
 

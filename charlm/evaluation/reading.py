@@ -7,13 +7,11 @@ chunk is measured, so that memory does not grow with the text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
-import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -23,6 +21,7 @@ from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network
 from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
+from charlm.networks.modes import evaluating
 from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import State, detach_state
 from charlm.text.vocabulary import Ids
@@ -43,18 +42,6 @@ class Chunk:
     inputs: Tensor
     targets: Tensor
     readouts: Readouts
-
-
-@contextmanager
-def evaluating(network: Network) -> Generator[None]:
-    """Turn off dropout and gradients; afterwards, put the network back into its former mode."""
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        network.train(was_training)
 
 
 def read_chunks(network: Network, ids: Ids, chunk_chars: int) -> Iterator[Chunk]:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from charlm.errors import ConfigError, printable
+from charlm.library.named_runs import runs_of, sweep_of
 from charlm.reports.comparison import compare
 from charlm.reports.learning import learning_picture
 from charlm.reports.pictures import Picture
 from charlm.reports.plotting import check_output, check_picture, save_picture
 from charlm.reports.requests import Request, read_request
 from charlm.reports.sweep_pictures import sweep_picture
-from charlm.runs.run import Run, find_run, is_run, is_sweep, list_runs, runs_folder
+from charlm.runs.run import Run, find_run, runs_folder
 
 Words = str | Sequence[str]
 
@@ -59,12 +60,12 @@ def plot(
     if file is not None:
         check_output(Path(file), force=force)
     folder = runs_folder(runs_dir)
-    sweeps = {str(each): path for each in runs if (path := _sweep(each, folder))}
+    sweeps = {str(each): path for each in runs if (path := sweep_of(each, folder))}
     if sweeps and x is None:
         _check_sweep(runs, sweeps, request, for_curves="part" if part else "panels" if panels else None)
         picture = sweep_picture(next(iter(sweeps.values())), request.y[0])
     else:
-        found = [run for each in runs for run in _runs(each, sweeps)] if runs else [find_run(None, folder=folder)]
+        found = list(runs_of(runs, folder)) if runs else [find_run(None, folder=folder)]
         picture = learning_picture(compare(*found, runs_dir=runs_dir), request)
     check_picture(picture)
     if file is not None:
@@ -89,15 +90,3 @@ def _check_sweep(
         raise ConfigError(f"--{for_curves} is for learning curves: for those of a sweep's runs, give --x epoch too")
     if len(request.y) > 1:
         raise ConfigError("a sweep is drawn in one unit: give --y one of perplexity, bpc and nats")
-
-
-def _sweep(name: str | Path | Run, folder: Path) -> Path | None:
-    """Return the folder of the sweep of that name or path, unless it names a run."""
-    if isinstance(name, Run) or any(is_run(path) for path in (folder / name, Path(name))):
-        return None
-    return next((path for path in (folder / name, Path(name)) if is_sweep(path)), None)
-
-
-def _runs(name: str | Path | Run, sweeps: dict[str, Path]) -> Sequence[str | Path | Run]:
-    """Return a run, or the runs of a sweep."""
-    return list_runs(sweeps[str(name)]) if str(name) in sweeps else [name]

@@ -31,7 +31,12 @@ def look_up(ids: Tensor, weight: Tensor) -> list[OneHot]:
         weight: W, (rows, V).
     """
     # Look up the whole window at once, because the gradient of each look-up is as large as W.
-    return [OneHot(product) for product in embedding(ids, weight.t()).unbind(0)]  # T of (B, rows)
+    return [OneHot(product) for product in look_up_window(ids, weight).product.unbind(0)]  # T of (B, rows)
+
+
+def look_up_window(ids: Tensor, weight: Tensor) -> OneHot:
+    """Do what `look_up` does, but return the vectors of all time steps together; their product is (T, B, rows)."""
+    return OneHot(embedding(ids, weight.t()))
 
 
 def multiply(x: Vectors, weight: Tensor) -> Tensor:

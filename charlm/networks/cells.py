@@ -1,7 +1,8 @@
 """The equations: RNN, LSTM and GRU, one line of code for each equation, in the papers' letters.
 
-These are pure functions of one time step; weights and their gate blocks are laid out as in torch.nn. The variants
-(another place of the reset gate, layer normalisation, zoneout) are in variants.py.
+These are pure functions of one time step; weights and their gate blocks are laid out as in torch.nn. The gates are
+functions of their own, so that they can be looked at: what they read is known before the step. The variants (another
+place of the reset gate, layer normalisation, zoneout) are in variants.py.
 """
 
 from __future__ import annotations
@@ -81,14 +82,29 @@ def lstm_cell(
     (tensor([[0.2311]]), tensor([[0.5000]]))
     """
     h, c = state
+    i, f, g, o = lstm_gates(x, h, weight_ih, weight_hh, bias_ih, bias_hh)
+    c = f * c + i * g
+    h = o * tanh(c)
+    return h, c
+
+
+def lstm_gates(
+    x: Vectors, h: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gates i, f, o and the candidate g of an LSTM's time step, in the order i, f, g, o, each (B, H).
+
+    The equations and the arguments are those of `lstm_cell`; h is the hidden state before the step.
+
+    >>> x, h, zeros = torch.ones(1, 2), torch.ones(1, 1), torch.zeros
+    >>> lstm_gates(x, h, zeros(4, 2), zeros(4, 1), zeros(4), zeros(4))
+    (tensor([[0.5000]]), tensor([[0.5000]]), tensor([[0.]]), tensor([[0.5000]]))
+    """
     a_i, a_f, a_g, a_o = (affine(x, weight_ih, bias_ih) + affine(h, weight_hh, bias_hh)).chunk(4, dim=-1)
     i = sigmoid(a_i)
     f = sigmoid(a_f)
     g = tanh(a_g)
     o = sigmoid(a_o)
-    c = f * c + i * g
-    h = o * tanh(c)
-    return h, c
+    return i, f, g, o
 
 
 def gru_cell(x: Vectors, h: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
@@ -116,6 +132,21 @@ def gru_cell(x: Vectors, h: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_i
     >>> gru_cell(x, h, zeros(3, 2), zeros(3, 1), zeros(3), zeros(3))
     tensor([[0.5000]])
     """
+    _, z, n = gru_gates(x, h, weight_ih, weight_hh, bias_ih, bias_hh)
+    return (1 - z) * n + z * h
+
+
+def gru_gates(
+    x: Vectors, h: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gates r and z and the candidate n of a GRU's time step, in this order, each (B, H).
+
+    The equations and the arguments are those of `gru_cell`; h is the state before the step.
+
+    >>> x, h, zeros = torch.ones(1, 2), torch.ones(1, 1), torch.zeros
+    >>> gru_gates(x, h, zeros(3, 2), zeros(3, 1), zeros(3), zeros(3))
+    (tensor([[0.5000]]), tensor([[0.5000]]), tensor([[0.]]))
+    """
     H = h.shape[-1]
     x_r, x_z, x_n = affine(x, weight_ih, bias_ih).chunk(3, dim=-1)
     # The gates and the candidate are two products, as in the variant whose reset gate acts before the product.
@@ -124,4 +155,4 @@ def gru_cell(x: Vectors, h: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_i
     r = sigmoid(x_r + h_r)
     z = sigmoid(x_z + h_z)
     n = tanh(x_n + r * h_n)
-    return (1 - z) * n + z * h
+    return r, z, n

@@ -58,11 +58,11 @@ class CharLM(nn.Module):
 
     def read(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the last layer's outputs over a window, (T, B, H), and the state after it."""
-        return self.recurrent.run(self._embed(ids), state)
+        return self.recurrent.run(self.embed(ids), state)
 
     def step(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Read one character of each text, (1, B), with our cells: they are the fastest where nothing is prepared."""
-        return run_cells(self.recurrent, self._embed(ids), state)
+        return run_cells(self.recurrent, self.embed(ids), state)
 
     def decode(self, hidden: Tensor, *, has_bias: bool = True) -> Tensor:
         """Return the logits, (T, B, V), of the last layer's outputs, (T, B, H)."""
@@ -72,11 +72,12 @@ class CharLM(nn.Module):
     def read_window(self, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State) -> Readouts:  # noqa: ARG002
         """Read a training window; a causal model only looks at the inputs."""
         # The same as `forward`, but written out, so that there are as few calls as possible before the kernels.
-        hidden, state = self.recurrent.run(self._embed(inputs), state)  # (T, B, H)
+        hidden, state = self.recurrent.run(self.embed(inputs), state)  # (T, B, H)
         logits = self.recurrent.decode(self._drop_outputs(hidden), self.decoder.weight, self.decoder.bias)
         return Readouts(logits, state)
 
-    def _embed(self, ids: Tensor) -> Tensor:
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return what the first layer reads: ids (T, B) for one-hot inputs, else vectors (T, B, E)."""
         return ids if self.vectors is None else embedding(ids, self.vectors)
 
     def _drop_outputs(self, hidden: Tensor) -> Tensor:

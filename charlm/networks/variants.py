@@ -29,13 +29,26 @@ def gru_cell_reset_before(
     >>> gru_cell_reset_before(x, h, zeros(3, 2), ones(3, 1), zeros(3), zeros(3))
     tensor([[0.8988]])
     """
+    _, z, n = gru_gates_reset_before(x, h, weight_ih, weight_hh, bias_ih, bias_hh)
+    return (1 - z) * n + z * h
+
+
+def gru_gates_reset_before(
+    x: Vectors, h: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the r, z and n of `gru_cell_reset_before`, as `gru_gates` does.
+
+    >>> x, h, zeros, ones = torch.ones(1, 2), torch.ones(1, 1), torch.zeros, torch.ones
+    >>> gru_gates_reset_before(x, h, zeros(3, 2), ones(3, 1), zeros(3), zeros(3))
+    (tensor([[0.7311]]), tensor([[0.7311]]), tensor([[0.6237]]))
+    """
     H = h.shape[-1]
     x_r, x_z, x_n = affine(x, weight_ih, bias_ih).chunk(3, dim=-1)
     h_r, h_z = affine(h, weight_hh[: 2 * H], bias_hh[: 2 * H]).chunk(2, dim=-1)
     r = sigmoid(x_r + h_r)
     z = sigmoid(x_z + h_z)
     n = tanh(x_n + affine(r * h, weight_hh[2 * H :], bias_hh[2 * H :]))
-    return (1 - z) * n + z * h
+    return r, z, n
 
 
 def normalise(a: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
@@ -118,6 +131,28 @@ def layer_norm_lstm_cell(
     (tensor([[-0.3808,  0.3808]]), tensor([[0.5000, 1.5000]]))
     """
     h, c = state
+    i, f, g, o = layer_norm_lstm_gates(x, h, weight_ih, weight_hh, bias_ih, bias_hh, gain_ih, gain_hh)
+    c = f * c + i * g
+    h = o * tanh(normalise(c, gain_c, bias_c))
+    return h, c
+
+
+def layer_norm_lstm_gates(
+    x: Vectors,
+    h: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    gain_ih: Tensor,
+    gain_hh: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the i, f, g and o of `layer_norm_lstm_cell`, as `lstm_gates` does.
+
+    >>> h, W, b = torch.ones(1, 1), torch.zeros(4, 1), torch.zeros(4)
+    >>> layer_norm_lstm_gates(h, h, W, W, b, b, b, b)
+    (tensor([[0.5000]]), tensor([[0.5000]]), tensor([[0.]]), tensor([[0.5000]]))
+    """
     from_x = normalised_product(x, weight_ih, bias_ih, gain_ih)
     from_h = normalised_product(h, weight_hh, bias_hh, gain_hh)
     a_i, a_f, a_g, a_o = (from_x + from_h).chunk(4, dim=-1)
@@ -125,9 +160,7 @@ def layer_norm_lstm_cell(
     f = sigmoid(a_f)
     g = tanh(a_g)
     o = sigmoid(a_o)
-    c = f * c + i * g
-    h = o * tanh(normalise(c, gain_c, bias_c))
-    return h, c
+    return i, f, g, o
 
 
 def layer_norm_gru_cell(
@@ -152,6 +185,26 @@ def layer_norm_gru_cell(
     >>> layer_norm_gru_cell(h, h, W, W, b, b, b, b)
     tensor([[0.5000, 0.5000]])
     """
+    _, z, n = layer_norm_gru_gates(x, h, weight_ih, weight_hh, bias_ih, bias_hh, gain_ih, gain_hh)
+    return (1 - z) * n + z * h
+
+
+def layer_norm_gru_gates(
+    x: Vectors,
+    h: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    gain_ih: Tensor,
+    gain_hh: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the r, z and n of `layer_norm_gru_cell`, as `gru_gates` does.
+
+    >>> h, W, b = torch.ones(1, 1), torch.zeros(3, 1), torch.zeros(3)
+    >>> layer_norm_gru_gates(h, h, W, W, b, b, b, b)
+    (tensor([[0.5000]]), tensor([[0.5000]]), tensor([[0.]]))
+    """
     H = h.shape[-1]
     gates, candidate = slice(0, 2 * H), slice(2 * H, 3 * H)
     from_x = multiply(x, weight_ih)
@@ -162,7 +215,7 @@ def layer_norm_gru_cell(
     r = sigmoid(x_r + h_r)
     z = sigmoid(x_z + h_z)
     n = tanh(x_n + r * h_n)
-    return (1 - z) * n + z * h
+    return r, z, n
 
 
 def zone_out(new: Tensor, old: Tensor, rate: float, *, is_training: bool) -> Tensor:

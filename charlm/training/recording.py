@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from charlm.evaluation.items import measure_part
-from charlm.evaluation.reading import evaluating
 from charlm.generation.filters import Filters
 from charlm.generation.sampling import sample_text
+from charlm.networks.modes import evaluating
 from charlm.networks.predictor import Predictor
 from charlm.networks.torch_predictor import predictor_of
 from charlm.text.items import boundary_character

@@ -1,0 +1,1 @@
+"""Look inside a network: gradients by lag, memory used, gates and neurons."""
