@@ -29,7 +29,8 @@ def worked_markdown(step: WorkedStep) -> str:
         blocks += _part(part, has_unit=(part.layer, part.unit) not in told)
         told.add((part.layer, part.unit))
     blocks.append(
-        "Numbers have four decimals here, so recomputing them may change the last one; `--json` has all digits."
+        "Numbers have four decimals here, or an exponent where they are small, so recomputing them may change the last "
+        "digit; `--json` has all digits."
     )
     return "\n\n".join(blocks) + "\n"
 
@@ -62,8 +63,8 @@ def arithmetic(line: WorkedLine) -> str:
     values = {term.symbol: number(term.value) for term in line.terms}
     longest_first = "|".join(re.escape(symbol) for symbol in sorted(values, key=len, reverse=True))
     found = re.sub(rf"(?<![\w'])(?:{longest_first})(?![\w'])", lambda each: _signed(values[each[0]]), line.formula)
-    # A sum with a negative number is a difference, and a number that stands first in brackets needs no others.
-    found = re.sub(r"\+ \(-([\d.e+-]+)\)", r"- \1", found)
+    # Plus a negative number is minus, minus one is plus, and a number that stands first in brackets needs no others.
+    found = re.sub(r"([+-]) \(-([\d.e+-]+)\)", lambda each: f"{'-+'[each[1] == '-']} {each[2]}", found)
     return re.sub(r"(^|\()\((-[\d.e+-]+)\)(?!\^)", r"\1\2", found)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
+from charlm.errors import DivergedError
 from charlm.insight.worked_clipping import Clipped
 from charlm.insight.worked_records import Passage
 from charlm.library.models import Model
@@ -18,7 +21,11 @@ from charlm.training.step import window_loss
 
 
 def window_gradients(model: Model, window: Window) -> Clipped:
-    """Return the gradients of a window that is read from the initial state, without dropout."""
+    """Return the gradients of a window that is read from the initial state, without dropout.
+
+    Raises:
+        DivergedError: if their norm is not a number.
+    """
     network, settings = model.network, model.checkpoint.settings
     inputs, targets, beyond = (as_tensor(ids, network) for ids in (window.inputs, window.targets, window.beyond))
     network.zero_grad(set_to_none=True)
@@ -28,8 +35,10 @@ def window_gradients(model: Model, window: Window) -> Clipped:
     torch.autograd.backward(loss)
     gradients = {name: each.grad for name, each in network.named_parameters() if each.grad is not None}
     before = {name: gradient.clone() for name, gradient in gradients.items()}
-    clip_gradients(network.parameters(), settings.optimizer)
+    norm = float(clip_gradients(network.parameters(), settings.optimizer))
     network.zero_grad(set_to_none=True)
+    if not math.isfinite(norm):
+        raise DivergedError(f"the gradient norm of the run {model.run.name} is not a number: it has no worked step")
     return Clipped(before, gradients)
 
 

@@ -102,6 +102,28 @@ def test_an_exported_file_has_worked_steps_too(
     assert topic != "clipping" or not step.parts[2].lines
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("model.direction=backward",),
+        ("model.direction=bidirectional", "model.cell=rnn"),
+        ("sample.prefixes=null", "corpus.clean.letters=true"),
+        ("corpus.items=lines", "sample.prefixes=null", "model.direction=backward"),
+    ],
+    ids=" ".join,
+)
+def test_every_kind_of_model_writes_a_text_of_its_own(
+    changes: tuple[str, ...], tiny_settings: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny_settings(*changes, "train.max_steps=2", "eval.baselines=false")
+    charlm.export_model(train(settings, name="away", runs_dir=tmp_path), tmp_path / "away.charlm")
+    monkeypatch.chdir(tmp_path)
+    for topic in TOPICS:
+        step = charlm.worked_step("away.charlm", topic=topic)
+        assert_sound(step)
+        assert step.passage.source.startswith("a text that the model wrote itself")
+
+
 @pytest.mark.parametrize("topic", TOPICS)
 def test_an_item_is_read_from_its_begin(topic: Topic, listed: Run) -> None:
     step = charlm.worked_step(listed, topic=topic)
