@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from charlm.library.plotting import plot
     from charlm.library.scoring import next_characters, score, score_lines
     from charlm.library.training import sweep, train
+    from charlm.library.worked import worked_step
     from charlm.library.writing import generate, stream
     from charlm.networks import cells
     from charlm.reports.comparison import compare
@@ -44,6 +45,7 @@ MODULES = {
     "plot": "library.plotting",
     **dict.fromkeys(("next_characters", "score", "score_lines"), "library.scoring"),
     **dict.fromkeys(("sweep", "train"), "library.training"),
+    "worked_step": "library.worked",
     **dict.fromkeys(("generate", "stream"), "library.writing"),
     "compare": "reports.comparison",
     "plot_curves": "reports.plotting",

@@ -41,6 +41,8 @@ This page lists every command with its arguments and options, as `charlm COMMAND
 INDEX_HEAD = """# The charlm guide
 
 These are the pages of the guide in reading order; in a terminal, `charlm guide TOPIC` shows each of them.
+`charlm guide TOPIC --run RUN` shows the pages about equations, back-propagation, perplexity and clipping with one
+step of a run's own network, in numbers.
 """
 # What the list of pages says of those that are made here: they may be about to be written anew.
 HEADS = {"settings": SETTINGS_HEAD, "commands": COMMANDS_HEAD}

@@ -75,6 +75,11 @@ class Page:
         found = re.search(rf"^## {re.escape(name)}\n.*?(?=^## |\Z)", self.text, re.MULTILINE | re.DOTALL)
         return found[0].rstrip() + "\n" if found else ""
 
+    def with_section(self, section: str, *, before: str) -> str:
+        """Return the page with one more section, before the second-level heading of that name, or else at its end."""
+        head, heading, rest = self.text.partition(f"\n## {before}\n")
+        return f"{head.rstrip()}\n\n{section.rstrip()}\n{heading}{rest}"
+
 
 @cache
 def pages() -> dict[str, Page]:

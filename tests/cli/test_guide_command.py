@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -213,6 +214,73 @@ def test_a_pager_that_is_left_early_or_is_not_there_is_no_error():
 
 def test_raw_is_the_file_on_a_terminal_too():
     assert on_terminal("settings", "--raw", PAGER="false") == (FOLDER / "settings.md").read_text(encoding="utf-8")
+
+
+WORKED = {
+    "equations": "### Layer 1",
+    "bptt": "### The Jacobians",
+    "perplexity": "### Each character",
+    "clipping": "### The factor, and one weight",
+}
+
+
+@pytest.mark.parametrize("word", WORKED)
+def test_a_page_has_one_step_in_the_numbers_of_a_run(word, trained, charlm_command):
+    plain = charlm_command("guide", word).stdout
+    where = ("--run", trained.path)
+    piped = charlm_command("guide", word, *where)
+    assert (piped.exit_code, piped.stderr) == (0, "")
+    assert charlm_command("guide", word, *where, "--raw").stdout == piped.stdout
+    before, heading, section = piped.stdout.partition("\n## In the network of trained\n")
+    assert heading
+    assert plain.startswith(before)
+    assert WORKED[word] in section
+    # The rest of the page follows.
+    assert piped.stdout.endswith(plain[len(before) + 1 :])
+
+
+def test_the_numbers_alone_are_json(trained, charlm_command):
+    where = ("--runs-dir", trained.path.parent, "--run", "trained")
+    record = json.loads(charlm_command("guide", "equations", "--json", *where).stdout)
+    assert (record["topic"], record["run"], record["step"]) == ("equations", "trained", 60)
+    layer, output = record["parts"]
+    forget = next(line for line in layer["lines"] if line["symbol"] == "a_f")
+    assert sum(forget["terms"].values()) == pytest.approx(forget["value"])
+    assert output["lines"][-1]["symbol"] == "perplexity"
+    other = charlm_command("guide", "equations", "--json", "--checkpoint", "40", *where)
+    assert json.loads(other.stdout)["step"] == 40
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["sizes", "--run", "trained"], 2, "sizes has no worked step: charlm guide TOPIC --run RUN shows one for equa"),
+        (["commands", "--run", "trained"], 2, "perplexity and clipping"),
+        (["hidden_size", "--run", "trained"], 2, "hidden_size has no worked step"),
+        (["equatons", "--run", "trained"], 2, "the guide has no page equatons; did you mean charlm guide equations?"),
+        (["--run", "trained"], 2, "--run goes with a page"),
+        (["equations", "--run", "traind"], 4, "there is no run traind"),
+        (["equations", "--run", "trained", "--checkpoint", "21"], 4, "21"),
+        (["equations", "--run", "trained", "--checkpoint", "first"], 2, "--checkpoint must be best, last or a step"),
+        (["equations", "--json"], 2, "it needs --run"),
+        (["equations", "--checkpoint", "last"], 2, "it needs --run"),
+        (["equations", "--run", "trained", "--json", "--raw"], 2, "give either --raw"),
+    ],
+)
+def test_what_has_no_worked_step_is_refused_in_one_sentence(words, code, sentence, trained, charlm_command):
+    result = charlm_command("guide", *words, "--runs-dir", trained.path.parent)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_terminal_gets_a_worked_step_that_fits(trained):
+    shown = on_terminal("equations", "--run", str(trained.path), PAGER="cat")
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "In the network of trained" in shown
+    assert "`" not in shown
+    # No line of the arithmetic is broken.
+    assert re.search(r"^ *h'  = o \* tanh\(c'\) = [-\d.]+ \* tanh\([-\d.]+\)", shown, re.MULTILINE)
 
 
 def test_the_guide_starts_without_torch():
