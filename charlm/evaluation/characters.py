@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from charlm.evaluation.windows import BITS_PER_NAT, CHUNK_CHARS, Costs, ScoredWindow, score_windows
+from charlm.evaluation.windows import BITS_PER_NAT, CHUNK_CHARS, ScoredWindow, score_windows
+from charlm.networks.costs import Costs
 from charlm.settings.model import Direction
 from charlm.text.encoding import EncodedText
 from charlm.text.vocabulary import Ids, Vocabulary

@@ -28,7 +28,7 @@ from charlm.errors import ConfigError, DivergedError
 from charlm.evaluation.figure import Figure, Figures, figures_record
 from charlm.evaluation.intervals import in_bits
 from charlm.evaluation.reading import Chunk, read_chunks, sum_nats
-from charlm.evaluation.windows import Costs
+from charlm.networks.costs import Costs
 from charlm.networks.language_model import CharLM
 from charlm.text.vocabulary import Ids
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from charlm.evaluation.figure import Figure, Figures
 from charlm.evaluation.reading import measure_text, read_chunks, sum_nats
-from charlm.evaluation.windows import CHUNK_CHARS, Costs
+from charlm.evaluation.windows import CHUNK_CHARS
 from charlm.networks.building import Network
+from charlm.networks.costs import Costs
 from charlm.networks.modes import evaluating
 from charlm.text.items import batches_of_equal_length, first_items, item_places
 from charlm.text.splits import Part

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.evaluation.windows import BITS_PER_NAT, Costs, costs_after, next_costs
+from charlm.evaluation.windows import BITS_PER_NAT, next_costs
+from charlm.networks.costs import Costs, costs_after
 from charlm.networks.predictor import Floats, Predictor
 from charlm.text.vocabulary import Ids, Vocabulary
 

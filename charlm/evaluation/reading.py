@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charlm.evaluation.figure import Figure, Figures
-from charlm.evaluation.windows import CHUNK_CHARS, Costs
+from charlm.evaluation.windows import CHUNK_CHARS
 from charlm.networks.bidirectional import BidirectionalLM
 from charlm.networks.building import Network
+from charlm.networks.costs import Costs
 from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
 from charlm.networks.modes import evaluating

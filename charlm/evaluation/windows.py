@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from charlm.errors import DivergedError
+from charlm.networks.costs import Costs, costs_after, target_costs
 from charlm.networks.native_predictor import NativePredictor
 from charlm.networks.predictor import Floats, Predictor
 from charlm.settings.model import Direction
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 CHUNK_CHARS = 2048
 BITS_PER_NAT = 1 / math.log(2)
-Costs = npt.NDArray[np.float64]
-DIVERGED = "the model gives a character a probability that is not a number: its training has diverged"
 
 
 @dataclass(frozen=True)
@@ -98,16 +96,6 @@ def next_costs(predictor: Predictor, ids: Ids) -> Costs:
     return costs_after(logits[0])
 
 
-def costs_after(logits: Floats) -> Costs:
-    """Return what each symbol would cost as the next character, in nats, (V,), from the logits after a text.
-
-    Raises:
-        DivergedError: if a probability is not a number.
-    """
-    shifted, log_total = _normalise(logits)
-    return _checked(log_total - shifted)
-
-
 def _read_onwards(predictor: Predictor, ids: Ids, size: int) -> Iterator[Prediction]:
     state = predictor.initial_state(ids.shape[1])
     for start in range(0, len(ids) - 1, size):
@@ -131,37 +119,13 @@ def _read_backwards(predictor: Predictor, ids: Ids, size: int) -> Iterator[Predi
 
 def _score(found: Prediction) -> ScoredWindow:
     """Compare what was predicted with the characters that followed."""
-    targets = found.targets.astype(np.int64)[..., None]
-    nats, log_total = _costs(found.logits, targets)
-    of_target = np.take_along_axis(found.logits, targets, -1)
+    nats, likeliest_nats = target_costs(found.logits, found.targets)
+    of_target = np.take_along_axis(found.logits, found.targets.astype(np.int64)[..., None], -1)
     return ScoredWindow(
         start=found.start,
         nats=nats,
         ranks=(found.logits > of_target).sum(-1) + 1,
         likeliest=found.logits.argmax(-1),
-        # The largest logit is shifted to 0.
-        likeliest_nats=log_total,
-        cloze_nats=None if found.both is None else _costs(found.both, targets)[0],
+        likeliest_nats=likeliest_nats,
+        cloze_nats=None if found.both is None else target_costs(found.both, found.targets)[0],
     )
-
-
-def _costs(logits: Floats, targets: npt.NDArray[np.int64]) -> tuple[Costs, Costs]:
-    """Return the costs of targets (T, B, 1) under logits (T, B, V), and those of the likeliest symbols, each (T, B)."""
-    shifted, log_total = _normalise(logits)
-    nats = log_total - np.take_along_axis(shifted, targets, -1)
-    return _checked(nats[..., 0]), log_total[..., 0]
-
-
-def _normalise(logits: Floats) -> tuple[Costs, Costs]:
-    """Return logits less the largest, (..., V), and the logarithm of the sum of their exponentials, (..., 1)."""
-    wide = logits.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        shifted = wide - wide.max(-1, keepdims=True)
-        return shifted, np.log(np.exp(shifted).sum(-1, keepdims=True))
-
-
-def _checked(nats: Costs) -> Costs:
-    if not np.isfinite(nats).all():
-        raise DivergedError(DIVERGED)
-    # A certain character costs 0.0, not -0.0.
-    return np.abs(nats)
