@@ -18,8 +18,8 @@ from charlm.cli.export import export
 from charlm.cli.generate import generate_command
 from charlm.cli.guide import guide
 from charlm.cli.info import info
-from charlm.cli.page import page
 from charlm.cli.inspect import inspect
+from charlm.cli.page import page
 from charlm.cli.plot import plot
 from charlm.cli.prune import prune
 from charlm.cli.rm import rm

@@ -17,7 +17,11 @@ MAX_NAME = 1_000
 def page(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Runs' names or paths, or exported files.", show_default="the newest"),
+        typer.Argument(
+            metavar="[RUN]...",
+            help="The network's run, by name or path, or an exported file; then other runs to show beside it.",
+            show_default="the newest",
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -26,6 +30,15 @@ def page(
     int8: Annotated[
         bool, typer.Option("--int8", help="Keep weights with 8 bits a number: a smaller page, slightly other texts.")
     ] = False,
+    all_networks: Annotated[
+        bool, typer.Option("--all-networks", help="Put the networks of all runs into the page, not only the first.")
+    ] = False,
+    inspected: Annotated[
+        bool,
+        typer.Option(
+            "--inspect/--no-inspect", help="Look inside the networks as charlm inspect does, some seconds for each."
+        ),
+    ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
     checkpoint: CheckpointOption = "best",
     json_: JsonOption = False,
@@ -37,16 +50,29 @@ def page(
 
         charlm page my-lyrics
 
-        charlm page my-lyrics newest -o page.html --force
+        charlm page lstm rnn gru -o page.html --force
 
     The page opens from disk, without a server, and asks for nothing. It writes the same text as charlm generate does
-    with the same seed, shows how much each character of a text surprises the network, and what its units do. Its
-    weights are float32 below a million parameters, else float16. The text that was learned is not needed.
+    with the same seed, shows how much each character of a text surprises the network, and what its units do. It also
+    shows how the network learned, beside other runs. Its weights are float32 below a million parameters, else float16.
+    The text that was learned is not needed, but what can be measured only on it is then left out.
     """
     choice = read_checkpoint_choice(checkpoint)
+    from charlm.console.evaluation import stages_progress
     from charlm.library.paging import page as write_page
 
-    written = write_page(*(runs or ()), file=output, int8=int8, force=force, checkpoint=choice, runs_dir=runs_dir)
+    with stages_progress() as report:
+        written = write_page(
+            *(runs or ()),
+            file=output,
+            int8=int8,
+            force=force,
+            checkpoint=choice,
+            all_networks=all_networks,
+            inspected=inspected,
+            runs_dir=runs_dir,
+            report=report,
+        )
     if json_:
         from charlm.console.terminal import print_json
 

@@ -29,6 +29,8 @@ from charlm.text.items import first_items
 from charlm.text.splits import Part
 
 SHOWN = ("gradients", "memory", "gates", "neurons")
+# What gradients include unless they are to be quick.
+JACOBIANS = "jacobians"
 MAX_CHARS = 20_000
 START = "start"
 # Told of each network while it is inspected: what is measured, how much of it is done, and the total.
@@ -43,6 +45,7 @@ def inspect(
     files: Sequence[str | Path] = (),
     max_chars: int = MAX_CHARS,
     seed: int = 0,
+    jacobians: bool = True,
     runs_dir: str | Path | None = None,
     report: Report | None = None,
 ) -> list[Findings]:
@@ -56,6 +59,7 @@ def inspect(
         files: texts to read in place of a split.
         max_chars: how many characters of the text are read at most.
         seed: the random seed that chooses characters and windows.
+        jacobians: whether gradients include the products of Jacobians, which take the longest.
         runs_dir: the folder of runs; None takes CHARLM_RUNS_DIR or ./runs.
         report: called with what is measured, how much of it is done and the total.
     Returns:
@@ -82,7 +86,13 @@ def inspect(
         _chosen(name, choice, runs_dir) for name in (runs_of(runs, folder) if runs else [None]) for choice in choices
     ]
     return [
-        _inspect(model, _text(model, split, files, max_chars), show, seed=seed, report=report or _nothing)
+        _inspect(
+            model,
+            _text(model, split, files, max_chars),
+            [*show, *[JACOBIANS] * (jacobians and "gradients" in show)],
+            seed=seed,
+            report=report or _nothing,
+        )
         for model in models
     ]
 
@@ -167,11 +177,11 @@ def _inspect(
         return lambda done, total: report(what, done, total)
 
     if "gradients" in show:
-        found = replace(
-            found,
-            gradients=gradients_by_lag(network, ids, boundary=boundary, seed=seed, report=told("gradients")),
-            jacobians=jacobian_products(network, ids, boundary=boundary, seed=seed, report=told("Jacobians")),
-        )
+        gradients = gradients_by_lag(network, ids, boundary=boundary, seed=seed, report=told("gradients"))
+        found = replace(found, gradients=gradients)
+    if JACOBIANS in show:
+        products = jacobian_products(network, ids, boundary=boundary, seed=seed, report=told("Jacobians"))
+        found = replace(found, jacobians=products)
     if "gates" in show:
         counter = GateCounter(settings)
         for piece in trace_text(network, ids, boundary=boundary, report=told("gates")):

@@ -16,6 +16,8 @@ from charlm.runs.json_records import Json
 from charlm.settings.shipped import shipped_folder
 
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
+# The skeleton and its tabs, then the tab Learn.
+STYLES = ("style.css", "learn.css")
 # What would end a script, or begin what the parser reads differently within one.
 _BREAKING = re.compile(r"</script|<!--|</style", re.IGNORECASE)
 # Nothing may be loaded but the one script, the one style, and the worker that the script makes of itself.
@@ -32,7 +34,7 @@ def page_document(models: Sequence[PageModel], *, learn: Json | None = None) -> 
         learn: the data of the tab Learn; None hides the tab.
     """
     folder = shipped_folder("pages")
-    style, script = _read(folder / "style.css"), bundle(page_modules())
+    style, script = "\n".join(_read(folder / name) for name in STYLES), bundle(page_modules())
     assert not _BREAKING.search(style + script)
     data = {"version": __version__, "models": [model.as_json() for model in models], "learn": learn}
     blocks = [_block("data", "application/json", _json(data))]

@@ -1,0 +1,226 @@
+"""Gather what the tab Learn of a page shows of a network beside other runs: curves, samples, findings, equations."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from charlm.errors import CharlmError, CharlmWarning
+from charlm.insight.findings import Findings
+from charlm.insight.worked_records import WorkedPart, WorkedStep
+from charlm.library.inspecting import inspect
+from charlm.library.models import Model
+from charlm.library.worked import worked_step
+from charlm.library.worked_markdown import arithmetic, number
+from charlm.pages.charts import Axis, Chart, ChartKey, ChartPanel, Curve, LevelLine
+from charlm.pages.learning import LearnData, gate_chart, sample_stages
+from charlm.reports.comparison import compare
+from charlm.reports.insight_pictures import gradient_picture, labels
+from charlm.reports.learning import learning_picture
+from charlm.reports.pictures import Key, Line, Panel, Picture, Scale
+from charlm.reports.requests import Against, Request
+from charlm.runs.checkpoints import Choice
+from charlm.runs.json_records import Json
+from charlm.runs.run import Run
+
+# Told which network is inspected and what is measured, how much of it is done, and the total.
+Report = Callable[[str, int, int], None]
+T = TypeVar("T")
+AXES: dict[Against, str] = {"epoch": "epochs", "step": "steps", "chars": "characters seen", "time": "time"}
+# How a Picture names what its lines measure, and what a page calls it.
+MEASURES = {
+    "validation": "validation",
+    "epoch": "training",
+    "recent": "training",
+    "hidden": "hidden state h",
+    "cell": "cell state c",
+}
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the tab shows, and what was found inside the page's own network; None if it was not inspected."""
+
+    data: LearnData
+    findings: Findings | None
+
+
+def learned(
+    model: Model,
+    name: Run | Path,
+    others: Sequence[Run | Path],
+    *,
+    checkpoint: Choice = "best",
+    inspected: bool = True,
+    report: Report | None = None,
+) -> Learned:
+    """Return what a page shows about how a network learned, beside other runs.
+
+    What cannot be read or measured is left out, with a sentence that says so in the page and a warning.
+
+    Args:
+        model: the page's own network.
+        name: its run, or its file.
+        others: other runs and files, whose networks may be of any kind; a file has no learning curve.
+        checkpoint: the checkpoint of the page's network; of the others, the best or the last one.
+        inspected: whether to look inside the networks, which takes some seconds for each.
+        report: called with what is measured, how much of it is done and the total.
+    """
+    notes: list[str] = []
+    runs = [each for each in (name, *others) if isinstance(each, Run)]
+    curves = _attempt(lambda: _curves(runs), notes) if runs else None
+    found = [*_inspect(name, others, checkpoint, notes, report)] if inspected else []
+    stages, num_stages = _attempt(lambda: _stages(model), notes) or ([], 0)
+    step = _attempt(lambda: worked_step(model), notes)
+    names = labels(found)
+    gates = [(name, each.gates) for name, each in zip(names, found, strict=True) if each.gates]
+    has_gradients = any(each.gradients for each in found)
+    data = LearnData(
+        notes=tuple(dict.fromkeys(notes)),
+        curves=curves or {},
+        stages=stages,
+        num_stages=num_stages,
+        gradients=chart_of(gradient_picture(found)) if has_gradients else None,
+        gates=gate_chart(gates) if gates else None,
+        readings=[_reading(name, each) for name, each in zip(names, found, strict=True)],
+        equations=step and equations_of(step),
+    )
+    return Learned(data, found[0] if found and found[0].run == model.run.name else None)
+
+
+def _attempt(make: Callable[[], T], notes: list[str]) -> T | None:
+    """Return what is made; where that fails, None, with a note and a warning."""
+    try:
+        return make()
+    except CharlmError as error:
+        _tell("; ".join(str(error).splitlines()), notes)
+        return None
+
+
+def _tell(note: str, notes: list[str]) -> None:
+    if note not in notes:
+        warnings.warn(note, CharlmWarning, stacklevel=4)
+        notes.append(note)
+
+
+def _curves(runs: Sequence[Run]) -> dict[str, Chart]:
+    """Return the learning curves of runs, by what they are drawn against."""
+    comparison = compare(*runs)
+    for sentence in comparison.left_out:
+        warnings.warn(sentence, CharlmWarning, stacklevel=4)
+    pictures = {AXES[x]: learning_picture(comparison, Request(x=(x,))) for x in AXES}
+    return {name: chart_of(picture) for name, picture in pictures.items() if not picture.is_empty}
+
+
+def _stages(model: Model) -> tuple[list[Json], int]:
+    if not isinstance(model.run, Run):
+        return [], 0
+    tables = model.run.samples()
+    return sample_stages(tables, model.run.history().evaluations), len(tables)
+
+
+def _inspect(
+    name: Run | Path, others: Sequence[Run | Path], checkpoint: Choice, notes: list[str], report: Report | None
+) -> Iterator[Findings]:
+    """Yield what is found inside each network that can be inspected."""
+    yield from _attempt(partial(_look_inside, name, checkpoint, report), notes) or ()
+    of_others: Choice = "best" if isinstance(checkpoint, int) else checkpoint
+    for each in others:
+        yield from _attempt(partial(_look_inside, each, of_others, report), notes) or ()
+
+
+def _look_inside(name: Run | Path, checkpoint: Choice, report: Report | None) -> list[Findings]:
+    def told(what: str, done: int, total: int) -> None:
+        if report:
+            report(f"{name.name}: {what}", done, total)
+
+    # The products of Jacobians, which take the longest, are not drawn.
+    return inspect(name, checkpoint=checkpoint, jacobians=False, report=told)
+
+
+def _reading(name: str, found: Findings) -> str:
+    """Return a sentence about what a network is and what it read."""
+    half = f", {found.half}" if found.half else ""
+    network = f"{name}, step {found.step:,}: {found.network}{half}"
+    if found.reading is None:
+        return f"{network}; its text is not there as it was in training, so only what needs no text is measured."
+    return f"{network}; read {found.reading.num_chars:,} characters of {found.reading.name}."
+
+
+def chart_of(picture: Picture) -> Chart:
+    """Return a picture of lines as the page draws it."""
+    return Chart(
+        panels=[_panel(panel) for panel in picture.panels],
+        keys=[_key(key) for key in picture.keys],
+        sentences=(*picture.left_out, *picture.warnings, *picture.caveats, *picture.notes, *picture.looks),
+    )
+
+
+def _panel(panel: Panel) -> ChartPanel:
+    levels = [LevelLine(label=level.label, y=level.y, number=level.number) for level in panel.levels]
+    curves = [_curve(line) for line in panel.lines]
+    return ChartPanel(x=_axis(panel.x), y=_axis(panel.y), curves=curves, levels=levels, title=panel.title)
+
+
+def _axis(scale: Scale) -> Axis:
+    return Axis(title=scale.title, is_log=scale.is_log, is_whole=scale.is_whole, starts_at_zero=scale.starts_at_zero)
+
+
+def _curve(line: Line) -> Curve:
+    has_band = any(dot.deviation for dot in line.dots)
+    return Curve(
+        label=line.label,
+        number=line.number,
+        x=[dot.x for dot in line.dots],
+        y=[dot.y for dot in line.dots],
+        low=[dot.y - (dot.deviation or 0) for dot in line.dots] if has_band else None,
+        high=[dot.y + (dot.deviation or 0) for dot in line.dots] if has_band else None,
+        what=MEASURES.get(line.measures, line.measures),
+        is_dashed=line.is_training,
+        is_joined=line.is_joined,
+        marked=line.marked,
+    )
+
+
+def _key(key: Key) -> ChartKey:
+    kind = "level" if key.is_level else "dashed" if key.is_training else "line"
+    return ChartKey(label=key.label, number=key.number, kind=kind)
+
+
+def equations_of(step: WorkedStep) -> Json:
+    """Return a worked step as the page shows it; its numbers are texts, as the guide writes them."""
+    return {
+        "run": step.run,
+        "step": step.step,
+        "network": step.network,
+        "source": step.passage.source,
+        "context": step.passage.context,
+        "shown": step.passage.shown,
+        "notes": list(step.notes),
+        "parts": [_part(part) for part in step.parts],
+    }
+
+
+def _part(part: WorkedPart) -> Json:
+    return {
+        "title": part.title,
+        "text": part.text,
+        # The other tabs count units from 1.
+        "unit": None if part.unit is None else part.unit + 1,
+        "layer": part.layer,
+        "lines": [
+            {
+                "symbol": line.symbol,
+                "formula": line.formula,
+                "numbers": arithmetic(line),
+                "value": number(line.value),
+                "norm": None if line.norm is None else number(line.norm),
+                "meaning": line.meaning,
+            }
+            for line in part.lines
+        ],
+    }
