@@ -14,8 +14,11 @@ from charlm.console.terminal import console_for, is_live
 from charlm.insight.findings import Clipping, Findings
 from charlm.insight.gates import GateShares, TimeConstants
 from charlm.insight.jacobians import Spectrum
-from charlm.reports.insight_pictures import gradient_picture, step_name
+from charlm.insight.memory import MemoryUsed
+from charlm.reports.insight_pictures import gradient_picture, memory_picture, step_name
 
+# So many nats more do not matter.
+NEAR = 0.01
 # The lags that a table has room for.
 LAGS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 200)
 
@@ -28,7 +31,7 @@ def show_findings(findings: Sequence[Findings]) -> None:
             console.print("")
         _show_network(console, found)
     if is_live(sys.stdout):
-        for picture in (gradient_picture(findings),):
+        for picture in (gradient_picture(findings), memory_picture(findings)):
             if not picture.is_empty:
                 console.print("")
                 show_picture(picture)
@@ -49,6 +52,9 @@ def _show_network(console: Console, found: Findings) -> None:
             console.print(sentence)
     if found.clipping:
         console.print(_clipping_text(found.clipping))
+    if found.memory:
+        _show_table(console, "Nats per character after the last k characters alone", _memory_columns(found))
+        console.print(_memory_text(found.memory))
     if found.gates:
         _show_table(console, "Gates: share of time and units below and above", _gate_columns(found.gates))
     if found.time_constants:
@@ -113,6 +119,29 @@ def _clipping_text(clipping: Clipping) -> str:
     if clipping.share is None:
         return f"{norms}; this run does not clip by the norm"
     return f"{norms}; {clipping.share:.0%} of them above clip_norm {clipping.clip_norm:g}"
+
+
+def _memory_columns(found: Findings) -> Mapping[str, Sequence[str]]:
+    assert found.memory
+    ngrams = {each.length: each.nats for each in found.ngrams}
+    rows = [(str(each.length), each.nats, ngrams.get(each.length)) for each in found.memory.lengths]
+    rows.append(("all", found.memory.everything, None))
+    columns = {
+        "k": [name for name, _, _ in rows],
+        "network": [f"{nats.mean:.3f}" for _, nats, _ in rows],
+        "95 % interval": [f"{nats.low:.3f} to {nats.high:.3f}" for _, nats, _ in rows],
+    }
+    return columns | ({"n-grams": [f"{nats.mean:.3f}" if nats else NOTHING for *_, nats in rows]} if ngrams else {})
+
+
+def _memory_text(memory: MemoryUsed) -> str:
+    """Say how far back the network looks."""
+    near = next((each.length for each in memory.lengths if each.excess.mean <= NEAR), None)
+    places = f"over {len(memory.sample.places):,} characters chosen at random"
+    if near is None:
+        last = memory.lengths[-1]
+        return f"{places}; after the last {last.length} it costs {last.excess.mean:.3f} nats more than after all"
+    return f"{places}; after the last {near} it costs at most {NEAR} nats more than after all"
 
 
 def _gate_columns(gates: Sequence[GateShares]) -> Mapping[str, Sequence[str]]:
