@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from charlm.cli.arguments import MAX_DIGITS, JsonOption, RunsDirOption, shown
+from charlm.cli.arguments import MAX_DIGITS, JsonOption, RunsDirOption, UnknownOption, shown
 from charlm.errors import ConfigError, printable
 from charlm.settings.nearest import did_you_mean, nearest_choice
 
@@ -47,6 +47,7 @@ def inspect(
         list[str] | None,
         typer.Option("--corpus", help="Read this text instead; may be repeated.", metavar="FILE"),
     ] = None,
+    unknown: UnknownOption = None,
     chars: Annotated[int, typer.Option("--chars", help="How many characters are read at most.", min=2)] = 20_000,
     neuron: Annotated[
         str | None,
@@ -82,6 +83,8 @@ def inspect(
 
     Each network reads text that it was not trained on: its validation split, unless you choose another.
     """
+    if corpus and split:
+        raise ConfigError("give either --corpus or --split")
     wanted = [word for text in show or SHOWN for word in text.split(",")]
     for word in wanted:
         _check_shown(word)
@@ -99,6 +102,7 @@ def inspect(
             checkpoint=choices,
             split=split,
             files=corpus or (),
+            unknown=unknown,
             max_chars=chars,
             seed=seed,
             runs_dir=runs_dir,

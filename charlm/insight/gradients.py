@@ -118,5 +118,7 @@ def window_gradients(network: CharLM, windows: Windows) -> Tensor:
     # The rows are independent, so that the gradient of the sum holds that of each.
     cost = cross_entropy(logits, windows.targets, reduction="sum")
     parts = [part for layer in states for after in layer for part in after]
-    found = torch.stack(torch.autograd.grad(cost, parts))  # (L * T * parts, B, H)
+    # With zoneout, the last cell state is kept for a step that is no longer in the window: its gradient is zero.
+    gradients = torch.autograd.grad(cost, parts, allow_unused=True, materialize_grads=True)
+    found = torch.stack(gradients)  # (L * T * parts, B, H)
     return found.view(len(states), len(states[0]), len(state), *found.shape[1:]).transpose(1, 2)

@@ -18,6 +18,7 @@ from charlm.networks.language_model import CharLM
 from charlm.runs.checkpoints import Choice
 from charlm.runs.restoring import to_arrays
 from charlm.runs.run import runs_folder
+from charlm.settings.corpus import UnknownPolicy
 from charlm.text.items import first_items
 from charlm.text.splits import Part
 
@@ -94,7 +95,7 @@ def causal_network(model: Model) -> tuple[CharLM, str | None]:
 
 
 def inspected_text(
-    model: Model, *, split: str | None, files: Sequence[str | Path], max_chars: int
+    model: Model, *, split: str | None, files: Sequence[str | Path], unknown: UnknownPolicy | None, max_chars: int
 ) -> InspectedText | None:
     """Return the beginning of the text that a model is to read.
 
@@ -102,6 +103,7 @@ def inspected_text(
         model: the model.
         split: train, val or test; None takes the validation split, or else the test split, or else the training split.
         files: texts to read in place of a split.
+        unknown: what to do with characters in them that the model does not know; see `score`.
         max_chars: how many characters are read at most; of items, as many whole ones as fit.
     Returns:
         The text; None, with a warning, if none was named and the run's own is gone or has changed.
@@ -119,7 +121,7 @@ def inspected_text(
             warnings.warn(message, CharlmWarning, stacklevel=3)
             return None
     chosen = split or next(name for name in SPLITS if parts is None or parts.part(name))
-    part = choose_predictable_text(model, chosen, files, parts=parts)
+    part = choose_predictable_text(model, chosen, files, unknown=unknown, parts=parts)
     ids = part.ids[:max_chars] if part.boundary is None else first_items(part.ids, part.boundary, max_chars)
     is_known = not files and chosen == "train"
     return InspectedText(

@@ -19,6 +19,7 @@ from charlm.library.models import Model
 from charlm.library.named_runs import RunName
 from charlm.runs.checkpoints import Choice
 from charlm.runs.records import EvaluationLine
+from charlm.settings.corpus import UnknownPolicy
 from charlm.settings.model import ModelSettings
 
 SHOWN = ("gradients", "memory", "gates", "neurons")
@@ -35,6 +36,7 @@ def inspect(
     checkpoint: Choice | str | Sequence[Choice | str] = "best",
     split: str | None = None,
     files: Sequence[str | Path] = (),
+    unknown: UnknownPolicy | None = None,
     max_chars: int = MAX_CHARS,
     seed: int = 0,
     runs_dir: str | Path | None = None,
@@ -48,6 +50,7 @@ def inspect(
         checkpoint: best, last, the number of a step, or `start` for the network before its training; or several.
         split: train, val or test; None takes the validation split, or else the test split, or else the training split.
         files: texts to read in place of a split.
+        unknown: what to do with characters in them that the model does not know; see `score`.
         max_chars: how many characters of the text are read at most.
         seed: the random seed that chooses characters and windows.
         runs_dir: the folder of runs; None takes CHARLM_RUNS_DIR or ./runs.
@@ -75,7 +78,7 @@ def inspect(
     return [
         _inspect(
             model,
-            inspected_text(model, split=split, files=files, max_chars=max_chars),
+            inspected_text(model, split=split, files=files, unknown=unknown, max_chars=max_chars),
             show,
             seed=seed,
             report=report or _tell_nobody,
