@@ -15,6 +15,7 @@ from charlm.insight.findings import Clipping, Findings
 from charlm.insight.gates import GateShares, TimeConstants
 from charlm.insight.jacobians import Spectrum
 from charlm.insight.memory import MemoryUsed
+from charlm.insight.neurons import Neuron
 from charlm.reports.insight_pictures import gradient_picture, memory_picture, step_name
 
 # So many nats more do not matter.
@@ -60,6 +61,9 @@ def _show_network(console: Console, found: Findings) -> None:
     if found.time_constants:
         title = "Time constants: characters until a unit has lost all but 1/e of what it held"
         _show_table(console, title, _time_columns(found.time_constants))
+    if found.neurons is not None:
+        _show_table(console, "Units that follow a feature of the text", _neuron_columns(found.neurons))
+        console.print(_neuron_text(found.neurons))
 
 
 def _head(console: Console, text: str) -> None:
@@ -160,6 +164,34 @@ def _time_columns(constants: Sequence[TimeConstants]) -> Mapping[str, Sequence[s
         "layer": [str(each.layer) for each in constants],
         "gate": [f"{each.gate} {each.letter}" for each in constants],
     } | {name: [_number(each.quantiles[number]) for each in constants] for number, name in enumerate(names)}
+
+
+def _neuron_columns(neurons: Sequence[Neuron]) -> Mapping[str, Sequence[str]]:
+    return {
+        "feature": [each.feature for each in neurons],
+        "unit": [unit_name(each) for each in neurons],
+        "correlation": [f"{each.kept:+.2f}" for each in neurons],
+        "chance": [f"{each.chance:.2f}" for each in neurons],
+        "one split": [NOTHING if each.accuracy is None else f"{each.accuracy:.0%}" for each in neurons],
+    }
+
+
+def _neuron_text(neurons: Sequence[Neuron]) -> str:
+    """Say what the numbers are, and how many units may be there by chance."""
+    if not neurons:
+        return "the text is too short to choose units on one half of it and to test them on the other"
+    num_real = sum(each.beats_chance for each in neurons)
+    return (
+        f"chosen on the first half of the text, correlation on the second; {num_real} of {len(neurons)} exceed chance: "
+        "what the same search finds for shifted features in 95 % of cases\n"
+        "one split: balanced accuracy with a single threshold, 50% is guessing\n"
+        "charlm inspect --neuron LAYER:UNIT colours the text by a unit"
+    )
+
+
+def unit_name(neuron: Neuron) -> str:
+    """Return the name by which `--neuron` knows a unit, such as 1:37 or 1:37:c."""
+    return f"{neuron.layer}:{neuron.unit}" + (f":{neuron.state}" if neuron.state != "h" else "")
 
 
 def _number(value: float) -> str:

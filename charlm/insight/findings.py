@@ -10,6 +10,7 @@ from charlm.insight.gates import GateShares, TimeConstants
 from charlm.insight.gradients import GradientsByLag
 from charlm.insight.jacobians import LayerJacobians, Spectrum
 from charlm.insight.memory import MemoryUsed
+from charlm.insight.neurons import Neuron
 from charlm.insight.samples import Estimate
 
 
@@ -74,6 +75,7 @@ class Findings:
         ngrams: what the same characters cost under n-grams with contexts of the same lengths, fitted on the training
             split; empty if that is not available, or if it is what was read.
         gates: how often the gates of each layer are shut and open.
+        neurons: the units that follow features of the text best.
         time_constants: how long what a unit holds lasts; empty for a simple RNN.
     """
 
@@ -90,3 +92,4 @@ class Findings:
     ngrams: tuple[NgramCost, ...] = ()
     gates: tuple[GateShares, ...] | None = None
     time_constants: tuple[TimeConstants, ...] | None = None
+    neurons: tuple[Neuron, ...] | None = None

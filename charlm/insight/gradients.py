@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy, linear
 
 from charlm.insight.places import Windows, read_windows, sample_places
 from charlm.networks.language_model import CharLM
+from charlm.networks.modes import single_threaded
 from charlm.networks.reference import trace_cells
 from charlm.text.vocabulary import Ids
 
@@ -89,7 +90,9 @@ def gradients_by_lag(
     counts = np.zeros(num_lags, np.int64)
     num_done = 0
     for windows in read_windows(network, ids, boundary, targets, starts):
-        norms = np.linalg.norm(window_gradients(precise, windows).cpu().numpy(), axis=-1)  # (L, parts, T, B)
+        with single_threaded():
+            gradients = window_gradients(precise, windows).cpu().numpy()
+        norms = np.linalg.norm(gradients, axis=-1)  # (L, parts, T, B)
         length, num_texts = norms.shape[2:]
         sums[..., :length] += norms.sum(-1)[..., ::-1]
         counts[:length] += num_texts

@@ -8,12 +8,16 @@ from pathlib import Path
 
 from charlm.errors import ConfigError
 from charlm.evaluation.ngrams import fit_ngrams, ngram_nats
+from charlm.insight.features import Feature, in_reading_order, text_features
 from charlm.insight.findings import Clipping, Findings, NgramCost, Reading, clipping_of
 from charlm.insight.gates import GateCounter
 from charlm.insight.gradients import gradients_by_lag
+from charlm.insight.inspected_unit import InspectedUnit, parse_unit
 from charlm.insight.jacobians import jacobian_products, recurrent_spectra
 from charlm.insight.memory import MemoryUsed, measure_memory
+from charlm.insight.neurons import find_neurons
 from charlm.insight.traces import trace_text
+from charlm.insight.units import UnitStates, unit_values
 from charlm.library.inspected import MAX_CHARS, InspectedText, causal_network, inspected_models, inspected_text
 from charlm.library.models import Model
 from charlm.library.named_runs import RunName
@@ -21,6 +25,9 @@ from charlm.runs.checkpoints import Choice
 from charlm.runs.records import EvaluationLine
 from charlm.settings.corpus import UnknownPolicy
 from charlm.settings.model import ModelSettings
+from charlm.text.items import LINE_END, NONCHARACTER
+from charlm.text.reading_order import turned
+from charlm.text.splits import Part
 
 SHOWN = ("gradients", "memory", "gates", "neurons")
 # The lengths at which n-grams are beside the network: longer ones cost time and hardly gain.
@@ -114,12 +121,61 @@ def _inspect(model: Model, text: InspectedText | None, show: Sequence[str], *, s
     if "memory" in show:
         memory = measure_memory(model.networks.main, ids, boundary=boundary, seed=seed, report=told("memory"))
         found = replace(found, memory=memory, ngrams=_ngram_costs(model, text, memory, seed))
-    if "gates" in show:
-        counter = GateCounter(settings)
-        for piece in trace_text(network, ids, boundary=boundary, report=told("gates")):
+    if "gates" in show or "neurons" in show:
+        counter, states = GateCounter(settings), UnitStates(settings, len(ids) if "neurons" in show else 0)
+        for piece in trace_text(network, ids, boundary=boundary, report=told("gates and units")):
             counter.add(piece)
-        found = replace(found, gates=counter.shares(), time_constants=counter.time_constants())
+            if "neurons" in show:
+                states.add(piece)
+        if "gates" in show:
+            found = replace(found, gates=counter.shares(), time_constants=counter.time_constants())
+        if "neurons" in show:
+            features = features_of(model, text.part)
+            found = replace(found, neurons=find_neurons(states, features, seed=seed, report=told("features")))
     return found
+
+
+def unit_texts(
+    *runs: RunName,
+    neuron: str,
+    checkpoint: Choice | str | Sequence[Choice | str] = "best",
+    split: str | None = None,
+    files: Sequence[str | Path] = (),
+    unknown: UnknownPolicy | None = None,
+    max_chars: int = MAX_CHARS,
+    runs_dir: str | Path | None = None,
+) -> list[InspectedUnit]:
+    """Return a text with the value of one unit at each character, for each network; the arguments are `inspect`'s.
+
+    Args:
+        neuron: the unit, such as `1:37`; with `:c` its cell state, with the letter of a gate that gate.
+    Raises:
+        ConfigError: for a unit that a network does not have.
+        TextError: where the text is missing.
+
+    Example:
+        >>> (found,) = unit_texts("my-run", neuron="1:3", max_chars=5)
+        >>> len(found.text), len(found.values)
+        (5, 5)
+    """
+    layer, unit, part = parse_unit(neuron)
+    texts: list[InspectedUnit] = []
+    for model in inspected_models(runs, checkpoint, runs_dir):
+        text = inspected_text(model, split=split or "val", files=files, unknown=unknown, max_chars=max_chars)
+        assert text
+        network, _ = causal_network(model)
+        ids, direction = text.part.ids, model.direction
+        values = unit_values(network, ids, layer=layer, unit=unit, part=part, boundary=text.part.boundary)
+        shown = model.checkpoint.vocabulary.decode(turned(ids, direction)).replace(NONCHARACTER, LINE_END)
+        in_order: list[float] = turned(values, direction).tolist()
+        texts.append(InspectedUnit(model.run.name, model.checkpoint.step, layer, unit, part, shown, tuple(in_order)))
+    return texts
+
+
+def features_of(model: Model, part: Part) -> list[Feature]:
+    """Return the features of a text in the order in which a model reads it."""
+    text = model.checkpoint.vocabulary.decode(turned(part.ids, model.direction))
+    return in_reading_order(text_features(text, boundary=model.end), model.direction)
 
 
 def described(model: ModelSettings) -> str:
