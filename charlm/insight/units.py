@@ -13,6 +13,7 @@ from torch import Tensor
 from charlm.errors import ConfigError
 from charlm.insight.traces import LayerTrace, Piece, trace_text
 from charlm.networks.language_model import CharLM
+from charlm.networks.modes import single_threaded
 from charlm.networks.shapes import num_states
 from charlm.settings.model import Cell, ModelSettings
 from charlm.text.vocabulary import Ids
@@ -46,6 +47,7 @@ class UnitStates:
         self.model = model
         self.values = np.zeros((num_chars, model.num_layers * num_states(model) * model.hidden_size), np.float32)
 
+    @single_threaded()
     def add(self, piece: Piece) -> None:
         """Add a piece of a traced text."""
         parts = [part.flatten(0, 1) for trace in piece.layers for part in trace.after]  # each (T * B, H)

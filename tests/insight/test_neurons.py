@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,11 +14,14 @@ from inspected import BOUNDARY, CELLS, H, build, draw_items, draw_text, every_ne
 
 from charlm.errors import ConfigError
 from charlm.insight.features import Feature, text_features
+from charlm.insight.gates import GateCounter
+from charlm.insight.memory import measure_memory
 from charlm.insight.neurons import NUM_SHIFTS, Neuron, find_neurons
 from charlm.insight.traces import trace_text
 from charlm.insight.units import PARTS, UnitStates, unit_values
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
+from charlm.networks.torch_predictor import TorchPredictor
 from charlm.settings.model import ModelSettings
 from charlm.text.vocabulary import Ids, Vocabulary
 
@@ -129,7 +134,7 @@ def test_units_wired_by_hand_are_found_and_named(bracketed: str) -> None:
     assert place.kept == pytest.approx(1, abs=1e-3)
     assert place.accuracy is None
     assert place.beats_chance
-    # Its features of the first half are in the text's brackets, which a line end does not close in this network.
+    # The feature ends with a paragraph and cannot be negative, which the wired sum does not know.
     inside = best["inside brackets"]
     assert (inside.layer, inside.unit) == (1, 2)
     assert inside.beats_chance
@@ -231,3 +236,16 @@ def test_the_result_depends_on_the_seed_alone() -> None:
     assert found[0] == found[1]
     assert found[0][0].chance != found[2][0].chance
     assert told == [(1, 1)] * 3
+
+
+def test_records_become_json_as_they_are() -> None:
+    network, ids = build("lstm"), draw_text(60)
+    counter, states = GateCounter(network.model), UnitStates(network.model, len(ids))
+    for piece in trace_text(network, ids):
+        counter.add(piece)
+        states.add(piece)
+    neurons = find_neurons(states, [feature_of(ids > 3), feature_of(ids)])
+    memory = measure_memory(TorchPredictor(network), ids, num_positions=5)
+    records = [*counter.shares(), *counter.time_constants(), *neurons, memory]
+    assert len(records) == 2 * 3 + 2 + 2 + 1
+    assert json.loads(json.dumps([asdict(record) for record in records], allow_nan=False))
