@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
@@ -29,6 +30,16 @@ OTHERS: dict[str, dict[str, Any]] = {
     "residual": {"residual": True, "num_layers": 3, "dropout": 0.5},
 }
 BOUNDARY = 0
+
+
+def every_network() -> list[Any]:
+    """Return each cell with each of the other settings; two of them for each cell are quick, and together all are."""
+    kinds = list(OTHERS)
+    return [
+        pytest.param(cell, other, marks=[pytest.mark.slow] * ((kinds.index(other) - number) % len(kinds) > 1))
+        for number, cell in enumerate(CELLS)
+        for other in kinds
+    ]
 
 
 def build(cell: str, other: str = "plain", *, seed: int = 0, **more: Any) -> CharLM:

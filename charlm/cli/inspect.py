@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 import typer
 
-from charlm.cli.arguments import MAX_DIGITS, JsonOption, RunsDirOption, shown
+from charlm.cli.arguments import MAX_DIGITS, JsonOption, RunsDirOption, UnknownOption, shown
 from charlm.errors import ConfigError, printable
 from charlm.settings.nearest import did_you_mean, nearest_choice
 
 if TYPE_CHECKING:
     from charlm.insight.findings import Findings
+    from charlm.settings.corpus import UnknownPolicy
 
 MAX_NAME = 1_000
+NEURON_CHARS = 1_000
 SHOWN = ("gradients", "memory", "gates", "neurons")
 
 
@@ -47,7 +49,17 @@ def inspect(
         list[str] | None,
         typer.Option("--corpus", help="Read this text instead; may be repeated.", metavar="FILE"),
     ] = None,
-    chars: Annotated[int, typer.Option("--chars", help="How many characters are read at most.", min=2)] = 20_000,
+    unknown: UnknownOption = None,
+    chars: Annotated[
+        int | None,
+        typer.Option(
+            "--chars",
+            help="How many characters are read at most.",
+            min=2,
+            metavar="N",
+            show_default="20,000; 1,000 with --neuron",
+        ),
+    ] = None,
     neuron: Annotated[
         str | None,
         typer.Option(
@@ -82,29 +94,50 @@ def inspect(
 
     Each network reads text that it was not trained on: its validation split, unless you choose another.
     """
+    if corpus and split:
+        raise ConfigError("give either --corpus or --split")
     wanted = [word for text in show or SHOWN for word in text.split(",")]
     for word in wanted:
         _check_shown(word)
     choices = [_choice(word) for word in checkpoint.split(",")]
     _check_output(output, force=force, neuron=neuron)
+    texts = Texts(checkpoint=choices, split=split, files=corpus or (), unknown=unknown, runs_dir=runs_dir)
     if neuron is not None:
-        raise ConfigError("later")
+        if show:
+            raise ConfigError("--neuron prints a text: give it without --show")
+        _print_unit(runs or (), neuron, chars or NEURON_CHARS, texts, as_json=json_)
+        return
     from charlm.console.evaluation import stages_progress
+    from charlm.library.inspecting import MAX_CHARS
     from charlm.library.inspecting import inspect as inspect_runs
 
     with stages_progress() as report:
-        found = inspect_runs(
-            *runs or (),
-            show=wanted,
-            checkpoint=choices,
-            split=split,
-            files=corpus or (),
-            max_chars=chars,
-            seed=seed,
-            runs_dir=runs_dir,
-            report=report,
-        )
+        found = inspect_runs(*runs or (), show=wanted, max_chars=chars or MAX_CHARS, seed=seed, report=report, **texts)
     _print(found, output, force=force, as_json=json_)
+
+
+class Texts(TypedDict):
+    """Which checkpoints read which text."""
+
+    checkpoint: list[str | int]
+    split: str | None
+    files: Sequence[str]
+    unknown: UnknownPolicy | None
+    runs_dir: Path | None
+
+
+def _print_unit(runs: Sequence[str], neuron: str, chars: int, texts: Texts, *, as_json: bool) -> None:
+    """Print the text coloured by a unit, or its values."""
+    from charlm.console.terminal import print_json
+    from charlm.console.unit_text import show_unit
+    from charlm.library.inspecting import unit_texts
+    from charlm.runs.json_records import to_json
+
+    for found in unit_texts(*runs, neuron=neuron, max_chars=chars, **texts):
+        if as_json:
+            print_json(to_json(found))
+        else:
+            show_unit(found)
 
 
 def _check_shown(word: str) -> None:

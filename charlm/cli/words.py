@@ -30,7 +30,7 @@ _COMMANDS = {
         "page": "html web website webpage browser demo site app gradio streamlit serve javascript",
         "compare": "diff versus vs table results report",
         "plot": "curves curve graph graphs chart charts draw figure picture visualize visualise tensorboard",
-        "inspect": "look inside gradients gates neurons neuron units activations saturation jacobian memory visualise_units",
+        "inspect": "look inside gradients gates neurons neuron units activations saturation jacobian memory",
         "verify": "fsck integrity checksum checkpoints",
         "rm": "remove delete del erase trash discard drop unlink destroy",
         "prune": "clean cleanup clean_up gc thin thin_out purge tidy free shrink vacuum",

@@ -14,8 +14,12 @@ from charlm.console.terminal import console_for, is_live
 from charlm.insight.findings import Clipping, Findings
 from charlm.insight.gates import GateShares, TimeConstants
 from charlm.insight.jacobians import Spectrum
-from charlm.reports.insight_pictures import gradient_picture, step_name
+from charlm.insight.memory import MemoryUsed
+from charlm.insight.neurons import Neuron
+from charlm.reports.insight_pictures import gradient_picture, memory_picture, step_name
 
+# So many nats more do not matter.
+NEAR = 0.01
 # The lags that a table has room for.
 LAGS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 200)
 
@@ -28,7 +32,7 @@ def show_findings(findings: Sequence[Findings]) -> None:
             console.print("")
         _show_network(console, found)
     if is_live(sys.stdout):
-        for picture in (gradient_picture(findings),):
+        for picture in (gradient_picture(findings), memory_picture(findings)):
             if not picture.is_empty:
                 console.print("")
                 show_picture(picture)
@@ -49,11 +53,17 @@ def _show_network(console: Console, found: Findings) -> None:
             console.print(sentence)
     if found.clipping:
         console.print(_clipping_text(found.clipping))
+    if found.memory:
+        _show_table(console, "Nats per character after the last k characters alone", _memory_columns(found))
+        console.print(_memory_text(found.memory))
     if found.gates:
         _show_table(console, "Gates: share of time and units below and above", _gate_columns(found.gates))
     if found.time_constants:
         title = "Time constants: characters until a unit has lost all but 1/e of what it held"
         _show_table(console, title, _time_columns(found.time_constants))
+    if found.neurons is not None:
+        _show_table(console, "Units that follow a feature of the text", _neuron_columns(found.neurons))
+        console.print(_neuron_text(found.neurons))
 
 
 def _head(console: Console, text: str) -> None:
@@ -115,6 +125,29 @@ def _clipping_text(clipping: Clipping) -> str:
     return f"{norms}; {clipping.share:.0%} of them above clip_norm {clipping.clip_norm:g}"
 
 
+def _memory_columns(found: Findings) -> Mapping[str, Sequence[str]]:
+    assert found.memory
+    ngrams = {each.length: each.nats for each in found.ngrams}
+    rows = [(str(each.length), each.nats, ngrams.get(each.length)) for each in found.memory.lengths]
+    rows.append(("all", found.memory.everything, None))
+    columns = {
+        "k": [name for name, _, _ in rows],
+        "network": [f"{nats.mean:.3f}" for _, nats, _ in rows],
+        "95 % interval": [f"{nats.low:.3f} to {nats.high:.3f}" for _, nats, _ in rows],
+    }
+    return columns | ({"n-grams": [f"{nats.mean:.3f}" if nats else NOTHING for *_, nats in rows]} if ngrams else {})
+
+
+def _memory_text(memory: MemoryUsed) -> str:
+    """Say how far back the network looks."""
+    near = next((each.length for each in memory.lengths if each.excess.mean <= NEAR), None)
+    places = f"over {len(memory.sample.places):,} characters chosen at random"
+    if near is None:
+        last = memory.lengths[-1]
+        return f"{places}; after the last {last.length} it costs {last.excess.mean:.3f} nats more than after all"
+    return f"{places}; after the last {near} it costs at most {NEAR} nats more than after all"
+
+
 def _gate_columns(gates: Sequence[GateShares]) -> Mapping[str, Sequence[str]]:
     return {
         "layer": [str(each.layer) for each in gates],
@@ -131,6 +164,34 @@ def _time_columns(constants: Sequence[TimeConstants]) -> Mapping[str, Sequence[s
         "layer": [str(each.layer) for each in constants],
         "gate": [f"{each.gate} {each.letter}" for each in constants],
     } | {name: [_number(each.quantiles[number]) for each in constants] for number, name in enumerate(names)}
+
+
+def _neuron_columns(neurons: Sequence[Neuron]) -> Mapping[str, Sequence[str]]:
+    return {
+        "feature": [each.feature for each in neurons],
+        "unit": [unit_name(each) for each in neurons],
+        "correlation": [f"{each.kept:+.2f}" for each in neurons],
+        "chance": [f"{each.chance:.2f}" for each in neurons],
+        "one split": [NOTHING if each.accuracy is None else f"{each.accuracy:.0%}" for each in neurons],
+    }
+
+
+def _neuron_text(neurons: Sequence[Neuron]) -> str:
+    """Say what the numbers are, and how many units may be there by chance."""
+    if not neurons:
+        return "the text is too short to choose units on one half of it and to test them on the other"
+    num_real = sum(each.beats_chance for each in neurons)
+    return (
+        f"chosen on the first half of the text, correlation on the second; {num_real} of {len(neurons)} exceed chance: "
+        "what the same search finds for shifted features in 95 % of cases\n"
+        "one split: balanced accuracy with a single threshold, 50% is guessing\n"
+        "charlm inspect --neuron LAYER:UNIT colours the text by a unit"
+    )
+
+
+def unit_name(neuron: Neuron) -> str:
+    """Return the name by which `--neuron` knows a unit, such as 1:37 or 1:37:c."""
+    return f"{neuron.layer}:{neuron.unit}" + (f":{neuron.state}" if neuron.state != "h" else "")
 
 
 def _number(value: float) -> str:

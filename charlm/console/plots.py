@@ -33,7 +33,6 @@ TICK_COLUMNS, TICK_ROWS = 12, 3
 DASH, DASH_GAP, LEVEL_GAP, BAND_GAP = 3, 3, 3, 5
 # What the axes, the title of the panel and the prompt of the shell take.
 FRAME_ROWS, PROMPT_ROWS = 4, 1
-BANDS = "Dotted edges and bars show one standard deviation between seeds (n - 1)."
 BLOCK, HALF = "█", "▌"
 
 
@@ -247,7 +246,7 @@ def _entry(key: Key, width: int) -> Text:
 
 def _notes(picture: Picture, width: int) -> list[Text]:
     has_bands = any(dot.deviation for panel in picture.panels for line in panel.lines for dot in line.dots)
-    notes = [*[BANDS] * has_bands, *picture.notes]
+    notes = [*[f"Dotted edges and bars show {picture.spread}."] * has_bands, *picture.notes]
     return [Text(line) for note in notes for line in textwrap.wrap(note, width, break_on_hyphens=False)]
 
 

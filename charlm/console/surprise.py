@@ -80,7 +80,8 @@ def show_characters(subject: Subject, characters: Iterable[ScoredCharacter], sha
         return
     _show_heading(console, subject)
     console.print(_legend(has_unknown=shape.num_unknown > 0))
-    for row in _wrapped(characters, console.width):
+    styled = ((each.character, UNKNOWN if each.unknown else _style(each.bits)) for each in characters)
+    for row in coloured_rows(styled, console.width):
         console.print(row, soft_wrap=True)
 
 
@@ -159,18 +160,18 @@ def _style(bits: float | None) -> str:
     return NOT_PREDICTED if bits is None else [style for low, style in BANDS if bits >= low][-1]
 
 
-def _wrapped(characters: Iterable[ScoredCharacter], width: int) -> Iterator[Text]:
-    """Yield rows of at most `width` cells; no character is cut, and a newline ends its row."""
+def coloured_rows(styled: Iterable[tuple[str, str]], width: int) -> Iterator[Text]:
+    """Yield rows of at most `width` cells from characters and their styles; a newline ends its row, and none is cut."""
     row, num_cells = Text(), 0
-    for each in characters:
-        shown = visible(each.character)
+    for character, style in styled:
+        shown = visible(character)
         size = cell_len(shown)
         if num_cells and num_cells + size > width:
             yield row
             row, num_cells = Text(), 0
-        row.append(shown, style=UNKNOWN if each.unknown else _style(each.bits))
+        row.append(shown, style=style)
         num_cells += size
-        if each.character == "\n":
+        if character == "\n":
             yield row
             row, num_cells = Text(), 0
     # A row may hold text of no width, such as a skin tone on its own.

@@ -9,6 +9,9 @@ from statistics import median
 from charlm.insight.gates import GateShares, TimeConstants
 from charlm.insight.gradients import GradientsByLag
 from charlm.insight.jacobians import LayerJacobians, Spectrum
+from charlm.insight.memory import MemoryUsed
+from charlm.insight.neurons import Neuron
+from charlm.insight.samples import Estimate
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,14 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class NgramCost:
+    """What a character costs under n-grams that know as many characters before it as the length says, in nats."""
+
+    length: int
+    nats: Estimate
+
+
+@dataclass(frozen=True)
 class Findings:
     """What was found inside one network; None for what was not asked for or has no text.
 
@@ -60,7 +71,11 @@ class Findings:
         jacobians: the singular values of the products of Jacobians of each layer.
         spectra: the spectra of the recurrent weights.
         clipping: how often training steps were clipped.
+        memory: what characters cost after few and many characters.
+        ngrams: what the same characters cost under n-grams with contexts of the same lengths, fitted on the training
+            split; empty if that is not available, or if it is what was read.
         gates: how often the gates of each layer are shut and open.
+        neurons: the units that follow features of the text best.
         time_constants: how long what a unit holds lasts; empty for a simple RNN.
     """
 
@@ -73,5 +88,8 @@ class Findings:
     jacobians: tuple[LayerJacobians, ...] | None = None
     spectra: tuple[Spectrum, ...] | None = None
     clipping: Clipping | None = None
+    memory: MemoryUsed | None = None
+    ngrams: tuple[NgramCost, ...] = ()
     gates: tuple[GateShares, ...] | None = None
     time_constants: tuple[TimeConstants, ...] | None = None
+    neurons: tuple[Neuron, ...] | None = None

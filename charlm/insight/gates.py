@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from charlm.insight.traces import LayerTrace, Piece
+from charlm.networks.modes import single_threaded
 from charlm.settings.model import Activation, ModelSettings
 
 GATE_NAMES = {"i": "input", "f": "forget", "o": "output", "r": "reset", "z": "update", "h": "hidden"}
@@ -98,6 +99,7 @@ class GateCounter:
         self._below, self._above = np.zeros(sizes, np.int64), np.zeros(sizes, np.int64)
         self._logs = np.zeros((model.num_layers, model.hidden_size))
 
+    @single_threaded()
     def add(self, piece: Piece) -> None:
         """Add a piece of a traced text."""
         self._num_chars += piece.places.size

@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy, linear
 
 from charlm.insight.places import Windows, read_windows, sample_places
 from charlm.networks.language_model import CharLM
+from charlm.networks.modes import single_threaded
 from charlm.networks.reference import trace_cells
 from charlm.text.vocabulary import Ids
 
@@ -89,7 +90,9 @@ def gradients_by_lag(
     counts = np.zeros(num_lags, np.int64)
     num_done = 0
     for windows in read_windows(network, ids, boundary, targets, starts):
-        norms = np.linalg.norm(window_gradients(precise, windows).cpu().numpy(), axis=-1)  # (L, parts, T, B)
+        with single_threaded():
+            gradients = window_gradients(precise, windows).cpu().numpy()
+        norms = np.linalg.norm(gradients, axis=-1)  # (L, parts, T, B)
         length, num_texts = norms.shape[2:]
         sums[..., :length] += norms.sum(-1)[..., ::-1]
         counts[:length] += num_texts
@@ -118,5 +121,7 @@ def window_gradients(network: CharLM, windows: Windows) -> Tensor:
     # The rows are independent, so that the gradient of the sum holds that of each.
     cost = cross_entropy(logits, windows.targets, reduction="sum")
     parts = [part for layer in states for after in layer for part in after]
-    found = torch.stack(torch.autograd.grad(cost, parts))  # (L * T * parts, B, H)
+    # With zoneout, the last cell state is kept for a step that is no longer in the window: its gradient is zero.
+    gradients = torch.autograd.grad(cost, parts, allow_unused=True, materialize_grads=True)
+    found = torch.stack(gradients)  # (L * T * parts, B, H)
     return found.view(len(states), len(states[0]), len(state), *found.shape[1:]).transpose(1, 2)

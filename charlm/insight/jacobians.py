@@ -25,6 +25,7 @@ from charlm.insight.traces import LayerTrace, trace_piece
 from charlm.networks.affine import Vectors, look_up
 from charlm.networks.language_model import CharLM
 from charlm.networks.layers import enter_layer
+from charlm.networks.modes import single_threaded
 from charlm.networks.recurrent import Stack, State
 from charlm.networks.reference import layer_cell
 from charlm.networks.shapes import NUM_GATES
@@ -169,7 +170,8 @@ def _layer_products(stack: Stack, layer: int, trace: LayerTrace) -> Iterator[Val
     # One direction for each unit of h.
     tangents[0].diagonal(dim1=0, dim2=2).fill_(1.0)
     for step, x in enumerate(steps[1:], 1):
-        tangents = _pushed(cell, x, tuple(part[step] for part in trace.before), tangents)
+        with single_threaded():
+            tangents = _pushed(cell, x, tuple(part[step] for part in trace.before), tangents)
         # A column for each unit of the earlier state.
         yield tangents[0][:, 0].t().cpu().numpy()  # (H, H)
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from charlm.errors import DivergedError
 from charlm.insight.readings import readings
 from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
 from charlm.networks.layers import leave_layer
-from charlm.networks.modes import evaluating
+from charlm.networks.modes import evaluating, single_threaded
 from charlm.networks.recurrent import State, join_layers
 from charlm.networks.reference import layer_gates, trace_cells
 from charlm.text.items import Places
@@ -71,6 +72,8 @@ def trace_text(
         boundary: the id with which each item begins; None for a running text.
         piece_chars: about how many characters a piece has; it changes no value.
         report: called after each piece with the number of characters done and their total.
+    Raises:
+        DivergedError: if a state is not a number.
     """
     num_done = 0
     for places in readings(ids, boundary, piece_chars):
@@ -78,7 +81,7 @@ def trace_text(
         size = max(1, piece_chars // places.shape[1])
         for start in range(0, len(places), size):
             some = places[start : start + size]
-            with evaluating(network):
+            with evaluating(network), single_threaded():
                 layers, state = trace_piece(network, as_tensor(ids[some], network), state)
             num_done += some.size
             # Yield outside the context: between two pieces the caller must be in its own mode.
@@ -96,6 +99,8 @@ def trace_piece(network: CharLM, ids: Tensor, state: State) -> tuple[tuple[Layer
     for layer, steps in enumerate(states):
         first = tuple(part[layer] for part in state)
         paths = [torch.stack(parts) for parts in zip(first, *steps, strict=True)]  # h or h and c, each (T + 1, B, H)
+        if not all(torch.isfinite(path).all() for path in paths):
+            raise DivergedError("the state of the model is not a number: its training has diverged")
         before, after = tuple(path[:-1] for path in paths), tuple(path[1:] for path in paths)
         layers.append(LayerTrace(inputs, before, after, layer_gates(stack, layer, inputs, before[0])))
         inputs = leave_layer(stack, layer, inputs, after[0])

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from charlm.errors import CharlmError, CharlmWarning, ConfigError
-from charlm.insight.findings import Clipping, Findings, Reading, clipping_of
+from charlm.errors import ConfigError
+from charlm.evaluation.ngrams import fit_ngrams, ngram_nats
+from charlm.insight.features import Feature, in_reading_order, text_features
+from charlm.insight.findings import Clipping, Findings, NgramCost, Reading, clipping_of
 from charlm.insight.gates import GateCounter
 from charlm.insight.gradients import gradients_by_lag
+from charlm.insight.inspected_unit import InspectedUnit, parse_unit
 from charlm.insight.jacobians import jacobian_products, recurrent_spectra
+from charlm.insight.memory import MemoryUsed, measure_memory
+from charlm.insight.neurons import find_neurons
 from charlm.insight.traces import trace_text
-from charlm.library.measured_texts import choose_predictable_text, read_parts
-from charlm.library.models import Model, open_run
-from charlm.library.named_runs import RunName, runs_of
-from charlm.library.networks import Networks
-from charlm.networks.bidirectional import BidirectionalLM
-from charlm.networks.building import build_model
-from charlm.networks.language_model import CharLM
+from charlm.insight.units import UnitStates, unit_values
+from charlm.library.inspected import MAX_CHARS, InspectedText, causal_network, inspected_models, inspected_text
+from charlm.library.models import Model
+from charlm.library.named_runs import RunName
 from charlm.runs.checkpoints import Choice
 from charlm.runs.records import EvaluationLine
-from charlm.runs.restoring import to_arrays
-from charlm.runs.run import runs_folder
+from charlm.settings.corpus import UnknownPolicy
 from charlm.settings.model import ModelSettings
-from charlm.text.items import first_items
+from charlm.text.items import LINE_END, NONCHARACTER
+from charlm.text.reading_order import turned
 from charlm.text.splits import Part
 
 SHOWN = ("gradients", "memory", "gates", "neurons")
+# The lengths at which n-grams are beside the network: longer ones cost time and hardly gain.
+NGRAM_LENGTHS = (1, 2, 4, 8)
+MAX_KNOWN_CHARS = 1_200_000
 # What gradients include unless they are to be quick.
 JACOBIANS = "jacobians"
-MAX_CHARS = 20_000
-START = "start"
 # Told of each network while it is inspected: what is measured, how much of it is done, and the total.
 Report = Callable[[str, int, int], None]
 
@@ -43,6 +45,7 @@ def inspect(
     checkpoint: Choice | str | Sequence[Choice | str] = "best",
     split: str | None = None,
     files: Sequence[str | Path] = (),
+    unknown: UnknownPolicy | None = None,
     max_chars: int = MAX_CHARS,
     seed: int = 0,
     jacobians: bool = True,
@@ -57,6 +60,7 @@ def inspect(
         checkpoint: best, last, the number of a step, or `start` for the network before its training; or several.
         split: train, val or test; None takes the validation split, or else the test split, or else the training split.
         files: texts to read in place of a split.
+        unknown: what to do with characters in them that the model does not know; see `score`.
         max_chars: how many characters of the text are read at most.
         seed: the random seed that chooses characters and windows.
         jacobians: whether gradients include the products of Jacobians, which take the longest.
@@ -80,98 +84,34 @@ def inspect(
         raise ConfigError(f"{wrong[0]!r} cannot be inspected: choose among {', '.join(SHOWN)}")
     if max_chars < 2:
         raise ConfigError(f"at least 2 characters must be read, not {max_chars}")
-    folder = runs_folder(runs_dir)
-    choices = [checkpoint] if isinstance(checkpoint, str | int) else list(checkpoint)
-    models = [
-        _chosen(name, choice, runs_dir) for name in (runs_of(runs, folder) if runs else [None]) for choice in choices
-    ]
+    # All are opened first, so that a name that is wrong is told before any is measured.
+    models = list(inspected_models(runs, checkpoint, runs_dir))
     return [
         _inspect(
             model,
-            _text(model, split, files, max_chars),
+            inspected_text(model, split=split, files=files, unknown=unknown, max_chars=max_chars),
             [*show, *[JACOBIANS] * (jacobians and "gradients" in show)],
             seed=seed,
-            report=report or _nothing,
+            report=report or _tell_nobody,
         )
         for model in models
     ]
 
 
-def _nothing(what: str, done: int, total: int) -> None:
-    """Report nothing."""
+def _tell_nobody(what: str, done: int, total: int) -> None:
+    """Take what a person would be told."""
 
 
-def _chosen(name: RunName | None, choice: Choice | str, runs_dir: str | Path | None) -> Model:
-    """Open a checkpoint, or make the network that the training of a run began with."""
-    if choice == START:
-        return _untrained(open_run(name, checkpoint="last", runs_dir=runs_dir))
-    if isinstance(choice, str) and choice not in ("best", "last"):
-        raise ConfigError(f"a checkpoint is best, last, start or the number of a step, not {choice!r}")
-    return open_run(name, checkpoint=choice, runs_dir=runs_dir)  # pyright: ignore[reportArgumentType]
-
-
-def _untrained(model: Model) -> Model:
-    """Return a model with the weights that its training began with, which its settings and seed decide."""
-    checkpoint = model.checkpoint
-    if checkpoint.settings.start.run is not None:
-        raise ConfigError(
-            f"the run {model.run.name} began with the weights of {checkpoint.settings.start.run}: inspect that run"
-        )
-    # Every implementation begins with the same weights.
-    settings = checkpoint.settings.model.replaced({"implementation": "auto"})
-    network = build_model(settings, len(checkpoint.vocabulary), seed=checkpoint.settings.train.seed)
-    fresh = replace(checkpoint, step=0, model=to_arrays(network.state_dict()))
-    return replace(model, checkpoint=fresh, networks=Networks(fresh, "cpu"))
-
-
-def _text(model: Model, split: str | None, files: Sequence[str | Path], max_chars: int) -> tuple[Reading, Part] | None:
-    """Return the text to read and what to call it; None, with a warning, where the run's own text is not available."""
-    try:
-        parts = None if files else read_parts(model)
-        chosen = split or next(name for name in ("val", "test", "train") if files or (parts and parts.part(name)))
-        part = choose_predictable_text(model, chosen, files, parts=parts)
-    except CharlmError as error:
-        if split or files:
-            raise
-        message = f"{model.run.name}: only what needs no text is measured: {error}"
-        warnings.warn(message, CharlmWarning, stacklevel=3)
-        return None
-    ids = part.ids[:max_chars] if part.boundary is None else first_items(part.ids, part.boundary, max_chars)
-    name = ", ".join(map(str, files)) or f"the {NAMES[chosen]} split"
-    return Reading(name, len(ids)), replace(part, ids=ids)
-
-
-NAMES = {"train": "training", "val": "validation", "test": "test"}
-
-
-def causal_network(model: Model) -> tuple[CharLM, str | None]:
-    """Return the network that reads a text in one direction, and its name if it is a half of a bidirectional model.
-
-    Raises:
-        ConfigError: for a leaky model.
-    """
-    network = model.network
-    if isinstance(network, BidirectionalLM):
-        return network.forward_half, "forward half"
-    if not isinstance(network, CharLM):
-        raise ConfigError(
-            f"the model of run {model.run.name} is leaky: its layers have read the character that they predict, so "
-            "that nothing inside them is a memory"
-        )
-    return network, None
-
-
-def _inspect(
-    model: Model, text: tuple[Reading, Part] | None, show: Sequence[str], *, seed: int, report: Report
-) -> Findings:
+def _inspect(model: Model, text: InspectedText | None, show: Sequence[str], *, seed: int, report: Report) -> Findings:
     network, half = causal_network(model)
+    reading = text and Reading(text.name, len(text.part.ids))
     settings = model.checkpoint.settings.model
-    found = Findings(model.run.name, model.checkpoint.step, described(settings), half, text and text[0])
+    found = Findings(model.run.name, model.checkpoint.step, described(settings), half, reading)
     if "gradients" in show:
         found = replace(found, spectra=recurrent_spectra(network), clipping=_clipping(model))
     if text is None:
         return found
-    ids, boundary = text[1].ids, text[1].boundary
+    ids, boundary = text.part.ids, text.part.boundary
 
     def told(what: str) -> Callable[[int, int], None]:
         return lambda done, total: report(what, done, total)
@@ -182,12 +122,64 @@ def _inspect(
     if JACOBIANS in show:
         products = jacobian_products(network, ids, boundary=boundary, seed=seed, report=told("Jacobians"))
         found = replace(found, jacobians=products)
-    if "gates" in show:
-        counter = GateCounter(settings)
-        for piece in trace_text(network, ids, boundary=boundary, report=told("gates")):
+    if "memory" in show:
+        memory = measure_memory(model.networks.main, ids, boundary=boundary, seed=seed, report=told("memory"))
+        found = replace(found, memory=memory, ngrams=_ngram_costs(model, text, memory, seed))
+    if "gates" in show or "neurons" in show:
+        counter, states = GateCounter(settings), UnitStates(settings, len(ids) if "neurons" in show else 0)
+        for piece in trace_text(network, ids, boundary=boundary, report=told("gates and units")):
             counter.add(piece)
-        found = replace(found, gates=counter.shares(), time_constants=counter.time_constants())
+            if "neurons" in show:
+                states.add(piece)
+        if "gates" in show:
+            found = replace(found, gates=counter.shares(), time_constants=counter.time_constants())
+        if "neurons" in show:
+            features = features_of(model, text.part)
+            found = replace(found, neurons=find_neurons(states, features, seed=seed, report=told("features")))
     return found
+
+
+def unit_texts(
+    *runs: RunName,
+    neuron: str,
+    checkpoint: Choice | str | Sequence[Choice | str] = "best",
+    split: str | None = None,
+    files: Sequence[str | Path] = (),
+    unknown: UnknownPolicy | None = None,
+    max_chars: int = MAX_CHARS,
+    runs_dir: str | Path | None = None,
+) -> list[InspectedUnit]:
+    """Return a text with the value of one unit at each character, for each network; the arguments are `inspect`'s.
+
+    Args:
+        neuron: the unit, such as `1:37`; with `:c` its cell state, with the letter of a gate that gate.
+    Raises:
+        ConfigError: for a unit that a network does not have.
+        TextError: where the text is missing.
+
+    Example:
+        >>> (found,) = unit_texts("my-run", neuron="1:3", max_chars=5)
+        >>> len(found.text), len(found.values)
+        (5, 5)
+    """
+    layer, unit, part = parse_unit(neuron)
+    texts: list[InspectedUnit] = []
+    for model in inspected_models(runs, checkpoint, runs_dir):
+        text = inspected_text(model, split=split or "val", files=files, unknown=unknown, max_chars=max_chars)
+        assert text
+        network, _ = causal_network(model)
+        ids, direction = text.part.ids, model.direction
+        values = unit_values(network, ids, layer=layer, unit=unit, part=part, boundary=text.part.boundary)
+        shown = model.checkpoint.vocabulary.decode(turned(ids, direction)).replace(NONCHARACTER, LINE_END)
+        in_order: list[float] = turned(values, direction).tolist()
+        texts.append(InspectedUnit(model.run.name, model.checkpoint.step, layer, unit, part, shown, tuple(in_order)))
+    return texts
+
+
+def features_of(model: Model, part: Part) -> list[Feature]:
+    """Return the features of a text in the order in which a model reads it."""
+    text = model.checkpoint.vocabulary.decode(turned(part.ids, model.direction))
+    return in_reading_order(text_features(text, boundary=model.end), model.direction)
 
 
 def described(model: ModelSettings) -> str:
@@ -197,5 +189,23 @@ def described(model: ModelSettings) -> str:
 
 
 def _clipping(model: Model) -> Clipping | None:
+    """Return how often the training of a model clipped; None before its training."""
+    if model.checkpoint.step == 0:
+        return None
     norms = [each.gradient_norm for each in model.metrics() if isinstance(each, EvaluationLine)]
     return clipping_of(norms, model.checkpoint.settings.optimizer.clip_norm)
+
+
+def _ngram_costs(model: Model, text: InspectedText, memory: MemoryUsed, seed: int) -> tuple[NgramCost, ...]:
+    """Return what n-grams with contexts of the same lengths cost at the same positions, from the training split."""
+    if text.known is None:
+        return ()
+    size, boundary = len(model.checkpoint.vocabulary), text.part.boundary
+    measured = {each.length for each in memory.lengths}
+    found: list[NgramCost] = []
+    for length in NGRAM_LENGTHS:
+        if length in measured:
+            orders = fit_ngrams(text.known.ids[-MAX_KNOWN_CHARS:], size, length + 1, boundary=boundary)
+            costs = ngram_nats(orders, text.part.ids, size, boundary=boundary)
+            found.append(NgramCost(length, memory.sample.estimate(memory.sample.pick(costs), seed=seed)))
+    return tuple(found)

@@ -131,6 +131,7 @@ class Picture:
         notes: sentences about how to read the results.
         looks: sentences about what bands and marks show, for where these are drawn.
         left_out: a sentence about each damaged run, which is not drawn.
+        spread: what the deviations of points are.
     """
 
     panels: tuple[Panel, ...]
@@ -140,6 +141,7 @@ class Picture:
     notes: tuple[str, ...] = ()
     looks: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    spread: str = "one standard deviation between seeds (n - 1)"
 
     @property
     def is_empty(self) -> bool:

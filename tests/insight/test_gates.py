@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from inspected import BOUNDARY, CELLS, OTHERS, H, build, draw_items, draw_text
-from pairs import by_pairs
+from inspected import BOUNDARY, CELLS, H, build, draw_items, draw_text, every_network
 
 from charlm.insight.gates import GATES, MAX_CHARS, QUANTILES, GateCounter
 from charlm.insight.traces import trace_text
@@ -30,7 +29,7 @@ def scale(network: CharLM, factor: float) -> CharLM:
     return network
 
 
-@pytest.mark.parametrize(("cell", "other"), by_pairs(tuple(CELLS), tuple(OTHERS)))
+@pytest.mark.parametrize(("cell", "other"), every_network())
 def test_shares_equal_plain_counts(cell: str, other: str) -> None:
     network, ids = scale(build(cell, other), 4), draw_text()
     (piece,) = trace_text(network, ids)

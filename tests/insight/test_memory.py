@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from inspected import BOUNDARY, CELLS, OTHERS, V, build, draw_items, draw_text
-from pairs import by_pairs
+from inspected import BOUNDARY, CELLS, V, build, draw_items, draw_text, every_network
 
 from charlm.errors import DivergedError
 from charlm.evaluation.items import measure_items
 from charlm.evaluation.ngrams import fit_ngrams, ngram_nats
 from charlm.evaluation.reading import measure_text
-from charlm.insight import memory
+from charlm.insight import memory, samples
 from charlm.insight.memory import MemoryUsed, measure_memory
 from charlm.insight.samples import Sample
 from charlm.networks.building import build_model
@@ -25,6 +24,12 @@ from charlm.networks.native_predictor import NativePredictor
 from charlm.networks.torch_predictor import TorchPredictor, predictor_of
 from charlm.settings.model import ModelSettings
 from charlm.text.vocabulary import Ids
+
+
+@pytest.fixture(autouse=True)
+def _fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spend less time on intervals."""
+    monkeypatch.setattr(samples, "NUM_RESAMPLES", 200)
 
 
 def plain_cost(network: CharLM, ids: Ids, place: int, length: int) -> float:
@@ -39,11 +44,10 @@ def measured(network: CharLM, ids: Ids, **options: Any) -> MemoryUsed:
     return measure_memory(TorchPredictor(network), ids, **options)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize(("cell", "other"), by_pairs(tuple(CELLS), tuple(OTHERS)))
-def test_each_length_equals_a_plain_loop(cell: str, other: str, seed: int) -> None:
+@pytest.mark.parametrize(("cell", "other"), every_network())
+def test_each_length_equals_a_plain_loop(cell: str, other: str) -> None:
     network, ids = build(cell, other), draw_text(45)
-    found = measured(network, ids, num_positions=6, seed=seed)
+    found = measured(network, ids, num_positions=6)
     assert [each.length for each in found.lengths] == [1, 2, 4, 8, 16]
     assert all(16 <= place < 45 for place in found.sample.places)
     everything = [plain_cost(network, ids, place, place) for place in found.sample.places]
@@ -54,7 +58,7 @@ def test_each_length_equals_a_plain_loop(cell: str, other: str, seed: int) -> No
         assert each.excess.mean == pytest.approx(np.mean(expected) - np.mean(everything), abs=1e-6)
 
 
-@pytest.mark.parametrize(("cell", "other"), by_pairs(tuple(CELLS), tuple(OTHERS)))
+@pytest.mark.parametrize(("cell", "other"), every_network())
 def test_reading_never_crosses_the_begin_of_an_item(cell: str, other: str) -> None:
     network, ids = build(cell, other), draw_items(8)
     found = measured(network, ids, boundary=BOUNDARY)
@@ -85,9 +89,9 @@ def test_a_length_beyond_the_text_is_the_full_reading(length: int) -> None:
 
 
 def test_everything_is_the_cost_of_the_text_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, ids, costs = build("lstm"), draw_text(2_000), []
+    network, ids, costs = build("lstm"), draw_text(500), []
     measure_text(network, ids, observe=costs.extend)
-    for size in (1, 100, 2_048):
+    for size in (7, 100, 2_048):
         monkeypatch.setattr(memory, "PIECE_CHARS", size)
         found = measured(network, ids, lengths=[1], num_positions=50)
         assert found.everything.mean == pytest.approx(found.sample.pick(np.array(costs)).mean(), rel=1e-6)
@@ -161,7 +165,7 @@ def draw_costs(num_texts: int, length: int, *, correlation: float, seed: int = 0
     return costs.T
 
 
-@pytest.mark.parametrize(("length", "num_positions"), [(2_000, 1_000), (40_000, 500)])
+@pytest.mark.parametrize(("length", "num_positions"), [(2_000, 1_000), (12_000, 500)])
 def test_the_interval_covers_the_mean_of_other_texts_in_about_95_of_100(length: int, num_positions: int) -> None:
     covered = []
     for seed, costs in enumerate(draw_costs(100, length, correlation=0.9)):
@@ -179,7 +183,7 @@ def test_an_interval_equals_a_plain_bootstrap_of_blocks() -> None:
     assert sample.block_chars == 10
     blocks = [values[places // 10 == block] for block in (0, 1, 2, 3)]
     means = []
-    for times in np.random.default_rng(3).multinomial(4, [0.25] * 4, 2_000):
+    for times in np.random.default_rng(3).multinomial(4, [0.25] * 4, samples.NUM_RESAMPLES):
         drawn = [value for block, number in zip(blocks, times, strict=True) for value in [*block] * int(number)]
         means.append(np.mean(drawn))
     estimate = sample.estimate(values, seed=3)

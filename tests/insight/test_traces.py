@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Callable
 
 import inspected
 import numpy as np
 import pytest
 import torch
-from inspected import BOUNDARY, CELLS, OTHERS, build, draw_items, draw_text
-from pairs import by_pairs
+from inspected import BOUNDARY, CELLS, build, draw_items, draw_text, every_network
 from torch.testing import assert_close
 
+from charlm.errors import DivergedError
 from charlm.insight.readings import item_starts, readings
 from charlm.insight.traces import Piece, trace_text
 from charlm.networks.bidirectional import BidirectionalLM
@@ -24,7 +26,6 @@ from charlm.settings.model import ModelSettings
 from charlm.text.vocabulary import Ids
 
 CLOSE = {"rtol": 1e-11, "atol": 1e-13}
-EVERY = by_pairs(tuple(CELLS), tuple(OTHERS))
 
 
 def states_after(network: CharLM, ids: Ids) -> list[torch.Tensor]:
@@ -44,7 +45,7 @@ def traced(pieces: list[Piece], place: int) -> list[torch.Tensor]:
     raise AssertionError(place)
 
 
-@pytest.mark.parametrize(("cell", "other"), EVERY)
+@pytest.mark.parametrize(("cell", "other"), every_network())
 def test_states_are_those_of_the_network_itself(cell: str, other: str) -> None:
     network, ids = build(cell, other), draw_text(13)
     pieces = list(trace_text(network, ids, piece_chars=5))
@@ -53,7 +54,7 @@ def test_states_are_those_of_the_network_itself(cell: str, other: str) -> None:
         assert_close(traced(pieces, place), states_after(network, ids[: place + 1]), **CLOSE)
 
 
-@pytest.mark.parametrize(("cell", "other"), EVERY)
+@pytest.mark.parametrize(("cell", "other"), every_network())
 def test_each_item_is_read_from_the_initial_state(cell: str, other: str) -> None:
     network, ids = build(cell, other), draw_items()
     pieces = list(trace_text(network, ids, boundary=BOUNDARY, piece_chars=16))
@@ -64,7 +65,7 @@ def test_each_item_is_read_from_the_initial_state(cell: str, other: str) -> None
         assert_close(traced(pieces, place), states_after(network, ids[begin : place + 1]), **CLOSE)
 
 
-@pytest.mark.parametrize(("cell", "other"), EVERY)
+@pytest.mark.parametrize(("cell", "other"), every_network())
 def test_gates_recompose_the_states(cell: str, other: str) -> None:
     network = build(cell, other)
     model, kind = network.model, network.model.cell
@@ -89,7 +90,7 @@ def test_gates_recompose_the_states(cell: str, other: str) -> None:
             assert_close(trace.after, expected, **CLOSE)
 
 
-@pytest.mark.parametrize(("cell", "other"), EVERY)
+@pytest.mark.parametrize(("cell", "other"), every_network())
 def test_the_last_layers_states_give_the_networks_outputs(cell: str, other: str) -> None:
     network, ids = build(cell, other), draw_text(9)
     (piece,) = trace_text(network, ids)
@@ -121,13 +122,15 @@ def test_readings_hold_each_place_once_and_never_cross_an_item() -> None:
     assert item_starts(ids[2:], BOUNDARY)[0] == 0
 
 
-def test_tracing_leaves_the_networks_mode_alone_and_draws_nothing() -> None:
+def test_tracing_leaves_modes_and_threads_alone_and_draws_nothing(set_threads: Callable[[int], None]) -> None:
     network = build("gru", "residual").train()
+    set_threads(2)
     before = torch.get_rng_state()
     done: list[tuple[int, int]] = []
     for _ in trace_text(network, draw_text(10), piece_chars=4, report=lambda *told: done.append(told)):
         assert network.training
         assert not torch.is_inference_mode_enabled()
+        assert torch.get_num_threads() == 2
     assert done == [(4, 10), (8, 10), (10, 10)]
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -148,3 +151,11 @@ def test_the_caller_need_not_read_to_the_end() -> None:
     assert inspect.getgeneratorstate(pieces) == "GEN_SUSPENDED"
     pieces.close()
     assert network.training
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_diverged_network_is_refused(cell: str) -> None:
+    network = build(cell)
+    network.recurrent.get_parameter("bias_hh_l1").data[-1] = math.nan
+    with pytest.raises(DivergedError, match="diverged"):
+        list(trace_text(network, draw_text()))
