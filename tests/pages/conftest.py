@@ -22,7 +22,7 @@ TESTED = {
     "network": ["Network"],
     "weights": ["decodeTensors", "halfFloat"],
     "writer": ["Writer", "readText", "layerRecorder"],
-    "vocabulary": ["Vocabulary", "cleaned"],
+    "vocabulary": ["Vocabulary", "cleaned", "markedText"],
     "glyphs": ["glyphOf", "nameOf"],
 }
 

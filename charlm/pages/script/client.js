@@ -9,8 +9,7 @@ export class Client {
   constructor(script, fail) {
     this.jobs = new Map();
     this.count = 0;
-    const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
-    this.worker = new Worker(address);
+    this.worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
     this.worker.onmessage = ({ data }) => this.receive(data);
     this.worker.onerror = (event) => fail(`The network cannot be computed here: ${event.message ?? "no reason given"}`);
   }

@@ -3,9 +3,9 @@
 import { valueStep } from "./colours.js";
 import { nameOf } from "./glyphs.js";
 import { GATE_NAMES } from "./network.js";
-import { markedText } from "./read.js";
 import { ShownText } from "./shown.js";
 import { drawStrip, placeInStrip } from "./strip.js";
+import { markedText } from "./vocabulary.js";
 
 const PART_NAMES = {
   h: "h, hidden state",
