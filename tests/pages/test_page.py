@@ -203,8 +203,7 @@ def test_every_control_has_a_label_and_every_tab_its_panel(pages: Path, open_pag
     assert page.locator("#tab-learn").is_hidden()
 
 
-@pytest.mark.parametrize("width", [320, 390, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(320, "light"), (390, "dark"), (1280, "light")])
 def test_nothing_is_wider_than_the_screen(pages: Path, open_page: OpenPage, width: int, scheme: str) -> None:
     page = open_page(pages, viewport={"width": width, "height": 800}, color_scheme=scheme)
     text = write(page, "the ", length=300)
