@@ -39,7 +39,7 @@ def page(
 
         charlm page my-lyrics newest -o page.html --force
 
-    The page opens from disk, without a server, and asks for nothing. It writes the same text as charlm generate does
+    The page opens from disk, without a server, and makes no requests. It writes the same text as charlm generate does
     with the same seed, shows how much each character of a text surprises the network, and what its units do. Its
     weights are float32 below a million parameters, else float16. The text that was learned is not needed.
     """

@@ -62,7 +62,7 @@ def page(
     checkpoint: Choice = "best",
     runs_dir: str | Path | None = None,
 ) -> PageFile:
-    """Write networks into one HTML page, which opens from disk in a browser and asks for nothing.
+    """Write networks into one HTML page, which opens from disk in a browser and makes no requests.
 
     With the seed and the filters of `generate` it writes the same text, because it draws by the same rule from the same
     random numbers. Weights are float32 below a million parameters, and float16 from there on.

@@ -161,6 +161,24 @@ def test_units_are_looked_at(trained: Run, tmp_path: Path, open_page: OpenPage) 
     assert page.locator("#look-value").text_content() == f"Unit 3 after ‘g’: {state[0][0, 0, 2]:.3f}"
 
 
+def test_the_liveliest_unit_is_looked_at_first(pages: Path, open_page: OpenPage) -> None:
+    page = open_page(pages)
+    write(page, "the ", length=50)
+    page.click("#tab-look")
+    page.locator("#look-strip:visible").wait_for()
+    unit = page.input_value("#look-unit")
+    assert f"Unit {unit} changes the most." in page.locator("#look-caption").text_content()
+    # A click into the strip chooses another unit, and the character at that time.
+    box = page.locator("#look-strip").bounding_box()
+    page.locator("#look-strip").click(position={"x": box["width"] - 2, "y": box["height"] - 2})
+    assert page.input_value("#look-unit") == "8"
+    assert page.locator("#look-text .at").count() == 1
+    for part in ("c", "i", "f", "g", "o"):
+        page.select_option("#look-part", part)
+        least = page.locator("#look-least").text_content()
+        assert (least == "0") == (part in ("i", "f", "o"))
+
+
 def torch_ids(ids: np.ndarray) -> Any:
     import torch
 

@@ -6,6 +6,9 @@ import { codeName, nameOf } from "./glyphs.js";
 import { ShownText } from "./shown.js";
 import { markedText } from "./vocabulary.js";
 
+// More would be too much for the page to show.
+const MOST_READ = 50_000;
+
 /** Reads a text with the chosen network. */
 export class ReadTab {
   /**
@@ -43,7 +46,9 @@ export class ReadTab {
   start() {
     this.reset();
     const { number, vocabulary } = this.chosen();
-    const marked = markedText(this.text(), vocabulary);
+    const whole = markedText(this.text(), vocabulary);
+    const marked = whole.slice(0, MOST_READ);
+    this.isCut = whole.length > marked.length;
     this.tellUnknown(marked);
     const ids = marked.map(({ id }) => id).filter((id) => id !== null);
     if (ids.length === 0 || (ids.length === 1 && vocabulary.boundary !== null)) {
@@ -64,7 +69,8 @@ export class ReadTab {
     }
     if (!isDone) return;
     this.showSkipped();
-    this.part("status").textContent = "";
+    const most = MOST_READ.toLocaleString("en");
+    this.part("status").textContent = this.isCut ? `The text is longer: its first ${most} characters were read.` : "";
     this.showTotals();
   }
 

@@ -39,7 +39,10 @@ export class WriteTab {
     this.characters = [];
     this.shown.clear();
     this.say("");
-    this.part("length").parentElement.hidden = this.chosen().vocabulary.boundary !== null;
+    const { data, vocabulary } = this.chosen();
+    this.part("length").parentElement.hidden = vocabulary.boundary !== null;
+    const begins = vocabulary.boundary === null ? "empty: as a line of the learned text begins" : "empty: a new item";
+    this.part("prefix").placeholder = data.opening === null ? "a few characters" : begins;
   }
 
   /** Return the text that is shown, without the end of an item. */
