@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 
 import charlm
+from charlm.errors import UnknownCharactersWarning
 from charlm.generation.filters import Filters
 from charlm.generation.session import Session
 from charlm.library.models import open_run
 from charlm.library.paging import page_model
+from charlm.library.training import train
 from charlm.pages.document import page_document
 from charlm.pages.models import Neuron
 from charlm.runs.run import Run
+from charlm.settings.schema import Settings
 
 OpenPage = Callable[..., Any]
 SEEDS = (0, 7, 2**63 - 1)
@@ -136,6 +139,27 @@ def test_items_are_read_one_by_one(pages: Path, listed: Run, open_page: OpenPage
     page.locator("#read-totals dd").first.wait_for()
     bits = [each.bits for each in charlm.score(listed, "bako\nlimu\n")]
     assert page.locator("#read-totals dd").all_text_contents()[:2] == ["10", f"{sum(filter(None, bits)):,.1f}"]
+
+
+def test_the_unknown_symbol_is_read_and_never_written(
+    tiny_settings: Callable[..., Settings], tmp_path: Path, open_page: OpenPage
+) -> None:
+    settings = tiny_settings("vocabulary.max_size=9", "train.max_steps=9", "sample.prefixes=null")
+    run = train(settings, name="few", runs_dir=tmp_path)
+    charlm.page(run, file=tmp_path / "page.html")
+    page = open_page(tmp_path / "page.html")
+    prefix = charlm.open_run(run).checkpoint.vocabulary.characters[-3:]
+    assert write(page, prefix, length=300) == charlm.generate(run, prefix, length=300)[0]
+    page.click("#tab-read")
+    page.fill("#read-input", f"{prefix}QQZ{prefix}")
+    page.click("#read-form button")
+    page.locator("#read-totals dd").first.wait_for()
+    assert page.locator("#read-unknown").text_content() == (
+        "3 characters are not known to the network and read as its unknown symbol: Q (U+0051, 2 ×), Z (U+005A, 1 ×)"
+    )
+    with pytest.warns(UnknownCharactersWarning):
+        bits = sum(each.bits or 0 for each in charlm.score(run, f"{prefix}QQZ{prefix}"))
+    assert page.locator("#read-totals dd").nth(1).text_content() == f"{bits:,.1f}"
 
 
 def test_units_are_looked_at(trained: Run, tmp_path: Path, open_page: OpenPage) -> None:
