@@ -52,7 +52,7 @@ def page(
 
         charlm page lstm rnn gru -o page.html --force
 
-    The page opens from disk, without a server, and asks for nothing. It writes the same text as charlm generate does
+    The page opens from disk, without a server, and makes no requests. It writes the same text as charlm generate does
     with the same seed, shows how much each character of a text surprises the network, and what its units do. It also
     shows how the network learned, beside other runs. Its weights are float32 below a million parameters, else float16.
     The text that was learned is not needed, but what can be measured only on it is then left out.

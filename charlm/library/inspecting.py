@@ -86,15 +86,11 @@ def inspect(
         raise ConfigError(f"at least 2 characters must be read, not {max_chars}")
     # All are opened first, so that a name that is wrong is told before any is measured.
     models = list(inspected_models(runs, checkpoint, runs_dir))
+    shown = [*show, *[JACOBIANS] * (jacobians and "gradients" in show)]
+    texts = (inspected_text(each, split=split, files=files, unknown=unknown, max_chars=max_chars) for each in models)
     return [
-        _inspect(
-            model,
-            inspected_text(model, split=split, files=files, unknown=unknown, max_chars=max_chars),
-            [*show, *[JACOBIANS] * (jacobians and "gradients" in show)],
-            seed=seed,
-            report=report or _tell_nobody,
-        )
-        for model in models
+        _inspect(model, text, shown, seed=seed, report=report or _tell_nobody)
+        for model, text in zip(models, texts, strict=True)
     ]
 
 

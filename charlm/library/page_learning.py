@@ -19,7 +19,7 @@ from charlm.library.worked_markdown import arithmetic, number
 from charlm.pages.charts import Axis, Chart, ChartKey, ChartPanel, Curve, LevelLine
 from charlm.pages.learning import LearnData, gate_chart, sample_stages
 from charlm.reports.comparison import compare
-from charlm.reports.insight_pictures import gradient_picture, labels
+from charlm.reports.insight_pictures import gradient_picture, labels, memory_picture
 from charlm.reports.learning import learning_picture
 from charlm.reports.pictures import Key, Line, Panel, Picture, Scale
 from charlm.reports.requests import Against, Request
@@ -38,6 +38,8 @@ MEASURES = {
     "recent": "training",
     "hidden": "hidden state h",
     "cell": "cell state c",
+    "network": "",
+    "ngrams": "",
 }
 
 
@@ -78,13 +80,13 @@ def learned(
     step = _attempt(lambda: worked_step(model), notes)
     names = labels(found)
     gates = [(name, each.gates) for name, each in zip(names, found, strict=True) if each.gates]
-    has_gradients = any(each.gradients for each in found)
     data = LearnData(
         notes=tuple(dict.fromkeys(notes)),
         curves=curves or {},
         stages=stages,
         num_stages=num_stages,
-        gradients=chart_of(gradient_picture(found)) if has_gradients else None,
+        gradients=_chart_or_none(gradient_picture(found)),
+        memory=_chart_or_none(memory_picture(found)),
         gates=gate_chart(gates) if gates else None,
         readings=[_reading(name, each) for name, each in zip(names, found, strict=True)],
         equations=step and equations_of(step),
@@ -149,6 +151,10 @@ def _reading(name: str, found: Findings) -> str:
     if found.reading is None:
         return f"{network}; its text is not there as it was in training, so only what needs no text is measured."
     return f"{network}; read {found.reading.num_chars:,} characters of {found.reading.name}."
+
+
+def _chart_or_none(picture: Picture) -> Chart | None:
+    return None if picture.is_empty else chart_of(picture)
 
 
 def chart_of(picture: Picture) -> Chart:

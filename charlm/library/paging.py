@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from charlm.errors import ConfigError
+from charlm.insight.findings import Findings
 from charlm.library.models import Model, open_run
 from charlm.library.named_runs import RunName, runs_of
 from charlm.library.openings import Opening, opening
 from charlm.library.page_learning import Report, learned
 from charlm.pages.document import page_document
-from charlm.pages.models import PageModel, page_weights
+from charlm.pages.models import Neuron, PageModel, page_weights
 from charlm.pages.weights import WeightFormat
 from charlm.runs.checkpoints import Choice
 from charlm.runs.durable import replace_file
@@ -68,7 +69,7 @@ def page(
     runs_dir: str | Path | None = None,
     report: Report | None = None,
 ) -> PageFile:
-    """Write a network into one HTML page, which opens from disk in a browser and asks for nothing.
+    """Write a network into one HTML page, which opens from disk in a browser and makes no requests.
 
     With the seed and the filters of `generate` it writes the same text, because it draws by the same rule from the same
     random numbers. Weights are float32 below a million parameters, and float16 from there on. The page also shows how
@@ -105,6 +106,7 @@ def page(
     check_output_file(path, force=force, example="page.html")
     models = [page_model(model, int8=int8) for model in opened]
     learn = learned(opened[0], first, others, checkpoint=checkpoint, inspected=inspected, report=report)
+    models[0] = replace(models[0], neurons=_meant(learn.findings))
     content = page_document(models, learn=learn.data.as_json())
     replace_file(path, content)
     return PageFile(path, len(content), tuple(map(_paged, models)))
@@ -147,6 +149,16 @@ def page_model(model: Model, *, int8: bool = False) -> PageModel:
         is_shown=start is not None and not start.is_line_end,
         license=model.run.license if isinstance(model.run, ModelFile) else "",
         bits_per_char=val.bpc if val is not None else None,
+    )
+
+
+def _meant(findings: Findings | None) -> tuple[Neuron, ...]:
+    """Return the units that follow a feature better than chance does, for each feature the best one."""
+    found = (findings and findings.neurons) or ()
+    return tuple(
+        Neuron(each.layer, each.unit, each.state, each.feature, each.kept, each.chance)
+        for each in found
+        if each.beats_chance
     )
 
 

@@ -1,4 +1,4 @@
-"""The page itself: one HTML document that nothing can be added to, and that asks for nothing."""
+"""The page itself: one HTML document that makes no requests, and in which only its own script runs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from charlm.runs.json_records import Json
 from charlm.settings.shipped import shipped_folder
 
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
-# The skeleton and its tabs, then the tab Learn.
-STYLES = ("style.css", "learn.css")
 # What would end a script, or begin what the parser reads differently within one.
 _BREAKING = re.compile(r"</script|<!--|</style", re.IGNORECASE)
+# A later one wins.
+STYLES = ("frame", "texts", "results", "charts", "learn")
 # Nothing may be loaded but the one script, the one style, and the worker that the script makes of itself.
 POLICY = (
     "default-src 'none'; script-src {script}; style-src {style}; worker-src blob:; base-uri 'none'; form-action 'none'"
@@ -34,7 +34,8 @@ def page_document(models: Sequence[PageModel], *, learn: Json | None = None) -> 
         learn: the data of the tab Learn; None hides the tab.
     """
     folder = shipped_folder("pages")
-    style, script = "\n".join(_read(folder / name) for name in STYLES), bundle(page_modules())
+    style = "\n".join(_read(folder / "style" / f"{name}.css") for name in STYLES)
+    script = bundle(page_modules())
     assert not _BREAKING.search(style + script)
     data = {"version": __version__, "models": [model.as_json() for model in models], "learn": learn}
     blocks = [_block("data", "application/json", _json(data))]

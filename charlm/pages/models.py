@@ -88,6 +88,7 @@ class PageModel:
             "has_unknown": vocabulary.has_unknown,
             "unknown": vocabulary.policy(settings.corpus.unknown),
             "boundary": boundary_id(settings.corpus, vocabulary),
+            "items": settings.corpus.items,
             "separator": settings.corpus.separator,
             "clean": settings.corpus.clean.model_dump(mode="json"),
             "opening": None if self.opening is None else [ord(each) for each in self.opening],
@@ -117,7 +118,8 @@ def page_weights(name: str, model: ModelSettings, weights: Mapping[str, Floats],
         )
     if model.direction == "bidirectional":
         weights = {key.removeprefix(HALF): array for key, array in weights.items() if key.startswith(HALF)}
-    return pack_weights(weights, int8=int8)
+    # In an order of their own, so that the same network is the same page.
+    return pack_weights({key: weights[key] for key in sorted(weights)}, int8=int8)
 
 
 def computed_settings(model: ModelSettings) -> Json:

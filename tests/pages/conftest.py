@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import one_browser
 
 from charlm.pages.bundling import bundle
 from charlm.pages.document import page_modules
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # What the tests call of the script's modules.
 TESTED = {
     "random": ["UniformNumbers", "seedWords"],
@@ -22,7 +20,7 @@ TESTED = {
     "network": ["Network"],
     "weights": ["decodeTensors", "halfFloat"],
     "writer": ["Writer", "readText", "layerRecorder"],
-    "vocabulary": ["Vocabulary", "cleaned"],
+    "vocabulary": ["Vocabulary", "cleaned", "markedText"],
     "glyphs": ["glyphOf", "nameOf"],
 }
 
@@ -44,17 +42,9 @@ class Opened:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Yield the one browser of this worker; without one, tests are skipped."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip("there is no Chromium")
-    # As root it has no sandbox of its own.
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=options)
+    """Yield the one browser of this worker; where there is none, tests are skipped."""
+    with one_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

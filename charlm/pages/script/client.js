@@ -9,10 +9,10 @@ export class Client {
   constructor(script, fail) {
     this.jobs = new Map();
     this.count = 0;
-    const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
-    this.worker = new Worker(address);
+    this.worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+    this.fail = (reason) => fail(`The network cannot be computed here: ${reason}`);
     this.worker.onmessage = ({ data }) => this.receive(data);
-    this.worker.onerror = (event) => fail(`The network cannot be computed here: ${event.message ?? "no reason given"}`);
+    this.worker.onerror = (event) => this.fail(event.message ?? "this browser allows no workers");
   }
 
   /** Give a network to the worker; see `startWorker` for the messages. */
@@ -23,7 +23,7 @@ export class Client {
   /**
    * Begin a job; it ends the task's last one.
    *
-   * @param {string} task write or read.
+   * @param {string} task write, read or look.
    * @param {object} message see `startWorker`.
    * @param {(answer: object) => void} receive is called with each answer.
    */
@@ -40,6 +40,7 @@ export class Client {
   }
 
   receive(answer) {
+    if (answer.failure !== undefined) this.fail(answer.failure);
     for (const [task, { job, receive }] of this.jobs) {
       if (job !== answer.job) continue;
       if (answer.isDone) this.jobs.delete(task);

@@ -32,7 +32,9 @@ export function valueStep(value, largest) {
  */
 export function stepColours(element) {
   const style = getComputedStyle(element);
-  const [cold, none, hot] = ["--cold", "--paper", "--hot"].map((name) => channels(style.getPropertyValue(name).trim()));
+  const [cold, none, hot] = ["--strip-cold", "--paper", "--strip-hot"].map((name) =>
+    channels(style.getPropertyValue(name).trim()),
+  );
   return Array.from({ length: 2 * STEPS + 1 }, (_, at) => {
     const share = Math.abs(at - STEPS) / STEPS;
     const end = at < STEPS ? cold : hot;

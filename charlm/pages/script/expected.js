@@ -28,6 +28,8 @@ export function showExpected(element, character, codeOf, choose = null) {
     item.append(choice(codeOf(id), probability, id === character.id, choose && (() => choose(id))));
     list.append(item);
   }
+  // The sentence is enough to hear; the list can be reached.
+  list.setAttribute("aria-live", "off");
   element.append(list);
   if (choose) element.append(sentence("Choose another one to go on from there."));
 }

@@ -3,9 +3,9 @@
 import { valueStep } from "./colours.js";
 import { nameOf } from "./glyphs.js";
 import { GATE_NAMES } from "./network.js";
-import { markedText } from "./read.js";
 import { ShownText } from "./shown.js";
 import { drawStrip, placeInStrip } from "./strip.js";
+import { markedText } from "./vocabulary.js";
 
 const PART_NAMES = {
   h: "h, hidden state",
@@ -19,6 +19,7 @@ const PART_NAMES = {
   n: "n, candidate",
 };
 const EXAMPLE_CHARS = 400;
+const MOST_LOOKED_AT = 4_000;
 
 /** Looks at what the units of the chosen network do. */
 export class LookTab {
@@ -48,7 +49,7 @@ export class LookTab {
   reset() {
     const { data } = this.chosen();
     const { cell, num_layers, hidden_size } = data.settings;
-    this.client.stop("read");
+    this.client.stop("look");
     this.parts = null;
     this.shown.clear();
     this.part("text").hidden = true;
@@ -60,7 +61,7 @@ export class LookTab {
     const names = ["h", ...(cell === "lstm" ? ["c"] : []), ...GATE_NAMES[cell]];
     this.part("part").replaceChildren(...names.map((name) => new Option(PART_NAMES[name], name)));
     this.part("unit").max = hidden_size;
-    this.part("unit").value = 1;
+    this.part("unit").value = "";
     drawStrip(this.part("strip"), this.part("mark"), null);
     this.showNeurons(data.neurons);
   }
@@ -74,20 +75,28 @@ export class LookTab {
   start() {
     const { number, vocabulary } = this.chosen();
     const marked = markedText(this.part("input").value, vocabulary);
-    const known = marked.filter(({ id }) => id !== null);
-    const numLeft = marked.length - known.length;
+    const known = marked.filter(({ id }) => id !== null).slice(0, MOST_LOOKED_AT);
+    const numUnknown = marked.filter(({ id }) => id === null).length;
+    const told = [];
+    if (numUnknown > 0)
+      told.push(
+        numUnknown === 1 ? "1 unknown character is left out." : `${numUnknown} unknown characters are left out.`,
+      );
+    if (known.length === MOST_LOOKED_AT)
+      told.push(`At most ${MOST_LOOKED_AT.toLocaleString("en")} characters are shown.`);
     this.known = known;
     this.parts = null;
-    this.part("status").textContent = numLeft > 0 ? `${numLeft} unknown characters are left out.` : "";
+    this.part("status").textContent = told.join(" ");
     this.shown.clear();
     this.part("text").hidden = known.length === 0;
     if (known.length === 0) return;
     for (const { code } of known) this.shown.append(code);
     this.layer = Number(this.part("layer").value);
     const message = { model: number, ids: known.map(({ id }) => id), boundary: vocabulary.boundary, layer: this.layer };
-    this.client.begin("read", message, ({ isDone, parts }) => {
+    this.client.begin("look", message, ({ isDone, parts }) => {
       if (!isDone) return;
       this.parts = parts;
+      if (this.part("unit").value === "") this.part("unit").value = this.liveliest() + 1;
       this.colour();
     });
   }
@@ -102,13 +111,15 @@ export class LookTab {
       this.shown.colour(place, valueStep(values[place * H + unit], largest));
     }
     const isGate = "iforz".includes(name);
-    this.part("least").textContent = isGate ? "" : `−${largest.toFixed(2)}`;
-    this.part("most").textContent = isGate ? "0 to 1" : largest.toFixed(2);
+    this.part("least").textContent = isGate ? "0" : `−${largest.toFixed(2)}`;
+    this.part("most").textContent = isGate ? "1" : largest.toFixed(2);
+    for (const colour of this.part("legend").querySelectorAll(".below")) colour.hidden = isGate;
     drawStrip(this.part("strip"), this.part("mark"), { values, H, unit, largest });
     const title = `${PART_NAMES[name]} of layer ${this.layer + 1}`;
     const sizes = `${H} units from top to bottom, ${this.known.length} characters from left to right`;
-    this.part("strip").setAttribute("aria-label", `${title}: ${sizes}. ${this.liveliest(values, H)}`);
-    this.part("caption").textContent = `${title}: ${sizes}. ${this.liveliest(values, H)} Click to choose a unit.`;
+    const described = `${title}: ${sizes}. Unit ${this.liveliest() + 1} changes the most.`;
+    this.part("strip").setAttribute("aria-label", described);
+    this.part("caption").textContent = `${described} Click to choose a unit.`;
     this.markNeuron();
     this.point(this.shown.at);
   }
@@ -126,11 +137,13 @@ export class LookTab {
     return values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   }
 
-  /** Say which unit changes the most over the text. */
-  liveliest(values, H) {
+  /** Return the unit that changes the most over the text, counted from 0. */
+  liveliest() {
+    const { name, H } = this.choice();
+    const values = this.parts[name];
     const changes = new Float64Array(H);
     for (let at = H; at < values.length; at++) changes[at % H] += Math.abs(values[at] - values[at - H]);
-    return `Unit ${changes.indexOf(Math.max(...changes)) + 1} changes the most.`;
+    return changes.indexOf(Math.max(...changes));
   }
 
   point(place) {

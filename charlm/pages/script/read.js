@@ -4,6 +4,10 @@ import { surpriseStep } from "./colours.js";
 import { showExpected } from "./expected.js";
 import { codeName, nameOf } from "./glyphs.js";
 import { ShownText } from "./shown.js";
+import { markedText } from "./vocabulary.js";
+
+// More would be too much for the page to show.
+const MOST_READ = 50_000;
 
 /** Reads a text with the chosen network. */
 export class ReadTab {
@@ -42,10 +46,12 @@ export class ReadTab {
   start() {
     this.reset();
     const { number, vocabulary } = this.chosen();
-    const marked = markedText(this.text(), vocabulary);
+    const whole = markedText(this.text(), vocabulary);
+    const marked = whole.slice(0, MOST_READ);
+    this.isCut = whole.length > marked.length;
     this.tellUnknown(marked);
     const ids = marked.map(({ id }) => id).filter((id) => id !== null);
-    if (ids.length === 0) {
+    if (ids.length === 0 || (ids.length === 1 && vocabulary.boundary !== null)) {
       this.part("status").textContent = "There is no character in it that the network knows.";
       return;
     }
@@ -63,7 +69,8 @@ export class ReadTab {
     }
     if (!isDone) return;
     this.showSkipped();
-    this.part("status").textContent = "";
+    const most = MOST_READ.toLocaleString("en");
+    this.part("status").textContent = this.isCut ? `The text is longer: its first ${most} characters were read.` : "";
     this.showTotals();
   }
 
@@ -115,20 +122,6 @@ export class ReadTab {
     const character = this.characters?.[place] ?? null;
     showExpected(this.part("expected"), character, (id) => this.chosen().vocabulary.codeOf(id));
   }
-}
-
-/**
- * Return the characters of a text with their ids; items have an end before, between and after them.
- *
- * @param {string} text any text.
- * @param {import("./vocabulary.js").Vocabulary} vocabulary the network's.
- */
-export function markedText(text, vocabulary) {
-  const marked = vocabulary.mark(text, { isPrefix: false });
-  if (vocabulary.boundary === null) return marked;
-  const end = { code: vocabulary.codeOf(vocabulary.boundary), id: vocabulary.boundary, isKnown: true };
-  // Empty items say nothing: of several ends in a row, one is left.
-  return [end, ...marked, end].filter(({ id }, at, all) => at === 0 || id !== end.id || all[at - 1].id !== end.id);
 }
 
 function total(name, value) {

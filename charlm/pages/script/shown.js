@@ -13,6 +13,8 @@ export class ShownText {
     this.element = element;
     this.onPoint = onPoint;
     this.spans = [];
+    // Each line is laid out by itself, in the direction of its script; null where a new one is due.
+    this.line = null;
     this.at = null;
     this.isKept = false;
     element.addEventListener("pointerover", (event) => {
@@ -31,6 +33,9 @@ export class ShownText {
   /** Remove all characters from a place on. */
   cut(place) {
     for (const span of this.spans.splice(place)) span.remove();
+    for (const line of Array.from(this.element.children)) if (line.childElementCount === 0) line.remove();
+    const last = this.spans.at(-1);
+    this.line = last === undefined || last.textContent === "\n" ? null : last.parentElement;
   }
 
   /**
@@ -47,7 +52,13 @@ export class ShownText {
     if (kind) span.className = kind;
     this.spans.push(span);
     this.colour(this.spans.length - 1, step);
-    this.element.append(span);
+    if (this.line === null) {
+      this.line = document.createElement("div");
+      this.line.dir = "auto";
+      this.element.append(this.line);
+    }
+    this.line.append(span);
+    if (text === "\n") this.line = null;
   }
 
   /** Give a character the colour of a step, or none. */

@@ -1,5 +1,7 @@
 // Texts as a network reads them: cleaned as its corpus was, in code points, as ids; see text/vocabulary.py.
 
+import { BEGIN, END } from "./glyphs.js";
+
 /** The symbols of a network. */
 export class Vocabulary {
   /**
@@ -7,21 +9,27 @@ export class Vocabulary {
    * @param {number[]} model.characters the code point of each id.
    * @param {boolean} model.has_unknown whether one more id stands for all other characters.
    * @param {?number} model.boundary the id that stands between items; null for a running text.
+   * @param {?string} model.items what the items were: lines, files or separated.
+   * @param {?string} model.separator what stood between those that were separated.
    * @param {"error" | "skip" | "replace"} model.unknown what becomes of other characters.
    * @param {object} model.clean how the corpus was cleaned.
    */
-  constructor({ characters, has_unknown, boundary, unknown, clean }) {
+  constructor({ characters, has_unknown, boundary, items, separator, unknown, clean }) {
     this.characters = characters;
     this.hasUnknown = has_unknown;
     this.boundary = boundary;
-    this.policy = unknown;
+    this.items = items;
+    this.separator = separator;
+    // Nothing can be replaced by an unknown symbol where there is none.
+    this.policy = unknown === "replace" && !has_unknown ? "error" : unknown;
     this.clean = clean;
     this.size = characters.length + (has_unknown ? 1 : 0);
     this.ids = new Map(characters.map((code, id) => [code, id]));
   }
 
-  /** Return the code point of an id; null for the unknown symbol. */
+  /** Return the code point of an id, or END; null for the unknown symbol. */
   codeOf(id) {
+    if (id === this.boundary) return END;
     return this.characters[id] ?? null;
   }
 
@@ -48,6 +56,28 @@ export class Vocabulary {
     const forms = missing(text) === 0 ? [text] : [text, text.normalize("NFC"), text.normalize("NFD")];
     return forms.reduce((best, form) => (missing(form) < missing(best) ? form : best));
   }
+}
+
+/**
+ * Return the characters of a text with their ids; items have a beginning before them, and an end after each.
+ *
+ * @param {string} text any text.
+ * @param {Vocabulary} vocabulary the network's.
+ * @returns {{code: number, id: ?number, isKnown: boolean}[]} see `Vocabulary.mark`.
+ */
+export function markedText(text, vocabulary) {
+  const { boundary, items, separator } = vocabulary;
+  if (boundary === null) return vocabulary.mark(text, { isPrefix: false });
+  const texts = items === "lines" ? text.split(/\r\n?|\n/) : items === "files" ? [text] : text.split(separator);
+  const marked = [{ code: BEGIN, id: boundary, isKnown: true }];
+  for (const item of texts) {
+    const whole = item.replace(/^[\r\n]+|[\r\n]+$/g, "");
+    if (whole.trim() === "") continue;
+    // A boundary within an item would end it.
+    const characters = vocabulary.mark(whole, { isPrefix: false }).filter(({ id }) => id !== boundary);
+    marked.push(...characters, { code: END, id: boundary, isKnown: true });
+  }
+  return marked;
 }
 
 /**

@@ -13,8 +13,8 @@ const SLICE_MS = 25;
  * Each has a `task`, by which a later message of the same task ends an earlier one, and a `job`, which the answers repeat:
  * `{task: "open", model, settings, tensors, vocabSize, base64}` takes a network;
  * `{task: "write", model, ids, numCharacters, seed, start, filters, length, end}` answers with `characters`;
- * `{task: "read", model, ids, boundary, layer}` as well, and at last with `parts` where a layer is given.
- * The last answer has `isDone`; `{task: "stop", stopped}` ends a task without one.
+ * `{task: "read", model, ids, boundary, layer}` as well, as `look`, and at last with `parts` where a layer is given.
+ * An answer with `failure` says what went wrong. The last answer has `isDone`; `{task: "stop", stopped}` ends a task without one.
  *
  * @param {DedicatedWorkerGlobalScope} scope the worker.
  */
@@ -24,14 +24,19 @@ export function startWorker(scope) {
   const tasks = {
     write: (message) => written(networks.get(message.model), message),
     read: (message) => read(networks.get(message.model), message),
+    look: (message) => read(networks.get(message.model), message),
   };
   scope.onmessage = async ({ data: message }) => {
     const { task, job } = message;
-    if (task === "open") networks.set(message.model, opened(message));
-    else if (task === "stop") jobs.delete(message.stopped);
-    else {
-      jobs.set(task, job);
-      await answer(scope, tasks[task](message), job, () => jobs.get(task) === job);
+    try {
+      if (task === "open") networks.set(message.model, opened(message));
+      else if (task === "stop") jobs.delete(message.stopped);
+      else {
+        jobs.set(task, job);
+        await answer(scope, tasks[task](message), job, () => jobs.get(task) === job);
+      }
+    } catch (error) {
+      scope.postMessage({ failure: String(error) });
     }
   };
 }

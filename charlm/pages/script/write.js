@@ -39,13 +39,16 @@ export class WriteTab {
     this.characters = [];
     this.shown.clear();
     this.say("");
-    this.part("length").parentElement.hidden = this.chosen().vocabulary.boundary !== null;
+    const { data, vocabulary } = this.chosen();
+    this.part("length").parentElement.hidden = vocabulary.boundary !== null;
+    const begins = vocabulary.boundary === null ? "empty: as a line of the learned text begins" : "empty: a new item";
+    this.part("prefix").placeholder = data.opening === null ? "a few characters" : begins;
   }
 
   /** Return the text that is shown, without the end of an item. */
   text() {
     const codes = this.characters.filter(({ id }) => id !== null && id !== this.chosen().vocabulary.boundary);
-    return String.fromCodePoint(...codes.map(({ code }) => code ?? 0xfffd));
+    return codes.map(({ code }) => String.fromCodePoint(code)).join("");
   }
 
   start() {
@@ -69,6 +72,7 @@ export class WriteTab {
   stop() {
     this.client.stop("write");
     this.waiting = [];
+    this.began = null;
     this.finish();
   }
 
@@ -127,20 +131,21 @@ export class WriteTab {
     this.isDone = isDone;
     if (this.began === null) {
       this.began = performance.now();
-      requestAnimationFrame((now) => this.draw(now));
+      requestAnimationFrame((now) => this.draw(now, this.began));
     }
   }
 
   /** Show as many characters as the pace allows by now. */
-  draw(now) {
+  draw(now, began) {
+    if (began !== this.began) return;
     const isAtOnce = this.part("pace").value === "full" || matchMedia("(prefers-reduced-motion: reduce)").matches;
-    const due = isAtOnce ? Infinity : ((now - this.began) / 1000) * READING_CHARS_PER_SECOND + 1 - this.drawn;
+    const due = isAtOnce ? Infinity : ((now - began) / 1000) * READING_CHARS_PER_SECOND + 1 - this.drawn;
     for (const character of this.waiting.splice(0, Math.max(0, due))) {
       this.show(character);
       this.drawn += 1;
     }
     if (this.isDone && this.waiting.length === 0) this.finish();
-    else requestAnimationFrame((then) => this.draw(then));
+    else requestAnimationFrame((then) => this.draw(then, began));
   }
 
   finish() {
@@ -179,6 +184,7 @@ export class WriteTab {
     this.characters.splice(place);
     this.show({ id, code: vocabulary.codeOf(id), bits, likeliest }, "chosen");
     this.shown.point(place, true);
+    this.part("text").focus({ preventScroll: true });
     if (id === vocabulary.boundary) this.finish();
     else this.write();
   }
