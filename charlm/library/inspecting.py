@@ -167,7 +167,7 @@ def unit_texts(
         ids, direction = text.part.ids, model.direction
         values = unit_values(network, ids, layer=layer, unit=unit, part=part, boundary=text.part.boundary)
         shown = model.checkpoint.vocabulary.decode(turned(ids, direction)).replace(NONCHARACTER, LINE_END)
-        in_order: list[float] = turned(values, direction).tolist()
+        in_order: list[float] = values[:: -1 if direction == "backward" else 1].tolist()
         texts.append(InspectedUnit(model.run.name, model.checkpoint.step, layer, unit, part, shown, tuple(in_order)))
     return texts
 

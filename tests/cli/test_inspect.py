@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from terminals import terminal
 from typer.testing import Result
 
 import charlm
@@ -185,9 +187,62 @@ def test_pictures_name_networks_once_and_keep_their_looks(train_tiny: Trained) -
             assert all(math.isfinite(dot.y) for dot in line.dots)
 
 
+@pytest.mark.parametrize("part", ["h", "c", "f"])
+def test_a_unit_colours_the_text_with_its_own_values(charlm_command: Charlm, trained: Run, part: str) -> None:
+    shown = charlm_command("inspect", trained.path, "--neuron", f"1:3:{part}", "--chars=30")
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    head, *rows = shown.stdout.splitlines()
+    assert head == "position\tcharacter\tvalue"
+    assert len(rows) == 30
+    record = json.loads(
+        charlm_command("inspect", trained.path, "--neuron", f"1:3:{part}", "--chars=30", "--json").stdout
+    )
+    model = charlm.open_run(trained)
+    _, ids = model.encode(record["text"], "prefix")
+    state = model.network.initial_state(1)
+    for row, place, value in zip(rows, range(30), record["values"], strict=True):
+        _, state = model.network(torch.tensor(ids[place : place + 1].astype("int64"))[:, None], state)
+        assert row.endswith(f"{value:.4f}")
+        if part != "f":
+            assert value == pytest.approx(state["hc".index(part)][0, 0, 2].item(), abs=1e-5)
+
+
+def test_a_unit_of_a_backward_model_stands_beside_its_own_character(
+    train_tiny: Trained, charlm_command: Charlm
+) -> None:
+    run = train_tiny("backwards", "model.direction=backward", "model.cell=gru")
+    record = json.loads(charlm_command("inspect", run.path, "--neuron=1:1:z", "--chars=50", "--json").stdout)
+    (found,) = charlm.inspect(run, show=["gates"], max_chars=50)
+    assert found.gates is not None
+    below = sum(value < 0.1 for value in record["values"]) / 50
+    assert found.gates[1].units[0][0] == pytest.approx(below)
+    (text,) = run.settings().corpus.path
+    assert record["text"] in Path(text).read_text(encoding="utf-8")
+
+
+def test_a_terminal_shows_the_units_that_were_found_and_then_pictures(trained: Run) -> None:
+    with terminal("inspect", trained.path, "--chars=200") as screen:
+        assert screen.wait() == 0
+    shown = screen.shown.decode()
+    assert shown.index("Units that follow a feature") < shown.rindex("nats per character")
+    assert "\x1b[1m" in shown
+
+
+def test_a_terminal_colours_the_text_by_a_unit(trained: Run) -> None:
+    with terminal("inspect", trained.path, "--neuron=1:1", "--chars=200") as screen:
+        assert screen.wait() == 0
+    assert "\x1b[37;44m" in screen.shown.decode()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["{run}", "--neuron", "37"], "named by its layer and its number"),
+        (["{run}", "--neuron", "1:99"], "no unit 99"),
+        (["{run}", "--neuron", "2:1"], "no layer 2"),
+        (["{run}", "--neuron", "1:1:z"], "has no 'z'"),
+        (["{run}", "--neuron", "1:1", "-o", "unit.svg"], "without -o"),
+        (["{run}", "--neuron", "1:1", "--show", "gates"], "without --show"),
         (["no-such-run"], "there is no run no-such-run"),
         (["{run}", "--show", "gradient"], "did you mean gradients?"),
         (["{run}", "--show", "everything"], "--show must be among"),
