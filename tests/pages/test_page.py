@@ -194,7 +194,7 @@ def test_the_liveliest_unit_is_looked_at_first(pages: Path, open_page: OpenPage)
     assert f"Unit {unit} changes the most." in page.locator("#look-caption").text_content()
     # A click into the strip chooses another unit, and the character at that time.
     box = page.locator("#look-strip").bounding_box()
-    page.locator("#look-strip").click(position={"x": box["width"] - 2, "y": box["height"] - 2})
+    page.locator("#look-strip").click(position={"x": box["width"] - 12, "y": box["height"] - 6})
     assert page.input_value("#look-unit") == "8"
     assert page.locator("#look-text .at").count() == 1
     for part in ("c", "i", "f", "g", "o"):

@@ -19,6 +19,7 @@ const PART_NAMES = {
   n: "n, candidate",
 };
 const EXAMPLE_CHARS = 400;
+const NUM_SIZES = 20_000;
 const MOST_LOOKED_AT = 4_000;
 
 /** Looks at what the units of the chosen network do. */
@@ -106,18 +107,20 @@ export class LookTab {
     if (!this.parts) return;
     const { name, unit, H } = this.choice();
     const values = this.parts[name];
-    const largest = this.largest(values, name);
-    for (let place = 0; place < this.known.length; place++) {
-      this.shown.colour(place, valueStep(values[place * H + unit], largest));
-    }
     const isGate = "iforz".includes(name);
+    const own = this.known.map((_, place) => values[place * H + unit]);
+    const largest = isGate ? 1 : Math.max(...own.map(Math.abs));
+    own.forEach((value, place) => {
+      this.shown.colour(place, valueStep(value, largest));
+    });
     this.part("least").textContent = isGate ? "0" : `−${largest.toFixed(2)}`;
     this.part("most").textContent = isGate ? "1" : largest.toFixed(2);
     for (const colour of this.part("legend").querySelectorAll(".below")) colour.hidden = isGate;
-    drawStrip(this.part("strip"), this.part("mark"), { values, H, unit, largest });
+    const usual = isGate ? 1 : usualSize(values);
+    drawStrip(this.part("strip"), this.part("mark"), { values, H, unit, largest: usual });
     const title = `${PART_NAMES[name]} of layer ${this.layer + 1}`;
     const sizes = `${H} units from top to bottom, ${this.known.length} characters from left to right`;
-    const described = `${title}: ${sizes}. Unit ${this.liveliest() + 1} changes the most.`;
+    const described = `${title}: ${sizes}; colours to ${usual.toFixed(2)}. Unit ${this.liveliest() + 1} changes the most.`;
     this.part("strip").setAttribute("aria-label", described);
     this.part("caption").textContent = `${described} Click to choose a unit.`;
     this.markNeuron();
@@ -129,12 +132,6 @@ export class LookTab {
     const H = this.chosen().data.settings.hidden_size;
     const unit = Math.max(1, Math.min(H, Math.round(Number(this.part("unit").value)) || 1)) - 1;
     return { name: this.part("part").value, unit, H };
-  }
-
-  /** Return the value that has the last colour: 1 for gates, and for states the largest that occurs. */
-  largest(values, name) {
-    if (name !== "c" && name !== "h") return 1;
-    return values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   }
 
   /** Return the unit that changes the most over the text, counted from 0. */
@@ -199,6 +196,13 @@ export class LookTab {
       button.setAttribute("aria-pressed", String(isChosen));
     }
   }
+}
+
+/** Return a size that few of a layer's values exceed: a single lively unit must not pale all others. */
+function usualSize(values) {
+  const step = Math.ceil(values.length / NUM_SIZES);
+  const sizes = values.filter((_, at) => at % step === 0).map(Math.abs);
+  return sizes.sort()[Math.floor(0.99 * (sizes.length - 1))];
 }
 
 function listed(element) {
