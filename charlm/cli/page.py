@@ -19,7 +19,7 @@ def page(
         list[str] | None,
         typer.Argument(
             metavar="[RUN]...",
-            help="The network's run, by name or path, or an exported file; then other runs to show beside it.",
+            help="The network's run, by name or path, or an exported file; then other runs to compare it with.",
             show_default="the newest",
         ),
     ] = None,
@@ -50,7 +50,7 @@ def page(
 
         charlm page my-lyrics
 
-        charlm page lstm rnn gru -o page.html --force
+        charlm page my-lyrics newest -o page.html --force
 
     The page opens from disk, without a server, and makes no requests. It writes the same text as charlm generate does
     with the same seed, shows how much each character of a text surprises the network, and what its units do. It also

@@ -75,7 +75,8 @@ def learned(
     notes: list[str] = []
     runs = [each for each in (name, *others) if isinstance(each, Run)]
     curves = _attempt(lambda: _curves(runs), notes) if runs else None
-    found = [*_inspect(name, others, checkpoint, notes, report)] if inspected else []
+    own = _attempt(lambda: _look_inside(name, checkpoint, report), notes) or [] if inspected else []
+    found = [*own, *(_look_at(others, checkpoint, notes, report) if inspected else ())]
     stages, num_stages = _attempt(lambda: _stages(model), notes) or ([], 0)
     step = _attempt(lambda: worked_step(model), notes)
     names = labels(found)
@@ -91,7 +92,7 @@ def learned(
         readings=[_reading(name, each) for name, each in zip(names, found, strict=True)],
         equations=step and equations_of(step),
     )
-    return Learned(data, found[0] if found and found[0].run == model.run.name else None)
+    return Learned(data, own[0] if own else None)
 
 
 def _attempt(make: Callable[[], T], notes: list[str]) -> T | None:
@@ -125,11 +126,10 @@ def _stages(model: Model) -> tuple[list[Json], int]:
     return sample_stages(tables, model.run.history().evaluations), len(tables)
 
 
-def _inspect(
-    name: Run | Path, others: Sequence[Run | Path], checkpoint: Choice, notes: list[str], report: Report | None
+def _look_at(
+    others: Sequence[Run | Path], checkpoint: Choice, notes: list[str], report: Report | None
 ) -> Iterator[Findings]:
-    """Yield what is found inside each network that can be inspected."""
-    yield from _attempt(partial(_look_inside, name, checkpoint, report), notes) or ()
+    """Yield what is found inside each other network that can be inspected."""
     of_others: Choice = "best" if isinstance(checkpoint, int) else checkpoint
     for each in others:
         yield from _attempt(partial(_look_inside, each, of_others, report), notes) or ()

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from charlm.insight.gates import GateShares
-from charlm.pages.charts import Axis, Chart, ChartKey, ChartPanel, Curve, rounded
+from charlm.pages.charts import MAX_POINTS, Axis, Chart, ChartKey, ChartPanel, Curve, rounded
 from charlm.runs.json_records import Json
 from charlm.runs.records import EvaluationLine, Sample, SampleTable
 
+MANY_UNITS = f"Of layers with more than {MAX_POINTS} units, some units are shown, at even distances."
 # All samples of a page together.
 MAX_STAGES, MAX_SAMPLE_CHARS = 200, 400_000
 
@@ -106,7 +107,8 @@ def gate_chart(networks: Sequence[tuple[str, Sequence[GateShares]]]) -> Chart:
     panels = [panel for name, shares in networks for panel in _gate_panels(name, shares, with_name=len(networks) > 1)]
     depth = max((share.layer for _, shares in networks for share in shares), default=0)
     keys = [ChartKey(label=f"layer {layer + 1}", number=layer, kind="point") for layer in range(depth)]
-    return Chart(panels=panels, keys=keys)
+    most = max((len(share.units) for _, shares in networks for share in shares), default=0)
+    return Chart(panels=panels, keys=keys, sentences=[MANY_UNITS] if most > MAX_POINTS else [])
 
 
 def _gate_panels(name: str, shares: Sequence[GateShares], *, with_name: bool) -> Iterable[ChartPanel]:
