@@ -86,11 +86,11 @@ def inspect(
 
         charlm inspect
 
-        charlm inspect rnn gru lstm --show gradients -o gradients.svg
+        charlm inspect my-lyrics newest --show gradients -o gradients.svg
 
-        charlm inspect my-run --show gradients --checkpoint start,best
+        charlm inspect my-lyrics --show gradients --checkpoint start,best
 
-        charlm inspect my-run --neuron 1:37
+        charlm inspect my-lyrics --neuron 1:3
 
     Each network reads text that it was not trained on: its validation split, unless you choose another.
     """

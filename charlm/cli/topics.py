@@ -22,6 +22,8 @@ _TOPICS = {
     "equations": "equation math maths mathematics formulas lstm gru rnn elman gates",
     "backpropagation": "bptt backprop back_propagation backpropagation_through_time truncation truncated memory",
     "gradients": "vanishing exploding vanishing_gradients exploding_gradients clip clipping clip_grad",
+    "inside": "inspect look interpret interpretability visualise visualize neurons neuron units saturation jacobian "
+    "memory_used",
     "cells": "which_cell cell_comparison lstm_or_gru rnn_or_lstm",
     "sizes": "size capacity overfit overfitting underfitting generalisation generalization parameters how_big",
     "samples": "junk gibberish nonsense sampling_tips top_k top_p quality why",
