@@ -271,6 +271,24 @@ def test_what_cannot_be_begun_with_is_a_sentence(pages: Path, open_page: OpenPag
     assert page.locator("#write-status").text_content() == "The beginning contains the end of an item: leave it out."
 
 
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("delete window.Worker;", "ReferenceError: Worker is not defined"),
+        (
+            "const parse = JSON.parse; JSON.parse = (text) => { const data = parse(text); data.models[0].tensors.pop(); "
+            "return data; };",
+            "TypeError: ",
+        ),
+    ],
+)
+def test_what_a_browser_cannot_do_is_said(pages: Path, open_page: OpenPage, script: str, reason: str) -> None:
+    page = open_page(pages, script=script)
+    page.click("#write-start")
+    page.locator("#failure:visible").wait_for()
+    assert page.locator("#failure").text_content().startswith(f"The network cannot be computed here: {reason}")
+
+
 def test_writing_stops_and_begins_anew(pages: Path, trained: Run, open_page: OpenPage) -> None:
     page = open_page(pages)
     page.fill("#write-length", "20000")
