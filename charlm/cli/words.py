@@ -97,6 +97,7 @@ _OPTIONS = {
     "--x": "by axis xaxis x_axis against over xlabel",
     "--part": "split splits parts subset set curve",
     "--panels": "subplots panel grid facets facet separate split_by",
+    "--int8": "quantize quantise quantized quantised q8 int_8 bits small compress",
     "--force": "overwrite replace yes y f clobber",
     "--json": "as_json format output_format",
     "--epochs": "e",

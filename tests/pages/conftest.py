@@ -49,11 +49,15 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Yield a function that opens a file as a page; the page must not complain, and must ask for nothing."""
+    """Yield a function that opens a file as a page, which must neither complain nor make requests.
+
+    It can be given a script that runs before the page's own.
+    """
     opened: list[Opened] = []
 
-    def open_file(path: Path, **options: Any) -> Any:
+    def open_file(path: Path, script: str = "", **options: Any) -> Any:
         page = browser.new_page(**options)
+        page.add_init_script(script)
         page.set_default_timeout(20_000)
         seen = Opened(page)
         opened.append(seen)

@@ -129,3 +129,39 @@ def test_texts_and_probabilities_are_those_of_the_command(
     # The texts say something: they differ, and use more than a few characters.
     assert len({tuple(text) for text in texts}) == NUM_TEXTS
     assert len(set(texts[0])) > 5
+
+
+RECORD = """(t, { settings, tensors, base64, V, read, layer }) => {
+    const network = new t.Network(settings, t.decodeTensors(base64, tensors), V);
+    const { parts, watch } = t.layerRecorder(network, layer, read.length);
+    const bits = Array.from(t.readText(network, read, null, watch), (each) => each.bits);
+    return { bits, parts: Object.fromEntries(Object.entries(parts).map(([name, part]) => [name, Array.from(part)])) };
+}"""
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("cell", ["rnn tanh", "gru", "gru before", "lstm"])
+def test_what_is_looked_at_are_the_states_and_gates(engine: Callable[..., Any], cell: str, layer: int) -> None:
+    network = built(cell, "plain", "one-hot", "2", "zeros")
+    ids = np.random.default_rng(0).integers(V, size=50)
+    found = engine(RECORD, in_page(network, packed_weights(network), ids) | {"layer": layer})
+    parts = {name: np.array(part).reshape(50, -1) for name, part in found["parts"].items()}
+    with torch.no_grad():
+        states = [network(torch.from_numpy(ids[: length + 1])[:, None])[1] for length in range(50)]
+        logits, _ = network(torch.from_numpy(ids)[:, None])
+    h = np.stack([state[0][layer, 0].numpy() for state in states])
+    np.testing.assert_allclose(parts["h"], h, atol=1e-5)
+    before = np.concatenate([np.zeros_like(h[:1]), h[:-1]])
+    # Each new state is what the equations make of the gates that are shown.
+    if "gru" in cell:
+        np.testing.assert_allclose((1 - parts["z"]) * parts["n"] + parts["z"] * before, h, atol=1e-5)
+    if cell == "lstm":
+        c = np.stack([state[1][layer, 0].numpy() for state in states])
+        c_before = np.concatenate([np.zeros_like(c[:1]), c[:-1]])
+        np.testing.assert_allclose(parts["c"], c, atol=1e-5)
+        np.testing.assert_allclose(parts["f"] * c_before + parts["i"] * parts["g"], c, atol=1e-5)
+        np.testing.assert_allclose(parts["o"] * np.tanh(c), h, atol=1e-5)
+    log_probabilities = logits[:-1, 0].double().log_softmax(-1).numpy()
+    expected = -log_probabilities[np.arange(49), ids[1:]] / np.log(2)
+    assert found["bits"][0] is None
+    np.testing.assert_allclose(found["bits"][1:], expected, atol=1e-4)

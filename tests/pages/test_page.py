@@ -162,6 +162,20 @@ def test_the_unknown_symbol_is_read_and_never_written(
     assert page.locator("#read-totals dd").nth(1).text_content() == f"{bits:,.1f}"
 
 
+def test_skipped_characters_are_shown_as_left_out(
+    tiny_settings: Callable[..., Settings], tmp_path: Path, open_page: OpenPage
+) -> None:
+    run = train(tiny_settings("corpus.unknown=skip", "train.max_steps=2"), name="skips", runs_dir=tmp_path)
+    charlm.page(run, file=tmp_path / "page.html")
+    page = open_page(tmp_path / "page.html")
+    page.fill("#write-prefix", "QZ")
+    page.click("#write-start")
+    assert page.locator("#write-status").text_content() == "The beginning has no character that this network knows."
+    text = write(page, "thQe", length=100)
+    assert page.locator("#write-text .left-out").all_text_contents() == ["Q"]
+    assert text.replace("Q", "") == charlm.generate(run, "the", length=100)[0]
+
+
 def test_units_are_looked_at(trained: Run, tmp_path: Path, open_page: OpenPage) -> None:
     neuron = Neuron(layer=1, unit=3, state="c", feature="inside words", kept=0.8, chance=0.1)
     path = tmp_path / "page.html"
@@ -267,6 +281,24 @@ def test_what_cannot_be_begun_with_is_a_sentence(pages: Path, open_page: OpenPag
     page.fill("#write-prefix", "ba\nko")
     page.click("#write-start")
     assert page.locator("#write-status").text_content() == "The beginning contains the end of an item: leave it out."
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("delete window.Worker;", "ReferenceError: Worker is not defined"),
+        (
+            "const parse = JSON.parse;"
+            "JSON.parse = (text) => { const data = parse(text); data.models[0].tensors.pop(); return data; };",
+            "TypeError: ",
+        ),
+    ],
+)
+def test_what_a_browser_cannot_do_is_said(pages: Path, open_page: OpenPage, script: str, reason: str) -> None:
+    page = open_page(pages, script=script)
+    page.click("#write-start")
+    page.locator("#failure:visible").wait_for()
+    assert page.locator("#failure").text_content().startswith(f"The network cannot be computed here: {reason}")
 
 
 def test_writing_stops_and_begins_anew(pages: Path, trained: Run, open_page: OpenPage) -> None:

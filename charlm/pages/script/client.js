@@ -9,15 +9,21 @@ export class Client {
   constructor(script, fail) {
     this.jobs = new Map();
     this.count = 0;
-    this.worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
     this.fail = (reason) => fail(`The network cannot be computed here: ${reason}`);
+    try {
+      this.worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+    } catch (error) {
+      this.worker = null;
+      this.fail(String(error));
+      return;
+    }
     this.worker.onmessage = ({ data }) => this.receive(data);
     this.worker.onerror = (event) => this.fail(event.message ?? "this browser allows no workers");
   }
 
   /** Give a network to the worker; see `startWorker` for the messages. */
   open(message) {
-    this.worker.postMessage({ task: "open", ...message });
+    this.worker?.postMessage({ task: "open", ...message });
   }
 
   /**
@@ -30,13 +36,13 @@ export class Client {
   begin(task, message, receive) {
     this.count += 1;
     this.jobs.set(task, { job: this.count, receive });
-    this.worker.postMessage({ ...message, task, job: this.count });
+    this.worker?.postMessage({ ...message, task, job: this.count });
   }
 
   /** End the job of a task; no more answers come. */
   stop(task) {
     this.jobs.delete(task);
-    this.worker.postMessage({ task: "stop", stopped: task });
+    this.worker?.postMessage({ task: "stop", stopped: task });
   }
 
   receive(answer) {

@@ -88,9 +88,10 @@ export class WriteTab {
       return this.say("The beginning contains the end of an item: leave it out.");
     }
     if (given.some(({ id }) => id !== null) || begin.length > 0) return { read: begin, given };
+    if (given.length > 0) return this.say("The beginning has no character that this network knows.");
     if (data.opening === null) return this.say("This network needs a character to begin with.");
     const opening = data.opening.map((code) => ({ code, id: vocabulary.ids.get(code), bits: null, likeliest: [] }));
-    return data.is_shown ? { read: [], given: [...given, ...opening] } : { read: opening.map(({ id }) => id), given };
+    return data.is_shown ? { read: [], given: opening } : { read: opening.map(({ id }) => id), given: [] };
   }
 
   refuse(unknown) {
@@ -176,6 +177,7 @@ export class WriteTab {
 
   /** Put another character into a place, and write on after it with the random numbers that come next. */
   goOn(place, id) {
+    if (!this.part("form").reportValidity()) return;
     const { vocabulary } = this.chosen();
     const likeliest = this.characters[place].likeliest;
     const bits = -Math.log2(likeliest.find((each) => each.id === id).probability);
