@@ -61,3 +61,19 @@ def one_browser() -> Iterator[Any]:
         finally:
             browser.close()
             playwright.stop()
+
+
+def write(page: Any, prefix: str = "", **fields: object) -> str:
+    """Write a text at once, and return it."""
+    page.fill("#write-prefix", prefix)
+    page.select_option("#write-pace", "full")
+    for name, value in fields.items():
+        page.fill(f"#write-{name.replace('_', '-')}", str(value))
+    page.click("#write-start")
+    return written(page)
+
+
+def written(page: Any) -> str:
+    """Return the text when it has been written."""
+    page.locator("#write-stop:disabled").wait_for()
+    return page.locator("#write-text").text_content()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from charlm.errors import CharlmError, CharlmWarning
+from charlm.errors import CharlmError, CharlmWarning, printable
 from charlm.insight.findings import Findings
 from charlm.insight.worked_records import WorkedPart, WorkedStep
 from charlm.library.inspecting import inspect
@@ -19,6 +19,7 @@ from charlm.library.worked_markdown import arithmetic, number
 from charlm.pages.charts import Axis, Chart, ChartKey, ChartPanel, Curve, LevelLine
 from charlm.pages.learning import LearnData, gate_chart, sample_stages
 from charlm.reports.comparison import compare
+from charlm.reports.curves import MAX_NAME, marks_of
 from charlm.reports.insight_pictures import gradient_picture, labels, memory_picture
 from charlm.reports.learning import learning_picture
 from charlm.reports.pictures import Key, Line, Panel, Picture, Scale
@@ -115,8 +116,29 @@ def _curves(runs: Sequence[Run]) -> dict[str, Chart]:
     comparison = compare(*runs)
     for sentence in comparison.left_out:
         warnings.warn(sentence, CharlmWarning, stacklevel=4)
-    pictures = {AXES[x]: learning_picture(comparison, Request(x=(x,))) for x in AXES}
+    # As in the other charts, each run has its name, and not the settings in which it differs.
+    names = [f"{printable(row.name, MAX_NAME)}{marks_of(row)}" for row in comparison.rows]
+    pictures = {AXES[x]: _renamed(learning_picture(comparison, Request(x=(x,))), names) for x in AXES}
     return {name: chart_of(picture) for name, picture in pictures.items() if not picture.is_empty}
+
+
+def _renamed(picture: Picture, names: Sequence[str]) -> Picture:
+    """Return a picture whose lines have other names, by the numbers of their looks."""
+    before = {key.label: names[key.number] for key in picture.keys if key.number is not None and not key.is_level}
+
+    def renamed(label: str) -> str:
+        start, of, name = label.partition(" of ")
+        return before.get(label) or (f"{start}{of}{before[name]}" if name in before else label)
+
+    panels = tuple(
+        replace(
+            panel,
+            lines=tuple(replace(line, label=renamed(line.label)) for line in panel.lines),
+            levels=tuple(replace(level, label=renamed(level.label)) for level in panel.levels),
+        )
+        for panel in picture.panels
+    )
+    return replace(picture, panels=panels, keys=tuple(replace(key, label=renamed(key.label)) for key in picture.keys))
 
 
 def _stages(model: Model) -> tuple[list[Json], int]:

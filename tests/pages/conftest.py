@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from browsers import one_browser
 
+import charlm
 from charlm.pages.bundling import bundle
 from charlm.pages.document import page_modules
+from charlm.runs.run import Run
 
 # What the tests call of the script's modules.
 TESTED = {
@@ -45,6 +47,14 @@ def browser() -> Iterator[Any]:
     """Yield the one browser of this worker; where there is none, tests are skipped."""
     with one_browser() as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def pages(trained: Run, listed: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a page of a running text and of items."""
+    path = tmp_path_factory.mktemp("pages") / "page.html"
+    charlm.page(trained, listed, file=path, all_networks=True, inspected=False)
+    return path
 
 
 @pytest.fixture

@@ -151,6 +151,8 @@ def test_equations_are_those_of_the_worked_step(record: Any, runs: list[Run]) ->
 
 def test_the_tab_shows_all_of_it(found: Learned, runs: list[Run], show: Callable[..., Any]) -> None:
     page = show(found.data, viewport={"width": 1280, "height": 900})
+    # Other runs are no other networks of the page.
+    assert page.locator("#models").is_hidden()
     titles = ["Learning curves", "What it wrote", "Gradients by lag", "Memory used", "Gates", "The equations"]
     assert page.locator("#learn h2").all_text_contents() == titles
     page.locator(".plot .line").first.wait_for()
@@ -298,6 +300,9 @@ def test_other_runs_may_be_leaky_or_damaged(
     assert any("damaged is left out" in sentence for sentence in chart["sentences"])
     assert any("leaky" in sentence for sentence in [*chart["sentences"], *(line["label"] for line in chart["keys"])])
     assert any("leaky" in note for note in page["learn"]["notes"])
+    assert [key["label"] for key in chart["keys"] if key["kind"] == "line" and key["number"] is not None] == [
+        *("two", "leaky (reads its own target)")
+    ]
 
 
 def test_without_its_text_a_network_shows_what_needs_none(

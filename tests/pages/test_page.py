@@ -9,45 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browsers import write, written
 
 import charlm
 from charlm.errors import UnknownCharactersWarning
 from charlm.generation.filters import Filters
 from charlm.generation.session import Session
 from charlm.library.models import open_run
-from charlm.library.paging import page_model
 from charlm.library.training import train
-from charlm.pages.document import page_document
-from charlm.pages.models import Neuron
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 
 OpenPage = Callable[..., Any]
 SEEDS = (0, 7, 2**63 - 1)
-
-
-@pytest.fixture(scope="module")
-def pages(trained: Run, listed: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a page of a running text and of items."""
-    path = tmp_path_factory.mktemp("pages") / "page.html"
-    charlm.page(trained, listed, file=path, all_networks=True, inspected=False)
-    return path
-
-
-def write(page: Any, prefix: str = "", **fields: object) -> str:
-    """Write a text at once, and return it."""
-    page.fill("#write-prefix", prefix)
-    page.select_option("#write-pace", "full")
-    for name, value in fields.items():
-        page.fill(f"#write-{name.replace('_', '-')}", str(value))
-    page.click("#write-start")
-    return written(page)
-
-
-def written(page: Any) -> str:
-    """Return the text when it has been written."""
-    page.locator("#write-stop:disabled").wait_for()
-    return page.locator("#write-text").text_content()
 
 
 def test_the_page_writes_what_the_command_writes(pages: Path, trained: Run, open_page: OpenPage) -> None:
@@ -174,53 +148,6 @@ def test_skipped_characters_are_shown_as_left_out(
     text = write(page, "thQe", length=100)
     assert page.locator("#write-text .left-out").all_text_contents() == ["Q"]
     assert text.replace("Q", "") == charlm.generate(run, "the", length=100)[0]
-
-
-def test_units_are_looked_at(trained: Run, tmp_path: Path, open_page: OpenPage) -> None:
-    neuron = Neuron(layer=1, unit=3, state="c", feature="inside words", kept=0.8, chance=0.1)
-    path = tmp_path / "page.html"
-    path.write_bytes(page_document([replace(page_model(open_run(trained)), neurons=[neuron])]))
-    page = open_page(path)
-    page.click("#tab-look")
-    page.fill("#look-input", "the dog")
-    page.click("#look-form button.main")
-    page.locator("#look-strip:visible").wait_for()
-    # The unit whose meaning was found comes first.
-    assert page.locator("#look-neurons button[aria-pressed=true]").all_text_contents() == [
-        "inside words (layer 1, unit 3, c)"
-    ]
-    assert (page.input_value("#look-unit"), page.input_value("#look-part")) == ("3", "c")
-    assert "7 characters from left to right" in page.get_attribute("#look-strip", "aria-label")
-    page.select_option("#look-part", "h")
-    page.locator("#look-text span").nth(6).click()
-    model = open_run(trained)
-    network = model.network
-    _, state = network(torch_ids(model.encode("the dog", "prefix")[1]))
-    assert page.locator("#look-value").text_content() == f"Unit 3 after ‘g’: {state[0][0, 0, 2]:.3f}"
-
-
-def test_the_liveliest_unit_is_looked_at_first(pages: Path, open_page: OpenPage) -> None:
-    page = open_page(pages)
-    write(page, "the ", length=50)
-    page.click("#tab-look")
-    page.locator("#look-strip:visible").wait_for()
-    unit = page.input_value("#look-unit")
-    assert f"Unit {unit} changes the most." in page.locator("#look-caption").text_content()
-    # A click into the strip chooses another unit, and the character at that time.
-    box = page.locator("#look-strip").bounding_box()
-    page.locator("#look-strip").click(position={"x": box["width"] - 12, "y": box["height"] - 6})
-    assert page.input_value("#look-unit") == "8"
-    assert page.locator("#look-text .at").count() == 1
-    for part in ("c", "i", "f", "g", "o"):
-        page.select_option("#look-part", part)
-        least = page.locator("#look-least").text_content()
-        assert (least == "0") == (part in ("i", "f", "o"))
-
-
-def torch_ids(ids: np.ndarray) -> Any:
-    import torch
-
-    return torch.from_numpy(ids.astype(np.int64))[:, None]
 
 
 def test_everything_is_done_by_keyboard(pages: Path, open_page: OpenPage) -> None:

@@ -40,7 +40,8 @@ function linearTicks(low, high, most, isWhole) {
   const rough = (high - low) / Math.max(1, most);
   const power = 10 ** Math.floor(Math.log10(rough));
   const fitting = ROUND.find((each) => each * power >= rough) * power;
-  const step = isWhole ? Math.max(1, Math.round(fitting)) : fitting;
+  // Within one epoch, there are no whole numbers to tell places by.
+  const step = isWhole && high - low > 1 ? Math.max(1, Math.round(fitting)) : fitting;
   const first = Math.ceil(low / step - 1e-9);
   const number = Math.max(0, Math.floor(high / step + 1e-9) - first + 1);
   return Array.from({ length: number }, (_, at) => Number(((first + at) * step).toPrecision(12)));
