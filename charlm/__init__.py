@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from charlm.library.items import new_items
     from charlm.library.measuring import assess, evaluate, score_gaps
     from charlm.library.models import Model, open_run
+    from charlm.library.paging import page
     from charlm.library.plotting import plot
     from charlm.library.scoring import next_characters, score, score_lines
     from charlm.library.training import sweep, train
@@ -42,6 +43,7 @@ MODULES = {
     "new_items": "library.items",
     **dict.fromkeys(("assess", "evaluate", "score_gaps"), "library.measuring"),
     "open_run": "library.models",
+    "page": "library.paging",
     "plot": "library.plotting",
     **dict.fromkeys(("next_characters", "score", "score_lines"), "library.scoring"),
     **dict.fromkeys(("sweep", "train"), "library.training"),

@@ -44,6 +44,7 @@ def test_a_fresh_install_trains_from_an_empty_folder(mode, tmp_path):
     assert "charlm train" in run(charlm, "guide", "commands")
     assert "bits per character" in run(charlm, "train", "--set", "train.max_steps=2", "--quiet")
     assert run(charlm, "generate", "--prefix", "The ", "--length", "5").startswith("The ")
+    assert "bytes; open it in a browser" in run(charlm, "page", "-o", "page.html")
     # In the checkout itself, Python finds the folder `charlm` there before the installed package.
     command = [python, "-m", "charlm", "config", "show"]
     listed = subprocess.run(command, cwd=REPOSITORY, env=clean, check=True, capture_output=True)

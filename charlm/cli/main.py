@@ -19,6 +19,7 @@ from charlm.cli.generate import generate_command
 from charlm.cli.guide import guide
 from charlm.cli.info import info
 from charlm.cli.inspect import inspect
+from charlm.cli.page import page
 from charlm.cli.plot import plot
 from charlm.cli.prune import prune
 from charlm.cli.rm import rm
@@ -53,6 +54,7 @@ app.command("train")(clean_exit(train))
 app.command("sweep")(clean_exit(sweep))
 app.command("generate", short_help="Generate text that continues a prefix.")(clean_exit(generate_command))
 app.command("export", short_help="Write a run's model into one file, to pass it on.")(clean_exit(export))
+app.command("page", short_help="Write a run's network into one HTML page that runs in any browser.")(clean_exit(page))
 app.command("chat", short_help="Write with a model in a conversation on a terminal.")(clean_exit(chat_command))
 app.command("eval", short_help="Measure a run's perplexity on a whole text.")(clean_exit(eval_command))
 app.command("score", short_help="Show which characters or lines of a text surprise a model.")(clean_exit(score_command))

@@ -29,6 +29,7 @@ _TOPICS = {
     "samples": "junk gibberish nonsense sampling_tips top_k top_p quality why",
     "regularisation": "regularization regularise regularize dropout ema averaging",
     "bidirectional": "bilstm birnn bigru cloze infill gaps leak leaky",
+    "page": "html web website webpage browser demo phone javascript",
     "runs": "run resume resuming continue checkpoints folder exit_codes exit_code crash rm remove delete prune",
     "sweeps": "search tuning hyperparameters grid tpe optuna cluster dask slurm kubernetes",
     "scripting": "script scripts json shell bash automation",
