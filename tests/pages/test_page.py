@@ -104,6 +104,14 @@ def test_a_text_is_read_as_score_reads_it(pages: Path, trained: Run, open_page: 
     assert page.locator("#read-text .left-out").all_text_contents() == ["Ω", "🙂"]
 
 
+def test_only_several_networks_are_offered_for_choice(
+    pages: Path, trained: Run, tmp_path: Path, open_page: OpenPage
+) -> None:
+    assert open_page(pages).locator("#model").is_visible()
+    charlm.page(trained, file=tmp_path / "one.html")
+    assert not open_page(tmp_path / "one.html").locator("#model").is_visible()
+
+
 def test_items_are_read_one_by_one(pages: Path, listed: Run, open_page: OpenPage) -> None:
     page = open_page(pages)
     page.select_option("#model", "1")
