@@ -7,6 +7,7 @@ import { shownNumber } from "./scales.js";
 
 // So near in pixels, a point of another line is read together with the one that is pointed at.
 const NEAR = 6;
+const MAX_LEVELS = 2;
 
 /** A panel of a chart. */
 export class Panel {
@@ -105,7 +106,10 @@ export class Panel {
       ...rows.map(({ line, at }) =>
         readoutRow(line.number, line.dashed ? "dashed" : "line", nameOfLine(line), intervalText(line, at, y)),
       ),
-      ...levels.map((level) => readoutRow(level.number, "level", level.label, shownNumber(level.y, y))),
+      // Where there are more, they are in the table.
+      ...(levels.length > MAX_LEVELS ? [] : levels).map((level) =>
+        readoutRow(level.number, "level", level.label, shownNumber(level.y, y)),
+      ),
     ];
   }
 
