@@ -11,9 +11,13 @@ import pytest
 from browsers import one_browser
 
 import charlm
+from charlm.library.models import open_run
+from charlm.library.page_learning import Learned, learned
+from charlm.library.training import train
 from charlm.pages.bundling import bundle
 from charlm.pages.document import page_modules
 from charlm.runs.run import Run
+from charlm.settings.schema import Settings
 
 # What the tests call of the script's modules.
 TESTED = {
@@ -99,3 +103,19 @@ def engine(browser: Any) -> Iterator[Callable[..., Any]]:
 
     yield call
     page.close()
+
+
+@pytest.fixture(scope="session")
+def runs(tiny_settings: Callable[..., Settings], tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """Return runs of an LSTM with two layers and of an RNN."""
+    folder = tmp_path_factory.mktemp("learned")
+    return [
+        train(tiny_settings(*settings, "train.max_steps=24", "sample.every=6"), name=name, runs_dir=folder)
+        for name, settings in (("two", ["model.num_layers=2"]), ("plain", ["model.cell=rnn"]))
+    ]
+
+
+@pytest.fixture(scope="session")
+def found(runs: list[Run]) -> Learned:
+    """Return what the tab shows of both, with the first as the page's network."""
+    return learned(open_run(runs[0]), runs[0], runs[1:])
