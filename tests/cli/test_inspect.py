@@ -80,9 +80,7 @@ def test_start_is_the_network_before_its_training(train_tiny: Trained, charlm_co
     assert "run began, step 3: LSTM" in shown.stdout
 
 
-def test_what_is_named_twice_counts_once_and_equal_names_become_paths(
-    train_tiny: Trained, tmp_path: Path, charlm_command: Charlm
-) -> None:
+def test_what_is_named_twice_counts_once_and_equal_names_become_paths(train_tiny: Trained, tmp_path: Path) -> None:
     run = train_tiny("twin")
     shutil.copytree(run.path, tmp_path / "twin")
     found = charlm.inspect(
