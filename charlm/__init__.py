@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from charlm.library.measuring import assess, evaluate, score_gaps
     from charlm.library.models import Model, open_run
     from charlm.library.plotting import plot
+    from charlm.library.remembering import memory_task
     from charlm.library.scoring import next_characters, score, score_lines
     from charlm.library.training import sweep, train
     from charlm.library.worked import worked_step
@@ -43,6 +44,7 @@ MODULES = {
     **dict.fromkeys(("assess", "evaluate", "score_gaps"), "library.measuring"),
     "open_run": "library.models",
     "plot": "library.plotting",
+    "memory_task": "library.remembering",
     **dict.fromkeys(("next_characters", "score", "score_lines"), "library.scoring"),
     **dict.fromkeys(("sweep", "train"), "library.training"),
     "worked_step": "library.worked",

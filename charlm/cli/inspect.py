@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from charlm.insight.findings import Findings
 
 MAX_NAME = 1_000
+MAX_CHARS = 20_000
 SHOWN = ("gradients", "memory", "gates", "neurons")
 
 
@@ -47,7 +48,7 @@ def inspect(
         list[str] | None,
         typer.Option("--corpus", help="Read this text instead; may be repeated.", metavar="FILE"),
     ] = None,
-    chars: Annotated[int, typer.Option("--chars", help="How many characters are read at most.", min=2)] = 20_000,
+    chars: Annotated[int, typer.Option("--chars", help="How many characters are read at most.", min=2)] = MAX_CHARS,
     neuron: Annotated[
         str | None,
         typer.Option(
@@ -57,8 +58,28 @@ def inspect(
             metavar="LAYER:UNIT",
         ),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            help="Train RNN, GRU and LSTM on a memory task instead, and show who remembers how far: copy, adding, "
+            "brackets.",
+            metavar="TASK",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--minutes",
+            help="About how long --task trains, on a free core of a present server; they decide the number of steps.",
+            show_default="1",
+        ),
+    ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", help="Random seed that chooses the characters that are measured.", min=0)
+        int,
+        typer.Option(
+            "--seed", help="Random seed that chooses the characters that are measured, or trains for --task.", min=0
+        ),
     ] = 0,
     output: Annotated[
         Path | None,
@@ -80,8 +101,17 @@ def inspect(
 
         charlm inspect my-run --neuron 1:37
 
+        charlm inspect --task copy
+
     Each network reads text that it was not trained on: its validation split, unless you choose another.
     """
+    if task is not None or minutes is not None:
+        from charlm.cli.inspect_task import inspect_task
+
+        for_runs = {"a RUN": runs, "--show": show, "--split": split, "--corpus": corpus, "--neuron": neuron}
+        changed = {"--checkpoint": checkpoint != "best", "--chars": chars != MAX_CHARS}
+        inspect_task(task, minutes, seed=seed, output=output, force=force, as_json=json_, not_with=for_runs | changed)
+        return
     wanted = [word for text in show or SHOWN for word in text.split(",")]
     for word in wanted:
         _check_shown(word)
