@@ -118,8 +118,9 @@ def share_interval(share: float, number: int) -> tuple[float, float]:
 
     Where a sequence has several answers, which need not be independent, `number` should be that of the sequences.
 
-    >>> share_interval(1.0, 500)
-    (0.9923756749365688, 1.0)
+    >>> low, high = share_interval(1.0, 500)
+    >>> round(low, 4), high
+    (0.9924, 1.0)
     """
     weight = NORMAL_95**2 / number
     middle = (share + weight / 2) / (1 + weight)
