@@ -7,7 +7,8 @@ same. Sequences are drawn anew for each step, so there is nothing to overfit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -72,11 +73,12 @@ def remember(task: MemoryTask, *, num_steps: int, seed: int, report: Callable[[s
     cells: list[CellMemory] = []
     for cell, rates in RATES.items():
         trained: list[Trained] = []
-        for rate in rates:
-            tell = partial(_tell, report, f"{cell.upper()} at {rate:g}", done, total)
-            trained.append(train_cell(cell, task, learning_rate=rate, num_steps=num_steps, seed=seed, report=tell))
-            done += num_steps
-        cells.append(_tested(cell, task, trained, seed))
+        with _one_thread():
+            for rate in rates:
+                tell = partial(_tell, report, f"{cell.upper()} at {rate:g}", done, total)
+                trained.append(train_cell(cell, task, learning_rate=rate, num_steps=num_steps, seed=seed, report=tell))
+                done += num_steps
+            cells.append(_tested(cell, task, trained, seed))
     return MemoryFindings(
         task=task.name,
         question=task.question,
@@ -88,6 +90,17 @@ def remember(task: MemoryTask, *, num_steps: int, seed: int, report: Callable[[s
         seed=seed,
         cells=tuple(cells),
     )
+
+
+@contextmanager
+def _one_thread() -> Generator[None]:
+    """Compute on one thread: networks this small gain nothing from more, and lose much where cores are shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _tell(report: Callable[[str, int, int], None], what: str, before: int, total: int, step: int) -> None:

@@ -118,3 +118,14 @@ def test_a_network_that_diverged_has_no_loss_and_is_not_tested() -> None:
     bad = Trained(bad.network, RateTrial(3e-3, remembering._choosing_loss(bad.network, task, 0)))
     assert bad.trial.loss is None
     assert remembering._tested("rnn", task, [bad, good], seed=0).learning_rate == good.trial.learning_rate
+
+
+def test_it_computes_on_one_thread_and_leaves_the_others_as_they_were() -> None:
+    before, used = torch.get_num_threads(), set[int]()
+    torch.set_num_threads(2)
+    try:
+        task = replace(TASKS["brackets"], lags=(2,), longest_trained=2)
+        remember(task, num_steps=20, seed=0, report=lambda *_: used.add(torch.get_num_threads()))
+        assert (used, torch.get_num_threads()) == ({1}, 2)
+    finally:
+        torch.set_num_threads(before)
