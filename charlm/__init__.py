@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from charlm.library.models import Model, open_run
     from charlm.library.paging import page
     from charlm.library.plotting import plot
+    from charlm.library.remembering import memory_task
     from charlm.library.scoring import next_characters, score, score_lines
     from charlm.library.training import sweep, train
     from charlm.library.worked import worked_step
@@ -45,6 +46,7 @@ MODULES = {
     "open_run": "library.models",
     "page": "library.paging",
     "plot": "library.plotting",
+    "memory_task": "library.remembering",
     **dict.fromkeys(("next_characters", "score", "score_lines"), "library.scoring"),
     **dict.fromkeys(("sweep", "train"), "library.training"),
     "worked_step": "library.worked",

@@ -76,7 +76,7 @@ def test_the_remedies_on_the_page_are_those_of_the_sweep() -> None:
     assert [bits for _, bits in rows] == re.findall(r"\d\.\d{3}", reached)
 
 
-@pytest.mark.parametrize("name", ["cells", "gradients", "learning-rate", "sizes", "small-machine", "recipe"])
+@pytest.mark.parametrize("name", ["cells", "gradients", "lags", "learning-rate", "sizes", "small-machine", "recipe"])
 def test_every_bundled_sweep_says_what_it_is_for_its_minutes_and_what_it_reaches(name: str) -> None:
     lines = (REPOSITORY / "configs" / "sweeps" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
     assert [line.partition(":")[0] for line in lines[:4]] == [

@@ -69,8 +69,28 @@ def inspect(
             metavar="LAYER:UNIT",
         ),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            help="Train RNN, GRU and LSTM on a memory task instead, and show who remembers how far: copy, adding, "
+            "brackets.",
+            metavar="TASK",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--minutes",
+            help="About how long --task trains, on a free core of a present server; they decide the number of steps.",
+            show_default="1",
+        ),
+    ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", help="Random seed that chooses the characters that are measured.", min=0)
+        int,
+        typer.Option(
+            "--seed", help="Random seed that chooses the characters that are measured, or trains for --task.", min=0
+        ),
     ] = 0,
     output: Annotated[
         Path | None,
@@ -92,8 +112,17 @@ def inspect(
 
         charlm inspect my-lyrics --neuron 1:3
 
+        charlm inspect --task copy
+
     Each network reads text that it was not trained on: its validation split, unless you choose another.
     """
+    if task is not None or minutes is not None:
+        from charlm.cli.inspect_task import inspect_task
+
+        for_runs = {"a RUN": runs, "--show": show, "--checkpoint": checkpoint != "best", "--split": split}
+        for_runs |= {"--corpus": corpus, "--unknown": unknown, "--chars": chars, "--neuron": neuron}
+        inspect_task(task, minutes, seed=seed, output=output, force=force, as_json=json_, not_with=for_runs)
+        return
     if corpus and split:
         raise ConfigError("give either --corpus or --split")
     wanted = [word for text in show or SHOWN for word in text.split(",")]

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from charlm.errors import CharlmError, CharlmWarning, ConfigError
 from charlm.library.measured_texts import choose_predictable_text, read_parts
@@ -57,18 +58,22 @@ def inspected_models(
         RunError: for a run or a checkpoint that is missing.
     """
     choices = [checkpoint] if isinstance(checkpoint, str | int) else checkpoint
+    seen: set[tuple[Path, Choice | str]] = set()
     for name in runs_of(runs, runs_folder(runs_dir)) if runs else [None]:
         for choice in choices:
             if isinstance(choice, str) and choice not in ("best", "last", START):
                 raise ConfigError(f"a checkpoint is best, last, start or the number of a step, not {choice!r}")
-            is_start = choice == START
-            opened = open_run(name, checkpoint="last" if is_start else choice, runs_dir=runs_dir)  # pyright: ignore[reportArgumentType]
-            if opened.direction == "leaky":
+            chosen: Any = "last" if choice == START else choice
+            model = open_run(name, checkpoint=chosen, runs_dir=runs_dir)
+            if model.direction == "leaky":
                 raise ConfigError(
-                    f"the model of run {opened.run.name} is leaky: its layers have read the character that they "
+                    f"the model of run {model.run.name} is leaky: its layers have read the character that they "
                     "predict, so that nothing inside them is a memory"
                 )
-            yield _untrained(opened) if is_start else opened
+            # What is named twice counts once.
+            if (place := (model.run.path.resolve(), choice)) not in seen:
+                seen.add(place)
+                yield _untrained(model) if choice == START else model
 
 
 def _untrained(model: Model) -> Model:
@@ -83,6 +88,16 @@ def _untrained(model: Model) -> Model:
     network = build_model(settings, len(checkpoint.vocabulary), seed=checkpoint.settings.train.seed)
     fresh = replace(checkpoint, step=0, model=to_arrays(network.state_dict()))
     return replace(model, checkpoint=fresh, networks=Networks(fresh, "cpu"))
+
+
+def names_of_models(models: Sequence[Model]) -> list[str]:
+    """Return the name of each model's run or file, or its path where several have the same name."""
+    names = [model.run.name for model in models]
+    places = {(model.run.name, model.run.path.resolve()) for model in models}
+    paths = [str(model.run.path) for model in models]
+    return [
+        path if sum(name == other for other, _ in places) > 1 else name for name, path in zip(names, paths, strict=True)
+    ]
 
 
 def causal_network(model: Model) -> tuple[CharLM, str | None]:

@@ -18,7 +18,14 @@ from charlm.insight.memory import MemoryUsed, measure_memory
 from charlm.insight.neurons import find_neurons
 from charlm.insight.traces import trace_text
 from charlm.insight.units import UnitStates, unit_values
-from charlm.library.inspected import MAX_CHARS, InspectedText, causal_network, inspected_models, inspected_text
+from charlm.library.inspected import (
+    MAX_CHARS,
+    InspectedText,
+    causal_network,
+    inspected_models,
+    inspected_text,
+    names_of_models,
+)
 from charlm.library.models import Model
 from charlm.library.named_runs import RunName
 from charlm.runs.checkpoints import Choice
@@ -89,8 +96,8 @@ def inspect(
     shown = [*show, *[JACOBIANS] * (jacobians and "gradients" in show)]
     texts = (inspected_text(each, split=split, files=files, unknown=unknown, max_chars=max_chars) for each in models)
     return [
-        _inspect(model, text, shown, seed=seed, report=report or _tell_nobody)
-        for model, text in zip(models, texts, strict=True)
+        _inspect(model, name, text, shown, seed=seed, report=report or _tell_nobody)
+        for model, name, text in zip(models, names_of_models(models), texts, strict=True)
     ]
 
 
@@ -98,11 +105,13 @@ def _tell_nobody(what: str, done: int, total: int) -> None:
     """Take what a person would be told."""
 
 
-def _inspect(model: Model, text: InspectedText | None, show: Sequence[str], *, seed: int, report: Report) -> Findings:
+def _inspect(
+    model: Model, name: str, text: InspectedText | None, show: Sequence[str], *, seed: int, report: Report
+) -> Findings:
     network, half = causal_network(model)
     reading = text and Reading(text.name, len(text.part.ids))
     settings = model.checkpoint.settings.model
-    found = Findings(model.run.name, model.checkpoint.step, described(settings), half, reading)
+    found = Findings(name, model.checkpoint.step, described(settings), half, reading)
     if "gradients" in show:
         found = replace(found, spectra=recurrent_spectra(network), clipping=_clipping(model))
     if text is None:

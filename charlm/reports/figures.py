@@ -27,10 +27,11 @@ LINES = ("-", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 DASHES = ("--", (0, (8, 2)), (0, (2, 2)), (0, (6, 4)))
 LEVEL = (0, (1, 3))
 MARKS = ("o", "s", "^", "D")
+MAX_DECADES = 1e4
 MAX_CURVES = len(COLOURS) * len(LINES)
 # In inches: three panels are 1,100 pixels wide at 100 pixels per inch, as web pages show them.
 WIDTHS = {1: 6.5, 2: 9.0, 3: 11.0}
-PANEL_HEIGHT, LEFT, RIGHT, TOP, TICKS, TITLE = 3.1, 0.62, 0.2, 0.12, 0.5, 0.22
+PANEL_HEIGHT, LEFT, POWERS, RIGHT, TOP, TICKS, TITLE = 3.1, 0.62, 0.82, 0.2, 0.12, 0.5, 0.22
 LEGEND_LINE, TEXT_LINE, GAP = 0.185, 0.14, 0.1
 BAR_HEIGHT, BAR_CHARS = 0.28, 24
 LEFT_TO_RIGHT = "\N{LEFT-TO-RIGHT MARK}"
@@ -131,12 +132,22 @@ def _draw_panel(axes: Axes, panel: Panel, *, has_label: bool) -> None:
 
 
 def _scale(axis: DrawnAxis, set_scale: Any, scale: Scale, *, is_plain: bool = False) -> None:
-    from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import (
+        EngFormatter,
+        LogFormatterMathtext,
+        LogLocator,
+        MaxNLocator,
+        NullFormatter,
+        StrMethodFormatter,
+    )
 
     if scale.is_log:
         set_scale("log")
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        low, high = axis.get_view_interval()
+        # Over many powers of ten, whole ones are enough.
+        is_long = high > low * MAX_DECADES
+        axis.set_major_locator(LogLocator(subs=(1,) if is_long else (1, 2, 5), numticks=8 if is_long else 12))
+        axis.set_major_formatter(LogFormatterMathtext() if is_long else StrMethodFormatter("{x:g}"))
         axis.set_minor_formatter(NullFormatter())
     elif not is_plain:
         axis.set_major_locator(MaxNLocator(5, integer=scale.is_whole))
@@ -245,10 +256,11 @@ def _num_cells(text: str) -> int:
 
 
 def _left(picture: Picture) -> float:
-    """Return the room at the left in inches: for the names of bars, if the first column has any."""
+    """Return the room at the left in inches: for powers of ten, or for the names of bars, if there are any."""
     columns = min(len(picture.panels), max(WIDTHS))
     longest = max((_longest(panel) for panel in picture.panels[::columns]), default=0)
-    return max(LEFT, longest / TEXT_CHARS + 0.2)
+    has_powers = any(panel.y.is_log and not panel.bars for panel in picture.panels)
+    return max(POWERS if has_powers else LEFT, longest / TEXT_CHARS + 0.2)
 
 
 def _gap(picture: Picture, num_columns: int) -> float:

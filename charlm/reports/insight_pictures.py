@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -21,6 +22,8 @@ BELOW = Scale("below", "share of time below")
 ABOVE = Scale("above", "share of time above")
 INTERVALS = "the 95 % interval"
 MAX_NAME = 60
+# What the name of a sweep's trial ends with.
+TRIAL_END = re.compile(r"-[0-9a-f]{8}$")
 MAX_PANELS = 12
 
 
@@ -53,24 +56,26 @@ def gradient_picture(findings: Sequence[Findings]) -> Picture:
     """
     known = [found for found in findings if found.gradients]
     depth = max((len(found.gradients.layers) for found in known if found.gradients), default=0)
-    if len(findings) == 1:
+    if len(known) == 1:
         names = [f"layer {layer + 1}" for layer in range(depth)]
-        shown = [[(found, layer, name, layer) for found in known for layer, name in enumerate(names)]] if depth else []
+        lines = [line for layer, name in enumerate(names) for line in _layer_lines(known[0], layer, name, layer)]
+        panels = [Panel(LAG, NORM, tuple(lines))]
     else:
-        names = labels(known)
-        shown = [
-            [(found, layer, name, number) for number, (found, name) in enumerate(zip(known, names, strict=True))]
+        names, moments = labels(known), _moments(known)
+        panels = [
+            Panel(
+                LAG,
+                NORM,
+                tuple(
+                    line
+                    for number, found in enumerate(networks)
+                    for line in _layer_lines(found, layer, names[number], number)
+                ),
+                title=_joined(f"layer {layer + 1}" if depth > 1 else "", title),
+            )
             for layer in range(depth)
+            for title, networks in moments
         ]
-    panels = [
-        Panel(
-            LAG,
-            NORM,
-            tuple(line for each in lines for line in _layer_lines(*each)),
-            title=f"layer {number}" if len(shown) > 1 else "",
-        )
-        for number, lines in enumerate(shown, 1)
-    ]
     has_cells = any(line.is_training for panel in panels for line in panel.lines)
     keys = [Key(name, number) for number, name in enumerate(names)]
     return Picture(tuple(panels), (*keys, *[Key(CELL_KEY, is_training=True)] * has_cells))
@@ -78,49 +83,38 @@ def gradient_picture(findings: Sequence[Findings]) -> Picture:
 
 def memory_picture(findings: Sequence[Findings]) -> Picture:
     """Return the picture of what characters cost after few and many characters, n-grams of the same lengths dashed."""
-    known = [(found, found.memory) for found in findings if found.memory]
-    if not known:
-        return Picture(())
-    names = labels([found for found, _ in known]) if len(findings) > 1 else ["network"]
-    lines = [
-        Line(name, number, tuple(_dot(each.length, each.nats) for each in memory.lengths), measures="network")
-        for number, (name, (_, memory)) in enumerate(zip(names, known, strict=True))
-    ]
-    tables = dict.fromkeys(found.ngrams for found, _ in known if found.ngrams)
+    known = [found for found in findings if found.memory]
+    names = labels(known) if len(findings) > 1 else ["network"]
     # Networks that learned the same text share its n-grams.
-    first = len(names) if len(tables) == 1 else None
-    lines += [
-        Line(
-            name if first is None else NGRAM_KEY,
-            number if first is None else first,
-            tuple(_dot(each.length, each.nats) for each in found.ngrams),
-            is_training=True,
-            measures="ngrams",
-        )
-        for number, (name, (found, _)) in enumerate(zip(names, known, strict=True))
-        if tables.pop(found.ngrams, True) is None
+    shared = len(names) if len({found.ngrams for found in known}) == 1 else None
+    panels = [
+        Panel(LENGTH, NATS, tuple(_memory_lines(networks, names, shared)), title=title)
+        for title, networks in _moments(known)
     ]
-    has_ngrams = any(line.is_training for line in lines)
+    has_ngrams = any(line.is_training for panel in panels for line in panel.lines)
     keys = [Key(name, number) for number, name in enumerate(names)]
-    return Picture(
-        (Panel(LENGTH, NATS, tuple(lines)),),
-        (*keys, *[Key(NGRAM_KEY, first, is_training=True)] * has_ngrams),
-        looks=("Bands show the 95 % interval.",),
-        spread=INTERVALS,
-    )
+    ngram_key = [Key(NGRAM_KEY, shared, is_training=True)] * has_ngrams
+    looks = ("Bands show the 95 % interval.",) * bool(known)
+    return Picture(tuple(panels), (*keys, *ngram_key) if known else (), looks=looks, spread=INTERVALS)
 
 
 def gate_picture(findings: Sequence[Findings]) -> Picture:
     """Return the saturation plots: a mark for each unit, at the shares of time at which its gate is shut and open."""
     known = [(found, found.gates) for found in findings if found.gates]
     names = list(dict.fromkeys(_gate_name(gate) for _, gates in known for gate in gates))
-    titles = labels([found for found, _ in known]) if len(findings) > 1 else [""] * len(known)
+    runs = list(dict.fromkeys(found.run for found, _ in known))
+    short = dict(zip(runs, labels([found for found, _ in known]), strict=True))
+    has_moments = len(known) > len(runs)
+    titles = [
+        _joined(short[found.run] if len(runs) > 1 else "", step_name(found.step) if has_moments else "")
+        for found, _ in known
+    ]
     panels = [
         Panel(
             replace(BELOW, title=f"{BELOW.title} {_limit(gates[0].low)}"),
             replace(ABOVE, title=f"{ABOVE.title} {_limit(gates[0].high)}"),
             tuple(_gate_line(gate, names.index(_gate_name(gate))) for gate in gates if gate.layer == layer),
-            title=", ".join(part for part in (title, f"layer {layer}") if part),
+            title=_joined(title, f"layer {layer}"),
         )
         for title, (_, gates) in zip(titles, known, strict=True)
         for layer in range(1, max(gate.layer for gate in gates) + 1)
@@ -129,15 +123,49 @@ def gate_picture(findings: Sequence[Findings]) -> Picture:
 
 
 def labels(findings: Sequence[Findings]) -> list[str]:
-    """Return a short name for each network: its run, with the step where a run has several."""
-    has_several = len({(found.run, found.step) for found in findings}) > len({found.run for found in findings})
-    steps = [f", {step_name(found.step)}" if has_several else "" for found in findings]
-    return [printable(found.run, MAX_NAME) + step for found, step in zip(findings, steps, strict=True)]
+    """Return a short name for each run, in order: of a sweep's trials without what only makes them unique."""
+    runs = list(dict.fromkeys(found.run for found in findings))
+    short = [TRIAL_END.sub("", run) for run in runs]
+    return [printable(name, MAX_NAME) for name in (short if len(set(short)) == len(runs) else runs)]
 
 
 def step_name(step: int) -> str:
     """Return a step in words; step 0 is the start of training."""
     return f"step {step:,}" if step else "start"
+
+
+def _moments(findings: Sequence[Findings]) -> list[tuple[str, list[Findings]]]:
+    """Return the networks of each moment of training with its title, which is empty if each run has one moment.
+
+    The networks of each moment are in the order of their runs.
+    """
+    by_run: dict[str, list[Findings]] = {}
+    for found in findings:
+        by_run.setdefault(found.run, []).append(found)
+    moments = [list(networks) for networks in zip(*by_run.values(), strict=True)]
+    return [(_title(networks) if len(moments) > 1 else "", networks) for networks in moments]
+
+
+def _title(networks: Sequence[Findings]) -> str:
+    steps = {found.step for found in networks}
+    return step_name(steps.pop()) if len(steps) == 1 else "trained"
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)
+
+
+def _memory_lines(networks: Sequence[Findings], names: Sequence[str], shared: int | None) -> Iterator[Line]:
+    """Yield the lines of networks, then those of their n-grams; those that are shared are drawn once."""
+    for number, (found, name) in enumerate(zip(networks, names, strict=True)):
+        if found.memory:
+            dots = tuple(_dot(each.length, each.nats) for each in found.memory.lengths)
+            yield Line(name, number, dots, measures="network", runs=(found.run,))
+    for number, (found, name) in enumerate(zip(networks[: None if shared is None else 1], names, strict=False)):
+        if found.ngrams:
+            dots = tuple(_dot(each.length, each.nats) for each in found.ngrams)
+            own = (name, number) if shared is None else (NGRAM_KEY, shared)
+            yield Line(*own, dots, is_training=True, measures="ngrams")
 
 
 def _layer_lines(found: Findings, layer: int, label: str, number: int) -> Iterator[Line]:

@@ -24,6 +24,7 @@ from charlm.cli.main import app
 from charlm.sweeps import sweeping
 from charlm.sweeps.workers import Workers
 from charlm.text import download
+from charlm.training import remembering
 
 STORIES = Path(__file__).parents[2] / "data" / "stories.txt"
 SHORT = ("train.max_steps=2", "model.hidden_size=8", "sampling.batch_size=2", "sampling.seq_len=8", "train.threads=1")
@@ -141,6 +142,8 @@ def _folder_with_runs(tmp_path, monkeypatch, prepared):
     # A benchmark measures one item per turn.
     for name in ("SECONDS_A_TURN", "SECONDS_TO_WARM_UP"):
         monkeypatch.setattr(timing, name, 0.0)
+    # A memory task takes one step.
+    monkeypatch.setattr(remembering, "STEPS_PER_MINUTE", 1)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,17 @@ def test_start_is_the_network_before_its_training(train_tiny: Trained, charlm_co
     shown = charlm_command("inspect", run.path, "--checkpoint", "0,best", "--show", "gradients", "--chars=60")
     assert "run began, start: LSTM" in shown.stdout
     assert "run began, step 3: LSTM" in shown.stdout
+
+
+def test_what_is_named_twice_counts_once_and_equal_names_become_paths(train_tiny: Trained, tmp_path: Path) -> None:
+    run = train_tiny("twin")
+    shutil.copytree(run.path, tmp_path / "twin")
+    found = charlm.inspect(
+        run, run.path, tmp_path / "twin", show=["gradients"], checkpoint=["start", "last"], max_chars=40
+    )
+    assert [each.run for each in found] == [str(run.path)] * 2 + [str(tmp_path / "twin")] * 2
+    assert found[1].gradients == found[3].gradients
+    assert len(gradient_picture(found).panels) == 2
 
 
 def test_the_chosen_step_is_inspected_and_a_missing_one_is_refused(charlm_command: Charlm, trained: Run) -> None:
@@ -169,17 +181,23 @@ def test_pictures_name_networks_once_and_keep_their_looks(train_tiny: Trained) -
         train_tiny("one"), train_tiny("two", "model.num_layers=2"), checkpoint=["start", "last"], max_chars=60
     )
     picture = gradient_picture(found)
-    assert [panel.title for panel in picture.panels] == ["layer 1", "layer 2"]
-    assert [key.label for key in picture.keys][:2] == ["one, start", "one, step 3"]
-    assert {line.number for line in picture.panels[1].lines} == {2, 3}
+    titles = ["layer 1, start", "layer 1, step 3", "layer 2, start", "layer 2, step 3"]
+    assert [panel.title for panel in picture.panels] == titles
+    assert [key.label for key in picture.keys][:2] == ["one", "two"]
+    assert {line.number for line in picture.panels[3].lines} == {1}
     memory = memory_picture(found)
-    assert [line.label for line in memory.panels[0].lines if line.measures == "ngrams"] == [
-        "n-grams with contexts of k"
-    ]
+    assert [panel.title for panel in memory.panels] == ["start", "step 3"]
+    for panel in memory.panels:
+        assert [line.label for line in panel.lines] == ["one", "two", "n-grams with contexts of k"]
     gates = gate_picture(found)
+    assert [panel.title for panel in gates.panels][:3] == [
+        "one, start, layer 1",
+        "one, step 3, layer 1",
+        "two, start, layer 1",
+    ]
     assert len(gates.panels) == 6
     whole = insight_picture(found)
-    assert len(whole.panels) == 9
+    assert len(whole.panels) == 12
     numbers = [key.number for key in whole.keys if key.number is not None]
     assert len(set(numbers)) == len(numbers)
     for panel in whole.panels:
