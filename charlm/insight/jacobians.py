@@ -10,15 +10,14 @@ above (Pascanu, Mikolov and Bengio 2013, section 2.1).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.func import jvp, vmap
 
 from charlm.insight.places import read_windows, sample_places
 from charlm.insight.traces import LayerTrace, trace_piece
@@ -34,6 +33,8 @@ from charlm.text.vocabulary import Ids
 
 LAGS = (1, 2, 4, 8, 16, 32, 64, 128)
 NUM_WINDOWS = 2
+# More of them need more memory and are hardly faster.
+ROWS_AT_ONCE = 64
 # Singular values that are smaller than the largest by more than this factor are rounding errors of float64.
 RESOLUTION = 1e-13
 Values = npt.NDArray[np.floating[Any]]
@@ -121,35 +122,30 @@ def jacobian_products(
         lags: the values of k; those that the text is too short for are left out.
         num_windows: how many windows to sample.
         seed: the random seed that chooses them.
-        report: called with the number of time steps done and the total.
+        report: called with the number of layers done and the total.
     """
     targets, starts = sample_places(ids, boundary, number=num_windows, reach=max(lags) + 1, seed=seed)
-    reach = int((targets - starts).max()) - 1
-    precise = copy.deepcopy(network).double().eval()
+    precise = copy.deepcopy(network).double().eval().requires_grad_(False)
+    num_layers, num_done = network.model.num_layers, 0
     found: dict[tuple[int, int], list[Values]] = {}
-    total = int((targets - starts - 1).sum()) * network.model.num_layers
-    num_done = 0
     for windows in read_windows(network, ids, boundary, targets, starts):
         for row in range(windows.ids.shape[1]):
             state = tuple(part[:, row : row + 1] for part in windows.state)
             for layer, products in enumerate(state_products(precise, windows.ids[:, row : row + 1], state)):
-                for lag, product in enumerate(products, 1):
-                    num_done += 1
-                    if lag in lags:
-                        found.setdefault((layer, lag), []).append(np.linalg.svd(product, compute_uv=False))
-                    if report:
-                        report(num_done, total)
+                for lag in lags:
+                    if lag <= len(products):
+                        found.setdefault((layer, lag), []).append(_singular_values(products[-lag]))
+                num_done += 1
+                if report:
+                    report(num_done, len(targets) * num_layers)
     return tuple(
-        LayerJacobians(
-            layer + 1,
-            tuple(_summary(lag, found[layer, lag]) for lag in lags if lag <= reach and (layer, lag) in found),
-        )
-        for layer in range(network.model.num_layers)
+        LayerJacobians(layer + 1, tuple(_summary(lag, found[layer, lag]) for lag in lags if (layer, lag) in found))
+        for layer in range(num_layers)
     )
 
 
-def state_products(network: CharLM, ids: Tensor, state: State) -> Iterator[Iterator[Values]]:
-    """Yield, for each layer, the products dh_{s+k} / dh_s, (H, H), k = 1 .. T - 1; s is the first step of the window.
+def state_products(network: CharLM, ids: Tensor, state: State) -> Iterator[Tensor]:
+    """Yield, for each layer, dh_t / dh_s for the last step t of a window and each step s before it, (T - 1, H, H).
 
     Args:
         network: the model, in float64.
@@ -161,25 +157,33 @@ def state_products(network: CharLM, ids: Tensor, state: State) -> Iterator[Itera
     return (_layer_products(network.recurrent, number, trace) for number, trace in enumerate(layers))
 
 
-def _layer_products(stack: Stack, layer: int, trace: LayerTrace) -> Iterator[Values]:
+def _layer_products(stack: Stack, layer: int, trace: LayerTrace) -> Tensor:
     features, weights = enter_layer(stack, layer, trace.inputs)
     steps = features.unbind(0) if features.is_floating_point() else look_up(features, weights.weight_ih)
     cell = layer_cell(stack, layer, weights)
-    size = stack.model.hidden_size
-    tangents = tuple(part.new_zeros(size, 1, size) for part in trace.before)
-    # One direction for each unit of h.
-    tangents[0].diagonal(dim1=0, dim2=2).fill_(1.0)
-    for step, x in enumerate(steps[1:], 1):
-        with single_threaded():
-            tangents = _pushed(cell, x, tuple(part[step] for part in trace.before), tangents)
-        # A column for each unit of the earlier state.
-        yield tangents[0][:, 0].t().cpu().numpy()  # (H, H)
+    first = tuple(part[0] for part in trace.after)  # (1, H)
+    with single_threaded():
+        units = range(stack.model.hidden_size)
+        parts = [units[start : start + ROWS_AT_ONCE] for start in range(0, len(units), ROWS_AT_ONCE)]
+        rows = [_rows(cell, steps[1:], first, part) for part in parts]
+    return torch.cat(rows, 1)
 
 
-@torch.no_grad()
-def _pushed(cell: Advance, x: Vectors, before: State, directions: State) -> State:
-    """Return how a step of a cell changes directions of its state, each part (H, 1, H)."""
-    return vmap(lambda *each: jvp(lambda *parts: cell(x, parts), before, each)[1])(*directions)
+def _rows(cell: Advance, steps: Sequence[Vectors], first: State, units: range) -> Tensor:
+    """Return the rows of some units, (T - 1, units, H): the gradient of each unit in a copy of the text of its own."""
+    state = tuple(part.expand(len(units), -1).clone().requires_grad_() for part in first)
+    hidden = [state[0]]
+    for x in steps:
+        state = cell(x, state)
+        hidden.append(state[0])
+    chosen = hidden[-1][range(len(units)), units].sum()
+    return torch.stack(torch.autograd.grad(chosen, hidden[:-1]))
+
+
+def _singular_values(matrix: Tensor) -> Values:
+    """Return the singular values of a matrix, largest first; more threads would mostly wait for each other."""
+    with single_threaded():
+        return cast("Values", torch.linalg.svdvals(matrix.cpu()).numpy())
 
 
 def _summary(lag: int, found: list[Values]) -> SingularValues:
@@ -201,11 +205,12 @@ def recurrent_spectra(network: CharLM) -> tuple[Spectrum, ...]:
     spectra: list[Spectrum] = []
     for layer in range(model.num_layers):
         weight: Tensor = getattr(network.recurrent, f"weight_hh_l{layer}")
-        blocks = np.split(weight.detach().double().cpu().numpy(), NUM_GATES[model.cell])
+        blocks = weight.detach().double().cpu().chunk(NUM_GATES[model.cell])
         for block, matrix in zip(BLOCKS[model.cell], blocks, strict=True):
-            eigenvalues: list[complex] = np.linalg.eigvals(matrix).tolist()
-            eigenvalues.sort(key=abs, reverse=True)
+            with single_threaded():
+                found = cast("list[complex]", torch.linalg.eigvals(matrix).tolist())
+            eigenvalues = sorted(found, key=abs, reverse=True)
             pairs = tuple((value.real, value.imag) for value in eigenvalues)
-            norm = float(np.linalg.norm(matrix, 2))
+            norm = float(_singular_values(matrix)[0])
             spectra.append(Spectrum(layer + 1, block, abs(eigenvalues[0]), norm, pairs, bound))
     return tuple(spectra)

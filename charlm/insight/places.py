@@ -12,6 +12,7 @@ from torch import Tensor
 from charlm.insight.readings import item_starts
 from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
+from charlm.networks.modes import single_threaded
 from charlm.networks.recurrent import State
 from charlm.text.items import Places
 from charlm.text.vocabulary import Ids
@@ -91,7 +92,7 @@ def _states_before(network: CharLM, ids: Ids, boundary: int | None, starts: Plac
     """Return the state before each place, each part (L, 1, H), from reading everything before it in order."""
     states: list[State] = []
     state, read_to = network.initial_state(1), 0
-    with torch.inference_mode():
+    with torch.inference_mode(), single_threaded():
         for start in starts:
             if boundary is not None and (ends := np.flatnonzero(ids[read_to : start + 1] == boundary)).size:
                 state, read_to = network.initial_state(1), read_to + int(ends[-1])
