@@ -238,6 +238,7 @@ def test_a_unit_of_a_backward_model_stands_beside_its_own_character(
     assert record["text"] in Path(text).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_the_units_that_were_found_and_then_pictures(trained: Run) -> None:
     with terminal("inspect", trained.path, "--chars=200") as screen:
         assert screen.wait() == 0

@@ -40,6 +40,7 @@ def test_the_page_writes_what_the_command_writes(pages: Path, trained: Run, open
     assert page.input_value("#write-seed") == str(2**63)
 
 
+@pytest.mark.slow
 def test_items_are_written_to_their_end(pages: Path, listed: Run, open_page: OpenPage) -> None:
     page = open_page(pages)
     page.select_option("#model", "1")
@@ -70,6 +71,7 @@ def test_another_character_is_gone_on_from(pages: Path, trained: Run, open_page:
     assert after[21:] == model.checkpoint.vocabulary.decode(np.concatenate(pieces)[:, 0])
 
 
+@pytest.mark.slow
 def test_the_expected_characters_are_those_of_score(pages: Path, trained: Run, open_page: OpenPage) -> None:
     page = open_page(pages)
     text = write(page, "the ", length=30)
@@ -104,6 +106,7 @@ def test_a_text_is_read_as_score_reads_it(pages: Path, trained: Run, open_page: 
     assert page.locator("#read-text .left-out").all_text_contents() == ["Ω", "🙂"]
 
 
+@pytest.mark.slow
 def test_only_several_networks_are_offered_for_choice(
     pages: Path, trained: Run, tmp_path: Path, open_page: OpenPage
 ) -> None:
@@ -112,6 +115,7 @@ def test_only_several_networks_are_offered_for_choice(
     assert not open_page(tmp_path / "one.html").locator("#model").is_visible()
 
 
+@pytest.mark.slow
 def test_items_are_read_one_by_one(pages: Path, listed: Run, open_page: OpenPage) -> None:
     page = open_page(pages)
     page.select_option("#model", "1")
@@ -123,6 +127,7 @@ def test_items_are_read_one_by_one(pages: Path, listed: Run, open_page: OpenPage
     assert page.locator("#read-totals dd").all_text_contents()[:2] == ["10", f"{sum(filter(None, bits)):,.1f}"]
 
 
+@pytest.mark.slow
 def test_the_unknown_symbol_is_read_and_never_written(
     tiny_settings: Callable[..., Settings], tmp_path: Path, open_page: OpenPage
 ) -> None:
@@ -144,6 +149,7 @@ def test_the_unknown_symbol_is_read_and_never_written(
     assert page.locator("#read-totals dd").nth(1).text_content() == f"{bits:,.1f}"
 
 
+@pytest.mark.slow
 def test_skipped_characters_are_shown_as_left_out(
     tiny_settings: Callable[..., Settings], tmp_path: Path, open_page: OpenPage
 ) -> None:
@@ -192,6 +198,7 @@ def test_every_control_has_a_label_and_every_tab_its_panel(pages: Path, open_pag
         assert panel.get_attribute("aria-labelledby") == tab.get_attribute("id")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(320, "light"), (390, "dark"), (1280, "light")])
 def test_nothing_is_wider_than_the_screen(pages: Path, open_page: OpenPage, width: int, scheme: str) -> None:
     page = open_page(pages, viewport={"width": width, "height": 800}, color_scheme=scheme)
@@ -218,6 +225,7 @@ def test_what_cannot_be_begun_with_is_a_sentence(pages: Path, open_page: OpenPag
     assert page.locator("#write-status").text_content() == "The beginning contains the end of an item: leave it out."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
@@ -236,6 +244,7 @@ def test_what_a_browser_cannot_do_is_said(pages: Path, open_page: OpenPage, scri
     assert page.locator("#failure").text_content().startswith(f"The network cannot be computed here: {reason}")
 
 
+@pytest.mark.slow
 def test_writing_stops_and_begins_anew(pages: Path, trained: Run, open_page: OpenPage) -> None:
     page = open_page(pages)
     page.fill("#write-length", "20000")

@@ -90,6 +90,7 @@ def test_the_cells_have_about_equally_many_parameters(name: str) -> None:
     assert max(sizes) / min(sizes) < 1.03
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_results_and_progress_reaches_the_total() -> None:
     task = replace(TASKS["brackets"], lags=(2, 4), longest_trained=4)
     told: list[tuple[str, int, int]] = []
