@@ -127,7 +127,7 @@ def _show_figures(model: Model, request: Request) -> None:
     measured = request.assess(model)
     if request.as_json:
         nats = {"nats": measured.figures.main.nats}
-        beside = measured.unknown.as_record() | model.subject.warning_record()
+        beside = request.adaptive_record(measured) | measured.unknown.as_record() | model.subject.warning_record()
         print_json(request.heading(model) | nats | measured.as_record() | beside)
     else:
         show_figures(model.subject, request.text, measured)

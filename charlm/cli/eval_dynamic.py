@@ -88,6 +88,6 @@ class DynamicEvaluation:
         if request.as_json:
             static = {"nats": main.nats, **measured.as_record(), **measured.unknown.as_record()}
             figures = {"static": static, "dynamic": learned.as_record(), "saving": learned.saving(main)}
-            print_json(request.heading(model) | figures)
+            print_json(request.heading(model) | figures | request.adaptive_record(measured))
         else:
             show_dynamic(model.subject, request.text, measured, learned)

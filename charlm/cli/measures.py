@@ -59,10 +59,16 @@ class Request:
     def assess(self, model: Model) -> Assessment:
         """Measure the text, with a progress bar on standard error."""
         from charlm.console.evaluation import evaluation_progress
+        from charlm.evaluation.adaptive import has_ppmd
         from charlm.library.measuring import assess
 
         with evaluation_progress() as report:
-            return assess(model, **self.where, baselines=self.has_baselines, report=report)
+            beside = {"baselines": self.has_baselines, "adaptive": self.has_baselines and has_ppmd()}
+            return assess(model, **self.where, **beside, report=report)
+
+    def adaptive_record(self, measured: Assessment) -> dict[str, object]:
+        """Return the key of the adaptive baseline, which is null where it was not measured."""
+        return {"adaptive": measured.adaptive and measured.adaptive.as_record()}
 
     def heading(self, model: Model) -> dict[str, object]:
         """Return the keys that every JSON object begins with."""

@@ -12,6 +12,8 @@ from rich.table import Table
 
 from charlm.console.terminal import console_for, is_live
 from charlm.errors import printable
+from charlm.evaluation.adaptive import INSTALL, AdaptiveFigure
+from charlm.evaluation.baselines import COMPRESSORS, NGRAM, best_static
 from charlm.evaluation.figure import Figure
 from charlm.evaluation.intervals import in_bits
 from charlm.evaluation.subject import Subject
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from charlm.evaluation.novelty import Novelty
 
 MAX_STRETCH = 300
-NO_BETTER = "a table of 5-grams predicts this text as well or better"
+NO_BETTER = "predicts this text as well or better"
 
 
 def interval_text(interval: Sequence[float]) -> str:
@@ -33,9 +35,26 @@ def interval_text(interval: Sequence[float]) -> str:
     return f"{interval[0]:.3f} to {interval[1]:.3f} bits per character"
 
 
-def baselines_text(baselines: Mapping[str, float]) -> str:
-    """Return the baselines of the same text, in bits per character."""
-    return ", ".join(f"{name} {bits:.3f}" for name, bits in baselines.items()) + " bits per character"
+def baseline_rows(
+    bpc: float, baselines: Mapping[str, float], adaptive: AdaptiveFigure | None = None
+) -> list[tuple[str, str]]:
+    """Return the baselines of the same text as (name, value) lines, and a warning if a static one is as good."""
+    learning = {name: baselines[name] for name in COMPRESSORS if name in baselines}
+    static = {name: bits for name, bits in baselines.items() if name not in learning}
+    if adaptive:
+        learning[f"PPMd (order {adaptive.order})"] = adaptive.figure.bits_per_char
+    rows = [("baselines", _rates_text(static))] if static else []
+    if learning:
+        rows.append(("adaptive", f"{_rates_text(learning)}; these learn from this text too"))
+    best = best_static(baselines)
+    if best and best[1] <= bpc:
+        name = f"a table of {best[0]}s" if NGRAM.fullmatch(best[0]) else f"the {best[0]} model"
+        rows.append(("warning", f"{name} {NO_BETTER}"))
+    return rows
+
+
+def _rates_text(rates: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {bits:.3f}" for name, bits in rates.items()) + " bits per character"
 
 
 @contextmanager
@@ -78,10 +97,7 @@ def show_figures(subject: Subject, text: str, measured: Assessment) -> None:
         cloze = f"{figures.cloze.bits_per_char:.3f} bits per character, predicted from both sides (not a perplexity)"
         rows += [("backward", _figure_text(figures.backward)), ("cloze", cloze)]
     rows += _unknown(measured.unknown)
-    if measured.baselines:
-        rows.append(("baselines", baselines_text(measured.baselines)))
-    if measured.beats_ngrams is False:
-        rows.append(("warning", NO_BETTER))
+    rows += baseline_rows(main.bits_per_char, measured.baselines, measured.adaptive)
     _show_rows(subject, text, [*rows, *_warning(subject)])
 
 
@@ -116,10 +132,10 @@ def show_dynamic(subject: Subject, text: str, measured: Assessment, learned: Dyn
     if learned.tuned_chars:
         itself = ", which is the text measured here" if learned.is_tuned_on_itself else ""
         rows.append(("tuned on", f"{learned.tuned_chars:,} characters of the validation split{itself}"))
-    if measured.baselines:
-        rows.append(("baselines", baselines_text(measured.baselines)))
-    if measured.beats_ngrams is False:
-        rows.append(("warning", f"static: {NO_BETTER}"))
+    beside = baseline_rows(static.bits_per_char, measured.baselines, measured.adaptive)
+    rows += [(name, f"static: {value}" if name == "warning" else value) for name, value in beside]
+    if measured.baselines and not measured.adaptive:
+        rows.append(("not measured", f"PPMd, the adaptive baseline to beat; it needs: {INSTALL}"))
     _show_rows(subject, text, rows)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from charlm.console.evaluation import NO_BETTER, baselines_text, interval_text
+from charlm.console.evaluation import baseline_rows, interval_text
 from charlm.console.parents import parent_rows
 from charlm.runs.choice import MIN_CHOICE_CHARS
 from charlm.runs.rates import Rates
@@ -83,8 +83,5 @@ def judging_rows(rates: Rates, name: str) -> list[tuple[str, str]]:
     if standing.sha256:
         parts.append(f"SHA-256 {standing.sha256[:12]}")
     rows = [(f"{name}, exactly", ", ".join(parts))]
-    if standing.baselines:
-        rows.append((f"{name}, baselines", baselines_text(standing.baselines)))
-    if standing.beats_5gram is False:
-        rows.append((f"{name}, warning", NO_BETTER))
-    return rows
+    beside = baseline_rows(rates.bpc, standing.baselines or {})
+    return rows + [(f"{name}, {key}", value) for key, value in beside]

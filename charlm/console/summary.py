@@ -16,6 +16,7 @@ from charlm.console.results import skipped_text
 from charlm.console.terminal import console_for, is_live
 from charlm.console.training import one_line
 from charlm.errors import printable
+from charlm.evaluation.baselines import COMPRESSORS, NGRAM
 from charlm.reports.diagnosis import Diagnosis
 from charlm.runs.choice import MIN_CHOICE_CHARS, is_enough
 from charlm.runs.facts import ParentFacts
@@ -30,7 +31,8 @@ BASELINES = {
     "uniform": "a uniform guess",
     "unigram": "a unigram model",
     "bigram": "a bigram model",
-    "5-gram": "a 5-gram",
+    "8-gram": "an 8-gram",
+    "11-gram": "an 11-gram",
 }
 PROBLEMS = {
     "diverged": "training diverged",
@@ -129,17 +131,20 @@ def _comparison(summary: Summary) -> tuple[str, bool]:
         )
         return few, False
     where = "" if summary.val else f"{rates.bpc:.3f} bits per character on the test split, "
-    baselines = rates.standing.baselines if rates.standing else None
-    if not baselines:
+    # Compressors learn from the text that they are measured on, which the network did not.
+    known = (rates.standing.baselines if rates.standing else None) or {}
+    static = {name: bits for name, bits in known.items() if name not in COMPRESSORS}
+    if not static:
         return f"{where}not compared with any baseline", False
-    return where + _compared(rates.bpc, baselines), rates.bpc < min(baselines.values())
+    return where + _compared(rates.bpc, static), rates.bpc < min(static.values())
 
 
 def _compared(bpc: float, baselines: Mapping[str, float]) -> str:
     """Return whether the best baseline is beaten, and if not, which of the others is."""
 
     def named(name: str) -> str:
-        return f"{BASELINES.get(name, name)} ({baselines[name]:.3f} bits)"
+        words = BASELINES.get(name, f"a {name}" if NGRAM.fullmatch(name) else name)
+        return f"{words} ({baselines[name]:.3f} bits)"
 
     first, *others = sorted(baselines, key=lambda name: baselines[name])
     if bpc < baselines[first]:

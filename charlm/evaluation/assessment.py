@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from charlm.evaluation.baselines import HARDEST, Baselines, encoded
+from charlm.evaluation.adaptive import AdaptiveFigure
+from charlm.evaluation.baselines import FIVE_GRAM, Baselines, encoded
 from charlm.evaluation.figure import Figures, figures_record
 from charlm.evaluation.intervals import BlockSums, in_bits
 from charlm.evaluation.items import measure_part
@@ -28,6 +29,8 @@ class Assessment:
         baselines: bits per character of the same characters, by baseline; empty if none were requested.
         unknown: how many characters the model does not know; skipped ones are not among those predicted.
         num_items: how many items the text is a list of; None for a running text.
+        adaptive: the result of a baseline that learns from the text too; None if it was not requested. It is no part
+            of the record, because the record is about the weights as they were trained.
     """
 
     figures: Figures
@@ -37,6 +40,7 @@ class Assessment:
     baselines: Mapping[str, float]
     unknown: UnknownCount = ALL_KNOWN
     num_items: int | None = None
+    adaptive: AdaptiveFigure | None = None
 
     @property
     def nats_per_item(self) -> float | None:
@@ -49,9 +53,9 @@ class Assessment:
         return self.figures.main.nats / math.log(2) / self.num_bytes
 
     @property
-    def beats_ngrams(self) -> bool | None:
+    def beats_5gram(self) -> bool | None:
         """Whether the model is better than the 5-gram; None if no baselines were requested."""
-        return self.figures.main.bits_per_char < self.baselines[HARDEST] if self.baselines else None
+        return self.figures.main.bits_per_char < self.baselines[FIVE_GRAM] if self.baselines else None
 
     def as_record(self, prefix: str = "") -> dict[str, object]:
         """Return JSON values, whose keys begin with the prefix."""
@@ -60,7 +64,7 @@ class Assessment:
             "bpc_interval": in_bits(self.interval),
             "sha256": self.sha256,
             "baselines": dict(self.baselines) or None,
-            "beats_5gram": self.beats_ngrams,
+            "beats_5gram": self.beats_5gram,
         }
         if self.num_items:
             record |= {"num_items": self.num_items, "nats_per_item": self.nats_per_item}

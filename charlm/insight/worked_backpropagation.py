@@ -100,15 +100,15 @@ def _weight_part(network: CharLM, chain: Chain, characters: tuple[str, ...]) -> 
     size = network.model.hidden_size
     gate = GATES[network.model.cell][chain.row // size]
     name = "W_hh" if gate == "h" else f"W_h{gate}"
+    # As everywhere that people read, rows and units count from 1.
+    row, column = chain.unit + 1, chain.column + 1
     text = (
-        f"One weight, {name}[{chain.unit}, {chain.column}], takes part in every step: its gradient is the sum of what "
+        f"One weight, {name}[{row}, {column}], takes part in every step: its gradient is the sum of what "
         "each step adds with the state before it held fixed."
     )
     is_product = not network.model.layer_norm
     if is_product:
-        text += (
-            f" A step adds delta, the gradient of row {chain.unit}'s bias in that step, times unit {chain.column} of h."
-        )
+        text += f" A step adds delta, the gradient of row {row}'s bias in that step, times unit {column} of h."
     lines: list[WorkedLine] = []
     for t, step in enumerate(chain.steps, 1):
         h = Term(f"h_{t - 1}", float(chain.reading.states[t - 1][0].detach()[0, chain.column]))
@@ -124,7 +124,7 @@ def _weight_part(network: CharLM, chain: Chain, characters: tuple[str, ...]) -> 
 
 
 def _part(network: CharLM, chain: Chain, title: str, text: str, lines: list[WorkedLine]) -> WorkedPart:
-    return WorkedPart(title, text, tuple(lines), layer=network.model.num_layers, unit=chain.unit)
+    return WorkedPart(title, text, tuple(lines), layer=network.model.num_layers, unit=chain.unit + 1)
 
 
 def _backwards(chain: Chain) -> Iterator[tuple[int, ChainStep]]:

@@ -58,7 +58,7 @@ def _layer_part(network: CharLM, reading: LayerReading, character: str) -> Worke
     if network.model.layer_norm:
         text += " Layer normalisation takes the mean and the deviation of all units that it normalises together."
     lines += cell_lines(CellStep(network.recurrent, reading, unit))
-    return WorkedPart(f"Layer {number}", text, tuple(lines), layer=number, unit=unit)
+    return WorkedPart(f"Layer {number}", text, tuple(lines), layer=number, unit=unit + 1)
 
 
 def _output_part(network: CharLM, hidden: Tensor, target: int, symbols: str) -> WorkedPart:

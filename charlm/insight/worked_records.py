@@ -62,7 +62,7 @@ class WorkedPart:
         text: sentences that say what the lines show.
         lines: the equations, in the order in which they are computed.
         layer: the number of the layer, from 1; None where there is no single one.
-        unit: the number of the chosen unit, from 0; None where there is none.
+        unit: the number of the chosen unit, from 1; None where there is none.
     """
 
     title: str

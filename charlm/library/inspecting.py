@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from charlm.errors import ConfigError
-from charlm.evaluation.ngrams import fit_ngrams, ngram_nats
+from charlm.evaluation.ngrams import count_ngrams, nats_by_order
 from charlm.insight.features import Feature, in_reading_order, text_features
 from charlm.insight.findings import Clipping, Findings, NgramCost, Reading, clipping_of
 from charlm.insight.gates import GateCounter
@@ -207,10 +207,10 @@ def _ngram_costs(model: Model, text: InspectedText, memory: MemoryUsed, seed: in
         return ()
     size, boundary = len(model.checkpoint.vocabulary), text.part.boundary
     measured = {each.length for each in memory.lengths}
-    found: list[NgramCost] = []
-    for length in NGRAM_LENGTHS:
-        if length in measured:
-            orders = fit_ngrams(text.known.ids[-MAX_KNOWN_CHARS:], size, length + 1, boundary=boundary)
-            costs = ngram_nats(orders, text.part.ids, size, boundary=boundary)
-            found.append(NgramCost(length, memory.sample.estimate(memory.sample.pick(costs), seed=seed)))
-    return tuple(found)
+    orders = [length + 1 for length in NGRAM_LENGTHS if length in measured]
+    counts = count_ngrams(text.known.ids[-MAX_KNOWN_CHARS:], size, max(orders, default=0), boundary=boundary)
+    found = nats_by_order(counts, text.part.ids, orders)
+    return tuple(
+        NgramCost(order - 1, memory.sample.estimate(memory.sample.pick(costs), seed=seed))
+        for order, costs in found.items()
+    )

@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from charlm.errors import CharlmError, CharlmWarning
+from charlm.evaluation.adaptive import measure_adaptive
 from charlm.evaluation.assessment import Assessment, assess_text
-from charlm.evaluation.baselines import fit_baselines
+from charlm.evaluation.baselines import Baselines, fit_baselines
 from charlm.evaluation.figure import Figures
 from charlm.evaluation.gaps import DEFAULT_PASSES, GapScore, measure_gaps
 from charlm.evaluation.items import measure_part
@@ -17,7 +20,8 @@ from charlm.library.measured_texts import choose_predictable_text, choose_text, 
 from charlm.library.models import Model, opened
 from charlm.runs.run import Run
 from charlm.settings.corpus import UnknownPolicy
-from charlm.text.splits import Part
+from charlm.text.splits import Split
+from charlm.text.vocabulary import Vocabulary
 
 
 def score_gaps(
@@ -96,6 +100,7 @@ def assess(
     files: Sequence[str | Path] = (),
     unknown: UnknownPolicy | None = None,
     baselines: bool = True,
+    adaptive: bool = False,
     report: Callable[[int, int], None] | None = None,
 ) -> Assessment:
     """Measure a model as `evaluate` does, with an interval and with n-gram and compressor baselines for the same text.
@@ -108,15 +113,18 @@ def assess(
         baselines: whether to fit baselines on the run's training split. The training split itself has none, because
             they would know all of its characters. Where files are given and the training split is not available, a
             `CharlmWarning` says why there are no baselines.
+        adaptive: whether to measure, beside them, PPMd too, which learns from the text that it codes; before the test
+            split it has read validation as well. It needs the package pyppmd.
         report: called with the number of characters done and the total.
     Raises:
         TextError: for a text shorter than two characters or with unknown characters, and for a changed corpus.
         RunError: for a split that the run does not have.
+        ConfigError: if `adaptive` is asked for and its package is not installed.
 
     Example:
         >>> found = charlm.assess("my-run")
         >>> list(found.baselines), found.figures.main.bits_per_char < 5
-        (['uniform', 'unigram', 'bigram', '5-gram', 'bzip2', 'xz'], True)
+        (['uniform', 'unigram', 'bigram', '5-gram', '3-gram', 'bzip2', 'xz'], True)
     """
     model = opened(model)
     vocabulary, encoding = model.checkpoint.vocabulary, model.checkpoint.settings.corpus.encoding
@@ -124,21 +132,31 @@ def assess(
     text = choose_predictable_text(model, split, files, unknown=unknown, parts=parts)
     known = None
     if baselines and (files or split != "train"):
-        known = parts.train if parts else _known_part(model)
-    return assess_text(
+        known = parts or _known_parts(model)
+    measured = assess_text(
         model.network,
         text,
         vocabulary,
         encoding=encoding,
-        baselines=known and fit_baselines(known.ids, vocabulary, encoding, boundary=known.boundary),
+        baselines=known and _fitted(known, vocabulary, encoding),
         report=of_total(report, len(text.ids) - 1),
     )
+    if not adaptive or known is None:
+        return measured
+    names = ("train", "val") if split == "test" and known.val and not files else ("train",)
+    before = np.concatenate([part.ids for name in names if (part := known.part(name))])
+    return replace(measured, adaptive=measure_adaptive(before, text.ids, vocabulary, encoding, names=names))
 
 
-def _known_part(model: Model) -> Part | None:
-    """Return the training split; None, with a warning, where it is not available."""
+def _fitted(known: Split, vocabulary: Vocabulary, encoding: str) -> Baselines:
+    val, boundary = known.val and known.val.ids, known.train.boundary
+    return fit_baselines(known.train.ids, vocabulary, encoding, val=val, boundary=boundary)
+
+
+def _known_parts(model: Model) -> Split | None:
+    """Return the splits of a run's corpus; None, with a warning, where it is not available."""
     try:
-        return read_parts(model).train
+        return read_parts(model)
     except CharlmError as error:
         warnings.warn(f"the result has no baselines: {error}", CharlmWarning, stacklevel=3)
         return None

@@ -237,8 +237,7 @@ def _part(part: WorkedPart) -> Json:
     return {
         "title": part.title,
         "text": part.text,
-        # The other tabs count units from 1.
-        "unit": None if part.unit is None else part.unit + 1,
+        "unit": part.unit,
         "layer": part.layer,
         "lines": [
             {

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from charlm.evaluation.baselines import HARDEST
+from charlm.evaluation.baselines import best_ngram
 from charlm.runs.choice import MIN_CHOICE_CHARS, choice_chars, is_enough
 from charlm.runs.history import History
 from charlm.runs.ownership import owner_of
@@ -56,7 +56,7 @@ class Evidence:
         num_symbols: number of symbols in its vocabulary.
         num_val_chars: number of characters predicted by each evaluation; None without a validation split.
         train: loss of the last complete epoch; None before there is one.
-        five_gram: loss of a table of 5-grams on the validation split; None if it was not measured.
+        ngram: name and loss of the best n-gram on the validation split; None if none was measured.
         val: loss of the best checkpoint on the whole validation split; None before the end.
         stopped_by: what ended the run; None if it has not ended.
         divergence: where the run stopped because a loss was not finite.
@@ -66,7 +66,7 @@ class Evidence:
     num_symbols: int
     num_val_chars: int | None = None
     train: float | None = None
-    five_gram: float | None = None
+    ngram: tuple[str, float] | None = None
     val: float | None = None
     stopped_by: str | None = None
     divergence: Diverged | None = None
@@ -154,7 +154,7 @@ def diagnose(evidence: Evidence) -> Diagnosis | None:
 def _evidence(history: History, num_symbols: int, num_val_chars: int | None, *, is_running: bool) -> Evidence:
     end = history.summary
     val, standing = (end.val, end.val.standing if end.val else None) if end else (None, None)
-    five_gram = (standing.baselines or {}).get(HARDEST) if standing else None
+    ngram = best_ngram((standing.baselines if standing else None) or {})
     points: list[Point] = []
     for each in history.evaluations:
         recent = each.recent or each.train
@@ -164,7 +164,7 @@ def _evidence(history: History, num_symbols: int, num_val_chars: int | None, *, 
         num_symbols=num_symbols,
         num_val_chars=num_val_chars,
         train=history.train.nats if history.train else None,
-        five_gram=five_gram * math.log(2) if five_gram is not None else None,
+        ngram=ngram and (ngram[0], ngram[1] * math.log(2)),
         val=val.nats if val else None,
         stopped_by=end.stopped_by if end and not is_running else None,
         divergence=history.divergence,
@@ -267,9 +267,10 @@ def _fallen(curve: Sequence[tuple[int, float]], of: str, tolerance: float, stopp
 
 
 def _underfit(evidence: Evidence) -> Diagnosis | None:
-    if not evidence.is_judged or evidence.val is None or evidence.five_gram is None:
+    if not evidence.is_judged or evidence.val is None or evidence.ngram is None:
         return None
-    if evidence.val < evidence.five_gram:
+    name, ngram = evidence.ngram
+    if evidence.val < ngram + evidence.tolerance(ngram):
         return None
     # The noise of a validation split of a few hundred characters may hide progress that the training loss shows.
     trained = [(each.step, each.train) for each in evidence.points if each.train is not None]
@@ -277,12 +278,11 @@ def _underfit(evidence: Evidence) -> Diagnosis | None:
         return falling
     if len(evidence.points) == 1 and (key := BUDGETS.get(evidence.stopped_by or "")):
         # A single point is not a curve: it cannot show that the loss has settled.
-        what = f"validation is at {evidence.val:.3f} nats and a table of 5-grams at {evidence.five_gram:.3f}"
+        what = f"validation is at {evidence.val:.3f} nats and a table of {name}s at {ngram:.3f}"
         return Diagnosis("still_falling", f"measured only once: {what}", f"train longer ({key})")
     return Diagnosis(
         "underfit",
-        f"settled too high: validation is at {evidence.val:.3f} nats and a table of 5-grams at "
-        f"{evidence.five_gram:.3f}",
+        f"settled too high: validation is at {evidence.val:.3f} nats and a table of {name}s at {ngram:.3f}",
         "try a larger model (model.hidden_size, num_layers) or another optimizer.learning_rate",
     )
 
@@ -292,6 +292,9 @@ def _sound(evidence: Evidence) -> Diagnosis:
     if not evidence.is_judged:
         what = f"training has settled at {last:.3f} nats; without a validation split, nothing is known about other text"
         return Diagnosis("sound", f"sound: {what}")
-    beats = "" if evidence.five_gram is None else f", below a table of 5-grams at {evidence.five_gram:.3f}"
     loss = last if evidence.val is None else evidence.val
-    return Diagnosis("sound", f"sound: validation has settled at {loss:.3f} nats{beats}")
+    beside = ""
+    if evidence.ngram:
+        name, ngram = evidence.ngram
+        beside = f", {'below' if loss < ngram else 'no lower than'} a table of {name}s at {ngram:.3f}"
+    return Diagnosis("sound", f"sound: validation has settled at {loss:.3f} nats{beside}")

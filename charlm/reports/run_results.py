@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from charlm.errors import printable
-from charlm.evaluation.baselines import ORDERS
+from charlm.evaluation.baselines import best_ngram
 from charlm.evaluation.figure import Figure
 from charlm.reports.epochs import epochs_before
 from charlm.runs.facts import Environment, PartFacts
@@ -253,10 +253,7 @@ def _readings(
 
 def _best_ngram(val: Rates | None) -> tuple[str, float] | None:
     """Return the name and the bits per character of the n-gram that predicts the validation split best."""
-    known = (val.standing.baselines if val and val.standing else None) or {}
-    found = [(bits, name) for name, bits in known.items() if name in ORDERS and math.isfinite(bits)]
-    bits, name = min(found, default=(math.inf, ""))
-    return (name, bits) if found else None
+    return best_ngram((val.standing.baselines if val and val.standing else None) or {})
 
 
 def _figures(

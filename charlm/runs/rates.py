@@ -37,7 +37,7 @@ class Standing(Record):
         bpc_interval: the range of bits per character that 95 % of resampled texts have; None for a short text.
         sha256: SHA-256 of the text.
         baselines: bits per character of simpler models; None if they were not asked for.
-        beats_5gram: whether the model is better than the 5-gram, the hardest baseline.
+        beats_5gram: whether the model is better than the 5-gram, which was the best baseline of an older charlm.
     """
 
     bits_per_byte: Number

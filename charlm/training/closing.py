@@ -77,7 +77,8 @@ def _measure_parts(experiment: Experiment, report: Callable[[int], None]) -> dic
     vocabulary, encoding, split = experiment.vocabulary, experiment.settings.corpus.encoding, experiment.split
     baselines = None
     if experiment.settings.eval.baselines and (split.val or split.test):
-        baselines = fit_baselines(split.train.ids, vocabulary, encoding, boundary=split.train.boundary)
+        val, boundary = split.val and split.val.ids, split.train.boundary
+        baselines = fit_baselines(split.train.ids, vocabulary, encoding, val=val, boundary=boundary)
 
     def measure(part: Part) -> Rates:
         network = experiment.network

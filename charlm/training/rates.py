@@ -43,7 +43,7 @@ def rates_of_whole(assessment: Assessment) -> Rates:
         bpc_interval=interval and (interval[0] / math.log(2), interval[1] / math.log(2)),
         sha256=assessment.sha256,
         baselines=dict(assessment.baselines) or None,
-        beats_5gram=assessment.beats_ngrams,
+        beats_5gram=assessment.beats_5gram,
     )
     rates = rates_of(assessment.figures, standing)
     if assessment.num_items is None or assessment.nats_per_item is None:

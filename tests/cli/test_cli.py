@@ -623,7 +623,12 @@ def test_eval_reads_the_test_split_by_default(trained: Run, charlm_command: Char
 
 def test_eval_prints_the_result_in_all_its_units(trained: Run, charlm_command: Charlm, corpus_text: str) -> None:
     figure, text = charlm.evaluate(trained).main, corpus_text[2850:]
-    beside = charlm.assess(trained).baselines
+    measured = charlm.assess(trained, adaptive=True)
+    beside, adaptive = dict(measured.baselines), measured.adaptive
+    assert adaptive
+    learning = {name: beside.pop(name) for name in ("bzip2", "xz")}
+    learning["PPMd (order 6)"] = adaptive.figure.bits_per_char
+    best = min(beside, key=lambda name: beside[name])
     assert charlm_command("eval", f"--run={trained.path}").stdout.splitlines() == [
         "run trained, step 60, the test split",
         f"perplexity          {figure.perplexity:.2f}",
@@ -633,7 +638,9 @@ def test_eval_prints_the_result_in_all_its_units(trained: Run, charlm_command: C
         f"characters          149 predicted, {figure.nats:,.1f} nats in all",
         f"SHA-256 of the text {sha256(text.encode()).hexdigest()}",
         f"baselines           {', '.join(f'{name} {bits:.3f}' for name, bits in beside.items())} bits per character",
-        "warning             a table of 5-grams predicts this text as well or better",
+        f"adaptive            {', '.join(f'{name} {bits:.3f}' for name, bits in learning.items())} bits per character; "
+        "these learn from this text too",
+        f"warning             a table of {best}s predicts this text as well or better",
     ]
 
 

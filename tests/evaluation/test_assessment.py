@@ -6,7 +6,8 @@ import bz2
 import json
 import lzma
 import math
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 from typer.testing import Result
 
 import charlm
-from charlm.console.evaluation import NO_BETTER, show_figures
+from charlm.console.evaluation import NO_BETTER, baseline_rows, show_figures
 from charlm.console.results import result_rows
 from charlm.console.summary import Closing, show_closing
 from charlm.errors import CharlmWarning, TextError
@@ -45,6 +46,7 @@ LATIN = Vocabulary(" abcdefghij")
 GREEK = Vocabulary("αβγδεζηθικλ")
 V, N = 11, 300
 NAMES = ["uniform", "unigram", "bigram", "5-gram", "bzip2", "xz"]
+NGRAM = re.compile(r"[3-9]-gram|1[0-2]-gram")
 FIELDS = ["bits_per_byte", "bpc_interval", "sha256", "baselines", "beats_5gram"]
 ESCAPE = "\x1b]0;evil\x07"
 
@@ -68,6 +70,14 @@ def measure(
     part = Part(ids, hash_ids(ids, vocabulary))
     baselines = None if train is None else fit_baselines(train, vocabulary, encoding)
     return assess_text(build(), part, vocabulary, encoding=encoding, baselines=baselines, **options)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Check that these are all baselines, and the best n-gram where validation has not chosen the 5-gram."""
+    best = [name for name in names if name not in NAMES]
+    assert [name for name in names if name in NAMES] == NAMES
+    assert len(best) <= 1
+    assert all(NGRAM.fullmatch(name) and list(names)[4] == name for name in best)
 
 
 def bits(figures: dict[str, Figure]) -> dict[str, float]:
@@ -157,7 +167,7 @@ def test_baselines_know_the_last_characters_of_a_longer_training_split(monkeypat
 
 def test_without_a_training_split_there_are_no_baselines() -> None:
     measured = measure(draw_ids())
-    assert (measured.baselines, measured.beats_ngrams) == ({}, None)
+    assert (measured.baselines, measured.beats_5gram) == ({}, None)
     assert (measured.as_record()["baselines"], measured.as_record()["beats_5gram"]) == (None, None)
 
 
@@ -168,12 +178,62 @@ def test_a_model_beats_the_5_gram_where_it_needs_fewer_bits(
     figures = Figures(Figure(2.0 * math.log(2) * 100, 100))
     bits = figures.main.bits_per_char
     measured = Assessment(figures, "0" * 64, 100, (1.0, 2.0), {"uniform": 3.0, "5-gram": bits - better})
-    assert measured.beats_ngrams is beats
+    assert measured.beats_5gram is beats
     assert measured.as_record("val_")["val_beats_5gram"] is beats
+    assert measured.as_record()["beats_5gram"] is beats
     show_figures(Subject("run", 1), "a text", measured)
+    warning = f"a table of 5-grams {NO_BETTER}"
     assert (NO_BETTER in capsys.readouterr().out) is not beats
     summary = from_json(Summary, closing_record() | measured.as_record("val_"))
-    assert (("validation, warning", NO_BETTER) in result_rows(summary)) is not beats
+    assert (("validation, warning", warning) in result_rows(summary)) is not beats
+
+
+@pytest.mark.parametrize(
+    ("baselines", "name"),
+    [
+        ({"uniform": 3.0, "5-gram": 2.1, "7-gram": 1.9}, "a table of 7-grams"),
+        ({"uniform": 3.0, "bigram": 2.0, "5-gram": 2.1}, "a table of bigrams"),
+        ({"uniform": 1.5, "5-gram": 1.6}, "the uniform model"),
+        # They learn from the text itself.
+        ({"uniform": 3.0, "5-gram": 2.1, "bzip2": 1.0, "xz": 1.0}, None),
+    ],
+)
+def test_the_best_static_baseline_is_the_one_to_beat(baselines: dict[str, float], name: str | None) -> None:
+    found = dict(baseline_rows(2.0, baselines))
+    assert found.get("warning") == (None if name is None else f"{name} {NO_BETTER}")
+    assert ("adaptive" in found) is ("xz" in baselines)
+
+
+@pytest.mark.parametrize("boundary", [None, 0])
+def test_validation_chooses_the_order_that_predicts_it_best(boundary: int | None) -> None:
+    # Each character follows from the four before it, and from no fewer.
+    generator, text = np.random.default_rng(0), [1, 2, 3, 4]
+    for _ in range(20_000):
+        following = sum(place * character for place, character in enumerate(text[-4:], 1)) % 7 + 1
+        text.append(following if generator.random() < 0.9 else int(generator.integers(1, 8)))
+    ids = np.array(text, np.uint8)
+    train, val = ids[:18_000], ids[18_000:]
+    fitted = fit_baselines(train, LATIN, "utf-8", val=val, boundary=boundary)
+    costs = [
+        ngram_nats(fit_ngrams(train, V, order, boundary=boundary), val, V, boundary=boundary).sum()
+        for order in range(3, 13)
+    ]
+    best = 3 + int(np.argmin(costs))
+    assert best > 3
+    assert fitted.orders == {"unigram": 1, "bigram": 2, "5-gram": 5, f"{best}-gram": best}
+    assert fitted.measure(val)[f"{best}-gram"].nats == pytest.approx(min(costs), rel=1e-12)
+
+
+def test_of_orders_that_predict_validation_equally_well_the_lowest_is_taken() -> None:
+    # In two characters there are no n-grams beyond bigrams, so that all the tried orders are the same model.
+    fitted = fit_baselines(draw_ids(2), LATIN, "utf-8", val=draw_ids())
+    assert fitted.orders["3-gram"] == 3
+    assert len({bits(fitted.measure(draw_ids()))[name] for name in ("bigram", "3-gram", "5-gram")}) == 1
+
+
+def test_without_a_validation_split_no_order_is_chosen(tmp_path: Path, tiny_settings: Callable[..., Settings]) -> None:
+    run = train(tiny_settings("corpus.split=[2700,0,300]"), name="run", runs_dir=tmp_path)
+    assert list(charlm.assess(run).baselines) == NAMES
 
 
 # Observed costs.
@@ -230,7 +290,7 @@ def test_the_closing_record_equals_measuring_each_split_again(
         again = charlm.assess(run, split=part).as_record(f"{part}_")
         assert {key: end[key] for key in again} == again
         assert end[f"{part}_sha256"] == sha256(text.encode()).hexdigest() == end["split"][part]["sha256"]
-        assert list(end[f"{part}_baselines"]) == NAMES
+        check_names(end[f"{part}_baselines"])
 
 
 def test_a_backward_models_baselines_read_as_it_does(
@@ -239,9 +299,10 @@ def test_a_backward_models_baselines_read_as_it_does(
     run = train(tiny_settings("train.max_steps=1", "model.direction=backward"), name="run", runs_dir=tmp_path)
     model = charlm.open_run(run)
     vocabulary = model.checkpoint.vocabulary
-    known, part = (vocabulary.encode(text)[::-1] for text in (corpus_text[:2700], corpus_text[2850:]))
+    texts = (corpus_text[:2700], corpus_text[2700:2850], corpus_text[2850:])
+    known, val, part = (vocabulary.encode(text)[::-1] for text in texts)
     found = charlm.assess(model)
-    assert found.baselines == bits(fit_baselines(known, vocabulary, "utf-8").measure(part))
+    assert found.baselines == bits(fit_baselines(known, vocabulary, "utf-8", val=val).measure(part))
     onwards = bits(fit_baselines(known[::-1], vocabulary, "utf-8").measure(part[::-1]))
     assert all(found.baselines[name] != onwards[name] for name in ("bigram", "5-gram"))
     assert found.figures == charlm.evaluate(model)
@@ -260,7 +321,7 @@ def test_a_run_may_leave_its_baselines_out_and_be_resumed_with_them(
     assert "bits per byte" in shown
     assert not any(word in shown for word in ("validation, baselines", "warning"))
     resume = ("train", "--resume", *where, "--set=train.max_steps=13", "--set=eval.baselines=true", "--json")
-    assert list(json.loads(charlm_command(*resume).stdout)["val_baselines"]) == NAMES
+    check_names(json.loads(charlm_command(*resume).stdout)["val_baselines"])
 
 
 def test_a_missing_split_has_neither_results_nor_baselines(
@@ -279,14 +340,14 @@ def test_eval_prints_all_fields_and_no_baselines_leaves_theirs_empty(trained: Ru
     command = ("eval", f"--run={trained.path}", "--json")
     record = json.loads(charlm_command(*command).stdout)
     heading = ["run", "step", "text", "nats", "nats_per_char", "bpc", "perplexity", "chars"]
-    assert list(record) == [*heading, *FIELDS]
-    assert list(record["baselines"]) == NAMES
+    assert list(record) == [*heading, *FIELDS, "adaptive"]
+    check_names(record["baselines"])
     assert record["beats_5gram"] is (record["bpc"] < record["baselines"]["5-gram"])
     assert record["bpc_interval"] is None  # 149 characters are too few for one
     without = charlm_command(*command, "--no-baselines")
-    assert json.loads(without.stdout) == record | {"baselines": None, "beats_5gram": None}
+    assert json.loads(without.stdout) == record | {"baselines": None, "beats_5gram": None, "adaptive": None}
     plain = charlm_command(*command[:-1], "--no-baselines").stdout
-    assert not any(word in plain for word in ("baselines", "warning", "interval"))
+    assert not any(word in plain for word in ("baselines", "adaptive", "warning", "interval"))
 
 
 def test_eval_prints_the_interval_of_a_text_of_ten_blocks(
@@ -299,7 +360,7 @@ def test_eval_prints_the_interval_of_a_text_of_ten_blocks(
     low, high = record["bpc_interval"]
     assert low < record["bpc"] < high
     assert record["sha256"] == sha256(path.read_bytes()).hexdigest()
-    assert list(record["baselines"]) == NAMES
+    check_names(record["baselines"])
     assert f"95 % interval       {low:.3f} to {high:.3f} bits per character\n" in charlm_command(*command).stdout
 
 

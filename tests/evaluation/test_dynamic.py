@@ -511,9 +511,11 @@ def test_eval_prints_both_results_each_under_its_name(trained: Run, charlm_comma
     result = charlm_command(*command, "--json")
     assert (result.exit_code, result.stderr) == (0, "")
     record = json.loads(result.stdout)
-    assert list(record) == ["run", "step", "text", "static", "dynamic", "saving"]
+    assert list(record) == ["run", "step", "text", "static", "dynamic", "saving", "adaptive"]
     plain = json.loads(charlm_command("eval", f"--run={trained.path}", "--json").stdout)
-    assert record["static"] == {key: value for key, value in plain.items() if key not in ("run", "step", "text")}
+    beside = ("run", "step", "text", "adaptive")
+    assert record["static"] == {key: value for key, value in plain.items() if key not in beside}
+    assert record["adaptive"] == plain["adaptive"]
     found = charlm.evaluate_dynamically(trained, decay=0.001, segment_chars=10)
     assert record["dynamic"] == found.as_record()
     assert record["dynamic"]["learning_rate"] == found.adaptation.learning_rate
@@ -532,6 +534,7 @@ def test_eval_prints_both_results_each_under_its_name(trained: Run, charlm_comma
     assert f"learning            rate {rate}, decay 0.001, after every 10 characters" in lines
     assert "tuned on            149 characters of the validation split" in lines
     assert any(line.startswith("baselines           uniform") for line in lines)
+    assert any(line.startswith("adaptive            bzip2") and "PPMd (order 6)" in line for line in lines)
 
 
 @pytest.mark.usefixtures("_few_statistics")

@@ -129,7 +129,7 @@ def test_an_assessment_has_the_result_per_item(listed: Run) -> None:
     record = found.as_record()
     assert record["num_items"] == found.num_items == 15
     assert record["nats_per_item"] == pytest.approx(found.figures.main.nats / 15)
-    assert list(found.baselines) == ["uniform", "unigram", "bigram", "5-gram", "bzip2", "xz"]
+    assert {"uniform", "unigram", "bigram", "5-gram", "bzip2", "xz"} <= set(found.baselines)
     end = listed.summary()
     assert end is not None
     assert end["test_nats_per_item"] == pytest.approx(record["nats_per_item"])

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.evaluation.ngrams import fit_ngrams, ngram_nats
+from charlm.evaluation.ngrams import count_ngrams, fit_ngrams, nats_by_order, ngram_distributions, ngram_nats
 from charlm.text.known import corpus_file
 from charlm.text.vocabulary import Ids
 
-ORDERS = [1, 2, 3, 4, 5, 6]
+ORDERS = [1, 2, 3, 5, 12]
+BOUNDARIES = [None, 0]
 # (V, the characters that occur in training): few and many, some never seen; more than a byte and than 16 bits hold.
 VOCABULARIES = [(2, 2), (3, 2), (7, 4), (65, 20), (300, 290), (1_000, 5)]
 
@@ -34,17 +35,18 @@ def draw_text(length: int, size: int, seed: int = 0) -> list[int]:
 class SlowKneserNey:
     """Chen and Goodman 1998, section 4.1.7 and equations 24 to 27, with dictionaries and one loop for each sum."""
 
-    def __init__(self, text: Sequence[int], vocab_size: int, order: int) -> None:
-        self.vocab_size, self.order = vocab_size, min(order, len(text))
-        grams = [tuple(text[at : at + n]) for n in range(1, self.order + 1) for at in range(len(text) - n + 1)]
+    def __init__(self, text: Sequence[int], vocab_size: int, order: int, boundary: int | None = None) -> None:
+        self.vocab_size, self.boundary = vocab_size, boundary
+        grams = [tuple(text[at : at + n]) for n in range(1, order + 1) for at in range(len(text) - n + 1)]
+        # Between items, no n-gram goes on.
+        grams = [gram for gram in grams if boundary not in gram[1:-1]]
+        self.order = max(map(len, grams), default=0)
         before: dict[tuple[int, ...], set[int]] = {}
-        for at in range(1, len(text)):
-            for n in range(1, self.order):
-                if at + n <= len(text):
-                    before.setdefault(tuple(text[at : at + n]), set()).add(text[at - 1])
-        self.counts: dict[tuple[int, ...], int] = Counter(gram for gram in grams if len(gram) == self.order)
-        # An n-gram that occurs only at the beginning has nothing before it, and counts once.
-        self.counts |= {gram: max(1, len(before.get(gram, ()))) for gram in grams if len(gram) < self.order}
+        for gram in grams:
+            before.setdefault(gram[1:], set()).add(gram[0])
+        self.counts: dict[tuple[int, ...], int] = dict(Counter(grams))
+        # An n-gram that occurs only at the beginning has nothing before it, and keeps its count.
+        self.counts |= {gram: len(before[gram]) for gram in grams if len(gram) < self.order and gram in before}
         self.discounts = [self.discounts_of(n) for n in range(1, self.order + 1)]
 
     def discounts_of(self, n: int) -> list[float]:
@@ -58,6 +60,8 @@ class SlowKneserNey:
     def probability(self, context: Sequence[int], character: int, n: int | None = None) -> float:
         """Return p(character | context) of order n, by default the highest."""
         n = self.order if n is None else n
+        if self.boundary in context:
+            context = context[len(context) - 1 - context[::-1].index(self.boundary) :]
         if n == 0:
             return 1 / self.vocab_size
         lower = self.probability(context, character, n - 1)
@@ -71,17 +75,59 @@ class SlowKneserNey:
         return (counts[character] - taken[character] + sum(taken) * lower) / sum(counts)
 
 
+@pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("length", [2, 3, 5, 6, 40, 200])
+@pytest.mark.parametrize("length", [2, 3, 6, 40, 200])
 @pytest.mark.parametrize(("vocab_size", "num_seen"), [(2, 2), (5, 4), (9, 6)])
 def test_every_characters_probability_equals_the_plain_equations(
-    vocab_size: int, num_seen: int, length: int, order: int
+    vocab_size: int, num_seen: int, length: int, order: int, boundary: int | None
 ) -> None:
     train, part = draw_text(length, num_seen), draw_text(60, vocab_size, seed=1)
-    slow = SlowKneserNey(train, vocab_size, order)
+    slow = SlowKneserNey(train, vocab_size, order, boundary)
     expected = [slow.probability(part[:at], part[at]) for at in range(1, len(part))]
-    found = np.exp(-ngram_nats(fit_ngrams(as_ids(train), vocab_size, order), as_ids(part), vocab_size))
+    orders = fit_ngrams(as_ids(train), vocab_size, order, boundary=boundary)
+    found = np.exp(-ngram_nats(orders, as_ids(part), vocab_size, boundary=boundary))
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("length", [0, 1, 4, 9, 300, 3_000])
+def test_counting_once_gives_the_model_of_every_order(length: int, boundary: int | None) -> None:
+    train, part = as_ids(draw_text(length, 5)), as_ids(draw_text(200, 6, seed=1))
+    counts = count_ngrams(train, 6, 12, boundary=boundary)
+    found = nats_by_order(counts, part, range(1, 15))
+    assert list(found) == list(range(1, 15))
+    for order in range(1, 15):
+        alone = fit_ngrams(train, 6, min(order, 12), boundary=boundary)
+        for one, other in zip(alone, counts.model(order), strict=True):
+            assert all(np.array_equal(getattr(one, field), getattr(other, field)) for field in vars(one))
+        expected = ngram_nats(alone, part, 6, boundary=boundary)
+        assert np.array_equal(found[order], expected)
+        kept = counts.up_to(order)
+        assert kept.longest == min(order, counts.longest)
+        assert np.array_equal(nats_by_order(kept, part, [order])[order], expected)
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("vocab_size", "num_seen"), VOCABULARIES)
+def test_the_probabilities_of_all_symbols_are_a_distribution_with_the_texts_own_among_them(
+    vocab_size: int, num_seen: int, order: int, boundary: int | None
+) -> None:
+    train = draw_text(1_500, num_seen)
+    part = as_ids([*train[700:900], *draw_text(150, vocab_size, seed=1)])
+    orders = fit_ngrams(as_ids(train), vocab_size, order, boundary=boundary)
+    expected = ngram_nats(orders, part, vocab_size, boundary=boundary)
+    for chunk_chars in (1, 7, 100, 1_024):
+        chunks = list(ngram_distributions(orders, part, vocab_size, boundary=boundary, chunk_chars=chunk_chars))
+        assert all(len(chunk) <= chunk_chars for chunk in chunks)
+        found = np.concatenate(chunks)
+        assert found.shape == (len(part) - 1, vocab_size)
+        assert (found > 0).all()
+        np.testing.assert_allclose(found.sum(1), 1, rtol=0, atol=1e-12)
+        assert np.array_equal(-np.log(found[np.arange(len(found)), part[1:]]), expected)
+        if vocab_size > 100:
+            break
 
 
 @pytest.mark.parametrize("order", [2, 5])
@@ -104,6 +150,13 @@ def contexts(draw: st.DrawFn) -> tuple[int, list[int], list[int], int]:
     of_anything = st.lists(st.integers(0, vocab_size - 1), min_size=1, max_size=8)
     context = draw(st.one_of(st.just(train[at : at + length]), st.just(train[-length:]), of_anything))
     return vocab_size, train, context, draw(st.sampled_from(ORDERS))
+
+
+def test_there_are_no_distributions_of_a_single_character_or_none() -> None:
+    orders = fit_ngrams(as_ids([0, 1, 0]), 2, 2)
+    assert [list(ngram_distributions(orders, as_ids(ids), 2)) for ids in ([], [1])] == [[], []]
+    uniform = list(ngram_distributions([], as_ids([0, 1]), 2))
+    assert [chunk.tolist() for chunk in uniform] == [[[0.5, 0.5]]]
 
 
 @settings(max_examples=80, deadline=None)

@@ -86,11 +86,11 @@ def test_the_equations_lead_to_the_network_s_own_state_and_loss(cell: str, other
         for letter, old, new in zip("hc", before, state, strict=False):
             # Zoneout has a line more.
             last = [line for line in part.lines if line.symbol.rstrip("'") == letter and line.symbol != letter][-1]
-            assert last.value == pytest.approx(float(new[layer, 0, part.unit]), abs=1e-12)
+            assert last.value == pytest.approx(float(new[layer, 0, part.unit - 1]), abs=1e-12)
             assert last.norm == pytest.approx(float(new[layer, 0].norm()), abs=1e-12)
-            assert the_line(letter, part).value == pytest.approx(float(old[layer, 0, part.unit]), abs=1e-12)
+            assert the_line(letter, part).value == pytest.approx(float(old[layer, 0, part.unit - 1]), abs=1e-12)
         changes = (state[0][layer, 0] - before[0][layer, 0]).abs()
-        assert part.unit == int(changes.argmax())
+        assert part.unit == int(changes.argmax()) + 1
     nats = float(cross_entropy(logits[-1], torch.tensor(IDS[-1:])))
     assert the_line("nats", parts[-1]).value == pytest.approx(nats, abs=1e-12)
     assert the_line("perplexity", parts[-1]).value == pytest.approx(math.exp(nats))
@@ -104,7 +104,7 @@ def test_products_equal_a_scalar_loop(cell: str) -> None:
     h = state_after(network, IDS[:-2])[0][0, 0].tolist()
     numbers = {term.symbol: term.value for line in part.lines for term in line.terms}
     for place, letter in enumerate(LETTERS[model.cell]):
-        row = place * H + part.unit
+        row = place * H + part.unit - 1
         weights = [network.get_parameter(f"recurrent.weight_{side}h_l0")[row].tolist() for side in "ih"]
         assert numbers[f"W_i{letter} x"] == pytest.approx(sum(w * each for w, each in zip(weights[0], x, strict=True)))
         if (cell, letter) != ("gru before", "n"):
