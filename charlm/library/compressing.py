@@ -1,0 +1,217 @@
+"""Compress files with a model, so that they take the bits that the model needs for them, and get them back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from charlm.coding.coded_file import Coded, CodedFile, ForeignError, pack_file, unpack_file
+from charlm.coding.coder import decode_ids, encode_ids
+from charlm.coding.packing import DamagedError
+from charlm.errors import ConfigError, RunError, TextError, printable, reason_of
+from charlm.library.file_coder import FileCoder, Report
+from charlm.library.measured_texts import of_total
+from charlm.library.models import Model, open_run, opened
+from charlm.networks.predictor import IdArray
+from charlm.runs.durable import replace_file
+from charlm.runs.outputs import check_output_file
+from charlm.runs.run import Run
+from charlm.text.notices import shown_path
+
+ENDING = ".cz"
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A file that was written, and what it was made from.
+
+    Args:
+        path: the file.
+        num_bytes: its size.
+        length: number of bytes of the original.
+        run: the name of the run whose model they were coded with.
+        step: the step of its checkpoint.
+        is_coded: whether the model was used: where it would make a file longer, the bytes are packed without it.
+    """
+
+    path: Path
+    num_bytes: int
+    length: int
+    run: str
+    step: int
+    is_coded: bool
+
+    def as_record(self) -> dict[str, object]:
+        """Return JSON values."""
+        return {
+            "file": str(self.path),
+            "bytes": self.num_bytes,
+            "original_bytes": self.length,
+            "bits_per_byte": 8 * self.num_bytes / self.length if self.length else None,
+            "run": self.run,
+            "step": self.step,
+            "is_coded": self.is_coded,
+        }
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A file that was decompressed.
+
+    Args:
+        path: the file.
+        num_bytes: its size, after its checksum was found to be right.
+        run: the name of the run whose model decoded it.
+        step: the step of its checkpoint.
+    """
+
+    path: Path
+    num_bytes: int
+    run: str
+    step: int
+
+
+def compress(
+    model: Model | Run | str | Path,
+    file: str | Path,
+    output: str | Path | None = None,
+    *,
+    force: bool = False,
+    report: Report | None = None,
+) -> Compressed:
+    """Write a file in the bits that a model needs for it; `decompress` gives back every byte.
+
+    Args:
+        model: a model from `open_run`, or a run or its name, of which the best checkpoint is used.
+        file: any file: what the model does not know is kept beside the code.
+        output: the file to write; None adds .cz to the name.
+        force: whether to replace a file that exists.
+        report: called with the number of characters done and the total.
+    Raises:
+        TextError: for a file that cannot be read.
+        ConfigError: for an output that exists, for a leaky model, and where the package constriction is missing.
+        StorageError: if the disk does not accept the output.
+
+    Example:
+        >>> written = charlm.compress("my-run", "mine.txt", "mine.cz")
+        >>> charlm.decompress("mine.cz", "again.txt").run, written.num_bytes < written.length / 2
+        ('my-run', True)
+        >>> import filecmp
+        >>> filecmp.cmp("mine.txt", "again.txt", shallow=False)
+        True
+    """
+    source, path = Path(file), Path(str(file) + ENDING if output is None else output)
+    check_output_file(path, force=force, example=source.name + ENDING)
+    if path.exists() and path.samefile(source):
+        raise ConfigError(f"{shown_path(path)} is the file to compress: name another one to write")
+    content, coder = _content(source), FileCoder(opened(model))
+    coded = coder.encode(content, report)
+    packed = pack_file(coded)
+    replace_file(path, packed)
+    return Compressed(path, len(packed), len(content), coded.run, coded.step, isinstance(coded.body, Coded))
+
+
+def decompress(
+    file: str | Path,
+    output: str | Path | None = None,
+    *,
+    model: Model | Run | str | Path | None = None,
+    runs_dir: str | Path | None = None,
+    force: bool = False,
+    report: Report | None = None,
+) -> Restored:
+    """Write the file that `compress` was given; nothing is written unless its checksum is right.
+
+    Args:
+        file: what `compress` wrote.
+        output: the file to write; None removes .cz from the name.
+        model: the model that it was compressed with; None takes the run that the file names, at the step that it names.
+        runs_dir: the folder of runs; None takes CHARLM_RUNS_DIR or ./runs.
+        force: whether to replace a file that exists.
+        report: called with the number of characters done and the total.
+    Raises:
+        TextError: for a file that cannot be read, was not written by `compress`, or is damaged.
+        RunError: for another model, and for a machine that computes other bits.
+        ConfigError: for an output that exists, and where the package constriction is missing.
+        StorageError: if the disk does not accept the output.
+
+    Example:
+        >>> written = charlm.compress("my-run", "mine.txt")
+        >>> charlm.decompress(written.path, "mine-again.txt").num_bytes == written.length
+        True
+    """
+    source = Path(file)
+    if output is None and source.suffix != ENDING:
+        raise ConfigError(f"{shown_path(source)} does not end in {ENDING}: name the file to write")
+    path = Path(output) if output is not None else source.with_suffix("")
+    check_output_file(path, force=force, example="original.txt")
+    content = _content(source)
+    try:
+        coded = unpack_file(content)
+        coder = FileCoder(_model_of(coded, model, runs_dir, source))
+        restored = coder.decode(coded, source, report)
+    except ForeignError as error:
+        raise TextError(f"{shown_path(source)} {error}") from error
+    except DamagedError as error:
+        raise TextError(f"{shown_path(source)} is damaged: {error}") from error
+    replace_file(path, restored)
+    return Restored(path, len(restored), coded.run, coded.step)
+
+
+def prove(model: Model, ids: IdArray, *, boundary: int | None = None, report: Report | None = None) -> int:
+    """Code a text, decode it again, and return the number of bytes of its code.
+
+    Args:
+        model: the model.
+        ids: the text in the model's reading order; that of items begins with a boundary.
+        boundary: the boundary of items; None for a running text.
+        report: called with the number of characters done and the total, for both directions together.
+    Raises:
+        RunError: if another text was decoded.
+        ConfigError: for a leaky model, and where the package constriction is missing.
+    """
+    coder, total = FileCoder(model), 2 * len(ids)
+    code = encode_ids(coder.predictor, ids, coder.vocab_size, boundary=boundary, report=of_total(report, total))
+
+    def again(done: int) -> None:
+        if report:
+            report(len(ids) + done, total)
+
+    found = decode_ids(coder.predictor, code, len(ids), coder.vocab_size, boundary=boundary, report=again)
+    if not np.array_equal(found, ids):
+        raise RunError(f"the model of run {model.run.name} does not decode what it has coded: please report this")
+    return len(code)
+
+
+def _model_of(
+    coded: CodedFile, model: Model | Run | str | Path | None, runs_dir: str | Path | None, source: Path
+) -> Model:
+    """Return the model that is to decode a file, at the step that the file names if there is such a checkpoint."""
+    if isinstance(model, Model):
+        return model
+    if model is None:
+        # The name comes from the file, and must not lead out of the folder of runs.
+        if Path(coded.run).name != coded.run or coded.run in ("", ".."):
+            raise TextError(f"{shown_path(source)} names a run that cannot be looked for: {printable(coded.run)}")
+        try:
+            return open_run(coded.run, checkpoint=coded.step, runs_dir=runs_dir)
+        except RunError as error:
+            needs = f"{shown_path(source)} needs the model of the run {printable(coded.run)} at step {coded.step:,}"
+            raise RunError(f"{needs}: {error}; --run names another place for it, such as an exported file") from error
+    try:
+        return open_run(model, checkpoint=coded.step, runs_dir=runs_dir)
+    except RunError:
+        # Whatever it is, it is opened or refused as such, and compared.
+        return open_run(model, runs_dir=runs_dir)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.exists() and not path.is_file():
+            raise TextError(f"{shown_path(path)} is not a file that can be read as a whole")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
+        raise TextError(f"cannot read {shown_path(path)}: {reason}") from error
