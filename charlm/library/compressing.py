@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from charlm.coding.coder import decode_ids, encode_ids
 from charlm.coding.packing import DamagedError
 from charlm.errors import ConfigError, RunError, TextError, printable, reason_of
 from charlm.library.file_coder import FileCoder, Report
-from charlm.library.measured_texts import of_total
+from charlm.library.measured_texts import choose_predictable_text, of_total
 from charlm.library.models import Model, open_run, opened
-from charlm.networks.predictor import IdArray
 from charlm.runs.durable import replace_file
 from charlm.runs.outputs import check_output_file
 from charlm.runs.run import Run
+from charlm.settings.corpus import UnknownPolicy
 from charlm.text.notices import shown_path
 
 ENDING = ".cz"
@@ -71,6 +72,23 @@ class Restored:
     num_bytes: int
     run: str
     step: int
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A text that was coded and decoded again: the bytes of its code, and how many characters they are for.
+
+    Args:
+        num_bytes: the bytes; those of the first character of a running text, which no result counts, are among them.
+        num_chars: number of characters, the ends of items included.
+    """
+
+    num_bytes: int
+    num_chars: int
+
+    def as_record(self) -> dict[str, object]:
+        """Return JSON values."""
+        return {"bytes": self.num_bytes, "num_chars": self.num_chars}
 
 
 def compress(
@@ -160,29 +178,40 @@ def decompress(
     return Restored(path, len(restored), coded.run, coded.step)
 
 
-def prove(model: Model, ids: IdArray, *, boundary: int | None = None, report: Report | None = None) -> int:
-    """Code a text, decode it again, and return the number of bytes of its code.
+def prove(
+    model: Model | Run | str | Path,
+    *,
+    split: str = "test",
+    files: Sequence[str | Path] = (),
+    unknown: UnknownPolicy | None = None,
+    report: Report | None = None,
+) -> Proof:
+    """Code the text that `assess` measures, decode it again, and return the number of bytes of its code.
 
     Args:
-        model: the model.
-        ids: the text in the model's reading order; that of items begins with a boundary.
-        boundary: the boundary of items; None for a running text.
+        model: a model from `open_run`, or a run or its name, of which the best checkpoint is used.
+        split: train, val or test; not used when files are given.
+        files: texts to read one after another, with the run's encoding and cleaning.
+        unknown: what to do with characters in them that the model does not know; see `score`.
         report: called with the number of characters done and the total, for both directions together.
     Raises:
-        RunError: if another text was decoded.
+        RunError: if another text was decoded, and for a split that the run does not have.
+        TextError: for a text shorter than two characters or with unknown characters, and for a changed corpus.
         ConfigError: for a leaky model, and where the package constriction is missing.
     """
-    coder, total = FileCoder(model), 2 * len(ids)
-    code = encode_ids(coder.predictor, ids, coder.vocab_size, boundary=boundary, report=of_total(report, total))
+    coder = FileCoder(opened(model))
+    part = choose_predictable_text(coder.model, split, files, unknown=unknown)
+    ids, total = part.ids, 2 * len(part.ids)
 
     def again(done: int) -> None:
         if report:
             report(len(ids) + done, total)
 
-    found = decode_ids(coder.predictor, code, len(ids), coder.vocab_size, boundary=boundary, report=again)
-    if not np.array_equal(found, ids):
-        raise RunError(f"the model of run {model.run.name} does not decode what it has coded: please report this")
-    return len(code)
+    predictor, size, boundary = coder.predictor, coder.vocab_size, part.boundary
+    code = encode_ids(predictor, ids, size, boundary=boundary, report=of_total(report, total))
+    if not np.array_equal(decode_ids(predictor, code, len(ids), size, boundary=boundary, report=again), ids):
+        raise RunError(f"the model of run {coder.model.run.name} does not decode what it has coded: report this")
+    return Proof(len(code), len(ids) - (boundary is not None))
 
 
 def _model_of(

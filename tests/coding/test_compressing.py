@@ -142,6 +142,43 @@ def test_every_flipped_bit_and_every_cut_is_refused(coded: Path, charlm_command:
         refusal(charlm_command("decompress", "bad.cz", "-o", "out.txt"), 3, word)
 
 
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_eval_prints_the_bytes_of_a_proof_beside_the_bits(split: str, trained: Run, charlm_command: Charlm) -> None:
+    arguments = ("eval", "--run", str(trained.path), "--split", split, "--no-baselines")
+    plain, shown = charlm_command(*arguments), charlm_command(*arguments, "--prove")
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    lines = shown.stdout.splitlines()
+    (proof,) = (line for line in lines if line.startswith("proof"))
+    assert [line for line in lines if line != proof] == plain.stdout.splitlines()
+    record = json.loads(charlm_command(*arguments, "--prove", "--json").stdout)
+    num_bytes = record["bpc"] * record["chars"] / 8
+    size = record["proof"]["bytes"]
+    assert -1 < size - num_bytes < 0.001 * num_bytes + 9
+    told = f"{size:,} bytes of code decode to the same text; the bits make {num_bytes:,.1f} bytes"
+    assert proof == f"{'proof':<20}{told}"
+
+
+def test_a_list_is_proved_and_a_leaky_model_is_not(
+    listed: Run, tiny_settings: Callable[..., Settings], tmp_path: Path, charlm_command: Charlm
+) -> None:
+    record = json.loads(charlm_command("eval", "--run", str(listed.path), "--prove", "--json").stdout)
+    assert record["proof"]["num_chars"] == record["chars"]
+    assert abs(record["proof"]["bytes"] - record["bpc"] * record["chars"] / 8) < 9
+    leaky = charlm.train(tiny_settings("model.direction=leaky"), name="leaky", runs_dir=tmp_path)
+    refused = charlm_command("eval", "--run", str(leaky.path), "--prove")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "is leaky" in refused.stderr
+    both = charlm_command("eval", "--run", str(listed.path), "--prove", "--dynamic")
+    assert (both.exit_code, both.stdout) == (2, "")
+
+
+def test_a_proof_that_fails_is_reported(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = compressing.decode_ids
+    monkeypatch.setattr(compressing, "decode_ids", lambda *args, **options: decode(*args, **options) + 1)
+    with pytest.raises(charlm.errors.RunError, match="does not decode"):
+        compressing.prove(trained)
+
+
 def changed_file(coded: Path, **fields: Any) -> None:
     """Write a file whose fields were changed, with the right checksum of itself."""
     Path("other.cz").write_bytes(pack_file(replace(unpack_file(coded.read_bytes()), **fields)))
