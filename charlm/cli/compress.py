@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from charlm.cli.arguments import CheckpointOption, JsonOption, RunOption, RunsDirOption, read_checkpoint_choice
-from charlm.errors import printable
+from charlm.cli.eval_dynamic import PANEL, DecayOption, RateOption, SegmentOption
+from charlm.errors import ConfigError, printable
 
 MAX_NAME = 1_000
 
@@ -24,6 +25,13 @@ def compress(
     checkpoint: CheckpointOption = "best",
     json_: JsonOption = False,
     runs_dir: RunsDirOption = None,
+    dynamic: Annotated[
+        bool,
+        typer.Option("--dynamic", help="Let the model learn from the file that it codes.", rich_help_panel=PANEL),
+    ] = False,
+    learning_rate: RateOption = None,
+    decay: DecayOption = None,
+    segment_chars: SegmentOption = None,
 ) -> None:
     """Write a file in the bits that a model needs for it.
 
@@ -37,6 +45,9 @@ def compress(
     and some 60 bytes for the name of the run, checksums and the like. What the model does not know, such as other
     characters or line ends, is kept beside the code. This needs a package: pip install 'charlm[coder]'.
     """
+    given = {"--learning-rate": learning_rate, "--decay": decay, "--segment-chars": segment_chars}
+    if not dynamic and (names := ", ".join(name for name, value in given.items() if value is not None)):
+        raise ConfigError(f"{names} {'belong' if ',' in names else 'belongs'} to --dynamic")
     choice = read_checkpoint_choice(checkpoint)
     from charlm.console.evaluation import evaluation_progress
     from charlm.library.compressing import compress as compress_file
@@ -44,7 +55,17 @@ def compress(
 
     model = open_run(run, checkpoint=choice, runs_dir=runs_dir)
     with evaluation_progress("coding") as report:
-        written = compress_file(model, file, output, force=force, report=report)
+        written = compress_file(
+            model,
+            file,
+            output,
+            dynamic=dynamic,
+            learning_rate=learning_rate,
+            decay=decay,
+            segment_chars=segment_chars,
+            force=force,
+            report=report,
+        )
     if json_:
         from charlm.console.terminal import print_json
 

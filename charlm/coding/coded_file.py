@@ -3,7 +3,8 @@
     magic (3 bytes), format (1)
     name of the run, step, hash of the model (4 bytes), what computed the probabilities (3), their probe (2)
     length and checksum (8 bytes) of the file that was compressed
-    layout: 0 is followed by the bytes, packed without the model; others by the number of characters, edits and code
+    layout: 0 is followed by the bytes, packed without the model; others by the number of characters, how fast the model
+        learned if it did, edits and code
     CRC-32 of everything before it (4 bytes)
 
 Numbers have seven bits in each byte, and names their length before them. The hashes are short, because the checksum of
@@ -31,6 +32,8 @@ HASH_BYTES, BUILD_BYTES, PROBE_BYTES, CHECKSUM_BYTES, CRC_BYTES = 4, 2, 2, 8, 4
 TORCH = "torch"
 PLACES = (TORCH, "x86-64-v3", "x86-64-v4")
 MAX_NAME_BYTES = 1_000
+# Added to the layout of a text from which the model learned.
+LEARNED = 16
 MAX_CHARS_PER_BYTE = 4
 
 
@@ -47,12 +50,14 @@ class Coded:
         num_chars: number of characters that were coded.
         edits: the packed edits.
         code: the code.
+        rates: how fast the model learned from the text; empty if it did not learn.
     """
 
     layout: int
     num_chars: int
     edits: bytes
     code: bytes
+    rates: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +100,11 @@ def pack_file(file: CodedFile) -> bytes:
     else:
         # Mostly one byte: a text has about as many characters as bytes.
         more = body.num_chars - file.length
-        numbers = (1 + body.layout, 2 * more if more >= 0 else -2 * more - 1, len(body.edits))
-        parts += [*map(packed_number, numbers), body.edits, body.code]
+        parts.append(packed_number(1 + body.layout + (LEARNED if body.rates else 0)))
+        parts.append(packed_number(2 * more if more >= 0 else -2 * more - 1))
+        if body.rates:
+            parts += [packed_number(len(body.rates)), body.rates.encode("ascii")]
+        parts += [packed_number(len(body.edits)), body.edits, body.code]
     content = b"".join(parts)
     return content + zlib.crc32(content).to_bytes(CRC_BYTES, "little")
 
@@ -117,7 +125,7 @@ def unpack_file(content: bytes) -> CodedFile:
     if zlib.crc32(head).to_bytes(CRC_BYTES, "little") != crc:
         raise DamagedError("its bytes are not those that were written")
     reader = Reader(head[len(MAGIC) + 1 :])
-    run, step, model = _name(reader), reader.number(), reader.take(HASH_BYTES)
+    run, step, model = _text(reader), reader.number(), reader.take(HASH_BYTES)
     place, build, probe = reader.take(1)[0], reader.take(BUILD_BYTES), reader.take(PROBE_BYTES)
     length, checksum, layout = reader.number(), reader.take(CHECKSUM_BYTES), reader.number()
     if place >= len(PLACES):
@@ -161,7 +169,7 @@ def model_hash(
     return digest.digest()[:HASH_BYTES]
 
 
-def _name(reader: Reader) -> str:
+def _text(reader: Reader) -> str:
     try:
         return reader.take(min(reader.number(), MAX_NAME_BYTES)).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -169,8 +177,10 @@ def _name(reader: Reader) -> str:
 
 
 def _coded(reader: Reader, length: int, layout: int) -> Coded:
-    folded, edits_size = reader.number(), reader.number()
+    folded = reader.number()
     num_chars = length + (-(folded + 1) // 2 if folded % 2 else folded // 2)
     if not 0 <= num_chars <= MAX_CHARS_PER_BYTE * (length + 1):
         raise DamagedError("it claims more characters than its text can have")
-    return Coded(layout=layout, num_chars=num_chars, edits=reader.take(edits_size), code=reader.rest())
+    rates = _text(reader) if layout >= LEARNED else ""
+    edits = reader.take(reader.number())
+    return Coded(layout=layout % LEARNED, num_chars=num_chars, edits=edits, code=reader.rest(), rates=rates)

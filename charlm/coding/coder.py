@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import pairwise
@@ -60,7 +60,7 @@ def encode_ids(
     if boundary is None:
         encoder.encode(int(ids[0]), categorical(np.ones(vocab_size), perfect=False))
     done = 1
-    with _one_thread(predictor):
+    with _threads_of(predictor):
         for logits, targets in _predictions(predictor, ids, boundary):
             for row, target in zip(logits, targets.tolist(), strict=True):
                 encoder.encode(target, categorical(_weights(row), perfect=False))
@@ -101,7 +101,7 @@ def decode_ids(
     state: Any = None
     try:
         ids[0] = decoder.decode(categorical(np.ones(vocab_size), perfect=False)) if boundary is None else boundary
-        with _one_thread(predictor):
+        with _threads_of(predictor):
             for place in range(1, number):
                 if state is None or ids[place - 1] == boundary:
                     state = predictor.initial_state(1)
@@ -119,7 +119,7 @@ def probe(predictor: Predictor, vocab_size: int) -> bytes:
     """Return two bytes that differ where a model, NumPy or constriction computes other bits."""
     ids = np.arange(PROBE_CHARS, dtype=np.int64) * PROBE_STEP % vocab_size
     digest = hashlib.sha256()
-    with _one_thread(predictor):
+    with _threads_of(predictor):
         for logits, _ in _predictions(predictor, ids, None):
             for row in logits:
                 digest.update(row.tobytes() + _weights(row).tobytes())
@@ -158,11 +158,15 @@ def _constriction() -> tuple[Any, Any]:
     return stream.model.Categorical, stream.queue
 
 
+def _threads_of(predictor: Predictor) -> AbstractContextManager[None]:
+    return nullcontext() if isinstance(predictor, NativePredictor) else one_thread()
+
+
 @contextmanager
-def _one_thread(predictor: Predictor) -> Generator[None]:
-    """Keep torch to one thread while a torch network predicts: with more of them, the last bits may differ."""
+def one_thread() -> Generator[None]:
+    """Keep torch to one thread: with more of them, the last bits may differ."""
     torch = sys.modules.get("torch")
-    if isinstance(predictor, NativePredictor) or torch is None:
+    if torch is None:
         yield
         return
     before = torch.get_num_threads()

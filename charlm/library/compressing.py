@@ -96,6 +96,10 @@ def compress(
     file: str | Path,
     output: str | Path | None = None,
     *,
+    dynamic: bool = False,
+    learning_rate: float | None = None,
+    decay: float | None = None,
+    segment_chars: int | None = None,
     force: bool = False,
     report: Report | None = None,
 ) -> Compressed:
@@ -105,6 +109,11 @@ def compress(
         model: a model from `open_run`, or a run or its name, of which the best checkpoint is used.
         file: any file: what the model does not know is kept beside the code.
         output: the file to write; None adds .cz to the name.
+        dynamic: whether the model learns from the file while it codes it. Decompressing does the same again, and needs
+            the training split too.
+        learning_rate: how fast it learns; see `evaluate_dynamically`.
+        decay: see there.
+        segment_chars: see there.
         force: whether to replace a file that exists.
         report: called with the number of characters done and the total.
     Raises:
@@ -125,7 +134,16 @@ def compress(
     if path.exists() and path.samefile(source):
         raise ConfigError(f"{shown_path(path)} is the file to compress: name another one to write")
     content, coder = _content(source), FileCoder(opened(model))
-    coded = coder.encode(content, report)
+    learning = None
+    if dynamic:
+        from charlm.evaluation.dynamic import DEFAULT_SEGMENT_CHARS
+        from charlm.library.learning_coder import learning_coder
+
+        rates = {"learning_rate": learning_rate, "decay": decay}
+        learning = learning_coder(
+            coder.model, **rates, segment_chars=segment_chars or DEFAULT_SEGMENT_CHARS, report=report
+        )
+    coded = coder.encode(content, report, learning)
     packed = pack_file(coded)
     replace_file(path, packed)
     return Compressed(path, len(packed), len(content), coded.run, coded.step, isinstance(coded.body, Coded))

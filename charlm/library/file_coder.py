@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from charlm.coding.coder import decode_ids, encode_ids, probe
 from charlm.coding.packing import DamagedError, packed_bytes, unpacked_bytes
 from charlm.coding.rewriting import Rewritten, restore, rewrite
 from charlm.errors import ConfigError, RunError, printable
+from charlm.kernels.library import kernel_build
 from charlm.library.measured_texts import of_total
 from charlm.library.models import Model
 from charlm.library.networks import Networks
@@ -22,6 +25,9 @@ from charlm.runs.model_file import ModelFile
 from charlm.text.notices import shown_path
 from charlm.text.reading_order import turned
 from charlm.text.vocabulary import Ids
+
+if TYPE_CHECKING:
+    from charlm.library.learning_coder import LearningCoder
 
 # Packed edits take a few bytes for each character that is edited.
 EDIT_BYTES_PER_BYTE, EDIT_BYTES = 32, 64
@@ -43,27 +49,34 @@ class FileCoder:
                 f"the model of run {model.run.name} is leaky: it reads the characters that it predicts, so "
                 "nothing that it codes could be decoded"
             )
-        self.model, self.checkpoint = model, model.checkpoint
+        self.checkpoint = model.checkpoint
         self.vocab_size = len(self.checkpoint.vocabulary)
         # A GPU's bits may differ from one call to the next.
-        self.predictor: Predictor = Networks(self.checkpoint, "cpu").main
+        self.model = replace(model, networks=Networks(model.checkpoint, "cpu"))
+        self.predictor: Predictor = self.model.networks.main
 
     @property
     def run(self) -> str:
         """The name of the run that the model is from."""
         return self.model.run.run_name if isinstance(self.model.run, ModelFile) else self.model.run.name
 
-    def encode(self, content: bytes, report: Report | None) -> CodedFile:
-        """Return a file's bytes, coded, or packed without the model where it would make them longer."""
-        place, build = self._computed_by()
-        body = self._body(content, report) if content else b""
+    def encode(self, content: bytes, report: Report | None, learning: LearningCoder | None = None) -> CodedFile:
+        """Return a file's bytes, coded, or packed without the model where it would make them longer.
+
+        Args:
+            content: the bytes.
+            report: called with the number of characters done and the total.
+            learning: the model as it learns from what it codes; None if it does not learn.
+        """
+        body = self._body(content, report, learning) if content else b""
+        place, build = self._computed_by(body.rates if isinstance(body, Coded) else "")
         return CodedFile(
             run=self.run,
             step=self.checkpoint.step,
             model=self._hash(),
             place=place,
             build=build,
-            probe=probe(self.predictor, self.vocab_size),
+            probe=self._probe(learning if isinstance(body, Coded) else None),
             length=len(content),
             checksum=checksum(content),
             body=body,
@@ -85,43 +98,67 @@ class FileCoder:
                 f"{shown_path(source)} was compressed with another model than that of {self.model.run.name} at step "
                 f"{self.checkpoint.step:,}: it needs that of the run {printable(coded.run)} at step {coded.step:,}"
             )
+        rates = coded.body.rates if isinstance(coded.body, Coded) else ""
+        try:
+            return self._confirmed(coded, self._content(coded, source, report))
+        except DamagedError as error:
+            if (coded.place, coded.build) == self._computed_by(rates):
+                raise
+            # The probe can miss a difference that the text has met.
+            raise RunError(self._elsewhere(coded, source, rates)) from error
+
+    def _confirmed(self, coded: CodedFile, content: bytes) -> bytes:
+        if len(content) != coded.length or checksum(content) != coded.checksum:
+            raise DamagedError("what it decodes to has another checksum")
+        return content
+
+    def _content(self, coded: CodedFile, source: Path, report: Report | None) -> bytes:
         body = coded.body
         if isinstance(body, bytes):
-            content = unpacked_bytes(body, at_most=coded.length)
-        else:
-            if coded.probe != probe(self.predictor, self.vocab_size):
-                raise RunError(self._elsewhere(coded, source))
-            edits = unpacked_bytes(body.edits, at_most=EDIT_BYTES_PER_BYTE * coded.length + EDIT_BYTES)
-            content = restore(Rewritten(self._text(body, report), body.layout, edits), self.checkpoint.settings.corpus)
-        if len(content) == coded.length and checksum(content) == coded.checksum:
-            return content
-        if (coded.place, coded.build) != self._computed_by():
-            raise RunError(self._elsewhere(coded, source))
-        raise DamagedError("what it decodes to has another checksum")
+            return unpacked_bytes(body, at_most=coded.length)
+        learning = None
+        if body.rates:
+            from charlm.library.learning_coder import learning_coder, unpacked_rates
 
-    def _body(self, content: bytes, report: Report | None) -> Coded | bytes:
+            learning = learning_coder(self.model, **asdict(unpacked_rates(body.rates)))
+        if coded.probe != self._probe(learning):
+            raise RunError(self._elsewhere(coded, source, body.rates))
+        edits = unpacked_bytes(body.edits, at_most=EDIT_BYTES_PER_BYTE * coded.length + EDIT_BYTES)
+        text = self._text(body, report, learning.predictor() if learning else self.predictor)
+        return restore(Rewritten(text, body.layout, edits), self.checkpoint.settings.corpus)
+
+    def _probe(self, learning: LearningCoder | None) -> bytes:
+        static = probe(self.predictor, self.vocab_size)
+        return learning.probe(static) if learning else static
+
+    def _body(self, content: bytes, report: Report | None, learning: LearningCoder | None) -> Coded | bytes:
         vocabulary, direction = self.checkpoint.vocabulary, self.model.direction
         written = rewrite(content, self.checkpoint.settings.corpus, vocabulary)
         ids = vocabulary.encode(written.text, unknown="replace")
         if self.model.boundary is not None:
             ids = np.concatenate([np.array([self.model.boundary], ids.dtype), ids])
+        predictor, rates = self.predictor, ""
+        if learning:
+            from charlm.library.learning_coder import packed_rates
+
+            predictor, rates = learning.predictor(), packed_rates(learning.adaptation)
         code = b""
         if written.text:
             told = of_total(report, len(ids))
             given = turned(ids, direction)
-            code = encode_ids(self.predictor, given, self.vocab_size, boundary=self.model.boundary, report=told)
+            code = encode_ids(predictor, given, self.vocab_size, boundary=self.model.boundary, report=told)
         edits = packed_bytes(written.edits)
         if len(edits) + len(code) >= len(content):
             return packed_bytes(content)
-        return Coded(layout=written.layout, num_chars=len(written.text), edits=edits, code=code)
+        return Coded(layout=written.layout, num_chars=len(written.text), edits=edits, code=code, rates=rates)
 
-    def _text(self, body: Coded, report: Report | None) -> str:
+    def _text(self, body: Coded, report: Report | None, predictor: Predictor) -> str:
         if body.num_chars == 0:
             return ""
         boundary = self.model.boundary
         number = body.num_chars + (boundary is not None)
         told = of_total(report, number)
-        found = decode_ids(self.predictor, body.code, number, self.vocab_size, boundary=boundary, report=told)
+        found = decode_ids(predictor, body.code, number, self.vocab_size, boundary=boundary, report=told)
         ids: Ids = found.astype(np.uint32)
         return self.checkpoint.vocabulary.decode(turned(ids, self.model.direction)[boundary is not None :])
 
@@ -129,23 +166,23 @@ class FileCoder:
         settings = self.checkpoint.settings
         return model_hash(settings.model, settings.corpus, self.checkpoint.vocabulary, self.checkpoint.model)
 
-    def _computed_by(self) -> tuple[str, bytes]:
-        """Return what computes the probabilities here, and what identifies its build."""
-        if isinstance(self.predictor, NativePredictor):
+    def _computed_by(self, rates: str) -> tuple[str, bytes]:
+        """Return what computes the probabilities here, and what identifies its build; only torch can learn."""
+        if isinstance(self.predictor, NativePredictor) and not rates:
             kernels = self.predictor.kernels
             return kernels.instruction_set, bytes.fromhex(kernels.build)[:BUILD_BYTES]
         return TORCH, hashlib.sha256(_torch_versions().encode()).digest()[:BUILD_BYTES]
 
-    def _elsewhere(self, coded: CodedFile, source: Path) -> str:
+    def _elsewhere(self, coded: CodedFile, source: Path, rates: str) -> str:
         """Return a sentence that says what a file's probabilities were computed by, and what computes them here."""
-        place, build = self._computed_by()
+        place, build = self._computed_by(rates)
         remedy = ""
         if (coded.place, place) == ("x86-64-v3", "x86-64-v4"):
             remedy = "; with ATEN_CPU_CAPABILITY=avx2 in the environment, this machine computes as that one did"
         then, here = _computing(coded.place, coded.build), _computing(place, build)
         return (
-            f"{shown_path(source)} cannot be decoded here: its probabilities were computed by {then}, and here {here} "
-            f"computes others in the last bits{remedy}"
+            f"{shown_path(source)} cannot be decoded here: its probabilities were computed by {then}, and those of "
+            f"{here} differ in the last bits{remedy}"
         )
 
 
@@ -158,4 +195,5 @@ def _computing(place: str, build: bytes) -> str:
 def _torch_versions() -> str:
     import torch
 
-    return f"torch {torch.__version__}, NumPy {np.__version__}, {torch.backends.cpu.get_cpu_capability()}"
+    versions = f"torch {torch.__version__}, NumPy {np.__version__}"
+    return f"{versions}, {torch.backends.cpu.get_cpu_capability()}, kernels {kernel_build()}"

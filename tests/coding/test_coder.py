@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib.util
 import random
 from collections.abc import Callable
+from functools import cache
+from itertools import product
+from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
 from coded import ENGLISH, fresh_model, round_trip
-from pairs import by_pairs
+from hypothesis import strategies
+from pairs import one_in
 
 from charlm.coding import coder
 from charlm.coding.coded_file import Coded
@@ -56,10 +61,27 @@ MODELS: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize(("model", "content"), by_pairs(tuple(MODELS), tuple(CONTENTS)))
-def test_every_kind_of_content_comes_back_from_every_kind_of_model(model: str, content: str) -> None:
-    round_trip(fresh_model(*MODELS[model]), CONTENTS[content])
-    round_trip(fresh_model(*MODELS[model], has_unknown=True), CONTENTS[content])
+@cache
+def fresh_coder() -> FileCoder:
+    """Return a coder whose text is cleaned, so that edits of every kind occur."""
+    return FileCoder(fresh_model("corpus.clean.unicode=nfc", "corpus.clean.lowercase=true", characters=ENGLISH + "éß"))
+
+
+@pytest.mark.parametrize("case", one_in(4, product(MODELS, CONTENTS)), ids=", of ".join)
+def test_every_kind_of_content_comes_back_from_every_kind_of_model(case: tuple[str, str]) -> None:
+    model, content = case
+    for has_unknown in (False, True):
+        round_trip(fresh_model(*MODELS[model], has_unknown=has_unknown), CONTENTS[content])
+
+
+CONTENT = strategies.one_of(strategies.binary(max_size=300), strategies.text(max_size=200).map(str.encode))
+
+
+@hypothesis.given(content=CONTENT)
+@hypothesis.settings(max_examples=40)
+def test_whatever_a_file_holds_comes_back(content: bytes) -> None:
+    coding = fresh_coder()
+    assert coding.decode(coding.encode(content, None), Path("coded.cz"), None) == content
 
 
 @pytest.mark.slow
