@@ -35,6 +35,7 @@ MAX_NAME_BYTES = 1_000
 # Added to the layout of a text from which the model learned.
 LEARNED = 16
 MAX_CHARS_PER_BYTE = 4
+MAX_LENGTH = 1 << 40
 
 
 class ForeignError(Exception):
@@ -89,7 +90,7 @@ class CodedFile:
 
 def pack_file(file: CodedFile) -> bytes:
     """Return a file's bytes."""
-    name = file.run.encode("utf-8")
+    name = file.run.encode("utf-8", "replace")
     parts = [
         *(MAGIC, bytes([FORMAT]), packed_number(len(name)), name, packed_number(file.step), file.model),
         *(bytes([PLACES.index(file.place)]), file.build, file.probe, packed_number(file.length), file.checksum),
@@ -128,7 +129,7 @@ def unpack_file(content: bytes) -> CodedFile:
     run, step, model = _text(reader), reader.number(), reader.take(HASH_BYTES)
     place, build, probe = reader.take(1)[0], reader.take(BUILD_BYTES), reader.take(PROBE_BYTES)
     length, checksum, layout = reader.number(), reader.take(CHECKSUM_BYTES), reader.number()
-    if place >= len(PLACES):
+    if place >= len(PLACES) or length > MAX_LENGTH:
         raise DamagedError("its header is that of no file")
     return CodedFile(
         run=run,

@@ -131,8 +131,7 @@ def compress(
     """
     source, path = Path(file), Path(str(file) + ENDING if output is None else output)
     check_output_file(path, force=force, example=source.name + ENDING)
-    if path.exists() and path.samefile(source):
-        raise ConfigError(f"{shown_path(path)} is the file to compress: name another one to write")
+    _refuse_itself(path, source, "compress")
     content, coder = _content(source), FileCoder(opened(model))
     learning = None
     if dynamic:
@@ -184,6 +183,7 @@ def decompress(
     path = Path(output) if output is not None else source.with_suffix("")
     check_output_file(path, force=force, example="original.txt")
     content = _content(source)
+    _refuse_itself(path, source, "decompress")
     try:
         coded = unpack_file(content)
         coder = FileCoder(_model_of(coded, model, runs_dir, source))
@@ -252,6 +252,11 @@ def _model_of(
     except RunError:
         # Whatever it is, it is opened or refused as such, and compared.
         return open_run(model, runs_dir=runs_dir)
+
+
+def _refuse_itself(path: Path, source: Path, action: str) -> None:
+    if path.exists() and source.exists() and path.samefile(source):
+        raise ConfigError(f"{shown_path(path)} is the file to {action}: name another one to write")
 
 
 def _content(path: Path) -> bytes:

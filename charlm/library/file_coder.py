@@ -98,24 +98,9 @@ class FileCoder:
                 f"{shown_path(source)} was compressed with another model than that of {self.model.run.name} at step "
                 f"{self.checkpoint.step:,}: it needs that of the run {printable(coded.run)} at step {coded.step:,}"
             )
-        rates = coded.body.rates if isinstance(coded.body, Coded) else ""
-        try:
-            return self._confirmed(coded, self._content(coded, source, report))
-        except DamagedError as error:
-            if (coded.place, coded.build) == self._computed_by(rates):
-                raise
-            # The probe can miss a difference that the text has met.
-            raise RunError(self._elsewhere(coded, source, rates)) from error
-
-    def _confirmed(self, coded: CodedFile, content: bytes) -> bytes:
-        if len(content) != coded.length or checksum(content) != coded.checksum:
-            raise DamagedError("what it decodes to has another checksum")
-        return content
-
-    def _content(self, coded: CodedFile, source: Path, report: Report | None) -> bytes:
         body = coded.body
         if isinstance(body, bytes):
-            return unpacked_bytes(body, at_most=coded.length)
+            return _confirmed(coded, unpacked_bytes(body, at_most=coded.length))
         learning = None
         if body.rates:
             from charlm.library.learning_coder import learning_coder, unpacked_rates
@@ -124,8 +109,14 @@ class FileCoder:
         if coded.probe != self._probe(learning):
             raise RunError(self._elsewhere(coded, source, body.rates))
         edits = unpacked_bytes(body.edits, at_most=EDIT_BYTES_PER_BYTE * coded.length + EDIT_BYTES)
-        text = self._text(body, report, learning.predictor() if learning else self.predictor)
-        return restore(Rewritten(text, body.layout, edits), self.checkpoint.settings.corpus)
+        try:
+            text = self._text(body, report, learning.predictor() if learning else self.predictor)
+            return _confirmed(coded, restore(Rewritten(text, body.layout, edits), self.checkpoint.settings.corpus))
+        except DamagedError as error:
+            if (coded.place, coded.build) == self._computed_by(body.rates):
+                raise
+            # The probe can miss a difference that the text has met.
+            raise RunError(self._elsewhere(coded, source, body.rates)) from error
 
     def _probe(self, learning: LearningCoder | None) -> bytes:
         static = probe(self.predictor, self.vocab_size)
@@ -184,6 +175,12 @@ class FileCoder:
             f"{shown_path(source)} cannot be decoded here: its probabilities were computed by {then}, and those of "
             f"{here} differ in the last bits{remedy}"
         )
+
+
+def _confirmed(coded: CodedFile, content: bytes) -> bytes:
+    if len(content) != coded.length or checksum(content) != coded.checksum:
+        raise DamagedError("what it decodes to has another checksum")
+    return content
 
 
 def _computing(place: str, build: bytes) -> str:

@@ -21,6 +21,8 @@ from charlm.networks.language_model import CharLM
 from charlm.networks.torch_predictor import writing_half
 
 PURPOSE = "coding while learning"
+# No segment has more characters than a number of so many digits.
+MAX_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,6 @@ def unpacked_rates(text: str) -> Adaptation:
     """
     try:
         learning_rate, decay, segment_chars = text.split(" ")
-        return Adaptation(float(learning_rate), float(decay), int(segment_chars))
+        return Adaptation(float(learning_rate), float(decay), int(segment_chars[:MAX_DIGITS]))
     except (ValueError, ConfigError) as error:
         raise DamagedError("the rates in it are none") from error

@@ -178,6 +178,11 @@ def test_without_constriction_the_install_line_is_named(monkeypatch: pytest.Monk
         FileCoder(fresh_model()).encode(b"one", None)
 
 
+@pytest.mark.usefixtures("without_kernels")
+def test_without_kernels_torch_codes_and_says_so() -> None:
+    assert round_trip(fresh_model(), CONTENTS["scripts"] + CONTENTS["English"]).place == "torch"
+
+
 def test_a_leaky_model_is_refused() -> None:
     with pytest.raises(ConfigError, match="leaky"):
         FileCoder(fresh_model("model.direction=leaky"))

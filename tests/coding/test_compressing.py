@@ -63,6 +63,7 @@ def test_the_names_of_files_follow_each_other(coded: Path, charlm_command: Charl
     assert charlm_command("decompress", "text.txt.cz", "--force").exit_code == 0
     refusal(charlm_command("compress", "text.txt", "-o", "text.txt", "--force"), 2, "is the file to compress")
     refusal(charlm_command("decompress", "text.txt"), 2, "does not end in .cz")
+    refusal(charlm_command("decompress", "text.cz", "-o", "text.cz", "--force"), 2, "is the file to decompress")
     assert coded.exists()
 
 
@@ -94,6 +95,8 @@ def test_the_step_of_the_file_is_taken_and_not_the_best(coded: Path, charlm_comm
     assert coded.exists()
 
 
+# As long as the names that runs are given.
+NAME = "20261127-193504-lstm-16"
 SIZES: dict[str, tuple[str, ...]] = {
     "rnn": ("model.cell=rnn",),
     "gru of two layers": ("model.cell=gru", "model.num_layers=2"),
@@ -109,7 +112,7 @@ SIZES: dict[str, tuple[str, ...]] = {
 def test_the_size_is_that_of_the_bits_that_eval_prints(
     model: str, tiny_settings: Callable[..., Settings], corpus_file: Path, tmp_path: Path
 ) -> None:
-    run = charlm.train(tiny_settings(*SIZES[model]), name="sized", runs_dir=tmp_path / "runs")
+    run = charlm.train(tiny_settings(*SIZES[model]), name=NAME, runs_dir=tmp_path / "runs")
     text = tmp_path / "text.txt"
     text.write_bytes(corpus_file.read_bytes() * 4)
     found = charlm.evaluate(run, files=[text]).main
@@ -238,10 +241,14 @@ def test_a_file_of_a_stranger_cannot_claim_anything(coded: Path, charlm_command:
     for fields, exit_code in (
         ({"run": "../trained"}, 3),
         ({"run": ""}, 3),
+        ({"run": ".."}, 3),
         ({"body": replace(file.body, num_chars=1 << 40)}, 3),
         ({"body": replace(file.body, layout=9)}, 3),
         ({"body": replace(file.body, edits=b"\x02\xff")}, 3),
         ({"body": b"\x07abc"}, 3),
+        ({"length": 1 << 60}, 3),
+        ({"body": replace(file.body, rates="0.1 x 20")}, 3),
+        ({"body": replace(file.body, rates="0.1 0.1 999999999999999999999")}, 4),
     ):
         changed_file(coded, **fields)
         refusal(charlm_command("decompress", "other.cz", "-o", "out.txt"), exit_code)
