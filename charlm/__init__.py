@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from charlm import errors
     from charlm.library.adapting import evaluate_dynamically
+    from charlm.library.compressing import compress, decompress
     from charlm.library.copying import novelty
     from charlm.library.exporting import export_model
     from charlm.library.inspecting import inspect
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 # second that most commands do not need.
 MODULES = {
     "evaluate_dynamically": "library.adapting",
+    **dict.fromkeys(("compress", "decompress"), "library.compressing"),
     "novelty": "library.copying",
     "export_model": "library.exporting",
     "inspect": "library.inspecting",

@@ -22,6 +22,7 @@ FLOORS = {
     "evaluation": 4,
     "generation": 4,
     "insight": 4,
+    "coding": 4,
     "training": 5,
     "sweeps": 6,
     "reports": 6,

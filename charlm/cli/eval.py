@@ -28,6 +28,7 @@ from charlm.cli.eval_novelty import (
     SeedOption,
     TemperatureOption,
 )
+from charlm.cli.eval_prove import ProveOption, Proving
 from charlm.cli.measures import Request, Where, choose_measure
 from charlm.errors import ConfigError, printable
 
@@ -43,7 +44,7 @@ CorpusOption = Annotated[
     typer.Option("--corpus", help="Same as FILE; may be repeated.", metavar="FILE"),
 ]
 PARTS = ("train", "val", "test")
-MEASURES = ("dynamic", "gaps", "novelty")
+MEASURES = ("dynamic", "gaps", "novelty", "prove")
 SplitOption = Annotated[
     Literal["train", "val", "test"] | None,
     typer.Option("--split", help="A split of the run's own corpus.", show_default="test"),
@@ -62,6 +63,7 @@ def eval_command(
     checkpoint: CheckpointOption = "best",
     device: DeviceOption = "auto",
     runs_dir: RunsDirOption = None,
+    prove: ProveOption = False,
     dynamic: DynamicOption = False,
     learning_rate: RateOption = None,
     decay: DecayOption = None,
@@ -79,7 +81,7 @@ def eval_command(
 
     Examples:
 
-        charlm eval other.txt --json
+        charlm eval other.txt --prove
 
         charlm eval --dynamic --learning-rate 5e-4 --decay 1e-2
 
@@ -94,6 +96,7 @@ def eval_command(
         GapFilling(gaps, passes),
         DynamicEvaluation(dynamic, learning_rate, decay, segment_chars),
         SampleNovelty(novelty, ngrams, length, prefix, temperature, seed),
+        Proving(prove),
     )
     where = Where(split=split or "test", files=texts, unknown=unknown)
     request = Request(where, has_baselines=baselines, as_json=json_)

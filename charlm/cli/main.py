@@ -10,8 +10,10 @@ from charlm import __version__
 from charlm.cli.bench import bench_command
 from charlm.cli.chat import chat_command
 from charlm.cli.compare import compare
+from charlm.cli.compress import compress
 from charlm.cli.config import config_app
 from charlm.cli.corpus import corpus_app
+from charlm.cli.decompress import decompress
 from charlm.cli.eval import eval_command
 from charlm.cli.exits import clean_exit, clean_output
 from charlm.cli.export import export
@@ -58,6 +60,8 @@ app.command("page", short_help="Write a run's network into one HTML page that ru
 app.command("chat", short_help="Write with a model in a conversation on a terminal.")(clean_exit(chat_command))
 app.command("eval", short_help="Measure a run's perplexity on a whole text.")(clean_exit(eval_command))
 app.command("score", short_help="Show which characters or lines of a text surprise a model.")(clean_exit(score_command))
+app.command("compress", short_help="Compress a file with a model.")(clean_exit(compress))
+app.command("decompress", short_help="Get a compressed file back, byte for byte.")(clean_exit(decompress))
 app.command("info")(clean_exit(info))
 app.command("compare", short_help="Compare runs: the settings that differ and the results.")(clean_exit(compare))
 app.command("plot", short_help="Draw learning curves, or the results of a sweep.")(clean_exit(plot))

@@ -27,6 +27,8 @@ _COMMANDS = {
         "info": "show ls status stats statistics history summary describe experiments models dir",
         "info --machine": "machine env environment system doctor hardware devices",
         "export": "save pack package share publish upload bundle dump_model to_file onnx gguf",
+        "compress": "zip encode shrink_file squeeze deflate gzip bzip2 xz zstd archive code",
+        "decompress": "unzip decode unpack expand extract uncompress inflate restore gunzip unarchive",
         "page": "html web website webpage browser demo site app gradio streamlit serve javascript",
         "compare": "diff versus vs table results report",
         "plot": "curves curve graph graphs chart charts draw figure picture visualize visualise tensorboard",

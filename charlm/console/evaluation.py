@@ -75,8 +75,15 @@ def evaluation_progress(name: str = "reading") -> Generator[Callable[[int, int],
         yield lambda done, total: report(name, done, total)
 
 
-def show_figures(subject: Subject, text: str, measured: Assessment) -> None:
-    """Print the result of `charlm eval` in all its units."""
+def show_figures(subject: Subject, text: str, measured: Assessment, *, proved_bytes: int | None = None) -> None:
+    """Print the result of `charlm eval` in all its units.
+
+    Args:
+        subject: the model.
+        text: what the text is called.
+        measured: the result.
+        proved_bytes: how many bytes of code were decoded to the same text; None if that was not tried.
+    """
     figures, interval = measured.figures, in_bits(measured.interval)
     main = figures.main
     rows = [
@@ -91,6 +98,7 @@ def show_figures(subject: Subject, text: str, measured: Assessment) -> None:
             else []
         ),
         ("characters", f"{main.num_predicted:,} predicted, {main.nats:,.1f} nats in all"),
+        *([("proof", _proof_text(proved_bytes, main))] if proved_bytes is not None else []),
         ("SHA-256 of the text", measured.sha256),
     ]
     if figures.backward and figures.cloze:
@@ -172,6 +180,11 @@ def show_table(title: str, rows: Sequence[Sequence[str]]) -> None:
 
 def _figure_text(figure: Figure) -> str:
     return f"perplexity {figure.perplexity:.2f}, {figure.bits_per_char:.3f} bits per character"
+
+
+def _proof_text(num_bytes: int, figure: Figure) -> str:
+    expected = figure.bits_per_char * figure.num_predicted / 8
+    return f"{num_bytes:,} bytes of code decode to the same text; the bits make {expected:,.1f} bytes"
 
 
 def _saving_text(saving: float) -> str:

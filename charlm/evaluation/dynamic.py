@@ -136,6 +136,35 @@ def measure_gradients(
     return [(square / num_segments).sqrt() for square in squares]
 
 
+class Learner:
+    """A copy of a network, whose weights learn from segments.
+
+    Args:
+        network: a trained model, which is not changed.
+        roots: the gradients' root mean squares; see `measure_gradients`.
+        adaptation: how fast to learn.
+
+    Attributes:
+        network: the copy.
+    """
+
+    def __init__(self, network: CharLM, roots: Sequence[Tensor], adaptation: Adaptation) -> None:
+        self.network, self._segment_chars = _copy(network), adaptation.segment_chars
+        self._weights, self._trained = list(self.network.parameters()), list(network.parameters())
+        mean = torch.cat([root.flatten() for root in roots]).mean().clamp(min=torch.finfo(torch.float32).tiny)
+        self._pulls = [(adaptation.decay * root / mean).clamp(max=1.0) for root in roots]
+        self._rates = [adaptation.learning_rate / (root + EPSILON) for root in roots]
+
+    def learn(self, segment: Chunk) -> None:
+        """Learn from a segment that the network has predicted, with gradients enabled."""
+        gradients = _gradients(segment, self._weights, self._segment_chars)
+        changes = zip(self._weights, self._trained, gradients, self._pulls, self._rates, strict=True)
+        with torch.no_grad():
+            for weight, first, gradient, pull, rate in changes:
+                # Both terms start from theta_(i-1), because the gradient step does not use the weight.
+                weight.lerp_(first, pull).addcmul_(gradient, rate, value=-1.0)
+
+
 def measure_dynamically(
     network: CharLM,
     ids: Ids,
@@ -158,23 +187,15 @@ def measure_dynamically(
             DivergedError: if the loss is no longer finite.
     """
     assert len(ids) >= 2
-    learner = _copy(network)
-    weights, trained = list(learner.parameters()), list(network.parameters())
-    mean = torch.cat([root.flatten() for root in roots]).mean().clamp(min=torch.finfo(torch.float32).tiny)
-    pulls = [(adaptation.decay * root / mean).clamp(max=1.0) for root in roots]
-    rates = [adaptation.learning_rate / (root + EPSILON) for root in roots]
+    learner = Learner(network, roots, adaptation)
     nats, num_predicted = 0.0, len(ids) - 1
     with torch.enable_grad():
-        for segment in read_chunks(learner, ids[:, None], adaptation.segment_chars):
+        for segment in read_chunks(learner.network, ids[:, None], adaptation.segment_chars):
             # The segment's cost is final here, before any weight learns from it.
             nats += sum_nats(segment.readouts.forward.detach(), segment.targets, observe)
             if not math.isfinite(nats):
                 raise DivergedError(_divergence(segment.end, adaptation))
-            gradients = _gradients(segment, weights, adaptation.segment_chars)
-            with torch.no_grad():
-                for weight, first, gradient, pull, rate in zip(weights, trained, gradients, pulls, rates, strict=True):
-                    # Both terms start from theta_(i-1), because the gradient step does not use the weight.
-                    weight.lerp_(first, pull).addcmul_(gradient, rate, value=-1.0)
+            learner.learn(segment)
             if report:
                 report(segment.end)
     return Figure(nats, num_predicted)

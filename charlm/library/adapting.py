@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from charlm.errors import ConfigError, RunError
 from charlm.evaluation import dynamic
@@ -63,11 +65,66 @@ def evaluate_dynamically(
     network, blocks = _causal_half(model), BlockSums()
     parts = read_known_parts(model, "dynamic evaluation")
     ids = choose_predictable_text(model, split, files, unknown=unknown, parts=parts).ids
+    rates = {"learning_rate": learning_rate, "decay": decay}
+    learning = prepare_learning(
+        model, network, parts, **rates, segment_chars=segment_chars, report=report, num_chars=len(ids) - 1
+    )
+    adaptation = learning.adaptation
+    figure = dynamic.measure_dynamically(
+        network, ids, learning.roots, adaptation, report=learning.phase, observe=blocks.add
+    )
+    is_on_itself = learning.tuned_chars > 0 and parts.val is not None and np.array_equal(ids, parts.val.ids)
+    return DynamicFigure(figure, blocks.interval(), adaptation, learning.tuned_chars, is_on_itself)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What a model needs to learn from a text.
+
+    Args:
+        roots: the gradients' root mean squares.
+        adaptation: how fast it learns.
+        tuned_chars: number of validation characters predicted to choose the rates; 0 if both rates were given.
+        phase: what takes the number of characters done while the text itself is read.
+    """
+
+    roots: list[Tensor]
+    adaptation: Adaptation
+    tuned_chars: int
+    phase: Callable[[int], None]
+
+
+def prepare_learning(
+    model: Model,
+    network: CharLM,
+    parts: Split,
+    *,
+    learning_rate: float | None,
+    decay: float | None,
+    segment_chars: int,
+    report: Callable[[int, int], None] | None = None,
+    num_chars: int = 0,
+) -> Learning:
+    """Measure the gradients on the training split, and choose the rates that are not given.
+
+    Args:
+        model: the model of the run.
+        network: its causal network.
+        parts: the splits of its corpus.
+        learning_rate: see `evaluate_dynamically`.
+        decay: see there.
+        segment_chars: see there.
+        report: called with the number of characters done and the total.
+        num_chars: how many characters of another text will be reported after these.
+    Raises:
+        RunError: where a rate must be chosen without a validation split.
+        DivergedError: where the loss of every trial is no longer finite.
+    """
     trials = _trial_text(model, parts) if learning_rate is None or decay is None else None
     tuned_chars = 0 if trials is None else len(trials) - 1
     train = parts.train.ids[: dynamic.STATISTICS_CHARS]
     num_tried = dynamic.num_trials(learning_rate, decay) * tuned_chars
-    phases = _phases(report, [len(train) - 1, num_tried, len(ids) - 1])
+    phases = _phases(report, [len(train) - 1, num_tried, num_chars])
     roots = dynamic.measure_gradients(network, train, segment_chars=segment_chars, report=phases[0])
     adaptation = Adaptation(learning_rate or 0.0, decay or 0.0, segment_chars)
     if trials is not None:
@@ -75,9 +132,7 @@ def evaluate_dynamically(
         adaptation = dynamic.tune_adaptation(
             network, trials, roots, **rates, segment_chars=segment_chars, report=phases[1]
         )
-    figure = dynamic.measure_dynamically(network, ids, roots, adaptation, report=phases[2], observe=blocks.add)
-    is_on_itself = tuned_chars > 0 and parts.val is not None and np.array_equal(ids, parts.val.ids)
-    return DynamicFigure(figure, blocks.interval(), adaptation, tuned_chars, is_on_itself)
+    return Learning(roots, adaptation, tuned_chars, phases[2])
 
 
 def _causal_half(model: Model) -> CharLM:

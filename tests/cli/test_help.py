@@ -129,6 +129,7 @@ def prepared(tmp_path_factory, corpus_text, charlm_command):
         shortened = ["--corpus=stories.txt", *(f"--set={setting}" for setting in SHORT)]
         for name, more in (("my-lyrics", []), ("newest", ["--set", "model.direction=bidirectional"])):
             assert charlm_command("train", "--run", name, *shortened, *more).exit_code == 0
+        assert charlm_command("compress", "poems.txt", "--run", "my-lyrics", "-o", "poems.cz").exit_code == 0
     return folder
 
 
