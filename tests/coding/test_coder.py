@@ -67,7 +67,7 @@ def fresh_coder() -> FileCoder:
     return FileCoder(fresh_model("corpus.clean.unicode=nfc", "corpus.clean.lowercase=true", characters=ENGLISH + "éß"))
 
 
-@pytest.mark.parametrize("case", one_in(4, product(MODELS, CONTENTS)), ids=", of ".join)
+@pytest.mark.parametrize("case", one_in(8, product(MODELS, CONTENTS)), ids=", of ".join)
 def test_every_kind_of_content_comes_back_from_every_kind_of_model(case: tuple[str, str]) -> None:
     model, content = case
     for has_unknown in (False, True):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pairs import one_in
 from typer.testing import Result
 
 import charlm
@@ -108,7 +109,7 @@ SIZES: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize("model", SIZES)
+@pytest.mark.parametrize("model", one_in(3, SIZES))
 def test_the_size_is_that_of_the_bits_that_eval_prints(
     model: str, tiny_settings: Callable[..., Settings], corpus_file: Path, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pairs import one_in
 from typer.testing import Result
 
 import charlm
@@ -53,7 +54,7 @@ def test_rates_come_back_exactly_or_are_refused() -> None:
             unpacked_rates(text)
 
 
-@pytest.mark.parametrize("direction", ["forward", "backward", "bidirectional"])
+@pytest.mark.parametrize("direction", one_in(3, ["forward", "backward", "bidirectional"]))
 def test_a_file_has_the_bits_of_dynamic_evaluation_and_comes_back(
     direction: str, tiny_settings: Callable[..., Settings], corpus_file: Path, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_it_says_formats_and_sizes(trained: Run, charlm_command: Charlm) -> None:
     result = charlm_command("page", str(trained.path), "-o", "my page.html")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -90,6 +91,7 @@ def test_what_cannot_write_forwards_is_refused(
     assert not Path("page.html").exists()
 
 
+@pytest.mark.slow
 def test_of_both_directions_a_page_has_the_half_that_writes(
     tiny_settings: Callable[..., Settings],
     tmp_path: Path,

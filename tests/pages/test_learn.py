@@ -58,6 +58,7 @@ def test_the_tab_shows_all_of_it(found: Learned, runs: list[Run], show: Callable
     assert "perplexity against epoch" not in page.locator(".plot svg").first.get_attribute("aria-label")
 
 
+@pytest.mark.slow
 def test_the_slider_goes_from_the_first_sample_to_the_last(
     found: Learned, runs: list[Run], show: Callable[..., Any]
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from browsers import write
 
@@ -43,6 +44,7 @@ def test_units_are_looked_at(trained: Run, tmp_path: Path, open_page: OpenPage) 
     assert page.locator("#look-value").text_content() == f"Unit 3 after ‘g’: {state[0][0, 0, 2]:.3f}"
 
 
+@pytest.mark.slow
 def test_the_liveliest_unit_is_looked_at_first(pages: Path, open_page: OpenPage) -> None:
     page = open_page(pages)
     write(page, "the ", length=50)
