@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from pairs import one_in
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
@@ -157,7 +158,7 @@ def typing_at_a_prompt(keys: str, patch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_folder_with_runs")
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", one_in(2, EXAMPLES))
 def test_each_example_works(example, charlm_command, monkeypatch):
     arguments = shlex.split(example)[1:]
     if arguments[0] == "train":

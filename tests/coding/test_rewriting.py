@@ -50,7 +50,7 @@ def corpus(reading: str) -> CorpusSettings:
 @pytest.mark.parametrize("has_unknown", [False, True])
 @pytest.mark.parametrize("reading", READINGS)
 @hypothesis.given(content=CONTENTS)
-@hypothesis.settings(max_examples=60)
+@hypothesis.settings(max_examples=25)
 def test_any_bytes_come_back_and_the_model_reads_only_what_it_knows(
     reading: str, has_unknown: bool, content: bytes
 ) -> None:

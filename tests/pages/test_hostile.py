@@ -77,6 +77,7 @@ def hostile_model(trained: Run) -> PageModel:
     return replace(model, name=BREAKING + "\u202e\ud800", checkpoint=checkpoint, license=BREAKING, neurons=[neuron])
 
 
+@pytest.mark.slow
 def test_hostile_names_are_only_names(trained: Run, tmp_path: Path, open_page: Callable[..., Any]) -> None:
     path = tmp_path / "</script><b>&.html"
     path = tmp_path / path.name.replace("/", "")

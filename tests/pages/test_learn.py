@@ -92,6 +92,7 @@ def test_who_wants_little_motion_goes_step_by_step(found: Learned, show: Callabl
     assert button.text_content() == "Next"
 
 
+@pytest.mark.slow
 def test_charts_are_read_by_keyboard_and_as_tables(found: Learned, show: Callable[..., Any]) -> None:
     page = show(found.data)
     page.locator(".plot .line").first.wait_for()
@@ -111,6 +112,7 @@ def test_charts_are_read_by_keyboard_and_as_tables(found: Learned, show: Callabl
     assert len(cells) == 5
 
 
+@pytest.mark.slow
 def test_what_has_no_value_is_left_out(show: Callable[..., Any]) -> None:
     bad = [1.0, math.nan, math.inf, -math.inf, 0.0, -2.0, 1e-300, 4.0]
     xs = [float(at) for at in range(len(bad))]

@@ -85,6 +85,7 @@ def test_the_expected_characters_are_those_of_score(pages: Path, trained: Run, o
     assert shares == pytest.approx([100 * each.probability for each in expected], abs=0.06)
 
 
+@pytest.mark.slow
 def test_a_text_is_read_as_score_reads_it(pages: Path, trained: Run, open_page: OpenPage) -> None:
     page = open_page(pages)
     page.click("#tab-read")
@@ -212,6 +213,7 @@ def test_nothing_is_wider_than_the_screen(pages: Path, open_page: OpenPage, widt
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.slow
 def test_what_cannot_be_begun_with_is_a_sentence(pages: Path, open_page: OpenPage) -> None:
     page = open_page(pages)
     page.fill("#write-prefix", "the é\u202e")

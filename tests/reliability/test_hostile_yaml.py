@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pairs import one_in
 from processes import Process, finish, run_code
 from typer.testing import Result
 
@@ -237,7 +238,7 @@ def base_memory(tmp_path_factory: pytest.TempPathFactory) -> int:
     return peak
 
 
-@pytest.mark.parametrize("name", [*LARGE, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE_TOO)])
+@pytest.mark.parametrize("name", one_in(len(LARGE) + len(LARGE_TOO), [*LARGE, *LARGE_TOO]))
 def test_a_large_file_takes_less_than_200_megabytes_more(
     name: str, base_memory: int, tmp_path: Path, endurance: Any
 ) -> None:

@@ -144,7 +144,7 @@ PERIODS = [
 
 @pytest.mark.parametrize(
     "overrides",
-    [case for kind in (IMPLEMENTATIONS, MODELS, OPTIMIZERS, AVERAGES, SCHEDULES, PERIODS) for case in one_in(2, kind)],
+    [case for kind in (IMPLEMENTATIONS, MODELS, OPTIMIZERS, AVERAGES, SCHEDULES, PERIODS) for case in one_in(4, kind)],
     ids=" ".join,
 )
 def test_a_cut_run_of_any_other_kind_is_the_uncut_run(
