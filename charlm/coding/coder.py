@@ -7,9 +7,8 @@ that the encoder may read pieces; every other network takes single steps in both
 from __future__ import annotations
 
 import hashlib
-import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import pairwise
@@ -159,19 +158,10 @@ def _constriction() -> tuple[Any, Any]:
 
 
 def _threads_of(predictor: Predictor) -> AbstractContextManager[None]:
-    return nullcontext() if isinstance(predictor, NativePredictor) else one_thread()
+    """Return what keeps torch to one thread, because with more of them the last bits may differ."""
+    if isinstance(predictor, NativePredictor):
+        return nullcontext()
+    # The kernels alone do without torch.
+    from charlm.networks.modes import single_threaded
 
-
-@contextmanager
-def one_thread() -> Generator[None]:
-    """Keep torch to one thread: with more of them, the last bits may differ."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return single_threaded()

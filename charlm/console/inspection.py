@@ -18,7 +18,7 @@ from charlm.insight.memory import MemoryUsed
 from charlm.insight.neurons import Neuron
 from charlm.reports.insight_pictures import gradient_picture, memory_picture, step_name
 
-# So many nats more do not matter.
+# A difference of this many nats does not matter.
 NEAR = 0.01
 # The lags that a table has room for.
 LAGS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 200)

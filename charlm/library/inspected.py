@@ -110,7 +110,13 @@ def causal_network(model: Model) -> tuple[CharLM, str | None]:
 
 
 def inspected_text(
-    model: Model, *, split: str | None, files: Sequence[str | Path], unknown: UnknownPolicy | None, max_chars: int
+    model: Model,
+    *,
+    split: str | None,
+    files: Sequence[str | Path],
+    unknown: UnknownPolicy | None,
+    max_chars: int,
+    is_needed: bool = False,
 ) -> InspectedText | None:
     """Return the beginning of the text that a model is to read.
 
@@ -119,6 +125,7 @@ def inspected_text(
         split: train, val or test; None takes the validation split, or else the test split, or else the training split.
         files: texts to read in place of a split.
         unknown: what to do with characters in them that the model does not know; see `score`.
+        is_needed: whether nothing can be shown without a text.
         max_chars: how many characters are read at most; of items, as many whole ones as fit.
     Returns:
         The text; None, with a warning, if none was named and the run's own is gone or has changed.
@@ -128,7 +135,7 @@ def inspected_text(
     try:
         parts = read_parts(model)
     except CharlmError as error:
-        if split:
+        if split or (is_needed and not files):
             raise
         parts = None
         if not files:

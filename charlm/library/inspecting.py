@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from charlm.errors import ConfigError
+from charlm.evaluation.baselines import MAX_TRAIN_CHARS
 from charlm.evaluation.ngrams import count_ngrams, nats_by_order
 from charlm.insight.features import Feature, in_reading_order, text_features
 from charlm.insight.findings import Clipping, Findings, NgramCost, Reading, clipping_of
@@ -39,7 +40,6 @@ from charlm.text.splits import Part
 SHOWN = ("gradients", "memory", "gates", "neurons")
 # The lengths at which n-grams are beside the network: longer ones cost time and hardly gain.
 NGRAM_LENGTHS = (1, 2, 4, 8)
-MAX_KNOWN_CHARS = 1_200_000
 # What gradients include unless they are to be quick.
 JACOBIANS = "jacobians"
 # Told of each network while it is inspected: what is measured, how much of it is done, and the total.
@@ -170,7 +170,7 @@ def unit_texts(
     layer, unit, part = parse_unit(neuron)
     texts: list[InspectedUnit] = []
     for model in inspected_models(runs, checkpoint, runs_dir):
-        text = inspected_text(model, split=split or "val", files=files, unknown=unknown, max_chars=max_chars)
+        text = inspected_text(model, split=split, files=files, unknown=unknown, max_chars=max_chars, is_needed=True)
         assert text
         network, _ = causal_network(model)
         ids, direction = text.part.ids, model.direction
@@ -208,7 +208,7 @@ def _ngram_costs(model: Model, text: InspectedText, memory: MemoryUsed, seed: in
     size, boundary = len(model.checkpoint.vocabulary), text.part.boundary
     measured = {each.length for each in memory.lengths}
     orders = [length + 1 for length in NGRAM_LENGTHS if length in measured]
-    counts = count_ngrams(text.known.ids[-MAX_KNOWN_CHARS:], size, max(orders, default=0), boundary=boundary)
+    counts = count_ngrams(text.known.ids[-MAX_TRAIN_CHARS:], size, max(orders, default=0), boundary=boundary)
     found = nats_by_order(counts, text.part.ids, orders)
     return tuple(
         NgramCost(order - 1, memory.sample.estimate(memory.sample.pick(costs), seed=seed))

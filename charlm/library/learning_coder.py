@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from charlm.coding.coded_file import PROBE_BYTES
-from charlm.coding.coder import one_thread
 from charlm.coding.packing import DamagedError
 from charlm.errors import ConfigError
 from charlm.evaluation.dynamic import Adaptation
@@ -18,6 +17,7 @@ from charlm.library.adapting import prepare_learning
 from charlm.library.measured_texts import read_known_parts
 from charlm.library.models import Model
 from charlm.networks.language_model import CharLM
+from charlm.networks.modes import single_threaded
 from charlm.networks.torch_predictor import writing_half
 
 PURPOSE = "coding while learning"
@@ -69,7 +69,7 @@ def learning_coder(
     # Leaky models are refused before.
     assert isinstance(network, CharLM)
     parts = read_known_parts(model, PURPOSE)
-    with one_thread():
+    with single_threaded():
         prepared = prepare_learning(
             model,
             network,

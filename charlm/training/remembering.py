@@ -7,8 +7,7 @@ same. Sequences are drawn anew for each step, so there is nothing to overfit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +20,7 @@ from charlm.insight.memory_records import CellMemory, LagAccuracy, MemoryFinding
 from charlm.insight.memory_tasks import NOT_ASKED, MemoryTask, Sequences
 from charlm.networks.building import build_model, num_parameters
 from charlm.networks.language_model import CharLM
+from charlm.networks.modes import single_threaded
 from charlm.settings.model import Cell, ModelSettings
 from charlm.settings.optimizer import OptimizerSettings
 from charlm.training.optimizer import build_optimizer, clip_gradients, set_learning_rate
@@ -73,7 +73,8 @@ def remember(task: MemoryTask, *, num_steps: int, seed: int, report: Callable[[s
     cells: list[CellMemory] = []
     for cell, rates in RATES.items():
         trained: list[Trained] = []
-        with _one_thread():
+        # With two threads, networks this small took five times the CPU time where cores are shared.
+        with single_threaded():
             for rate in rates:
                 tell = partial(_tell, report, f"{cell.upper()} at {rate:g}", done, total)
                 trained.append(train_cell(cell, task, learning_rate=rate, num_steps=num_steps, seed=seed, report=tell))
@@ -90,17 +91,6 @@ def remember(task: MemoryTask, *, num_steps: int, seed: int, report: Callable[[s
         seed=seed,
         cells=tuple(cells),
     )
-
-
-@contextmanager
-def _one_thread() -> Generator[None]:
-    """Compute on one thread: with two, networks this small took five times the CPU time where cores are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _tell(report: Callable[[str, int, int], None], what: str, before: int, total: int, step: int) -> None:

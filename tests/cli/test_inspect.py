@@ -159,9 +159,9 @@ def test_what_needs_no_text_is_shown_where_the_text_is_gone(
     assert "only what needs no text is measured" in shown.stderr
     assert "spectral radius" in shown.stdout
     assert "Mean norm" not in shown.stdout
-    refused = charlm_command("inspect", run.path, "--split", "val")
-    assert refused.exit_code != 0
-    assert refused.stdout == ""
+    for asked in ("--split=val", "--neuron=1:1"):
+        refused = charlm_command("inspect", run.path, asked)
+        assert (refused.exit_code, refused.stdout, len(refused.stderr.splitlines())) == (3, "", 1)
 
 
 def test_the_picture_has_all_that_was_found(charlm_command: Charlm, trained: Run, tmp_path: Path) -> None:
@@ -223,6 +223,14 @@ def test_a_unit_colours_the_text_with_its_own_values(charlm_command: Charlm, tra
         assert row.endswith(f"{value:.4f}")
         if part != "f":
             assert value == pytest.approx(state["hc".index(part)][0, 0, 2].item(), abs=1e-5)
+
+
+def test_a_unit_is_shown_on_the_training_text_where_there_is_no_other(
+    train_tiny: Trained, charlm_command: Charlm
+) -> None:
+    run = train_tiny("whole", "corpus.split=none")
+    shown = charlm_command("inspect", run.path, "--neuron=1:1", "--chars=30")
+    assert (shown.exit_code, shown.stderr, len(shown.stdout.splitlines())) == (0, "", 31)
 
 
 def test_a_unit_of_a_backward_model_stands_beside_its_own_character(
