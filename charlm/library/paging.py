@@ -8,12 +8,13 @@ from pathlib import Path
 
 from charlm.errors import ConfigError
 from charlm.insight.findings import Findings
+from charlm.insight.neurons import Neuron
 from charlm.library.models import Model, open_run
 from charlm.library.named_runs import RunName, runs_of
 from charlm.library.openings import Opening, opening
 from charlm.library.page_learning import Report, learned
 from charlm.pages.document import page_document
-from charlm.pages.models import Neuron, PageModel, page_weights
+from charlm.pages.models import PageModel, page_weights
 from charlm.pages.weights import WeightFormat
 from charlm.runs.checkpoints import Choice
 from charlm.runs.durable import replace_file
@@ -154,12 +155,7 @@ def page_model(model: Model, *, int8: bool = False) -> PageModel:
 
 def _meant(findings: Findings | None) -> tuple[Neuron, ...]:
     """Return the units that follow a feature better than chance does, for each feature the best one."""
-    found = (findings and findings.neurons) or ()
-    return tuple(
-        Neuron(each.layer, each.unit, each.state, each.feature, each.kept, each.chance)
-        for each in found
-        if each.beats_chance
-    )
+    return tuple(each for each in (findings and findings.neurons) or () if each.beats_chance)
 
 
 def _opening(model: Model) -> Opening | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from charlm.errors import ConfigError
+from charlm.insight.neurons import Neuron
 from charlm.networks.predictor import Floats
 from charlm.pages.weights import PackedWeights, pack_weights
 from charlm.runs.checkpoints import Checkpoint
@@ -22,27 +23,6 @@ COMPUTED = (
 )
 
 
-@dataclass(frozen=True)
-class Neuron:
-    """A unit whose meaning was found.
-
-    Args:
-        layer: counted from 1.
-        unit: counted from 1.
-        state: h, c, or the letter of a gate.
-        feature: what it follows, such as `inside quotes`.
-        kept: how well it follows it on text that was kept apart.
-        chance: how well the best of units with shuffled texts did.
-    """
-
-    layer: int
-    unit: int
-    state: str
-    feature: str
-    kept: float
-    chance: float
-
-
 @dataclass(frozen=True, kw_only=True)
 class PageModel:
     """A network of a page.
@@ -55,7 +35,7 @@ class PageModel:
         is_shown: whether that text is a part of what is written.
         license: what the giver says about rights; empty if nothing was said.
         bits_per_char: the result on the validation split; None if it is not known.
-        neurons: units whose meaning was found.
+        neurons: units that follow a feature of the text.
     """
 
     name: str

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 import charlm
+from charlm.insight.neurons import Neuron
 from charlm.library.models import open_run
 from charlm.library.paging import page_model
 from charlm.library.training import train
 from charlm.pages.document import page_document
-from charlm.pages.models import Neuron, PageModel
+from charlm.pages.models import PageModel
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.text.vocabulary import Vocabulary
@@ -73,7 +74,7 @@ def hostile_model(trained: Run) -> PageModel:
     characters = model.checkpoint.vocabulary.characters
     forged = Vocabulary(f"{characters[:-3]}\ud800\udc00\uffff")
     checkpoint = replace(model.checkpoint, vocabulary=forged)
-    neuron = Neuron(layer=1, unit=1, state="h", feature=BREAKING, kept=0.5, chance=0.5)
+    neuron = Neuron(layer=1, unit=1, state="h", feature=BREAKING, correlation=0.5, kept=0.5, accuracy=None, chance=0.5)
     return replace(model, name=BREAKING + "\u202e\ud800", checkpoint=checkpoint, license=BREAKING, neurons=[neuron])
 
 

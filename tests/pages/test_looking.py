@@ -12,17 +12,19 @@ import pytest
 import torch
 from browsers import write
 
+from charlm.insight.neurons import Neuron
 from charlm.library.models import open_run
 from charlm.library.paging import page_model
 from charlm.pages.document import page_document
-from charlm.pages.models import Neuron
 from charlm.runs.run import Run
 
 OpenPage = Callable[..., Any]
 
 
 def test_units_are_looked_at(trained: Run, tmp_path: Path, open_page: OpenPage) -> None:
-    neuron = Neuron(layer=1, unit=3, state="c", feature="inside words", kept=0.8, chance=0.1)
+    neuron = Neuron(
+        layer=1, unit=3, state="c", feature="inside words", correlation=0.8, kept=0.8, accuracy=0.9, chance=0.1
+    )
     path = tmp_path / "page.html"
     path.write_bytes(page_document([replace(page_model(open_run(trained)), neurons=[neuron])]))
     page = open_page(path)
