@@ -27,8 +27,8 @@ FLOORS = {
     "sweeps": 6,
     "reports": 6,
     "benchmarks": 6,
-    "pages": 6,
     "console": 7,
+    "pages": 7,
     "library": 8,
     "cli": 9,
 }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_NAME = 1_000
 NEURON_CHARS = 1_000
-SHOWN = ("gradients", "memory", "gates", "neurons")
+SHOWN = ("gradients", "jacobians", "memory", "gates", "neurons")
 
 
 def inspect(
@@ -31,7 +31,10 @@ def inspect(
     show: Annotated[
         list[str] | None,
         typer.Option(
-            "--show", help="What to measure: gradients, memory, gates, neurons.", metavar="WHAT", show_default="all"
+            "--show",
+            help="What to measure: gradients, jacobians, memory, gates, neurons.",
+            metavar="WHAT",
+            show_default="all",
         ),
     ] = None,
     checkpoint: Annotated[

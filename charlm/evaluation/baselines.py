@@ -110,7 +110,7 @@ def _best(baselines: Mapping[str, float]) -> tuple[str, float] | None:
 
 
 def compressed_figure(num_bytes: int, num_chars: int) -> Figure:
-    """Return what a text of so many characters costs a compressor, for its characters after the first."""
+    """Return the cost of a text's characters after the first, from the bytes a compressor needs for all."""
     return Figure(num_bytes * 8 * math.log(2) * (num_chars - 1) / num_chars, num_chars - 1)
 
 

@@ -50,7 +50,7 @@ class GradientsByLag:
 
     Args:
         num_places: how many predicted characters the means are over.
-        num_at_lag: how many of them have a state so many steps earlier; items are often shorter.
+        num_at_lag: for each lag, how many of them have a state that far back; items are often shorter.
         layers: each layer's norms.
     """
 

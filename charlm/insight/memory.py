@@ -20,7 +20,7 @@ from charlm.text.vocabulary import Ids
 
 LENGTHS = tuple(1 << exponent for exponent in range(10))
 NUM_POSITIONS = 1_000
-# With so many characters in a batch, the kernels are at their fastest; no cost depends on it.
+# The kernels are fastest with batches of about this size; no cost depends on it.
 BATCH_CHARS = 65_536
 PIECE_CHARS = 2_048
 

@@ -113,7 +113,7 @@ def cell_lines(step: CellStep) -> Iterator[WorkedLine]:
 
 
 def _gate_lines(step: CellStep, letter: str) -> Iterator[WorkedLine]:
-    """Yield the sum inside a gate, a candidate or an RNN's state, and what the activation makes of it."""
+    """Yield the sum inside a gate, a candidate or an RNN's state, and the result of the activation."""
     from_x, from_h = list[Named](), list[Named]()
     for terms, side in ((from_x, "i"), (from_h, "h")):
         if step.model.layer_norm:

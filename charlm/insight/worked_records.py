@@ -103,7 +103,7 @@ class Passage:
         return "".join(self.characters[self.start :])
 
     def latest(self, number: int) -> Passage:
-        """Return the passage with only the last characters shown, at most so many."""
+        """Return the passage with only its last characters shown."""
         return replace(self, start=max(self.start, len(self.ids) - number))
 
     def as_record(self) -> dict[str, object]:

@@ -37,11 +37,9 @@ from charlm.text.items import LINE_END, NONCHARACTER
 from charlm.text.reading_order import turned
 from charlm.text.splits import Part
 
-SHOWN = ("gradients", "memory", "gates", "neurons")
+SHOWN = ("gradients", "jacobians", "memory", "gates", "neurons")
 # The lengths at which n-grams are beside the network: longer ones cost time and hardly gain.
 NGRAM_LENGTHS = (1, 2, 4, 8)
-# What gradients include unless they are to be quick.
-JACOBIANS = "jacobians"
 # Told of each network while it is inspected: what is measured, how much of it is done, and the total.
 Report = Callable[[str, int, int], None]
 
@@ -55,7 +53,6 @@ def inspect(
     unknown: UnknownPolicy | None = None,
     max_chars: int = MAX_CHARS,
     seed: int = 0,
-    jacobians: bool = True,
     runs_dir: str | Path | None = None,
     report: Report | None = None,
 ) -> list[Findings]:
@@ -63,14 +60,13 @@ def inspect(
 
     Args:
         runs: runs, sweeps or exported files, or their names or paths; without any, the newest run.
-        show: what to measure: gradients, memory, gates, neurons.
+        show: what to measure: gradients, jacobians, memory, gates, neurons.
         checkpoint: best, last, the number of a step, or `start` for the network before its training; or several.
         split: train, val or test; None takes the validation split, or else the test split, or else the training split.
         files: texts to read in place of a split.
         unknown: what to do with characters in them that the model does not know; see `score`.
         max_chars: how many characters of the text are read at most.
         seed: the random seed that chooses characters and windows.
-        jacobians: whether gradients include the products of Jacobians, which take the longest.
         runs_dir: the folder of runs; None takes CHARLM_RUNS_DIR or ./runs.
         report: called with what is measured, how much of it is done and the total.
     Returns:
@@ -91,12 +87,11 @@ def inspect(
         raise ConfigError(f"{wrong[0]!r} cannot be inspected: choose among {', '.join(SHOWN)}")
     if max_chars < 2:
         raise ConfigError(f"at least 2 characters must be read, not {max_chars}")
-    # All are opened first, so that a name that is wrong is told before any is measured.
+    # Open all of them first, so that a wrong name is reported before anything is measured.
     models = list(inspected_models(runs, checkpoint, runs_dir))
-    shown = [*show, *[JACOBIANS] * (jacobians and "gradients" in show)]
     texts = (inspected_text(each, split=split, files=files, unknown=unknown, max_chars=max_chars) for each in models)
     return [
-        _inspect(model, name, text, shown, seed=seed, report=report or _tell_nobody)
+        _inspect(model, name, text, show, seed=seed, report=report or _tell_nobody)
         for model, name, text in zip(models, names_of_models(models), texts, strict=True)
     ]
 
@@ -113,7 +108,9 @@ def _inspect(
     settings = model.checkpoint.settings.model
     found = Findings(name, model.checkpoint.step, described(settings), half, reading)
     if "gradients" in show:
-        found = replace(found, spectra=recurrent_spectra(network), clipping=_clipping(model))
+        found = replace(found, clipping=_clipping(model))
+    if "jacobians" in show:
+        found = replace(found, spectra=recurrent_spectra(network))
     if text is None:
         return found
     ids, boundary = text.part.ids, text.part.boundary
@@ -124,7 +121,7 @@ def _inspect(
     if "gradients" in show:
         gradients = gradients_by_lag(network, ids, boundary=boundary, seed=seed, report=told("gradients"))
         found = replace(found, gradients=gradients)
-    if JACOBIANS in show:
+    if "jacobians" in show:
         products = jacobian_products(network, ids, boundary=boundary, seed=seed, report=told("Jacobians"))
         found = replace(found, jacobians=products)
     if "memory" in show:

@@ -21,7 +21,7 @@ from charlm.networks.modes import single_threaded
 from charlm.networks.torch_predictor import writing_half
 
 PURPOSE = "coding while learning"
-# No segment has more characters than a number of so many digits.
+# The most digits that the length of a segment may have.
 MAX_DIGITS = 12
 
 

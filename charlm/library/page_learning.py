@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -16,13 +16,12 @@ from charlm.library.inspecting import inspect
 from charlm.library.models import Model
 from charlm.library.worked import worked_step
 from charlm.library.worked_markdown import arithmetic, number
-from charlm.pages.charts import Axis, Chart, ChartKey, ChartPanel, Curve, LevelLine
-from charlm.pages.learning import LearnData, gate_chart, sample_stages
+from charlm.pages.learning import LearnData, sample_stages
 from charlm.reports.comparison import compare
 from charlm.reports.curves import MAX_NAME, marks_of
-from charlm.reports.insight_pictures import gradient_picture, labels, memory_picture
+from charlm.reports.insight_pictures import gate_picture, gradient_picture, labels, memory_picture
 from charlm.reports.learning import learning_picture
-from charlm.reports.pictures import Key, Line, Panel, Picture, Scale
+from charlm.reports.pictures import Picture
 from charlm.reports.requests import Against, Request
 from charlm.runs.checkpoints import Choice
 from charlm.runs.json_records import Json
@@ -31,17 +30,9 @@ from charlm.runs.run import Run
 # Told which network is inspected and what is measured, how much of it is done, and the total.
 Report = Callable[[str, int, int], None]
 T = TypeVar("T")
+# Of what can be inspected, what a page shows.
+DRAWN = ("gradients", "memory", "gates", "neurons")
 AXES: dict[Against, str] = {"epoch": "epochs", "step": "steps", "chars": "characters seen", "time": "time"}
-# How a Picture names what its lines measure, and what a page calls it.
-MEASURES = {
-    "validation": "validation",
-    "epoch": "training",
-    "recent": "training",
-    "hidden": "hidden state h",
-    "cell": "cell state c",
-    "network": "",
-    "ngrams": "",
-}
 
 
 @dataclass(frozen=True)
@@ -81,15 +72,14 @@ def learned(
     stages, num_stages = _attempt(lambda: _stages(model), notes) or ([], 0)
     step = _attempt(lambda: worked_step(model), notes)
     names = labels(found)
-    gates = [(name, each.gates) for name, each in zip(names, found, strict=True) if each.gates]
     data = LearnData(
         notes=tuple(dict.fromkeys(notes)),
         curves=curves or {},
         stages=stages,
         num_stages=num_stages,
-        gradients=_chart_or_none(gradient_picture(found)),
-        memory=_chart_or_none(memory_picture(found)),
-        gates=gate_chart(gates) if gates else None,
+        gradients=_drawn(gradient_picture(found)),
+        memory=_drawn(memory_picture(found)),
+        gates=_drawn(gate_picture(found)),
         readings=[_reading(name, each) for name, each in zip(names, found, strict=True)],
         equations=step and equations_of(step),
     )
@@ -111,34 +101,15 @@ def _tell(note: str, notes: list[str]) -> None:
         notes.append(note)
 
 
-def _curves(runs: Sequence[Run]) -> dict[str, Chart]:
+def _curves(runs: Sequence[Run]) -> dict[str, Picture]:
     """Return the learning curves of runs, by what they are drawn against."""
     comparison = compare(*runs)
     for sentence in comparison.left_out:
         warnings.warn(sentence, CharlmWarning, stacklevel=4)
     # As in the other charts, each run has its name, and not the settings in which it differs.
     names = [f"{printable(row.name, MAX_NAME)}{marks_of(row)}" for row in comparison.rows]
-    pictures = {AXES[x]: _renamed(learning_picture(comparison, Request(x=(x,))), names) for x in AXES}
-    return {name: chart_of(picture) for name, picture in pictures.items() if not picture.is_empty}
-
-
-def _renamed(picture: Picture, names: Sequence[str]) -> Picture:
-    """Return a picture whose lines have other names, by the numbers of their looks."""
-    before = {key.label: names[key.number] for key in picture.keys if key.number is not None and not key.is_level}
-
-    def renamed(label: str) -> str:
-        start, of, name = label.partition(" of ")
-        return before.get(label) or (f"{start}{of}{before[name]}" if name in before else label)
-
-    panels = tuple(
-        replace(
-            panel,
-            lines=tuple(replace(line, label=renamed(line.label)) for line in panel.lines),
-            levels=tuple(replace(level, label=renamed(level.label)) for level in panel.levels),
-        )
-        for panel in picture.panels
-    )
-    return replace(picture, panels=panels, keys=tuple(replace(key, label=renamed(key.label)) for key in picture.keys))
+    pictures = {AXES[x]: learning_picture(comparison, Request(x=(x,)), labels=names) for x in AXES}
+    return {name: picture for name, picture in pictures.items() if not picture.is_empty}
 
 
 def _stages(model: Model) -> tuple[list[Json], int]:
@@ -162,8 +133,7 @@ def _look_inside(name: Run | Path, checkpoint: Choice, report: Report | None) ->
         if report:
             report(f"{name.name}: {what}", done, total)
 
-    # The products of Jacobians, which take the longest, are not drawn.
-    return inspect(name, checkpoint=checkpoint, jacobians=False, report=told)
+    return inspect(name, show=DRAWN, checkpoint=checkpoint, report=told)
 
 
 def _reading(name: str, found: Findings) -> str:
@@ -175,48 +145,9 @@ def _reading(name: str, found: Findings) -> str:
     return f"{network}; read {found.reading.num_chars:,} characters of {found.reading.name}."
 
 
-def _chart_or_none(picture: Picture) -> Chart | None:
-    return None if picture.is_empty else chart_of(picture)
-
-
-def chart_of(picture: Picture) -> Chart:
-    """Return a picture of lines as the page draws it."""
-    return Chart(
-        panels=[_panel(panel) for panel in picture.panels],
-        keys=[_key(key) for key in picture.keys],
-        sentences=(*picture.left_out, *picture.warnings, *picture.caveats, *picture.notes, *picture.looks),
-    )
-
-
-def _panel(panel: Panel) -> ChartPanel:
-    levels = [LevelLine(label=level.label, y=level.y, number=level.number) for level in panel.levels]
-    curves = [_curve(line) for line in panel.lines]
-    return ChartPanel(x=_axis(panel.x), y=_axis(panel.y), curves=curves, levels=levels, title=panel.title)
-
-
-def _axis(scale: Scale) -> Axis:
-    return Axis(title=scale.title, is_log=scale.is_log, is_whole=scale.is_whole, starts_at_zero=scale.starts_at_zero)
-
-
-def _curve(line: Line) -> Curve:
-    has_band = any(dot.deviation for dot in line.dots)
-    return Curve(
-        label=line.label,
-        number=line.number,
-        x=[dot.x for dot in line.dots],
-        y=[dot.y for dot in line.dots],
-        low=[dot.y - (dot.deviation or 0) for dot in line.dots] if has_band else None,
-        high=[dot.y + (dot.deviation or 0) for dot in line.dots] if has_band else None,
-        what=MEASURES.get(line.measures, line.measures),
-        is_dashed=line.is_training,
-        is_joined=line.is_joined,
-        marked=line.marked,
-    )
-
-
-def _key(key: Key) -> ChartKey:
-    kind = "level" if key.is_level else "dashed" if key.is_training else "line"
-    return ChartKey(label=key.label, number=key.number, kind=kind)
+def _drawn(picture: Picture) -> Picture | None:
+    """Return a picture if there is something to draw."""
+    return None if picture.is_empty else picture
 
 
 def equations_of(step: WorkedStep) -> Json:

@@ -1,190 +1,112 @@
-"""Charts as the page draws them: panels with lines or single points, in JSON of a few digits for each number."""
+"""Pictures as the page's script reads them: panels with lines or single points, a few digits for each number."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from charlm.reports.pictures import Key, Level, Line, Panel, Picture, Scale
 from charlm.runs.json_records import Json
 
 DIGITS = 5
 CUT = "What is less than a millionth of a millionth of the largest value is not drawn; the table has it."
 # What a page can show side by side; more points would only make the file larger.
 MAX_POINTS = 400
+MANY_UNITS = f"Of layers with more than {MAX_POINTS} units, some units are shown, at even distances."
 # Whole numbers below it are written with all their digits.
 MAX_WHOLE = 1e15
-# A logarithmic axis reaches down to this part of its largest value: further down, all is as good as nothing.
+# A logarithmic scale reaches down to this part of its largest value: further down, all is as good as nothing.
 LEAST_SHARE = 1e-12
+# What a line shows, where lines of the same name show different things.
+MEASURES = {
+    "validation": "validation",
+    "epoch": "training",
+    "recent": "training",
+    "hidden": "hidden state h",
+    "cell": "cell state c",
+}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Axis:
-    """An axis of a panel.
-
-    Args:
-        title: what is written beside it.
-        is_log: whether it is logarithmic.
-        is_whole: whether it has whole numbers only.
-        is_share: whether it goes from 0 to 1 and is written in per cent.
-        starts_at_zero: whether it begins at zero, wherever its points begin.
-    """
-
-    title: str
-    is_log: bool = False
-    is_whole: bool = False
-    is_share: bool = False
-    starts_at_zero: bool = False
-
-    def as_json(self) -> Json:
-        """Return what the script reads."""
-        return {
-            "title": self.title,
-            "log": self.is_log,
-            "whole": self.is_whole,
-            "share": self.is_share,
-            "zero": self.starts_at_zero,
-        }
+def chart_record(picture: Picture) -> Json:
+    """Return a picture of lines, with all of its sentences."""
+    lines = [line for panel in picture.panels for line in panel.lines]
+    sentences = [*picture.left_out, *picture.warnings, *picture.caveats, *picture.notes, *picture.looks]
+    sentences += [CUT] * any(map(_is_cut, picture.panels))
+    sentences += [MANY_UNITS] * any(len(line.dots) > MAX_POINTS and not line.is_joined for line in lines)
+    points = {line.number for line in lines if not line.is_joined}
+    return {
+        "panels": [_panel_record(panel) for panel in picture.panels],
+        "keys": [_key_record(key, is_point=key.number in points) for key in picture.keys],
+        "sentences": list[JsonValue](sentences),
+    }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """A line of a panel, or points that are not joined.
-
-    Args:
-        label: its name.
-        number: the number of its look: lines of the same number have the same colour and marks.
-        x: where its points are.
-        y: their values; what is not finite is left out.
-        low: the lower ends of their intervals; None without a band.
-        high: the upper ends.
-        what: what it shows, where lines of the same name show different things; may be empty.
-        is_dashed: whether it is dashed, as training is.
-        is_joined: whether its points are joined; single points are the units of a layer.
-        marked: the numbers of the points that have a mark.
-    """
-
-    label: str
-    number: int
-    x: Sequence[float]
-    y: Sequence[float]
-    low: Sequence[float] | None = None
-    high: Sequence[float] | None = None
-    what: str = ""
-    is_dashed: bool = False
-    is_joined: bool = True
-    marked: Sequence[int] = ()
-
-    def as_json(self) -> Json:
-        """Return what the script reads: of many points, some that are spread evenly."""
-        step = math.ceil(len(self.x) / MAX_POINTS)
-        kept = [at for at in range(len(self.x)) if at % step == 0 or at == len(self.x) - 1 or at in self.marked]
-        return {
-            "label": self.label,
-            "number": self.number,
-            "what": self.what,
-            "dashed": self.is_dashed,
-            "joined": self.is_joined,
-            "x": [rounded(self.x[at]) for at in kept],
-            "y": [rounded(self.y[at]) for at in kept],
-            "low": None if self.low is None else [rounded(self.low[at]) for at in kept],
-            "high": None if self.high is None else [rounded(self.high[at]) for at in kept],
-            "marked": [kept.index(at) for at in self.marked],
-            # Of single points, these are the numbers of the units, from 1.
-            "units": None if self.is_joined else list[JsonValue](at + 1 for at in kept),
-        }
+def line_record(line: Line) -> Json:
+    """Return a line: of many points, some that are spread evenly."""
+    step = math.ceil(len(line.dots) / MAX_POINTS)
+    # Every single point has a mark, so that none is marked by it.
+    marked = line.marked if line.is_joined else ()
+    kept = [at for at in range(len(line.dots)) if at % step == 0 or at == len(line.dots) - 1 or at in marked]
+    dots = [line.dots[at] for at in kept]
+    has_band = any(dot.deviation for dot in line.dots)
+    return {
+        "label": line.label,
+        "number": line.number,
+        "what": MEASURES.get(line.measures, ""),
+        "dashed": line.is_training,
+        "joined": line.is_joined,
+        "x": [rounded(dot.x) for dot in dots],
+        "y": [rounded(dot.y) for dot in dots],
+        "low": [rounded(dot.y - (dot.deviation or 0)) for dot in dots] if has_band else None,
+        "high": [rounded(dot.y + (dot.deviation or 0)) for dot in dots] if has_band else None,
+        "marked": [kept.index(at) for at in marked],
+        # Of single points, these are the numbers of the units, from 1.
+        "units": None if line.is_joined else list[JsonValue](at + 1 for at in kept),
+    }
 
 
-@dataclass(frozen=True, kw_only=True)
-class LevelLine:
-    """A level line, such as a baseline; its number is that of the line that it belongs to, or None for all."""
-
-    label: str
-    y: float
-    number: int | None = None
-
-    def as_json(self) -> Json:
-        """Return what the script reads."""
-        return {"label": self.label, "y": rounded(self.y), "number": self.number}
+def _panel_record(panel: Panel) -> Json:
+    least = _least(panel)
+    return {
+        "title": panel.title,
+        "x": _scale_record(panel.x, None),
+        "y": _scale_record(panel.y, None if least is None else rounded(least)),
+        "lines": [line_record(line) for line in panel.lines],
+        "levels": [_level_record(level) for level in panel.levels if math.isfinite(level.y)],
+    }
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChartPanel:
-    """A panel of a chart.
-
-    Args:
-        x: the horizontal axis.
-        y: the vertical axis.
-        curves: its lines.
-        levels: its level lines.
-        title: what is written above it; may be empty.
-    """
-
-    x: Axis
-    y: Axis
-    curves: Sequence[Curve]
-    levels: Sequence[LevelLine] = ()
-    title: str = ""
-
-    @property
-    def least(self) -> float | None:
-        """The smallest value that is drawn; None where all are. The table has the others."""
-        largest = max((y for curve in self.curves for y in curve.y if math.isfinite(y)), default=0.0)
-        return largest * LEAST_SHARE if self.y.is_log and largest > 0 else None
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether some values are too small to be drawn."""
-        return self.least is not None and any(0 < y < self.least for curve in self.curves for y in curve.y)
-
-    def as_json(self) -> Json:
-        """Return what the script reads."""
-        least = None if self.least is None else rounded(self.least)
-        return {
-            "title": self.title,
-            "x": {**self.x.as_json(), "least": None},
-            "y": {**self.y.as_json(), "least": least},
-            "lines": [curve.as_json() for curve in self.curves],
-            "levels": [level.as_json() for level in self.levels if math.isfinite(level.y)],
-        }
+def _scale_record(scale: Scale, least: float | None) -> Json:
+    return {
+        "title": scale.title,
+        "log": scale.is_log,
+        "whole": scale.is_whole,
+        "share": scale.is_share,
+        "zero": scale.starts_at_zero,
+        "least": least,
+    }
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChartKey:
-    """An entry of the legend.
-
-    Args:
-        label: what it says.
-        number: the look of the line; None for what is true of all lines.
-        kind: line, dashed, level or point.
-    """
-
-    label: str
-    number: int | None = None
-    kind: str = "line"
-
-    def as_json(self) -> Json:
-        """Return what the script reads."""
-        return {"label": self.label, "number": self.number, "kind": self.kind}
+def _level_record(level: Level) -> Json:
+    return {"label": level.label, "y": rounded(level.y), "number": level.number}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chart:
-    """Panels with a legend, and the sentences that belong below them."""
+def _key_record(key: Key, *, is_point: bool) -> Json:
+    kind = "level" if key.is_level else "dashed" if key.is_training else "point" if is_point else "line"
+    return {"label": key.label, "number": key.number, "kind": kind}
 
-    panels: Sequence[ChartPanel]
-    keys: Sequence[ChartKey]
-    sentences: Sequence[str] = ()
 
-    def as_json(self) -> Json:
-        """Return what the script reads."""
-        return {
-            "panels": [panel.as_json() for panel in self.panels],
-            "keys": [key.as_json() for key in self.keys],
-            "sentences": list[JsonValue]([*self.sentences, *[CUT] * any(panel.is_cut for panel in self.panels)]),
-        }
+def _least(panel: Panel) -> float | None:
+    """Return the smallest value that is drawn; None where all are. The table has the others."""
+    largest = max((dot.y for line in panel.lines for dot in line.dots if math.isfinite(dot.y)), default=0.0)
+    return largest * LEAST_SHARE if panel.y.is_log and largest > 0 else None
+
+
+def _is_cut(panel: Panel) -> bool:
+    """Return whether some values are too small to be drawn."""
+    least = _least(panel)
+    return least is not None and any(0 < dot.y < least for line in panel.lines for dot in line.dots)
 
 
 def rounded(value: float) -> float | int | None:

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from charlm.insight.gates import GateShares
-from charlm.pages.charts import MAX_POINTS, Axis, Chart, ChartKey, ChartPanel, Curve, rounded
+from charlm.pages.charts import chart_record, rounded
+from charlm.reports.pictures import Picture
 from charlm.runs.json_records import Json
 from charlm.runs.records import EvaluationLine, Sample, SampleTable
 
-MANY_UNITS = f"Of layers with more than {MAX_POINTS} units, some units are shown, at even distances."
 # All samples of a page together.
 MAX_STAGES, MAX_SAMPLE_CHARS = 200, 400_000
 
@@ -34,28 +33,28 @@ class LearnData:
     """
 
     notes: Sequence[str] = ()
-    curves: Mapping[str, Chart] = field(default_factory=dict[str, Chart])
+    curves: Mapping[str, Picture] = field(default_factory=dict[str, Picture])
     stages: Sequence[Json] = ()
     num_stages: int = 0
-    gradients: Chart | None = None
-    memory: Chart | None = None
-    gates: Chart | None = None
+    gradients: Picture | None = None
+    memory: Picture | None = None
+    gates: Picture | None = None
     readings: Sequence[str] = ()
     equations: Json | None = None
 
     def as_json(self) -> Json | None:
         """Return what the script reads; None if there is nothing to show."""
-        charts = {name: getattr(self, name) for name in ("gradients", "memory", "gates")}
-        if not any((self.notes, self.curves, self.stages, self.equations, *charts.values())):
+        pictures: dict[str, Picture | None] = {name: getattr(self, name) for name in ("gradients", "memory", "gates")}
+        if not any((self.notes, self.curves, self.stages, self.equations, *pictures.values())):
             return None
         return {
             "notes": list[JsonValue](self.notes),
-            "curves": [{"name": name, "chart": chart.as_json()} for name, chart in self.curves.items()],
+            "curves": [{"name": name, "chart": chart_record(picture)} for name, picture in self.curves.items()],
             "stages": list[JsonValue](self.stages),
             "num_stages": self.num_stages,
             "readings": list[JsonValue](self.readings),
             "equations": self.equations,
-            **{name: chart and chart.as_json() for name, chart in charts.items()},
+            **{name: picture and chart_record(picture) for name, picture in pictures.items()},
         }
 
 
@@ -75,7 +74,7 @@ def sample_stages(tables: Sequence[SampleTable], evaluations: Iterable[Evaluatio
 
 
 def _spread(number: int, most: int) -> list[int]:
-    """Return at most so many places, evenly, from the first to the last."""
+    """Return `most` places or fewer, spread evenly from the first to the last."""
     if number <= most:
         return list(range(number))
     return [round(at * (number - 1) / (most - 1)) for at in range(most)]
@@ -94,48 +93,5 @@ def _stage(table: SampleTable, evaluation: EvaluationLine | None) -> Json:
 
 
 def _pieces(sample: Sample) -> list[JsonValue]:
-    """Return what was given before the text, the text, and what was given after it, in at most so many characters."""
+    """Return what was given before the text, the text, and what was given after it, each not too long for a page."""
     return [sample.prefix or "", sample.continuation[:MAX_SAMPLE_CHARS], sample.suffix or ""]
-
-
-def gate_chart(networks: Sequence[tuple[str, Sequence[GateShares]]]) -> Chart:
-    """Return the saturation plot of Karpathy, Johnson and Li 2015: a panel for each gate, a point for each unit.
-
-    Args:
-        networks: the name of each network, and the shares of all its gates and layers.
-    """
-    panels = [panel for name, shares in networks for panel in _gate_panels(name, shares, with_name=len(networks) > 1)]
-    depth = max((share.layer for _, shares in networks for share in shares), default=0)
-    keys = [ChartKey(label=f"layer {layer + 1}", number=layer, kind="point") for layer in range(depth)]
-    most = max((len(share.units) for _, shares in networks for share in shares), default=0)
-    return Chart(panels=panels, keys=keys, sentences=[MANY_UNITS] if most > MAX_POINTS else [])
-
-
-def _gate_panels(name: str, shares: Sequence[GateShares], *, with_name: bool) -> Iterable[ChartPanel]:
-    for letter in dict.fromkeys(share.letter for share in shares):
-        layers = [share for share in shares if share.letter == letter]
-        gate = f"{layers[0].gate} {'units' if letter == 'h' else f'gate {letter}'}"
-        low, high = layers[0].low, layers[0].high
-        below = "exactly 0" if high is None else f"below {_signed(low)}"
-        above = "never, for relu has no upper end" if high is None else f"above {_signed(high)}"
-        yield ChartPanel(
-            x=Axis(title=f"share of the time {below}", is_share=True),
-            y=Axis(title=f"share of the time {above}", is_share=True),
-            curves=[_units(each) for each in layers],
-            title=f"{name}: {gate}" if with_name else gate,
-        )
-
-
-def _signed(value: float) -> str:
-    """Return a number with a minus sign in place of a hyphen."""
-    return f"{value:g}".replace("-", "\N{MINUS SIGN}")
-
-
-def _units(share: GateShares) -> Curve:
-    return Curve(
-        label=f"layer {share.layer}",
-        number=share.layer - 1,
-        x=[below for below, _ in share.units],
-        y=[above for _, above in share.units],
-        is_joined=False,
-    )

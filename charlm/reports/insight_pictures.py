@@ -18,8 +18,8 @@ CELL_KEY = "the same of the cell state c"
 LENGTH = Scale("length", "k, characters read", is_whole=True, is_log=True)
 NATS = Scale("nats", "nats per character")
 NGRAM_KEY = "n-grams with contexts of k"
-BELOW = Scale("below", "share of time below")
-ABOVE = Scale("above", "share of time above")
+BELOW = Scale("below", "share of the time", is_share=True)
+ABOVE = Scale("above", "share of the time", is_share=True)
 INTERVALS = "the 95 % interval"
 MAX_NAME = 60
 # What the name of a sweep's trial ends with.
@@ -111,8 +111,8 @@ def gate_picture(findings: Sequence[Findings]) -> Picture:
     ]
     panels = [
         Panel(
-            replace(BELOW, title=f"{BELOW.title} {_limit(gates[0].low)}"),
-            replace(ABOVE, title=f"{ABOVE.title} {_limit(gates[0].high)}"),
+            replace(BELOW, title=f"{BELOW.title} {_below(gates[0])}"),
+            replace(ABOVE, title=f"{ABOVE.title} {_above(gates[0])}"),
             tuple(_gate_line(gate, names.index(_gate_name(gate))) for gate in gates if gate.layer == layer),
             title=_joined(title, f"layer {layer}"),
         )
@@ -192,8 +192,12 @@ def _gate_name(gate: GateShares) -> str:
     return "hidden units" if gate.letter == "h" else f"{gate.gate} gate {gate.letter}"
 
 
-def _limit(value: float | None) -> str:
-    return "its end" if value is None else f"{value:g}"
+def _below(gate: GateShares) -> str:
+    return "exactly 0" if gate.high is None else f"below {gate.low:g}"
+
+
+def _above(gate: GateShares) -> str:
+    return "never, for relu has no upper end" if gate.high is None else f"above {gate.high:g}"
 
 
 def _moved(panel: Panel, first: int) -> Panel:

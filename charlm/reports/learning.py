@@ -35,12 +35,16 @@ MAX_RATIO = 100
 MEASURES = {"epoch": "mean of each epoch", "recent": "since the evaluation before", "validation": ""}
 
 
-def learning_picture(comparison: Comparison, request: Request) -> Picture:
+def learning_picture(comparison: Comparison, request: Request, *, labels: Sequence[str] | None = None) -> Picture:
     """Return the picture of compared runs' learning curves: means over seeds, training dashed and validation whole.
 
     Training is the mean of each whole epoch where it is drawn against epochs and such means are recorded; otherwise,
     the mean since the evaluation before. The two are never in one picture.
 
+    Args:
+        comparison: the runs.
+        request: what to draw.
+        labels: a name for each row of the comparison; None names rows by what differs.
     Raises:
         ConfigError: if it would have too many panels.
     """
@@ -48,7 +52,7 @@ def learning_picture(comparison: Comparison, request: Request) -> Picture:
     measures = [kind if part == "train" else "validation" for part in PARTS if part in request.parts]
     drawn = [
         _Row(number, row, label, {measure: found for measure in measures if (found := _shared(row, measure))})
-        for number, (row, label) in enumerate(zip(comparison.rows, _labels(comparison), strict=True))
+        for number, (row, label) in enumerate(zip(comparison.rows, labels or _labels(comparison), strict=True))
     ]
     shown = [each for each in drawn if each.found]
     groups = [[each] for each in shown] if request.has_panels else [shown]

@@ -71,6 +71,7 @@ class Scale:
         is_short: whether large numbers are written as 10k and 2M.
         is_log: whether it is logarithmic.
         starts_at_zero: whether it begins at zero, wherever its points begin.
+        is_share: whether it goes from 0 to 1.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Scale:
     is_short: bool = False
     is_log: bool = False
     starts_at_zero: bool = False
+    is_share: bool = False
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ RATES: dict[Cell, tuple[float, ...]] = {
 BLOCKS: dict[Cell, int] = {"rnn": 1, "gru": 3, "lstm": 4}
 RNN_SIZE, BATCH_SIZE, CLIP_NORM = 128, 64, 1.0
 NUM_CHOOSING, NUM_TESTED = 100, 500
-# All trainings together take so many steps in a minute of one core of a present server.
+# How many steps all trainings together take per minute on one core of a current server.
 STEPS_PER_MINUTE = 18_000
 WARM_UP_STEPS, DECAY_FROM, LAST_SHARE = 20, 0.6, 0.1
 REPORT_EVERY = 20

@@ -69,7 +69,7 @@ def test_the_library_finds_what_the_command_prints(charlm_command: Charlm, train
 
 def test_start_is_the_network_before_its_training(train_tiny: Trained, charlm_command: Charlm) -> None:
     run = train_tiny("began", "model.num_layers=2", "train.seed=5", "model.init=orthogonal")
-    fresh, trained = charlm.inspect(run, show=["gradients"], checkpoint=["start", "best"], max_chars=60)
+    fresh, trained = charlm.inspect(run, show=["gradients", "jacobians"], checkpoint=["start", "best"], max_chars=60)
     assert (fresh.step, trained.step) == (0, 3)
     assert fresh.clipping is None
     assert trained.clipping is not None

@@ -15,9 +15,10 @@ import pytest
 from charlm.library.models import open_run
 from charlm.library.page_learning import Learned
 from charlm.library.paging import page_model
-from charlm.pages.charts import Axis, Chart, ChartKey, ChartPanel, Curve
+from charlm.pages.charts import chart_record
 from charlm.pages.document import page_document
 from charlm.pages.learning import LearnData, sample_stages
+from charlm.reports.pictures import Dot, Key, Line, Panel, Picture, Scale
 from charlm.runs.records import Sample, SampleTable
 from charlm.runs.run import Run
 
@@ -115,19 +116,17 @@ def test_charts_are_read_by_keyboard_and_as_tables(found: Learned, show: Callabl
 @pytest.mark.slow
 def test_what_has_no_value_is_left_out(show: Callable[..., Any]) -> None:
     bad = [1.0, math.nan, math.inf, -math.inf, 0.0, -2.0, 1e-300, 4.0]
-    xs = [float(at) for at in range(len(bad))]
-    curves = [
-        Curve(label="bad", number=0, x=xs, y=bad, low=bad, high=bad, marked=[1]),
-        Curve(label="none", number=9, x=[0.0], y=[math.nan]),
-        Curve(label="empty", number=1, x=[], y=[]),
-    ]
-    panels = [
-        ChartPanel(x=Axis(title="x", is_log=is_log), y=Axis(title="y", is_log=is_log), curves=curves)
-        for is_log in (False, True)
-    ]
-    chart = Chart(panels=panels, keys=[ChartKey(label="bad", number=0)])
-    nothing = Chart(panels=[replace(panels[1], curves=curves[1:])], keys=[])
-    assert json.loads(json.dumps(chart.as_json(), allow_nan=False))["panels"][0]["lines"][0]["y"][1:4] == [None] * 3
+    curves = (
+        Line("bad", 0, tuple(Dot(float(at), value, value) for at, value in enumerate(bad)), marked=(1,)),
+        Line("none", 9, (Dot(0.0, math.nan),)),
+        Line("empty", 1, ()),
+    )
+    panels = tuple(
+        Panel(Scale("x", "x", is_log=is_log), Scale("y", "y", is_log=is_log), curves) for is_log in (False, True)
+    )
+    chart = Picture(panels, (Key("bad", 0),))
+    nothing = Picture((replace(panels[1], lines=curves[1:]),))
+    assert json.loads(json.dumps(chart_record(chart), allow_nan=False))["panels"][0]["lines"][0]["y"][1:4] == [None] * 3
     page = show(LearnData(curves={"x": chart}, gradients=nothing))
     page.locator(".plot .line").first.wait_for()
     drawn = page.evaluate(
@@ -140,10 +139,9 @@ def test_what_has_no_value_is_left_out(show: Callable[..., Any]) -> None:
 
 
 def test_hostile_names_and_texts_are_only_data(found: Learned, show: Callable[..., Any]) -> None:
-    curve = Curve(label=BREAKING, number=0, x=[1.0, 2.0], y=[1.0, 2.0], what=BREAKING)
-    axis = Axis(title=BREAKING)
-    panel = ChartPanel(x=axis, y=axis, curves=[curve], title=BREAKING)
-    chart = Chart(panels=[panel], keys=[ChartKey(label=BREAKING, number=0)], sentences=[BREAKING])
+    curve = Line(BREAKING, 0, (Dot(1.0, 1.0), Dot(2.0, 2.0)))
+    scale = Scale(BREAKING, BREAKING)
+    chart = Picture((Panel(scale, scale, (curve,), title=BREAKING),), (Key(BREAKING, 0),), notes=(BREAKING,))
     tables = [SampleTable(step=1, epoch=0, samples=(Sample(prefix=BREAKING, continuation=BREAKING, suffix=BREAKING),))]
     equations = {**(found.data.equations or {}), "run": BREAKING, "context": BREAKING, "notes": [BREAKING]}
     data = LearnData(
@@ -161,7 +159,7 @@ def test_hostile_names_and_texts_are_only_data(found: Learned, show: Callable[..
     for summary in page.locator("#learn summary").all():
         summary.click()
     assert page.locator("#learn .note").text_content() == BREAKING
-    assert page.locator(".readout bdi").first.text_content() == f"{BREAKING}, {BREAKING}"
+    assert page.locator(".readout bdi").first.text_content() == f"{BREAKING}, validation"
     assert page.evaluate("document.querySelectorAll('img, #learn script').length") == 0
     # The mark of direction is a sign, so that it cannot turn the text round.
     assert page.locator(".stage-texts [data-sign='U+202E']").count() == 3

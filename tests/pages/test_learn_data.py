@@ -17,8 +17,9 @@ from charlm.errors import CharlmWarning
 from charlm.library.models import open_run
 from charlm.library.page_learning import Learned, learned
 from charlm.library.training import train
-from charlm.pages.charts import MAX_POINTS, Curve, rounded
+from charlm.pages.charts import MAX_POINTS, line_record, rounded
 from charlm.pages.learning import MAX_STAGES, sample_stages
+from charlm.reports.pictures import Dot, Line
 from charlm.runs.records import Sample, SampleTable
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
@@ -77,7 +78,7 @@ def test_of_many_samples_the_first_and_the_last_are_kept() -> None:
 
 
 def test_findings_are_those_of_inspect(record: Any, runs: list[Run]) -> None:
-    theirs = charlm.inspect(*runs, jacobians=False)
+    theirs = charlm.inspect(*runs)
     gradients = {name: ys for name, _, ys in lines_of({"panels": record["gradients"]["panels"][:1]})}
     assert list(gradients) == ["two hidden state h", "two cell state c", "plain hidden state h"]
     expected = [theirs[0].gradients.layers[0].hidden, theirs[0].gradients.layers[0].cell]
@@ -99,7 +100,7 @@ def test_findings_are_those_of_inspect(record: Any, runs: list[Run]) -> None:
         assert xs == pytest.approx(units[0], **CLOSE)
         assert ys == pytest.approx(units[1], **CLOSE)
     assert [panel["title"] for panel in record["gates"]["panels"]] == [
-        *("two: input gate i", "two: forget gate f", "two: output gate o", "plain: hidden units")
+        *("two, layer 1", "two, layer 2", "plain, layer 1")
     ]
 
 
@@ -151,7 +152,7 @@ def test_without_its_text_a_network_shows_what_needs_none(
     assert any("only what needs no text is measured" in str(each.message) for each in told)
     assert "its text is not there" in data.readings[0]
     assert data.gates is not None
-    assert {panel.title for panel in data.gates.panels} == {"hidden units"}
+    assert {line.label for panel in data.gates.panels for line in panel.lines} == {"hidden units"}
     assert data.equations is not None
     assert "the model wrote itself" in str(data.equations["source"])
 
@@ -167,8 +168,8 @@ def test_units_that_beat_chance_are_in_the_tab_look(found: Learned, runs: list[R
 
 
 def test_long_curves_are_thinned_and_numbers_rounded() -> None:
-    xs = [float(at) for at in range(10_001)]
-    curve = Curve(label="long", number=0, x=xs, y=[x / 3 for x in xs], marked=[5003]).as_json()
+    dots = tuple(Dot(float(at), at / 3) for at in range(10_001))
+    curve = line_record(Line("long", 0, dots, marked=(5003,)))
     assert len(curve["x"]) <= MAX_POINTS + 2
     assert (curve["x"][0], curve["x"][-1], curve["x"][curve["marked"][0]]) == (0, 10_000, 5003)
     assert curve["y"][1] == rounded(curve["x"][1] / 3)

@@ -152,7 +152,7 @@ def test_what_is_looked_at_are_the_states_and_gates(engine: Callable[..., Any], 
     h = np.stack([state[0][layer, 0].numpy() for state in states])
     np.testing.assert_allclose(parts["h"], h, atol=1e-5)
     before = np.concatenate([np.zeros_like(h[:1]), h[:-1]])
-    # Each new state is what the equations make of the gates that are shown.
+    # Each new state follows from the gates that are shown, by the equations.
     if "gru" in cell:
         np.testing.assert_allclose((1 - parts["z"]) * parts["n"] + parts["z"] * before, h, atol=1e-5)
     if cell == "lstm":

@@ -55,7 +55,7 @@ function unitTable(panel) {
   const rows = panel.lines.flatMap((line) =>
     line.x.map((x, at) => [line.label, line.units[at], shownNumber(x, panel.x), shownNumber(line.y[at], panel.y)]),
   );
-  return tableOf([panel.title], ["layer", "unit", panel.x.title, panel.y.title], rows);
+  return tableOf([panel.title], ["gate", "unit", panel.x.title, panel.y.title], rows);
 }
 
 function tableOf(captions, titles, rows) {

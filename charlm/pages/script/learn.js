@@ -9,7 +9,7 @@ const GRADIENTS =
   "How much the prediction of a character depends on the state of a layer k characters earlier: where this falls " +
   "steeply, the network cannot learn what is further back.";
 const MEMORY =
-  "What a character costs if only so many characters before it were read. Where a line is level, more of the text " +
+  "What a character costs if only the last k characters before it were read. Where a line is level, more of the text " +
   "makes no difference.";
 const GATES =
   "Each point is a unit: how much of the time its gate is nearly shut, from left to right, and nearly open, from " +
