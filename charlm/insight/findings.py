@@ -64,7 +64,7 @@ class Findings:
     Args:
         run: the name of the run.
         step: the step of the checkpoint; 0 for the network before its training.
-        network: the network in a few words, such as `LSTM, 2 layers of 256`.
+        network: the network in a few words, such as `LSTM, 2 layers of 256 units`.
         half: the half of a bidirectional model that was inspected; None for other models.
         reading: the text that it read; None if there was none.
         gradients: the gradient norms by lag.

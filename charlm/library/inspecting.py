@@ -19,6 +19,7 @@ from charlm.insight.memory import MemoryUsed, measure_memory
 from charlm.insight.neurons import find_neurons
 from charlm.insight.traces import trace_text
 from charlm.insight.units import UnitStates, unit_values
+from charlm.insight.worked_network import describe_network
 from charlm.library.inspected import (
     MAX_CHARS,
     InspectedText,
@@ -32,7 +33,6 @@ from charlm.library.named_runs import RunName
 from charlm.runs.checkpoints import Choice
 from charlm.runs.records import EvaluationLine
 from charlm.settings.corpus import UnknownPolicy
-from charlm.settings.model import ModelSettings
 from charlm.text.items import LINE_END, NONCHARACTER
 from charlm.text.reading_order import turned
 from charlm.text.splits import Part
@@ -106,7 +106,7 @@ def _inspect(
     network, half = causal_network(model)
     reading = text and Reading(text.name, len(text.part.ids))
     settings = model.checkpoint.settings.model
-    found = Findings(name, model.checkpoint.step, described(settings), half, reading)
+    found = Findings(name, model.checkpoint.step, describe_network(network), half, reading)
     if "gradients" in show:
         found = replace(found, clipping=_clipping(model))
     if "jacobians" in show:
@@ -182,12 +182,6 @@ def features_of(model: Model, part: Part) -> list[Feature]:
     """Return the features of a text in the order in which a model reads it."""
     text = model.checkpoint.vocabulary.decode(turned(part.ids, model.direction))
     return in_reading_order(text_features(text, boundary=model.end), model.direction)
-
-
-def described(model: ModelSettings) -> str:
-    """Return a network in a few words, such as `LSTM, 2 layers of 256`."""
-    layers = f"{model.num_layers} layer{'s' * (model.num_layers > 1)} of {model.hidden_size}"
-    return f"{model.cell.upper()}, {layers}"
 
 
 def _clipping(model: Model) -> Clipping | None:
