@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from charlm.library.adapting import evaluate_dynamically
     from charlm.library.compressing import compress, decompress
     from charlm.library.copying import novelty
+    from charlm.library.ensembling import ensemble
     from charlm.library.exporting import export_model
     from charlm.library.inspecting import inspect
     from charlm.library.items import new_items
@@ -41,6 +42,7 @@ MODULES = {
     "evaluate_dynamically": "library.adapting",
     **dict.fromkeys(("compress", "decompress"), "library.compressing"),
     "novelty": "library.copying",
+    "ensemble": "library.ensembling",
     "export_model": "library.exporting",
     "inspect": "library.inspecting",
     "new_items": "library.items",

@@ -103,7 +103,12 @@ def command_problem(words: Sequence[str]) -> str | None:
     if words[0] not in ("train", "sweep") or any(name.endswith(".yaml") and not Path(name).exists() for name in named):
         return None
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((train, "_train"), (train, "_train_seeds"), (sweep, "run_plan")):
+        for module, name in (
+            (train, "train_run"),
+            (train, "train_ensemble"),
+            (train, "_train_seeds"),
+            (sweep, "run_plan"),
+        ):
             patch.setattr(module, name, _stop)
         result = CliRunner().invoke(app, list(words))
     return result.stderr if result.exit_code else None

@@ -24,6 +24,7 @@ FLOORS = {
     "insight": 4,
     "coding": 4,
     "training": 5,
+    "mixtures": 5,
     "sweeps": 6,
     "reports": 6,
     "benchmarks": 6,

@@ -73,6 +73,11 @@ def compress(
         return
     name, size = printable(str(written.path), MAX_NAME), f"{written.num_bytes:,} bytes of {written.length:,}"
     rate = f", {8 * written.num_bytes / written.length:.3f} bits per byte" if written.length else ""
-    typer.echo(f"{name}: {size}{rate}, with step {written.step:,} of the run {printable(written.run)}")
+    typer.echo(f"{name}: {size}{rate}, with {origin(written.run, written.step)}")
     if written.length and not written.is_coded:
         typer.echo("the model would have made this file longer: it was packed without it")
+
+
+def origin(run: str, step: int) -> str:
+    """Name the model of a coded file; an ensemble has no steps."""
+    return f"step {step:,} of the run {printable(run)}" if step else f"the ensemble {printable(run)}"

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from charlm.cli.arguments import JsonOption, RunsDirOption
+from charlm.cli.compress import origin
 from charlm.errors import printable
 
 MAX_NAME = 1_000
@@ -53,5 +54,5 @@ def decompress(
         print_json({"file": str(found.path), "bytes": found.num_bytes, "run": found.run, "step": found.step})
         return
     name = printable(str(found.path), MAX_NAME)
-    told = f"{found.num_bytes:,} bytes, with step {found.step:,} of the run {printable(found.run)}"
+    told = f"{found.num_bytes:,} bytes, with {origin(found.run, found.step)}"
     typer.echo(f"{name}: {told}; the checksum is right")

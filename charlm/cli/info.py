@@ -38,9 +38,11 @@ def info(
 
         charlm info my-lyrics --json
     """
+    from charlm.console.ensembles import show_ensemble_run
     from charlm.console.runs import show_machine, show_model_file, show_run, show_runs
     from charlm.console.terminal import print_json
     from charlm.reports.diagnosis import diagnose_run
+    from charlm.runs.ensembles import is_ensemble, read_ensemble
     from charlm.runs.model_file import is_model_file, read_model_file
     from charlm.runs.run import find_run, list_runs, runs_folder
 
@@ -63,6 +65,13 @@ def info(
             return
         found = find_run(run, folder=folder)
         overview = found.overview()
+        if is_ensemble(found):
+            joined = read_ensemble(found)
+            if json_:
+                print_json({**overview, "ensemble": joined.as_json(), "environment": found.environment()})
+            else:
+                show_ensemble_run(found, overview, joined)
+            return
         settings, diagnosis = found.settings(), diagnose_run(found)
         if json_:
             facts = {"settings": settings.model_dump(mode="json"), "environment": found.environment()}

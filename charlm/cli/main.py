@@ -14,6 +14,7 @@ from charlm.cli.compress import compress
 from charlm.cli.config import config_app
 from charlm.cli.corpus import corpus_app
 from charlm.cli.decompress import decompress
+from charlm.cli.ensemble import ensemble_command
 from charlm.cli.eval import eval_command
 from charlm.cli.exits import clean_exit, clean_output
 from charlm.cli.export import export
@@ -54,6 +55,7 @@ app = typer.Typer(
 )
 app.command("train")(clean_exit(train))
 app.command("sweep")(clean_exit(sweep))
+app.command("ensemble", short_help="Join runs into one model that predicts better.")(clean_exit(ensemble_command))
 app.command("generate", short_help="Generate text that continues a prefix.")(clean_exit(generate_command))
 app.command("export", short_help="Write a run's model into one file, to pass it on.")(clean_exit(export))
 app.command("page", short_help="Write a run's network into one HTML page that runs in any browser.")(clean_exit(page))

@@ -30,6 +30,7 @@ _TOPICS = {
     "regularisation": "regularization regularise regularize dropout ema averaging",
     "bidirectional": "bilstm birnn bigru cloze infill gaps leak leaky",
     "page": "html web website webpage browser demo phone javascript",
+    "ensembles": "ensemble mixture mixtures committee joined combine averaging_models product_of_experts ngrams",
     "coding": "coder compress compression decompress arithmetic_coding range_coder zip proof prove entropy_coding",
     "runs": "run resume resuming continue checkpoints folder exit_codes exit_code crash rm remove delete prune",
     "sweeps": "search tuning hyperparameters grid tpe optuna cluster dask slurm kubernetes",

@@ -11,6 +11,7 @@ import typer
 from charlm.cli.arguments import ConfigOption, JsonOption, RunsDirOption, SetOption
 from charlm.cli.asked import Asked, asked_for, resumed_settings
 from charlm.cli.corpora import GlobOption
+from charlm.cli.ensemble_training import EnsembleOption, train_ensemble
 from charlm.cli.flags import (
     BatchOption,
     CellOption,
@@ -27,9 +28,9 @@ from charlm.cli.flags import (
 )
 from charlm.cli.item_options import ItemsOption, LinesOption, SeparatorOption, item_layers
 from charlm.cli.quoting import program, prompt_words, shell_line
-from charlm.cli.signals import Signals
 from charlm.cli.starts import FromOption, NewCharactersOption, start_layers
-from charlm.errors import ConfigError, StoppedError, printable
+from charlm.cli.training import check_ended, is_elsewhere, train_run
+from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
     from charlm.settings.schema import Settings
@@ -98,6 +99,7 @@ def train(
     new_characters: NewCharactersOption = None,
     resume: ResumeOption = False,
     seeds: SeedsOption = None,
+    ensemble: EnsembleOption = False,
     runs_dir: RunsDirOption = None,
     dry_run: DryRunOption = False,
     quiet: QuietOption = False,
@@ -131,10 +133,12 @@ def train(
     )
     if dry_run:
         _forecast(asked, runs_dir, is_one=not resume and seeds is None, as_json=json_)
+    elif ensemble:
+        train_ensemble(context, asked, run, runs_dir, is_one=not resume and seeds is None, quiet=quiet, as_json=json_)
     elif seeds is not None:
         _train_seeds(context, asked.settings, seeds, run, runs_dir, resume=resume, quiet=quiet, as_json=json_)
     else:
-        _train(context, asked, run, runs_dir, resume=resume, quiet=quiet, as_json=json_)
+        _close(train_run(context, asked, run, runs_dir, resume=resume, quiet=quiet), runs_dir, as_json=json_)
 
 
 def _forecast(asked: Asked, runs_dir: Path | None, *, is_one: bool, as_json: bool) -> None:
@@ -173,62 +177,14 @@ def _train_seeds(
     run_plan(context, plan, jobs=None, scheduler=None, runs_dir=runs_dir, quiet=quiet, as_json=as_json)
 
 
-def _train(
-    context: typer.Context,
-    asked: Asked,
-    name: str | None,
-    runs_dir: Path | None,
-    *,
-    resume: bool,
-    quiet: bool,
-    as_json: bool,
-) -> None:
-    """Train one run, and show its progress and its results."""
-    # Imported only after the settings are checked, because importing torch is slow.
-    from charlm.console.training import TrainingView
-    from charlm.training.events import End
-    from charlm.training.launch import train_reports
-
-    signals = context.obj if isinstance(context.obj, Signals) else Signals()
-    reports = train_reports(
-        asked.settings,
-        name=name,
-        runs_dir=runs_dir,
-        resume=resume,
-        overrides=asked.overrides,
-        should_stop=signals.requested,
-    )
-    report = next(reports)
-    if isinstance(report, End) and not quiet:
-        typer.echo(
-            f"charlm: the run {printable(str(report.run), 200)} is already finished, so nothing was trained", err=True
-        )
-    view = TrainingView(quiet=quiet)
-    with view.showing():
-        view.show(report)
-        for report in reports:
-            view.show(report)
-    assert isinstance(report, End)
-    _close(report, runs_dir, as_json=as_json)
-
-
 def _close(end: End, runs_dir: Path | None, *, as_json: bool) -> None:
-    """Print the results of a run; where a signal stopped it, raise an error that says how to resume."""
+    """Print the results of a run."""
     from charlm.console.summary import Closing, show_closing
     from charlm.console.terminal import print_json
     from charlm.reports.diagnosis import diagnose_run
-    from charlm.runs.records import Interruption
     from charlm.runs.run import CONFIG, Run
 
-    record = end.record
-    # The run folder may have been moved during training.
-    runs_dir_given = runs_dir is not None or end.run.parent != Path("runs")
-    if isinstance(record, Interruption):
-        folder = ["--runs-dir", str(end.run.parent)] if runs_dir_given else []
-        command = shell_line([*program(), "train", "--resume", "--run", end.run.name, *folder])
-        raise StoppedError(
-            f"stopped at step {record.steps:,} and saved in {end.run}; resume with: {command}", record.stopped_by
-        )
+    record, runs_dir_given = check_ended(end, runs_dir), is_elsewhere(end, runs_dir)
     if as_json:
         print_json(record)
         return

@@ -26,6 +26,7 @@ _COMMANDS = {
         "score": "surprise anomaly anomalies odd rank probability probabilities logprob logprobs likelihood",
         "info": "show ls status stats statistics history summary describe experiments models dir",
         "info --machine": "machine env environment system doctor hardware devices",
+        "ensemble": "join combine mix mixture blend average committee bag bagging stack soup merge",
         "export": "save pack package share publish upload bundle dump_model to_file onnx gguf",
         "compress": "zip encode shrink_file squeeze deflate gzip bzip2 xz zstd archive code",
         "decompress": "unzip decode unpack expand extract uncompress inflate restore gunzip unarchive",

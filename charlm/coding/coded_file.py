@@ -152,7 +152,14 @@ def checksum(content: bytes) -> bytes:
 def model_hash(
     model: ModelSettings, corpus: CorpusSettings, vocabulary: Vocabulary, weights: Mapping[str, Floats]
 ) -> bytes:
-    """Return four bytes that differ between models that read or predict differently.
+    """Return the first four bytes of `model_digest`."""
+    return model_digest(model, corpus, vocabulary, weights)[:HASH_BYTES]
+
+
+def model_digest(
+    model: ModelSettings, corpus: CorpusSettings, vocabulary: Vocabulary, weights: Mapping[str, Floats]
+) -> bytes:
+    """Return a SHA-256 that differs between models that read or predict differently.
 
     Args:
         model: the network's settings.
@@ -167,7 +174,7 @@ def model_hash(
     for name in sorted(weights):
         digest.update(json.dumps([name, weights[name].shape]).encode("ascii"))
         digest.update(weights[name].astype("<f4").tobytes())
-    return digest.digest()[:HASH_BYTES]
+    return digest.digest()
 
 
 def _text(reader: Reader) -> str:

@@ -1,7 +1,8 @@
 """Code ids in the bits that a model predicts them with, and decode them: a range coder of the library constriction.
 
-Both directions give the coder the same numbers. The kernels return the same bits for single steps and for pieces, so
-that the encoder may read pieces; every other network takes single steps in both directions, on one thread.
+Both directions give the coder the same numbers. A batch-invariant model, such as one run by the kernels, returns the
+same bits for single steps and for pieces, so that the encoder may read pieces; every other one takes single steps in
+both directions, on one thread.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from charlm.coding.coded_file import PROBE_BYTES
 from charlm.coding.packing import DamagedError
 from charlm.errors import ConfigError, DivergedError
 from charlm.networks.costs import DIVERGED
-from charlm.networks.native_predictor import NativePredictor
 from charlm.networks.predictor import Floats, IdArray, Predictor
 
 MISSING = "coding files needs the package constriction, which is not installed: pip install 'charlm[coder]'"
@@ -129,7 +129,7 @@ def probe(predictor: Predictor, vocab_size: int) -> bytes:
 def _predictions(predictor: Predictor, ids: IdArray, boundary: int | None) -> Iterator[tuple[Floats, IdArray]]:
     """Yield the logits of each character after the first, (T, V), with the characters, (T,)."""
     given = np.asarray(ids, np.int64)
-    size = CHARS_AT_ONCE if isinstance(predictor, NativePredictor) else 1
+    size = CHARS_AT_ONCE if predictor.is_batch_invariant else 1
     last = len(given) - 1
     begins = set[int]() if boundary is None else set(np.flatnonzero(given[:last] == boundary).tolist())
     state: Any = predictor.initial_state(1)
@@ -159,9 +159,9 @@ def _constriction() -> tuple[Any, Any]:
 
 def _threads_of(predictor: Predictor) -> AbstractContextManager[None]:
     """Return what keeps torch to one thread, because with more of them the last bits may differ."""
-    if isinstance(predictor, NativePredictor):
+    if predictor.is_batch_invariant:
         return nullcontext()
-    # The kernels alone do without torch.
+    # Only networks that torch runs need this.
     from charlm.networks.modes import single_threaded
 
     return single_threaded()

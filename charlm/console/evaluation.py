@@ -205,7 +205,7 @@ def _warning(subject: Subject) -> list[tuple[str, str]]:
 
 def _show_rows(subject: Subject, text: str, rows: Sequence[tuple[str, str]]) -> None:
     console = console_for(sys.stdout)
-    heading = f"run {subject.run}, step {subject.step:,}, {text}"
+    heading = f"{subject.heading}, {text}"
     console.print(heading, style="bold" if is_live(sys.stdout) else None)
     for name, value in rows:
         console.print(f"{name:<20}{value}")

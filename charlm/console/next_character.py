@@ -30,7 +30,7 @@ def show_next(subject: Subject, expected: Sequence[NextCharacter], *, direction:
             print("\t".join(row))
         return
     console = console_for(sys.stdout)
-    console.print(f"run {subject.run}, step {subject.step:,}", style="bold", markup=False)
+    console.print(subject.heading, style="bold", markup=False)
     show_table(PLACES[direction], [HEADER, *rows])
     if vocab_size > len(expected):
         rest = max(0.0, 1 - sum(each.probability for each in expected))

@@ -21,7 +21,7 @@ MAX_NAMES = 5
 # Why checkpoints stay that nobody has asked to keep.
 REASONS = {
     "evaluated": "last evaluated",
-    "parent": "another run started from it",
+    "parent": "another run started from it, or an ensemble has it",
     "foreign": "holds a file that is not charlm's",
     "unreadable": "cannot be read",
 }
@@ -40,6 +40,8 @@ def show_removals(removals: Sequence[Removal]) -> None:
             console.print(f"{_listed(removal.heirs)} started from {name}: {keeps}")
         if removal.needed_by:
             console.print(f"{_listed(removal.needed_by)} cannot begin without {name}: no checkpoint there yet")
+        if removal.ensembles:
+            console.print(f"{name} is a member of {_listed(removal.ensembles)}: of no use without it")
         if removal.sweep:
             console.print(f"{name} is a trial of the sweep {printable(removal.sweep, MAX_NAME)}, which trains it again")
 

@@ -93,10 +93,10 @@ def show_run(run: Run, overview: Overview, diagnosis: Diagnosis | None = None) -
         rows["from"] = parent_text(parent)
     rows["path"] = str(run.path)
     rows["checkpoints"] = ", ".join(path.name for path in run.checkpoint_paths()) or "none"
-    _print_pairs(console, rows.items(), width=14)
+    print_pairs(console, rows.items(), width=14)
     if summary := run.summary():
         console.print("\nresults at the end", style="bold" if is_live(sys.stdout) else None)
-        _print_pairs(console, result_rows(summary), width=22)
+        print_pairs(console, result_rows(summary), width=22)
     console.print(f"\n{dump_settings(run.settings())}", end="")
 
 
@@ -112,14 +112,14 @@ def show_model_file(file: ModelFile) -> None:
         "text": f"{facts.corpus_name}, SHA-256 {facts.corpus_sha256}",
         "license": file.license or "not stated",
     }
-    _print_pairs(console, rows.items(), width=14)
+    print_pairs(console, rows.items(), width=14)
     if file.results:
         console.print("\nresults at the end", style="bold" if is_live(sys.stdout) else None)
-        _print_pairs(console, result_rows(file.results), width=22)
+        print_pairs(console, result_rows(file.results), width=22)
     console.print(f"\n{dump_settings(settings)}", end="")
 
 
-def _print_pairs(console: Console, pairs: Iterable[tuple[str, str]], *, width: int) -> None:
+def print_pairs(console: Console, pairs: Iterable[tuple[str, str]], *, width: int) -> None:
     """Print names with values: one line for each, which a terminal wraps below its value.
 
     Args:

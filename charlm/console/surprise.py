@@ -142,7 +142,7 @@ def visible(character: str) -> str:
 
 
 def _show_heading(console: Console, subject: Subject) -> None:
-    console.print(Text(f"run {subject.run}, step {subject.step:,}", style="bold"), soft_wrap=True)
+    console.print(Text(subject.heading, style="bold"), soft_wrap=True)
     if subject.warning:
         console.print(Text(f"warning: {subject.warning}", style="bold"), soft_wrap=True)
 

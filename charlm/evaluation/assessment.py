@@ -12,6 +12,7 @@ from charlm.evaluation.figure import Figures, figures_record
 from charlm.evaluation.intervals import BlockSums, in_bits
 from charlm.evaluation.items import measure_part
 from charlm.networks.building import Network
+from charlm.networks.predictor import Predictor
 from charlm.text.splits import Part
 from charlm.text.unknown import ALL_KNOWN, UnknownCount
 from charlm.text.vocabulary import Vocabulary
@@ -72,7 +73,7 @@ class Assessment:
 
 
 def assess_text(
-    network: Network,
+    network: Network | Predictor,
     part: Part,
     vocabulary: Vocabulary,
     *,
@@ -83,7 +84,7 @@ def assess_text(
     """Measure a model on a whole text.
 
     Args:
-        network: the model.
+        network: the network, or another model that predicts.
         part: the text in the model's reading order, at least two characters, and its hash.
         vocabulary: the model's symbols.
         encoding: the corpus' encoding, in whose bytes compressors and bits per byte are counted.
@@ -92,6 +93,28 @@ def assess_text(
     """
     blocks = BlockSums()
     figures = measure_part(network, part, report=report, observe=blocks.add)
+    return assess_measured(figures, blocks, part, vocabulary, encoding=encoding, baselines=baselines)
+
+
+def assess_measured(
+    figures: Figures,
+    blocks: BlockSums,
+    part: Part,
+    vocabulary: Vocabulary,
+    *,
+    encoding: str,
+    baselines: Baselines | None,
+) -> Assessment:
+    """Return the assessment of a text that has been measured.
+
+    Args:
+        figures: the results.
+        blocks: the costs that they are made of.
+        part: the text, and the others as for `assess_text`.
+        vocabulary: see there.
+        encoding: see there.
+        baselines: see there.
+    """
     others = baselines.measure(part.ids) if baselines else {}
     rates = {name: figure.bits_per_char for name, figure in others.items()}
     num_bytes = len(encoded(part.ids[1:], vocabulary, encoding))

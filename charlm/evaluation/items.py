@@ -7,18 +7,20 @@ from collections.abc import Callable
 import numpy as np
 
 from charlm.evaluation.figure import Figure, Figures
+from charlm.evaluation.predicted import measure_predictor
 from charlm.evaluation.reading import measure_text, read_chunks, sum_nats
 from charlm.evaluation.windows import CHUNK_CHARS
 from charlm.networks.building import Network
 from charlm.networks.costs import Costs
 from charlm.networks.modes import evaluating
+from charlm.networks.predictor import Predictor
 from charlm.text.items import batches_of_equal_length, first_items, item_places
 from charlm.text.splits import Part
 from charlm.text.vocabulary import Ids
 
 
 def measure_part(
-    network: Network,
+    network: Network | Predictor,
     part: Part,
     *,
     max_chars: int | None = None,
@@ -26,6 +28,10 @@ def measure_part(
     observe: Callable[[Costs], None] | None = None,
 ) -> Figures:
     """Measure a model on a split or another text: as one stream, or item by item; see `measure_text`."""
+    if isinstance(network, Predictor):
+        # Only training reads a beginning, and it trains networks.
+        assert max_chars is None
+        return measure_predictor(network, part, report=report, observe=observe)
     if part.boundary is None:
         return measure_text(network, part.ids, max_chars=max_chars, report=report, observe=observe)
     return measure_items(network, part.ids, part.boundary, max_chars=max_chars, report=report, observe=observe)

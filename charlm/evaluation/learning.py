@@ -44,6 +44,8 @@ class LearningPredictor:
         adaptation: how fast to learn.
     """
 
+    is_batch_invariant = False
+
     def __init__(self, network: CharLM, roots: Sequence[Tensor], adaptation: Adaptation) -> None:
         self._learner, self._segment_chars = Learner(network, roots, adaptation), adaptation.segment_chars
 

@@ -11,13 +11,18 @@ class Subject:
 
     Args:
         run: the run's name.
-        step: the checkpoint's step.
+        step: the checkpoint's step; None for an ensemble.
         warning: the sentence that must accompany every result of a leaky model; None for other models.
     """
 
     run: str
-    step: int
+    step: int | None
     warning: str | None = None
+
+    @property
+    def heading(self) -> str:
+        """How it is named above its results."""
+        return f"run {self.run}" if self.step is None else f"run {self.run}, step {self.step:,}"
 
     def as_record(self) -> dict[str, object]:
         """Return the run and the step as JSON values."""

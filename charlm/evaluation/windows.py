@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.networks.costs import Costs, costs_after, target_costs
-from charlm.networks.native_predictor import NativePredictor
 from charlm.networks.predictor import Floats, Predictor
 from charlm.settings.model import Direction
 from charlm.text.vocabulary import Ids
@@ -23,7 +22,7 @@ from charlm.text.vocabulary import Ids
 if TYPE_CHECKING:
     from charlm.networks.building import Network
 
-    Readable = Network | NativePredictor
+    Readable = Network | Predictor
 
 CHUNK_CHARS = 2048
 BITS_PER_NAT = 1 / math.log(2)
@@ -75,7 +74,7 @@ def score_windows(model: Readable, ids: Ids, *, direction: Direction, chunk_char
 
 def predictions(model: Readable, ids: Ids, direction: Direction, size: int) -> Iterator[Prediction]:
     """Yield what a model predicts about texts of equal length, `size` characters of each at a time."""
-    if not isinstance(model, NativePredictor):
+    if not isinstance(model, Predictor):
         # Only this needs torch.
         from charlm.evaluation.network_windows import network_predictions
 

@@ -10,12 +10,11 @@ import numpy.typing as npt
 
 from charlm.generation.filters import PLAIN, Filters
 from charlm.generation.session import BLOCK_ROWS, Session
-from charlm.networks.native_predictor import NativePredictor
 from charlm.networks.predictor import Predictor
 from charlm.text.vocabulary import Ids, Vocabulary
 
-# The kernels compute each row independently of the others; this number suits both the processor and memory.
-NATIVE_ROWS = 64
+# How many texts are written at once where none depends on the others; it suits both the processor and memory.
+INVARIANT_ROWS = 64
 
 
 def sample_text(
@@ -64,7 +63,7 @@ def sample_texts(
     Args:
         end: a character among the stops: writing ends when all samples have it, before they have their full length.
     """
-    at_once = NATIVE_ROWS if isinstance(predictor, NativePredictor) else BLOCK_ROWS
+    at_once = INVARIANT_ROWS if predictor.is_batch_invariant else BLOCK_ROWS
     for first in range(0, num_samples, at_once):
         samples = range(first, min(first + at_once, num_samples))
         pieces = _write(predictor, vocabulary, prefix, samples, seed=seed, length=length, filters=filters)
@@ -94,7 +93,7 @@ def _write(
     length: int,
     filters: Filters,
 ) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield the ids of samples in pieces, (characters, samples); without kernels, all samples are from one block."""
+    """Yield the ids of samples in pieces, (characters, samples); all samples are from one block; see `Session`."""
     session = Session(predictor, vocabulary)
     pieces = session.write(session.begin(prefix, samples), length=length, seed=seed, filters=filters)
     return (ids for ids, _ in pieces)

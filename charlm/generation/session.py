@@ -21,7 +21,8 @@ from charlm.networks.native_predictor import NativePredictor
 from charlm.networks.predictor import Floats, IdArray, Predictor
 from charlm.text.vocabulary import Ids, Vocabulary
 
-# Without kernels, this many rows are always computed at once: a product of another shape may differ in its last bit.
+# Where texts side by side affect each other's bits, this many are always computed at once, because a product of another
+# shape may differ in its last bit.
 BLOCK_ROWS = 8
 PREFIX_CHARS_AT_ONCE = 2048
 FIRST = range(1)
@@ -74,16 +75,16 @@ class Session:
 
         Args:
             prefix: at least one id.
-            samples: the texts' numbers; without kernels, all of them from one block of BLOCK_ROWS.
+            samples: the texts' numbers; all of them from one block of BLOCK_ROWS, unless the model is batch-invariant.
         Raises:
             TextError: if the prefix is empty.
         """
         if len(prefix) == 0:
             raise TextError("the prefix is empty: the model needs at least one character that it knows")
         rows = len(samples)
-        if not isinstance(self.predictor, NativePredictor):
+        if not self.predictor.is_batch_invariant:
             return self._read(prefix, self.predictor.initial_state(BLOCK_ROWS), samples, 0)
-        # The kernels compute each row by itself, so that one row is read for all.
+        # One row is read for all.
         read = self._read(prefix, self.predictor.initial_state(1), FIRST, 0)
         before, state = (_repeated(each, rows) for each in (read.before, read.state))
         return Progress(samples, 0, np.repeat(read.last, rows, axis=1), before, state)
@@ -135,7 +136,7 @@ class Session:
         self, progress: Progress, length: int, seed: int, filters: Filters
     ) -> Iterator[tuple[Drawn, Progress]]:
         samples, rows = progress.samples, self._rows(progress.samples)
-        block = range(samples[0] - rows.start, samples[0] - rows.start + BLOCK_ROWS)
+        block = range(samples[0] - rows.start, samples[0] - rows.start + self._num_rows(samples))
         draws = uniform_draws(seed, block, start=progress.num_drawn)
         for _ in range(length):
             state, logits = self._settled(progress)
@@ -146,7 +147,7 @@ class Session:
 
     def _read(self, ids: Ids, state: Any, samples: range, num_drawn: int) -> Progress:
         """Read ids in parts that fit into memory, whatever their number."""
-        rows = len(samples) if isinstance(self.predictor, NativePredictor) else BLOCK_ROWS
+        rows = self._num_rows(samples)
         before, piece, logits = state, ids[:, None], None
         for start in range(0, len(ids), PREFIX_CHARS_AT_ONCE):
             piece = np.repeat(ids[start : start + PREFIX_CHARS_AT_ONCE, None], rows, axis=1)
@@ -164,9 +165,12 @@ class Session:
         logits, state = self.predictor.read(progress.last, progress.before)
         return state, logits
 
+    def _num_rows(self, samples: range) -> int:
+        return len(samples) if self.predictor.is_batch_invariant else BLOCK_ROWS
+
     def _rows(self, samples: range) -> slice:
-        """Return which rows the samples are in: without kernels, those of their places in their block."""
-        first = 0 if isinstance(self.predictor, NativePredictor) else samples[0] % BLOCK_ROWS
+        """Return which rows the samples are in: all, or those of their places in their block."""
+        first = 0 if self.predictor.is_batch_invariant else samples[0] % BLOCK_ROWS
         return slice(first, first + len(samples))
 
 

@@ -71,7 +71,7 @@ class Conversation:
         filters, subject = self.filters, self.model.subject
         more = [(name, getattr(filters, name)) for name in ("top_k", "top_p", "min_p")]
         parts = [
-            f"run {subject.run}, step {subject.step:,}",
+            subject.heading,
             f"temperature {filters.temperature:g}",
             *(f"{name.replace('_', '-')} {value:g}" for name, value in more if value is not None),
             "whole items" if self.length is None and self.model.end else self._told_length,

@@ -18,7 +18,6 @@ from charlm.errors import ConfigError, RunError, printable
 from charlm.kernels.library import kernel_build
 from charlm.library.measured_texts import of_total
 from charlm.library.models import Model
-from charlm.library.networks import Networks
 from charlm.networks.native_predictor import NativePredictor
 from charlm.networks.predictor import Predictor
 from charlm.runs.model_file import ModelFile
@@ -52,7 +51,7 @@ class FileCoder:
         self.checkpoint = model.checkpoint
         self.vocab_size = len(self.checkpoint.vocabulary)
         # A GPU's bits may differ from one call to the next.
-        self.model = replace(model, networks=Networks(model.checkpoint, "cpu"))
+        self.model = replace(model, networks=model.networks.on_device("cpu"))
         self.predictor: Predictor = self.model.networks.main
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charlm.errors import CharlmError, ConfigError, RunError, TextError, UnknownCharactersWarning
+from charlm.errors import CharlmError, CharlmWarning, ConfigError, RunError, TextError, UnknownCharactersWarning
 from charlm.library.models import Model
 from charlm.runs.texts import encode_files, read_split
 from charlm.settings.corpus import UnknownPolicy
@@ -75,6 +75,8 @@ def choose_text(
         ConfigError: for a split that no corpus has.
         RunError: for a split that this run does not have.
         TextError: for files that cannot be read, and as for `read_parts`.
+    Warns:
+        CharlmWarning: for the validation split of an ensemble, whose weights were fitted to it.
     """
     corpus, vocabulary = model.checkpoint.settings.corpus, model.checkpoint.vocabulary
     if files:
@@ -85,6 +87,8 @@ def choose_text(
         boundary = model.boundary
         ids = read.ids if boundary is None else with_boundaries(read.ids, boundary)
         return Part(ids, hash_ids(ids, vocabulary), read.count, boundary).in_reading_order(model.direction)
+    if split == "val" and (told := model.networks.told_of_validation):
+        warnings.warn(told, CharlmWarning, stacklevel=4)
     if part := (parts or read_parts(model)).part(split):
         num_replaced = np.count_nonzero(part.ids == len(vocabulary.characters)) if vocabulary.has_unknown else 0
         return replace(part, unknown=UnknownCount(replaced=int(num_replaced)))

@@ -90,7 +90,7 @@ def evaluate(
     """
     model = opened(model)
     text = choose_predictable_text(model, split, files, unknown=unknown)
-    return measure_part(model.network, text, report=of_total(report, len(text.ids) - 1))
+    return measure_part(model.networks.measured, text, report=of_total(report, len(text.ids) - 1))
 
 
 def assess(
@@ -134,7 +134,7 @@ def assess(
     if baselines and (files or split != "train"):
         known = parts or _known_parts(model)
     measured = assess_text(
-        model.network,
+        model.networks.measured,
         text,
         vocabulary,
         encoding=encoding,

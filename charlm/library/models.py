@@ -14,9 +14,9 @@ from charlm.evaluation.figure import Figures
 from charlm.evaluation.subject import Subject
 from charlm.generation.filters import Filters
 from charlm.library.networks import Networks
-from charlm.networks.native_predictor import NativePredictor
 from charlm.networks.predictor import Predictor
 from charlm.runs.checkpoints import Checkpoint, Choice, load_checkpoint
+from charlm.runs.ensembles import is_ensemble
 from charlm.runs.model_file import ModelFile, is_model_file, read_model_file
 from charlm.runs.records import EvaluationLine, Summary
 from charlm.runs.run import Run, find_run, runs_folder
@@ -30,6 +30,7 @@ from charlm.text.vocabulary import Ids
 
 if TYPE_CHECKING:
     from charlm.evaluation.windows import Readable
+    from charlm.library.ensembles import MixedNetworks
     from charlm.networks.bidirectional import BidirectionalLM
     from charlm.networks.building import Network
 
@@ -52,11 +53,11 @@ class GenerateOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, repr=False)
 class Model:
-    """A network with its checkpoint; the methods do what the functions of the same names do.
+    """A network with its checkpoint, or an ensemble; the methods do what the functions of the same names do.
 
     Args:
         run: the run that the model belongs to, or the file that it was read from.
-        checkpoint: its settings, vocabulary, weights and step.
+        checkpoint: its settings, vocabulary, weights and step; of an ensemble, what its members have in common.
         networks: the networks, which are made when they are needed.
         unknown: what to do with unknown characters in a prompt; None takes the policy of the run.
 
@@ -76,17 +77,13 @@ class Model:
 
     run: Run | ModelFile
     checkpoint: Checkpoint
-    networks: Networks
+    networks: Networks | MixedNetworks
     unknown: UnknownPolicy | None = None
 
     def __repr__(self) -> str:
         """Describe the run, the step and the network in one line."""
-        model = self.checkpoint.settings.model
-        return (
-            f"Model(run={self.run.name!r}, step={self.checkpoint.step}, direction={model.direction!r}, "
-            f"cell={model.cell!r}, num_layers={model.num_layers}, hidden_size={model.hidden_size}, "
-            f"vocab_size={len(self.checkpoint.vocabulary)})"
-        )
+        size = len(self.checkpoint.vocabulary)
+        return f"Model(run={self.run.name!r}, {self.networks.description}, vocab_size={size})"
 
     @property
     def network(self) -> Network:
@@ -132,7 +129,7 @@ class Model:
     @property
     def subject(self) -> Subject:
         """How the model is named in its results."""
-        return Subject(self.run.name, self.checkpoint.step, self.warning)
+        return Subject(self.run.name, self.networks.step, self.warning)
 
     @property
     def unknown_remedy(self) -> str:
@@ -198,10 +195,8 @@ class Model:
 
     @property
     def readable(self) -> Readable:
-        """What scores texts: the kernels alone where they can, without torch, else the network."""
-        # The main network of a bidirectional model is only a half of it.
-        main = self.network if self.direction == "bidirectional" else self.networks.main
-        return main if isinstance(main, NativePredictor) else self.network
+        """What scores texts; see `Networks`."""
+        return self.networks.readable
 
     def writer(self) -> Predictor:
         """Return what continues a prefix.
@@ -280,5 +275,9 @@ def open_run(
         file = read_model_file(Path(name))
         return Model(file, file.choose(checkpoint), Networks(file.checkpoint, device))
     run = name if isinstance(name, Run) else find_run(name and str(name), folder=folder)
+    if is_ensemble(run):
+        from charlm.library.ensembles import open_ensemble
+
+        return open_ensemble(run, checkpoint, device)
     loaded = load_checkpoint(run, checkpoint)
     return Model(run, loaded, Networks(loaded, device))

@@ -31,6 +31,45 @@ class Networks:
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:
         self.checkpoint, self.device = checkpoint, device
 
+    def on_device(self, device: str) -> Networks:
+        """Return the same networks on another device."""
+        return Networks(self.checkpoint, device)
+
+    @property
+    def told_of_validation(self) -> str | None:
+        """What must be said of a result on the validation split; None except for an ensemble, which is fitted to it."""
+        return None
+
+    def check_single(self) -> None:
+        """Accept that something needs one network: an ensemble refuses it."""
+
+    @property
+    def step(self) -> int | None:
+        """The step of the checkpoint; None for an ensemble, which has none of its own."""
+        return self.checkpoint.step
+
+    @property
+    def description(self) -> str:
+        """The network in a few words, as Python shows a model."""
+        model = self.checkpoint.settings.model
+        return (
+            f"step={self.checkpoint.step}, direction={model.direction!r}, cell={model.cell!r}, "
+            f"num_layers={model.num_layers}, hidden_size={model.hidden_size}"
+        )
+
+    @property
+    def measured(self) -> Network | Predictor:
+        """What is measured on whole texts: the network in all its directions."""
+        return self.torch
+
+    @property
+    def readable(self) -> Network | Predictor:
+        """What scores texts: the kernels alone where they can, without torch, else the network."""
+        if self.checkpoint.settings.model.direction == "bidirectional":
+            # Its main network is only a half of it.
+            return self.torch
+        return self.main if isinstance(self.main, NativePredictor) else self.torch
+
     @cached_property
     def torch(self) -> Network:
         """The whole network as a torch module, in evaluation mode."""

@@ -102,7 +102,10 @@ def page(
         (True, [('my-run', 'float32')])
     """
     first, others = _found(runs, runs_folder(runs_dir))
-    opened = [open_run(run, checkpoint=checkpoint, runs_dir=runs_dir) for run in (first, *others * all_networks)]
+    chosen = (first, *others * all_networks)
+    opened = [open_run(run, checkpoint=checkpoint, runs_dir=runs_dir) for run in chosen]
+    for model in opened:
+        model.networks.check_single()
     path = Path(f"{_name(opened[0])}.html" if file is None else file)
     check_output_file(path, force=force, example="page.html")
     models = [page_model(model, int8=int8) for model in opened]

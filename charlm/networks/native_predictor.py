@@ -40,6 +40,8 @@ class NativePredictor:
         kernels: the functions that it calls.
     """
 
+    is_batch_invariant = True
+
     def __init__(self, model: ModelSettings, weights: Mapping[str, Floats], num_characters: int) -> None:
         kernels = load_kernels()
         assert isinstance(kernels, Kernels)

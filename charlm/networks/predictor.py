@@ -5,7 +5,7 @@ Torch is not needed to use one. `NativePredictor` calls the kernels alone; `Torc
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,16 @@ Floats = npt.NDArray[np.float32]
 IdArray = npt.NDArray[np.integer[Any]]
 
 
+@runtime_checkable
 class Predictor(Protocol):
-    """A causal model in evaluation; its states are passed in and out, and it remembers none."""
+    """A causal model in evaluation; its states are passed in and out, and it remembers none.
+
+    Attributes:
+        is_batch_invariant: whether single steps, pieces, and any number of texts side by side give the same bits. Then
+            a state is a tuple of arrays, each (..., texts, ...) in its second dimension.
+    """
+
+    is_batch_invariant: bool
 
     def initial_state(self, num_texts: int, /) -> Any:
         """Return the state before any character, for texts side by side."""

@@ -22,6 +22,8 @@ class TorchPredictor:
         network: the network, which is put into evaluation mode.
     """
 
+    is_batch_invariant = False
+
     def __init__(self, network: CharLM | LeakyLM) -> None:
         self.network = network.eval()
 

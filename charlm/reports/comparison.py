@@ -114,7 +114,12 @@ def short_names(comparison: Comparison) -> dict[str, str]:
 
 def _differing(results: Sequence[RunResult]) -> tuple[str, ...]:
     keys = dict.fromkeys(key for result in results for key in result.settings)
-    return tuple(key for key in keys if key != SEED and _num_different(each.settings.get(key) for each in results) > 1)
+    return tuple(key for key in keys if key != SEED and _num_different(_values(results, key)) > 1)
+
+
+def _values(results: Sequence[RunResult], key: str) -> list[JsonValue]:
+    """Return what the runs have for a setting; ensembles have nothing for what their members may differ in."""
+    return [each.settings.get(key) for each in results if key in each.settings or not each.is_ensemble]
 
 
 def _is_aside(key: str) -> bool:

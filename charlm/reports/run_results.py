@@ -35,6 +35,10 @@ BEST_VAL, VAL, TEST, VAL_CLOZE, TEST_CLOZE, TRAIN = FIGURES = (
 # These have no perplexity, because each of their characters is predicted from both sides.
 CLOZE = (VAL_CLOZE, TEST_CLOZE)
 MAX_NAME = 200
+# What a run predicts with stands beside its settings.
+ENSEMBLE, ALONE = "ensemble", "1 network"
+# The sections of the settings that all members of an ensemble have in common.
+SHARED = ("corpus", "vocabulary")
 INSTRUCTION_SET = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 ARCHITECTURE = re.compile(r"x86_64|aarch64|arm64|i686|ppc64le|riscv64|s390x", re.IGNORECASE)
 
@@ -103,7 +107,8 @@ class RunResult:
     Args:
         name: the run's name, or its path if another of the runs has the same name.
         seed: train.seed.
-        settings: the resolved settings by dotted key; a period in epochs is one value, `{"epochs": n}`.
+        settings: the resolved settings by dotted key; a period in epochs is one value, `{"epochs": n}`. Of an ensemble,
+            what its members have in common. What a run predicts with is the value of `ensemble`.
         state: finished if the run has ended by itself and is not being resumed; diverged if its loss was no longer
             finite.
         steps: number of steps taken so far.
@@ -149,6 +154,11 @@ class RunResult:
         return self.state == "finished"
 
     @property
+    def is_ensemble(self) -> bool:
+        """Whether several models predict together."""
+        return self.settings.get(ENSEMBLE, ALONE) != ALONE
+
+    @property
     def warning(self) -> str | None:
         """The sentence that must accompany every result of a leaky model; None for other models."""
         return LEAKY_WARNING if self.is_leaky else None
@@ -173,7 +183,7 @@ def read_result(run: Run, *, name: str) -> RunResult:
     return RunResult(
         name=name,
         seed=settings.train.seed,
-        settings=_values(settings),
+        settings=_values(settings, environment.ensemble),
         state="running" if is_running else "finished" if end else "diverged" if history.divergence else "unfinished",
         steps=end.steps if end else history.latest.step if history.latest else 0,
         figures=dict(_figures(history, val_sha256, test_sha256, train_sha256)),
@@ -221,14 +231,15 @@ def names_of(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _values(settings: Settings) -> Json:
+def _values(settings: Settings, ensemble: str | None) -> Json:
     """Return the settings by dotted key; `{epochs: 1}` is one value, because a number of steps may be in its place."""
     values: Json = {}
     for key, value in dotted_values(settings).items():
         parent, _, name = key.rpartition(".")
         is_period = name == "epochs" and parent != "train"
-        values[parent if is_period else key] = {"epochs": value} if is_period else value
-    return values
+        if ensemble is None or key.partition(".")[0] in SHARED:
+            values[parent if is_period else key] = {"epochs": value} if is_period else value
+    return values | {ENSEMBLE: ensemble or ALONE}
 
 
 def _readings(

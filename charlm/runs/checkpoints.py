@@ -20,6 +20,7 @@ from charlm.runs.contents import (
     symbols_of,
 )
 from charlm.runs.durable import ASIDE, write_folder
+from charlm.runs.ensembles import refuse_ensemble
 from charlm.runs.facts import Fingerprint, SplitFacts
 from charlm.runs.formats import migrate_state
 from charlm.runs.json_records import (
@@ -127,6 +128,7 @@ def load_checkpoint(run: Run, choice: Choice = "best") -> Checkpoint:
     """
     paths = run.checkpoint_paths()
     if not paths:
+        refuse_ensemble(run)
         raise RunError(f"the run {run.path} has no checkpoint yet")
     if isinstance(choice, int):
         return read_checkpoint(_of_step(run, paths, choice))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Mapping
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 
 from charlm.errors import ConfigError, RunInUseError, StorageError
 from charlm.runs.durable import DRAFT_NAME, dangling_link, replace_file, storage_error, sync_folder
@@ -49,6 +51,7 @@ def create_run(
     name: str | None = None,
     stem: str | None = None,
     goes_on: bool = False,
+    files: Mapping[str, bytes] = MappingProxyType({}),
 ) -> tuple[Run, Ownership]:
     """Create a run folder with its configuration and environment, and become its owner.
 
@@ -59,6 +62,7 @@ def create_run(
         name: the run's name; None uses the stem, with a number if that name exists.
         stem: the beginning of the name; None uses the time and the model.
         goes_on: whether to accept a folder that a killed process has begun and not finished.
+        files: the content of other files of the run, by name.
     Raises:
         ConfigError: for a bad or existing name.
         RunInUseError: if another process is creating it now.
@@ -80,17 +84,18 @@ def create_run(
         # Another process was quicker and has finished creating it.
         ownership.release()
         raise _exists(run.path)
-    _write_beginning(run, ownership, settings, environment, goes_on=goes_on)
+    beginning = {**files, ENVIRONMENT: json_file(environment), CONFIG: dump_settings(settings).encode("utf-8")}
+    _write_beginning(run, ownership, beginning, goes_on=goes_on)
     return run, ownership
 
 
-def _write_beginning(
-    run: Run, ownership: Ownership, settings: Settings, environment: Environment, *, goes_on: bool
-) -> None:
-    """Write what makes a folder a run; if that fails, remove the folder."""
+def _write_beginning(run: Run, ownership: Ownership, files: Mapping[str, bytes], *, goes_on: bool) -> None:
+    """Write what makes a folder a run; if that fails, remove the folder.
+
+    Args:
+        files: the content of each, the configuration last: a folder that has one is a complete run.
+    """
     try:
-        # The configuration is written last: a folder that has one is a complete run.
-        files = {ENVIRONMENT: json_file(environment), CONFIG: dump_settings(settings).encode("utf-8")}
         # The lock on the disk shows after a power cut that the folder is ours.
         sync_folder(run.path.parent)
         sync_folder(run.path)

@@ -126,6 +126,7 @@ class Environment(Record):
         device: the device that computes.
         machine: the machine of that device.
         parent: the checkpoint that the run started from; None if it started from random weights.
+        ensemble: what an ensemble consists of, in a few words; None for a run that trains a network.
     """
 
     corpus: Text | Annotated[tuple[Text, ...], Field(min_length=1)]
@@ -140,6 +141,7 @@ class Environment(Record):
     device: Told[Text] = None
     machine: Annotated[Machine, Inline()]
     parent: Annotated[ParentFacts | None, Inline("parent_")] = None
+    ensemble: Told[Line] = None
 
     @property
     def corpus_name(self) -> str:

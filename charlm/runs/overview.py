@@ -21,7 +21,7 @@ class Overview(Record):
         name: the run's name.
         state: running, unfinished, diverged, or the reason why it ended.
         corpus: the name of the corpus, or those of its files.
-        model: cell, layers and hidden size, and the direction if it is not forward.
+        model: cell, layers and hidden size, and the direction if it is not forward; of an ensemble, its members.
         direction: the model's direction.
         num_parameters: number of trained parameters.
         steps: steps up to the last evaluation.
@@ -80,7 +80,7 @@ def overview_of(
         name=name,
         state="running" if is_running else stopped,
         corpus=printable(environment.corpus_name, MAX_SHOWN),
-        model=f"{model.cell} {model.num_layers}x{model.hidden_size}{direction}",
+        model=environment.ensemble or f"{model.cell} {model.num_layers}x{model.hidden_size}{direction}",
         direction=model.direction,
         num_parameters=environment.num_parameters,
         steps=latest.step if latest else 0,

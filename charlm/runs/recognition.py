@@ -8,10 +8,21 @@ from pathlib import Path
 
 from charlm.runs.checkpoints import FILES
 from charlm.runs.durable import DRAFT_NAME, MANIFEST
+from charlm.runs.ensembles import NGRAM_TEXT
 from charlm.runs.ownership import LEASE_NAME, LOCK_NAME
-from charlm.runs.run import CHECKPOINT_NAME, CONFIG, ENVIRONMENT, METRICS, RESUMES, SAMPLES, SWEEP_DEFINITION, Run
+from charlm.runs.run import (
+    CHECKPOINT_NAME,
+    CONFIG,
+    ENSEMBLE,
+    ENVIRONMENT,
+    METRICS,
+    RESUMES,
+    SAMPLES,
+    SWEEP_DEFINITION,
+    Run,
+)
 
-RUN_FILES = (CONFIG, ENVIRONMENT, METRICS, SAMPLES, RESUMES)
+RUN_FILES = (CONFIG, ENVIRONMENT, METRICS, SAMPLES, RESUMES, ENSEMBLE, NGRAM_TEXT)
 SWEEP_FILES = (SWEEP_DEFINITION, "base.yaml", "trials.jsonl", "results.json", "table.csv", "best.yaml")
 # What desktops and file systems leave in any folder without being asked.
 UNASKED = re.compile(r"\.DS_Store|\._.+|Thumbs\.db|desktop\.ini|\.directory|\.nfs[0-9a-f]+")

@@ -38,6 +38,7 @@ class Removal:
         num_bytes: size of all files in bytes.
         heirs: names of runs that started from it and keep working.
         needed_by: names of runs that are to start from it and have not begun: they cannot without it.
+        ensembles: names of the ensembles that it is a member of, which cannot be used without it.
         changed: when it was last written, in nanoseconds.
     """
 
@@ -50,6 +51,7 @@ class Removal:
     num_bytes: int
     heirs: tuple[str, ...]
     needed_by: tuple[str, ...]
+    ensembles: tuple[str, ...]
     changed: int
 
     def as_record(self) -> Json:
@@ -64,6 +66,7 @@ class Removal:
             "bytes": self.num_bytes,
             "heirs": list(self.heirs),
             "needed_by": list(self.needed_by),
+            "ensembles": list(self.ensembles),
         }
 
 
@@ -193,6 +196,10 @@ def _remove(removal: Removal) -> None:
 def _removal(path: Path, folder: Path, heirs: Sequence[Heir]) -> Removal:
     runs = _trials(path) if is_sweep(path) else [path]
     ours = [heir for heir in heirs if any(heir.is_of(Run(run)) for run in runs)]
+    by_need = {
+        need: tuple(dict.fromkeys(name_in(folder, heir.run.path) for heir in ours if heir.need == need))
+        for need in ("nothing", "to begin", "as a member")
+    }
     num_checkpoints = 0
     for run in runs:
         with suppress(RunError):
@@ -205,8 +212,9 @@ def _removal(path: Path, folder: Path, heirs: Sequence[Heir]) -> Removal:
         num_runs=len(runs),
         num_checkpoints=num_checkpoints,
         num_bytes=size_of(path),
-        heirs=tuple(name_in(folder, heir.run.path) for heir in ours if heir.has_begun),
-        needed_by=tuple(name_in(folder, heir.run.path) for heir in ours if not heir.has_begun),
+        heirs=by_need["nothing"],
+        needed_by=by_need["to begin"],
+        ensembles=by_need["as a member"],
         changed=_last_written(path),
     )
 

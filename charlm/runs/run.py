@@ -28,6 +28,8 @@ ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.jsonl"
 RESUMES = "resumes.jsonl"
+# What an ensemble of other runs has in place of checkpoints.
+ENSEMBLE = "ensemble.json"
 # The definition in the folder of a sweep, whose trials are runs.
 SWEEP_DEFINITION = "sweep.yaml"
 MAX_NAME = 1_000
@@ -129,7 +131,7 @@ def runs_folder(given: str | Path | None = None) -> Path:
 
 
 def find_run(name: str | None, *, folder: Path) -> Run:
-    """Return the run with a name or path, or without one the newest run that has a checkpoint.
+    """Return the run with a name or path, or without one the newest run that has a checkpoint or is an ensemble.
 
     Raises:
         RunError: if there is none.
@@ -185,7 +187,7 @@ def find_unfinished(folder: Path) -> Run:
 
 def _has_checkpoint(run: Run) -> bool:
     with suppress(RunError):
-        return bool(run.checkpoint_paths())
+        return bool(run.checkpoint_paths()) or (run.path / ENSEMBLE).is_file()
     return False
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from charlm.recipes.automatic import REFERENCE, REFERENCE_SYMBOLS, Task, automatic
+from charlm.recipes.automatic import REFERENCE, REFERENCE_SYMBOLS, Task, automatic, num_members
 from charlm.settings.layers import SettingsLayer, keyed_layer, merge
 from charlm.settings.loading import check_layer, dotted_values
 from charlm.settings.schema import Settings
-from charlm.text.corpus import Corpus
+from charlm.text.corpus import Corpus, load_corpus
 from charlm.training.resolution import this_machine
 from charlm.training.speed import seconds_of_a_step
 from charlm.training.threads import choose_threads
@@ -26,15 +26,27 @@ def fill_in(asked: Settings, corpus: Corpus) -> Settings:
     """
     if asked.train.recipe is None:
         return asked
-    fixed = dotted_values(asked, only_written=True)
-    minutes = asked.train.fit_minutes or asked.train.minutes or DEFAULT_MINUTES
-    task = Task(len(corpus.ids), len(corpus.vocabulary), 60 * minutes * _reference_speed(asked))
-    choices = automatic(task, fixed)
+    choices = automatic(_task(asked, corpus), dotted_values(asked, only_written=True))
     epochs = choices.pop("train.epochs", None)
     layers = [keyed_layer(key.split("."), value, "the recipe") for key, value in choices.items()]
     filled = check_layer(merge([*layers, SettingsLayer(asked.model_dump(mode="json", exclude_unset=True), {})]))
     # A text that is too short for its minutes ends before them.
     return filled if epochs is None else filled.replaced({"train.epochs": epochs, "train.fit_minutes": None})
+
+
+def choose_members(asked: Settings) -> int:
+    """Return how many networks should share the minutes of an automatic recipe, if they are joined afterwards.
+
+    Raises:
+        TextError: for a corpus that cannot be read.
+    """
+    corpus = load_corpus(asked.corpus, asked.vocabulary)
+    return num_members(_task(asked, corpus), dotted_values(asked, only_written=True))
+
+
+def _task(asked: Settings, corpus: Corpus) -> Task:
+    minutes = asked.train.fit_minutes or asked.train.minutes or DEFAULT_MINUTES
+    return Task(len(corpus.ids), len(corpus.vocabulary), 60 * minutes * _reference_speed(asked))
 
 
 def _reference_speed(asked: Settings) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from charlm.errors import RunError, StoppedError, printable
 from charlm.runs.checkpoints import Checkpoint, load_checkpoint
 from charlm.runs.creation import check_new_name, check_run_name, create_run
+from charlm.runs.ensembles import refuse_ensemble
 from charlm.runs.model_file import is_model_file
 from charlm.runs.ownership import Ownership, take_ownership
 from charlm.runs.records import Resume, Summary
@@ -99,6 +100,7 @@ def _named(name: str, folder: Path) -> Run:
 def _go_on(
     run: Run, asked: Settings | None, overrides: Sequence[str | SettingsLayer], should_stop: Callable[[], str | None]
 ) -> Iterator[TrainingEvent]:
+    refuse_ensemble(run, "resuming")
     ownership = take_ownership(run.path)
     try:
         stored = run.settings()

@@ -16,7 +16,7 @@ from predicting import CELLS, predictor, sample_text, sample_texts
 from charlm.generation import native_writer as writing
 from charlm.generation import session
 from charlm.generation.filters import PLAIN, Filters, filter_logits
-from charlm.generation.sampling import NATIVE_ROWS
+from charlm.generation.sampling import INVARIANT_ROWS
 from charlm.kernels.library import Kernels, load_kernels
 from charlm.networks import native_predictor
 from charlm.networks.building import build_model
@@ -122,11 +122,11 @@ def test_the_text_is_the_reference_implementations(case: str) -> None:
 @pytest.mark.parametrize("name", CELLS)
 def test_a_text_is_the_same_alone_and_among_others(name: str) -> None:
     network, vocabulary = build(name, 29, hidden_size=33, num_layers=2), vocabulary_of(29)
-    many = list(sample_texts(network, vocabulary, PREFIX, num_samples=NATIVE_ROWS + 2, length=200))
-    assert len(set(many)) == NATIVE_ROWS + 2
-    for number in (1, 3, 4, NATIVE_ROWS):
+    many = list(sample_texts(network, vocabulary, PREFIX, num_samples=INVARIANT_ROWS + 2, length=200))
+    assert len(set(many)) == INVARIANT_ROWS + 2
+    for number in (1, 3, 4, INVARIANT_ROWS):
         assert list(sample_texts(network, vocabulary, PREFIX, num_samples=number, length=200)) == many[:number]
-    for sample in (0, 1, 3, 17, NATIVE_ROWS - 1, NATIVE_ROWS, NATIVE_ROWS + 1):
+    for sample in (0, 1, 3, 17, INVARIANT_ROWS - 1, INVARIANT_ROWS, INVARIANT_ROWS + 1):
         assert "".join(sample_text(network, vocabulary, PREFIX, sample=sample, length=200)) == many[sample]
 
 
@@ -321,6 +321,6 @@ def test_every_writer_is_freed_when_its_text_is_dropped(monkeypatch: pytest.Monk
     assert freed == []
     del text
     assert freed == made
-    list(sample_texts(network, vocabulary, PREFIX, num_samples=NATIVE_ROWS + 1, length=10))
+    list(sample_texts(network, vocabulary, PREFIX, num_samples=INVARIANT_ROWS + 1, length=10))
     assert len(made) == 3
     assert sorted(freed) == sorted(made)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from charlm.recipes.automatic import Task, automatic
+from charlm.recipes.automatic import Task, automatic, num_members
 from charlm.settings.layers import keyed_layer, merge
 from charlm.settings.loading import check_layer
 
@@ -90,3 +90,19 @@ def test_a_short_text_has_a_small_network_however_long_it_may_take() -> None:
     for num_chars in range(200, 3_000, 10):
         units = [automatic(Task(num_chars, 50, 2.0**exponent), {})["model.hidden_size"] for exponent in range(10, 32)]
         assert max(map(int, units)) <= 64
+
+
+# The reference network reads about 97,000 characters a second on two cores.
+@pytest.mark.parametrize(
+    ("num_chars", "minutes", "members"),
+    [(214_266, 0.2, 1), (214_266, 1, 2), (214_266, 10, 5), (1_115_394, 1, 1), (1_115_394, 3, 1), (10**8, 60, 1)],
+)
+def test_time_is_divided_among_networks_that_can_each_read_the_text_often_enough(
+    num_chars: int, minutes: float, members: int
+) -> None:
+    assert num_members(Task(num_chars, 64, 60 * minutes * 97_000), {}) == members
+
+
+def test_the_least_time_makes_one_network_and_the_most_as_many_as_there_may_be() -> None:
+    found = [num_members(Task(300_000, 64, 10**power), {}) for power in range(4, 12)]
+    assert (found[0], found[-1]) == (1, 5)

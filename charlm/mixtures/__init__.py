@@ -1,0 +1,1 @@
+"""Several models as one: networks and tables of counts whose predictions are joined."""
