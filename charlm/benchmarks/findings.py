@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from charlm.benchmarks.machine import Load, Processor
 from charlm.benchmarks.sizes import ProductShape, Sizes
 from charlm.benchmarks.timing import MedianRange, median_range
 from charlm.networks.implementations import Chosen
@@ -12,6 +13,7 @@ from charlm.settings.model import Cell
 
 What = Literal["layer", "step", "generation", "memory"]
 Unit = Literal["ms", "chars_per_second", "bytes"]
+PRECISION = "float32"  # of all subjects
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,9 @@ class Findings:
     """All results of a benchmark.
 
     Args:
-        machine: the machine that it ran on.
+        machine: what computations on the machine depend on.
+        processor: the machine's processor.
+        load: what else the machine did meanwhile.
         sizes: the sizes of networks and windows.
         rounds: the number of rounds, in each of which everything had a turn.
         sgemms: one for each cell, if layer steps were measured.
@@ -103,15 +107,20 @@ class Findings:
     """
 
     machine: dict[str, Any]
+    processor: Processor
+    load: Load
     sizes: Sizes
     rounds: int
     sgemms: tuple[Sgemm, ...]
     comparisons: tuple[Measurement, ...]
 
     def as_record(self) -> dict[str, object]:
-        """Return a JSON object of machine, sizes, sgemm and rows."""
+        """Return a JSON object of machine, processor, load, precision, sizes, sgemm and rows."""
         return {
             "machine": self.machine,
+            "processor": asdict(self.processor),
+            "load": self.load.as_record(),
+            "precision": PRECISION,
             "sizes": asdict(self.sizes),
             "sgemm": [sgemm.as_record() for sgemm in self.sgemms],
             "rows": [comparison.as_record() for comparison in self.comparisons],

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from charlm.benchmarks.findings import Findings, Measurement, Sgemm, Unit, What
+from charlm.benchmarks.machine import load_between, read_cpu_times, read_load_average, read_processor
 from charlm.benchmarks.memory import can_measure_memory, measure_memory
 from charlm.benchmarks.sizes import Sizes, layer_flops, sgemm_shape
 from charlm.benchmarks.subjects import (
@@ -92,13 +93,17 @@ def run_benchmark(plan: Benchmark, progress: Observer) -> Findings:
         (what, compare, cell) for what in plan.whats for compare in measurements[what] for cell in plan.cells
     ]
     comparisons: list[Measurement] = []
+    load_average, before = read_load_average(), read_cpu_times()
     for done, (what, compare, cell) in enumerate(todo):
         progress(done, len(todo), f"{what}, {cell}")
         comparisons += compare(plan, cell)
+    load = load_between(before, read_cpu_times(), load_average)
     # All implementations of a cell were measured in the same rounds as one product.
     sgemms: dict[Cell, Rounds] = {each.cell: each.sgemm_gflops for each in comparisons if each.sgemm_gflops}
     return Findings(
         machine={**machine_facts(), "device": str(plan.device)},
+        processor=read_processor(),
+        load=load,
         sizes=plan.sizes,
         rounds=plan.rounds,
         sgemms=tuple(Sgemm(cell, sgemm_shape(cell, plan.sizes), gflops) for cell, gflops in sgemms.items()),

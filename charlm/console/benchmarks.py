@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from charlm.benchmarks.findings import Findings, Measurement
+from charlm.benchmarks.findings import PRECISION, Findings, Measurement
+from charlm.benchmarks.machine import Load
 from charlm.benchmarks.timing import MedianRange, median_range
 from charlm.console.terminal import console_for, is_live
 
@@ -44,13 +45,15 @@ def show_findings(findings: Findings) -> None:
 
 
 def header_lines(findings: Findings) -> list[str]:
-    """Return lines that describe the machine, the sizes and the rounds of the measurements."""
+    """Return lines that describe the machine, what else it did, the sizes and the rounds of the measurements."""
     machine, sizes = findings.machine, findings.sizes
-    index = int(machine["device"].partition(":")[2] or 0)
-    processor = machine["gpus"][index] if machine["device"].startswith("cuda") else machine["cpu_capability"]
+    index, is_gpu = int(machine["device"].partition(":")[2] or 0), machine["device"].startswith("cuda")
+    processor = machine["gpus"][index] if is_gpu else machine["cpu_capability"]
     threads = f"{machine['threads']} thread{'' if machine['threads'] == 1 else 's'}"
     lines = [
-        f"{processor}, torch {machine['versions']['torch']}, {threads}",
+        *([] if is_gpu else [str(findings.processor)]),
+        f"{processor}, torch {machine['versions']['torch']}, {threads}, {PRECISION}",
+        *_load_lines(findings.load),
         f"hidden_size {sizes.hidden_size}, num_layers {sizes.num_layers}, batch_size {sizes.batch_size}, "
         f"seq_len {sizes.seq_len}, vocab_size {sizes.vocab_size}",
     ]
@@ -58,6 +61,17 @@ def header_lines(findings: Findings) -> list[str]:
         rates = ", ".join(f"{each.cell} {median_range(each.gflops).median:,.0f}" for each in findings.sgemms)
         lines.append(f"sgemm (T*B, H) x (H, gates*H), GFLOP/s: {rates}")
     return [*lines, f"rounds, measured in turn: {findings.rounds}; medians (lowest to highest)"]
+
+
+def _load_lines(load: Load) -> list[str]:
+    """Return lines that say whether the machine did nothing else."""
+    average = "" if load.load_average is None else f"load average before: {load.load_average:.2f}; "
+    if load.others_fraction is None:
+        return [f"{average}not known how much other processes used"]
+    used = f"other processes used {load.others_fraction:.1%} of {load.cores} core{'' if load.cores == 1 else 's'}"
+    if load.is_quiet:
+        return [f"{average}{used}: quiet"]
+    return [f"{average}{used}: not quiet", "close other programs and measure again before you rely on these results"]
 
 
 def _show_table(console: Console, rows: Sequence[Measurement]) -> None:

@@ -28,16 +28,20 @@ void backward_phase(const Layer& layer, Slice rows, Index t, const float* panels
     // The first phase reads the gradients of the later step, the second those that the first has just written.
     const Index source = PHASE == 0 ? t + 1 : t;
     for (Index u = 0; u < Hp; u += PANEL) {
-        if (source < layer.seq_len)
-            multiply_panel(Rows{layer.gates + (source * B + rows.begin) * step + first_back_block<Cell>(PHASE) * Hp, step, 1},
-                           count, panels + u * depth, depth, products, PANEL, false);
-        else
-            std::memset(products, 0, count * PANEL * sizeof(float));
+        // Where there are registers for two panels at once, half as many passes over the rows are needed.
+        const Index first = HAS_PAIRS ? u / (2 * PANEL) * (2 * PANEL) : u;
+        const Index width = HAS_PAIRS && first + PANEL < Hp ? 2 * PANEL : PANEL;
+        if (u == first && source < layer.seq_len) {
+            const float* later = layer.gates + (source * B + rows.begin) * step + first_back_block<Cell>(PHASE) * Hp;
+            multiply_panels(Rows{later, step, 1}, count, panels + u * depth, width / PANEL, depth, products);
+        } else if (u == first) {
+            std::memset(products, 0, count * width * sizeof(float));
+        }
         for (Index row = 0; row < count; ++row)
             for (Index v = 0; v < PANEL; v += WIDTH) {
                 const Index b = rows.begin + row, padded_place = row * Hp + u + v;
                 float *row_carry = carry + padded_place, *row_carry_c = carry_c + padded_place;
-                const float* product = products + row * PANEL + v;
+                const float* product = products + row * width + u - first + v;
                 if (t < 0) {
                     store_units(layer.grad_initial_hidden + b * H + u + v, load(product) + load(row_carry), H - u - v);
                     if (Cell::HAS_CELLS) store_units(layer.grad_initial_cells + b * H + u + v, load(row_carry_c), H - u - v);
@@ -72,7 +76,7 @@ void start_carry(const float* grad, Slice rows, Index H, float* carry) {
 
 template <class Cell> void backward_slice(const Layer& layer, Slice rows, const float* panels, const float* second_panels) {
     const Index size = (rows.end - rows.begin) * padded(layer.hidden_size);
-    Floats products((rows.end - rows.begin) * PANEL), carry(size), carry_c(size);
+    Floats products((rows.end - rows.begin) * 2 * PANEL), carry(size), carry_c(size);
     start_carry(layer.grad_hidden, rows, layer.hidden_size, carry);
     start_carry(layer.grad_cells, rows, layer.hidden_size, carry_c);
     for (Index t = layer.seq_len - 1; t >= -1; --t) {
@@ -82,23 +86,36 @@ template <class Cell> void backward_slice(const Layer& layer, Slice rows, const 
     }
 }
 
-template <class Cell> void weight_gradients(const Layer& layer) {
-    const Index H = layer.hidden_size, Hp = padded(H), E = layer.input_size, step = row_size<Cell>(layer);
-    const Index num_rows = layer.seq_len * layer.batch_size;
+// The gradients, from the gate `first` to the gate `end`, of weights (gates x H, columns) that all multiplied the rows of
+// `right`; blocks says where the gates' gradients are.
+template <class Cell>
+void gate_gradients(const Layer& layer, Index first, Index end, const Index* blocks, const float* right, Index right_step,
+                    Index columns, float* grad) {
+    const Index H = layer.hidden_size, Hp = padded(H), num_rows = layer.seq_len * layer.batch_size;
     const int parts = parts_of(H, layer.threads);
     in_parallel(parts, [&](int part) {
         const Slice slice(H, part, parts);
-        for (Index gate = 0; gate < Cell::GATES; ++gate) {
-            // In the second phase W_hn multiplied r * h, which is in the last block.
-            const bool is_second = Cell::PHASES == 2 && gate == Cell::GATES - 1;
-            const float* right = is_second ? layer.gates + 3 * Hp : layer.hidden;
-            multiply_by_rows(layer.gates + Cell::H_BLOCK[gate] * Hp, step, right, is_second ? step : H, H, num_rows, slice,
-                             layer.grad_weight_hh + gate * H * H);
-            if (!layer.ids)
-                multiply_by_rows(layer.gates + Cell::X_BLOCK[gate] * Hp, step, layer.features, E, E, num_rows, slice,
-                                 layer.grad_weight_ih + gate * H * E);
+        // Together, so that the right side is packed once; but their sums must stay in the cache.
+        const Index sums = (slice.end - slice.begin) * padded(columns), at_once = std::max<Index>(1, SUMS_AT_ONCE / sums);
+        WeightGradient gradients[Cell::GATES];
+        for (Index gate = first; gate < end; gate += at_once) {
+            const Index num_gates = std::min(end - gate, at_once);
+            for (Index i = 0; i < num_gates; ++i)
+                gradients[i] = {layer.gates + blocks[gate + i] * Hp, grad + (gate + i) * H * columns};
+            multiply_by_rows(gradients, num_gates, row_size<Cell>(layer), right, right_step, columns, num_rows, slice);
         }
     });
+}
+
+template <class Cell> void weight_gradients(const Layer& layer) {
+    const Index H = layer.hidden_size, E = layer.input_size, first_gates = end_gate<Cell>(0);
+    gate_gradients<Cell>(layer, 0, first_gates, Cell::H_BLOCK, layer.hidden, H, H, layer.grad_weight_hh);
+    // In the second phase W_hn multiplied r * h, which is in the last block.
+    if (Cell::PHASES == 2)
+        gate_gradients<Cell>(layer, first_gates, Cell::GATES, Cell::H_BLOCK, layer.gates + 3 * padded(H),
+                             row_size<Cell>(layer), H, layer.grad_weight_hh);
+    if (!layer.ids)
+        gate_gradients<Cell>(layer, 0, Cell::GATES, Cell::X_BLOCK, layer.features, E, E, layer.grad_weight_ih);
 }
 
 // Sum the gradients of all rows, and for one-hot inputs those of each character, PANEL columns at a time.

@@ -129,4 +129,12 @@ inline void multiply_panel(Rows rows, Index count, const float* panel, Index dep
     multiply<2>(rows, count, panel, PANEL, WIDTH, depth, out, out_step, add);
 }
 
+// Multiply any number of rows by one panel or by two that follow each other; a row of out has as many panels.
+inline void multiply_panels(Rows rows, Index count, const float* panels, Index num_panels, Index depth, float* out) {
+    if (num_panels == 1)
+        multiply_panel(rows, count, panels, depth, out, PANEL, false);
+    else
+        multiply<4>(rows, count, panels, PANEL, depth * PANEL, depth, out, 2 * PANEL, false);
+}
+
 }  // namespace charlm

@@ -20,6 +20,7 @@ from typer.testing import Result
 from charlm.benchmarks import memory, subjects, suite, timing
 from charlm.benchmarks.classic import ClassicLM, classic_stream
 from charlm.benchmarks.findings import Findings, Measurement, Sgemm
+from charlm.benchmarks.machine import Load, Processor
 from charlm.benchmarks.memory import measure_memory
 from charlm.benchmarks.sizes import ProductShape, Sizes, layer_flops, sgemm_shape
 from charlm.benchmarks.subjects import (
@@ -273,7 +274,10 @@ def test_the_json_has_every_row_with_units_in_its_names(charlm_command: Charlm) 
     result = charlm_command("bench", *what, "--cell=gru", "--cell=rnn", "--json", *TINY_OPTIONS)
     assert (result.exit_code, result.stderr) == (0, "")
     found = json.loads(result.stdout)
-    assert found.keys() == {"machine", "sizes", "sgemm", "rows"}
+    assert found.keys() == {"machine", "processor", "load", "precision", "sizes", "sgemm", "rows"}
+    assert found["processor"].keys() == {"name", "family", "model", "flags"}
+    assert found["load"].keys() == {"cores", "load_average", "others_fraction", "is_quiet"}
+    assert found["precision"] == "float32"
     assert found["sizes"] == {"hidden_size": 4, "num_layers": 2, "batch_size": 3, "seq_len": 2, "vocab_size": 5}
     assert {"cpu_capability", "threads", "versions", "kernels", "device"} <= found["machine"].keys()
     for sgemm, cell in zip(found["sgemm"], ("rnn", "gru"), strict=True):
@@ -336,7 +340,8 @@ def findings() -> Findings:
         "gpus": [],
     }
     sgemms = tuple(Sgemm(cell, sgemm_shape(cell, Sizes()), (12_345.0,)) for cell in ("rnn", "gru", "lstm"))
-    return Findings(machine, Sizes(1024, 3, 128, 1000, 10_000), 9, sgemms, tuple(rows))
+    processor, load = Processor("AMD EPYC", 26, 2, ("avx2", "avx512f")), Load(64, 123.456, 0.9999)
+    return Findings(machine, processor, load, Sizes(1024, 3, 128, 1000, 10_000), 9, sgemms, tuple(rows))
 
 
 def test_the_tables_fit_into_80_columns_and_say_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
@@ -344,7 +349,9 @@ def test_the_tables_fit_into_80_columns_and_say_what_was_measured(capsys: pytest
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
-    assert "AVX512, torch 2.13.0+cu130, 64 threads" in text
+    assert "AMD EPYC (family 26, model 2): avx2 avx512f" in lines
+    assert "AVX512, torch 2.13.0+cu130, 64 threads, float32" in lines
+    assert "load average before: 123.46; other processes used 100.0% of 64 cores: not quiet" in lines
     assert "GFLOP/s: rnn 12,345, gru 12,345, lstm 12,345" in text
     assert "lstm  reference       1234.56  98.70  12.51 (12.51 to 12.51)      1.00" in text
     assert "100.00 (10.00 to 100.00)" in text

@@ -130,7 +130,7 @@ def some_sizes(hidden_size: int, turn: int) -> list[tuple[int, int, int, bool]]:
 
 @on_each_set
 @pytest.mark.parametrize("sizes", ["some", pytest.param("all", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("hidden_size", [1, 7, 16, 100, 256])
+@pytest.mark.parametrize("hidden_size", [1, 7, 16, 100, 130, 256])
 @pytest.mark.parametrize("name", CELLS)
 def test_outputs_states_and_gradients_equal_our_cells_in_float64(name: str, hidden_size: int, sizes: str) -> None:
     turn = list(CELLS).index(name) + (hidden_size == 256)
