@@ -21,6 +21,12 @@ using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
 constexpr int RNN_TANH = 0, RNN_RELU = 1, GRU_AFTER = 2, GRU_BEFORE = 3, LSTM = 4;
 constexpr int WEIGHT_IH = 0, WEIGHT_HH = 1, BIAS_IH = 2, BIAS_HH = 3, STATE_H = 4, STATE_C = 5, FEATURES = 6;
 std::mt19937 generator(0);
+uint64_t digest = 14695981039346656037u;  // FNV-1a of all that the kernels computed
+
+template <class Numbers> void add_to_digest(const Numbers& numbers) {
+    const auto* bytes = reinterpret_cast<const unsigned char*>(numbers.data());
+    for (size_t i = 0; i < numbers.size() * sizeof(numbers[0]); ++i) digest = (digest ^ bytes[i]) * 1099511628211u;
+}
 
 int num_gates(int cell) { return cell < 2 ? 1 : cell == LSTM ? 4 : 3; }
 
@@ -158,6 +164,7 @@ void check_layer(const Case& one, Parallel parallel, int threads) {
     const std::vector<Singles> results = one.run(1);
     charlm_share_threads(reinterpret_cast<void*>(parallel));
     check(one.run(threads) == results, "bits with threads", 1, 0);
+    for (const Singles& result : results) add_to_digest(result);
     charlm_share_threads(nullptr);
     std::vector<Doubles> at;
     for (const Singles& leaf : one.leaves) at.emplace_back(leaf.begin(), leaf.end());
@@ -197,6 +204,7 @@ void check_linear(int rows, int depth, int columns, Parallel parallel) {
     check(charlm_linear_backward(3, rows, depth, columns, x.data(), weight.data(), grad.data(), found_x.data(), found_weight.data()) == 0,
           "linear back", 1, 0);
     charlm_share_threads(nullptr);
+    for (const Singles& result : {found, found_x, found_weight}) add_to_digest(result);
     check_close(found, out, "linear");
     check_close(found_x, grad_x, "gradient of linear's x");
     check_close(found_weight, grad_weight, "gradient of linear's weight");
@@ -241,7 +249,7 @@ void check_writing(int cell, int H, int V, int rows, int filter, Parallel parall
     for (double& one : draws) one = std::uniform_real_distribution<double>()(generator);
     const Singles start_h = draw(L * rows * H, 1), start_c = draw(cell == LSTM ? L * rows * H : 0, 1);
     const CharlmWriting plain{1, rows, length, draws.data(), filter == 1 ? 0.0 : filter == 2 ? 1.3 : 1.0, filter == 2 ? 4 : 0,
-                              filter == 2 ? 0.9 : 1.0, filter == 2 ? 0.05 : 0.0, nullptr, nullptr, nullptr};
+                              filter == 2 ? 0.9 : 1.0, filter == 2 ? 0.05 : 0.0, nullptr, nullptr, nullptr, nullptr};
     std::vector<std::vector<int64_t>> texts;
     std::vector<Singles> states;
     void* writer = charlm_writer_new(&network, rows);
@@ -261,6 +269,8 @@ void check_writing(int cell, int H, int V, int rows, int filter, Parallel parall
     charlm_share_threads(nullptr);
     charlm_writer_free(writer);
     check(texts[0] == texts[1] && states[0] == states[1], "writing with threads", 1, 0);
+    add_to_digest(texts[0]);
+    add_to_digest(states[0]);
     for (int row = 0; row < rows; ++row) {
         std::vector<Doubles> h, c;
         for (int l = 0; l < L; ++l) {
@@ -326,5 +336,6 @@ int main() {
                 for (int filter : {0, 1, 2}) check_writing(cell, H, H == 7 ? 40 : 6, B, filter, entries[number++ % 3], 3);
             }
     for (int size : {1, 7, 33}) check_linear(size, 40 - size, 50 - size, entries[number++ % 3]);
-    std::printf("%d cases, %lld calls\n", number, (long long)charlm_num_calls());
+    check_linear(9, 300, 20, entries[number++ % 3]);  // more than one chain of the depth
+    std::printf("%d cases, %lld calls, digest %016llx\n", number, (long long)charlm_num_calls(), (unsigned long long)digest);
 }
