@@ -10,7 +10,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from processes import run_code
@@ -113,6 +115,22 @@ def test_clang_compiles_the_same_kernels(tmp_path: Path) -> None:
             assert outcome(library, tmp_path, "clang++") == outcome(theirs, tmp_path, "g++")
             compared += 1
     assert compared > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("has_compiler", [True, False])
+def test_an_installation_on_aarch64_has_its_library_and_without_a_compiler_it_has_none(
+    has_compiler: bool, tmp_path: Path
+) -> None:
+    need("aarch64-linux-gnu-g++")
+    compiler = "aarch64-linux-gnu-g++" if has_compiler else "/nonexistent/c++"
+    environment = {**os.environ, "CXX": compiler, "CMAKE_ARGS": " ".join(CROSS)}
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--wheel-dir", tmp_path, HERE.parents[1]], env=environment, check=True)
+    (wheel,) = tmp_path.glob("charlm-*.whl")
+    names = ZipFile(wheel).namelist()
+    assert "charlm/kernels/library.py" in names
+    assert [name for name in names if "libcharlm" in name] == ["charlm/kernels/libcharlm-aarch64.so"] * has_compiler
 
 
 ALONE = """
