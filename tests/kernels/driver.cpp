@@ -186,6 +186,31 @@ void check_layer(const Case& one, Parallel parallel, int threads) {
         }
 }
 
+// One unit whose sums go far beyond where exp overflows, and are not numbers in the end.
+void check_extremes(int cell) {
+    const int E = 2002, G = num_gates(cell);
+    std::vector<int64_t> ids(E);
+    std::iota(ids.begin(), ids.end(), 0);
+    Singles weight(G * E), weight_hh(G), bias(G), hidden(2 * E), cells(2 * E);
+    for (int g = 0; g < G; ++g)
+        for (int v = 0; v < E; ++v) weight[g * E + v] = v + 1 < E ? (v - 1000) / 8.0f : NAN;
+    CharlmLayer layer{};
+    layer.cell = cell, layer.threads = 1;
+    layer.seq_len = layer.hidden_size = 1, layer.batch_size = layer.input_size = E;
+    layer.ids = ids.data(), layer.weight_ih = weight.data(), layer.weight_hh = weight_hh.data();
+    layer.bias_ih = layer.bias_hh = bias.data(), layer.hidden = hidden.data(), layer.cells = cells.data();
+    check(charlm_forward(&layer) == 0, "forward of extremes", 1, 0);
+    for (int v = 0; v + 1 < E; ++v) {
+        const std::vector<Doubles> leaves{Doubles(G, weight[v]), Doubles(G), Doubles(G), Doubles(G)};
+        Doubles h(1), c(1);
+        advance(cell, leaves, Doubles(1, 1.0), h, c);
+        check(std::fabs(hidden[E + v] - h[0]) < 1e-6 * (1 + std::fabs(h[0])), "extreme", hidden[E + v], h[0]);
+    }
+    check(std::isnan(hidden[2 * E - 1]), "not a number", hidden[2 * E - 1], NAN);
+    hidden.pop_back();  // which of these it is depends on the processor
+    add_to_digest(hidden);
+}
+
 void check_linear(int rows, int depth, int columns, Parallel parallel) {
     const Singles x = draw(rows * depth, 1), weight = draw(columns * depth, 1), bias = draw(columns, 1), grad = draw(rows * columns, 1);
     Doubles out(rows * columns), grad_x(rows * depth), grad_weight(columns * depth);
@@ -337,5 +362,6 @@ int main() {
             }
     for (int size : {1, 7, 33}) check_linear(size, 40 - size, 50 - size, entries[number++ % 3]);
     check_linear(9, 300, 20, entries[number++ % 3]);  // more than one chain of the depth
+    for (int cell = 0; cell < 5; ++cell, ++number) check_extremes(cell);
     std::printf("%d cases, %lld calls, digest %016llx\n", number, (long long)charlm_num_calls(), (unsigned long long)digest);
 }
