@@ -283,7 +283,7 @@ def charlm_process() -> Iterator[Callable[..., Process]]:
         yield start
 
 
-@pytest.fixture(params=["x86-64-v3", "x86-64-v4"])
+@pytest.fixture(params=["aarch64"] if best_instruction_set() == "aarch64" else ["x86-64-v3", "x86-64-v4"])
 def instruction_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Have networks run the kernels of one instruction set, and name it."""
     # A processor with the wider instruction set has the narrower one too.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import platform
 import re
 import sys
 import sysconfig
@@ -18,13 +19,16 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-# The instruction sets that the tests have run on such a processor, the best one first, with Linux' names of what each
-# needs. Torch's own code for AVX512 and AVX2 needs the same.
+# The instruction sets that the tests have run, the best one first, with Linux' names of what each needs. Torch's own
+# code for AVX512 and AVX2 needs the same.
 INSTRUCTION_SETS = {
     "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
     "x86-64-v3": {"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"},
+    "aarch64": {"asimd"},
 }
-# With torch's variable, a better processor is used like an older one.
+# Those on which the kernels have been found faster than torch on a real processor.
+MEASURED = {"x86-64-v4", "x86-64-v3"}
+# With torch's variable, a better x86 processor is used like an older one.
 CAPABILITIES = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "default": None}
 CELL_NUMBERS = {"rnn_tanh": 0, "rnn_relu": 1, "gru_reset_after": 2, "gru_reset_before": 3, "lstm": 4}
 OUT_OF_MEMORY, ID_OUT_OF_RANGE = 1, 2
@@ -121,7 +125,9 @@ class Kernels:
 def available_threads() -> int:
     """Return the number of threads that torch begins with: OMP_NUM_THREADS, or else one for each core."""
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(asked) if asked.isdecimal() and int(asked) > 0 else len(os.sched_getaffinity(0))
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
@@ -135,22 +141,26 @@ def load_kernels() -> Kernels | str:
 
 def best_instruction_set() -> str | None:
     """Return the best instruction set that this processor has, or the one that ATEN_CPU_CAPABILITY asks for."""
-    cpuinfo = Path("/proc/cpuinfo")
-    match = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), flags=re.MULTILINE) if cpuinfo.exists() else None
-    has = set(match[1].split()) if match else set[str]()
+    has = _processor_features()
     found = [name for name, needed in INSTRUCTION_SETS.items() if needed <= has]
     asked = os.environ.get("ATEN_CPU_CAPABILITY", "")
-    if asked in CAPABILITIES:
+    if asked in CAPABILITIES and "asimd" not in has:
         found = [name for name in found if name == CAPABILITIES[asked]]
     return next(iter(found), None)
 
 
+def _processor_features() -> set[str]:
+    """Return what this processor has, under Linux' names; every 64-bit ARM has the vectors that the kernels need."""
+    if platform.machine() in ("aarch64", "arm64"):
+        return {"asimd"}
+    cpuinfo = Path("/proc/cpuinfo")
+    match = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), flags=re.MULTILINE) if cpuinfo.exists() else None
+    return set(match[1].split()) if match else set[str]()
+
+
 def load_kernels_for(instruction_set: str) -> Kernels | str:
     """Return the kernels compiled for an instruction set, which this processor must have."""
-    name = f"libcharlm-{instruction_set}.so"
-    # An editable install keeps compiled files with the other packages, not in the checkout.
-    folders = (Path(__file__).parent, Path(sysconfig.get_path("platlib")) / "charlm" / "kernels")
-    path = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    path = library_file(instruction_set)
     if path is None:
         return "the native kernels were not compiled when charlm was installed"
     functions = _declare(ctypes.CDLL(str(path)))
@@ -160,6 +170,14 @@ def load_kernels_for(instruction_set: str) -> Kernels | str:
     functions["share_threads"](entry)
     build = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     return Kernels(**functions, instruction_set=instruction_set, has_threads=entry is not None, build=build)
+
+
+def library_file(instruction_set: str) -> Path | None:
+    """Return the library compiled for an instruction set, or None if it was not compiled."""
+    name = f"libcharlm-{instruction_set}{'.dylib' if sys.platform == 'darwin' else '.so'}"
+    # An editable install keeps compiled files with the other packages, not in the checkout.
+    folders = (Path(__file__).parent, Path(sysconfig.get_path("platlib")) / "charlm" / "kernels")
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
 def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:

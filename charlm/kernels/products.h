@@ -65,7 +65,7 @@ void multiply_tile(Rows rows, const float* columns, Index columns_step, Index se
             const float* place = columns + (n < N / 2 ? n * WIDTH : (n - N / 2) * WIDTH + second_half);
             column[n] = load(place);
             // A single row is finished before the hardware prefetcher has recognised where the weights continue.
-            if (M == 1 && N > 2) _mm_prefetch(reinterpret_cast<const char*>(place + AHEAD * columns_step), _MM_HINT_T0);
+            if (M == 1 && N > 2) prefetch(place + AHEAD * columns_step);
         }
 #pragma GCC unroll 12
         for (Index m = 0; m < M; ++m) {

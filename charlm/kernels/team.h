@@ -1,7 +1,6 @@
 // Threads that compute one step together and wait for each other.
 #pragma once
 
-#include <immintrin.h>
 #include <sched.h>
 
 #include <atomic>
@@ -41,12 +40,20 @@ class Team {
 
   private:
     static constexpr int CLOSED = 1 << 20, PATIENCE = 1 << 14;
+    // Leave the core to what else runs on it while this thread spins.
+    static void relax() {
+#if defined(__aarch64__)
+        asm volatile("yield");
+#else
+        __builtin_ia32_pause();
+#endif
+    }
     static void pause(int spin) {
         // Another process may be waiting for this core.
         if (spin % 1024 == 1023)
             sched_yield();
         else
-            _mm_pause();
+            relax();
     }
 
     int wanted_;

@@ -4,11 +4,21 @@
 // not depend on the loop that computed it.
 #pragma once
 
-#include <immintrin.h>
+#include <cstddef>
+#include <cstdint>
 
 namespace charlm {
 
-using Index = long;
+using Index = std::int64_t;
+
+}  // namespace charlm
+
+#if defined(__aarch64__)
+#include "neon.h"
+#else
+#include <immintrin.h>
+
+namespace charlm {
 
 #if defined(__AVX512F__)
 
@@ -68,7 +78,7 @@ inline Vec where_positive(Vec x, Vec value) {
 }
 
 #else
-#error "compile for x86-64-v3 or x86-64-v4"
+#error "compile for x86-64-v3, x86-64-v4 or aarch64"
 #endif
 
 // out[j][i] = in[i][j] of 8 x 8 numbers.
@@ -93,6 +103,14 @@ inline void transpose_block(const float* in, Index in_step, float* out, Index ou
         _mm256_storeu_ps(out + (j + 4) * out_step, _mm256_permute2f128_ps(four[j], four[j + 4], 0x31));
     }
 }
+
+}  // namespace charlm
+#endif
+
+namespace charlm {
+
+// Ask for the cache line at an address.
+inline void prefetch(const float* place) { __builtin_prefetch(place, 0, 3); }
 
 // out[j][i] = in[i][j] for i < rows, j < columns.
 inline void transpose(const float* in, Index in_step, Index rows, Index columns, float* out, Index out_step) {

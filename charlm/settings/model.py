@@ -155,7 +155,7 @@ class ModelSettings(Section):
     implementation: Implementation = Field(
         default="auto",
         description="Chooses the code that computes the network, which changes its speed but not the model; auto "
-        "takes native on a CPU that has kernels, else torch",
+        "takes native on a CPU that has kernels, else torch; where nobody has measured them, a new run tries both",
     )
 
     @property

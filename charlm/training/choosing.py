@@ -7,9 +7,9 @@ from charlm.settings.layers import SettingsLayer, keyed_layer, merge
 from charlm.settings.loading import check_layer, dotted_values
 from charlm.settings.schema import Settings
 from charlm.text.corpus import Corpus, load_corpus
+from charlm.training.contest import choose_computation
 from charlm.training.resolution import this_machine
 from charlm.training.speed import seconds_of_a_step
-from charlm.training.threads import choose_threads
 
 # For a run whose length is given in steps or epochs.
 DEFAULT_MINUTES = 5.0
@@ -57,11 +57,7 @@ def _reference_speed(asked: Settings) -> float:
         {f"train.{name}": getattr(train, name) for name in ("threads", "device", "fit_minutes")}
     )
     machine = this_machine(settings)
-    settings = settings.replaced(
-        {
-            "model.implementation": machine.implementation,
-            "train.threads": choose_threads(settings, REFERENCE_SYMBOLS, machine.device),
-        }
-    )
+    choice = choose_computation(settings, REFERENCE_SYMBOLS, machine.implementation, machine.device)
+    settings = settings.replaced({"model.implementation": choice.implementation, "train.threads": choice.threads})
     sampling = settings.sampling
     return sampling.batch_size * sampling.seq_len / seconds_of_a_step(settings, REFERENCE_SYMBOLS)

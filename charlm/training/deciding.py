@@ -34,7 +34,8 @@ class Decided:
         split: its splits, each in the order in which the model reads it.
         resolved: the settings, with nothing left open.
         timetable: when the run ends.
-        notices: what a person should know before the run begins: about its parent, its text, its splits and its end.
+        notices: what a person should know before the run begins: about its parent, its text, its splits, its end, and
+            how its implementation was chosen by trial steps.
         parent: the checkpoint that a new run starts from, if it starts from one.
     """
 
@@ -82,6 +83,7 @@ def decide(
         *corpus.notices,
         *(() if resumed else cut_notices(resolved, len(corpus.vocabulary), split)),
         *_split_notices(parts, resolved.settings, corpus.vocabulary),
+        *resolved.notices,
     )
     return Decided(corpus, parts, split, resolved, timetable, notices, parent)
 

@@ -48,7 +48,8 @@ class Start:
         resumed_at: the step from which the run is resumed; None for a new run.
         note: what a person should know about resuming here, such as another version of torch; None if there is nothing.
         notices: what a person should know about the text: what was left out, how it was read, what is odd about it, and
-            what it makes useless, such as choosing a checkpoint by six characters of validation.
+            what it makes useless, such as choosing a checkpoint by six characters of validation; and how an
+            implementation was chosen by trial steps.
         plan: how long the run takes; None if its speed was not measured, as its length was given otherwise.
     """
 

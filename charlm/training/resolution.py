@@ -15,10 +15,11 @@ from charlm.settings.schema import Settings
 from charlm.settings.values import DEVICE_NAMES, DEVICES
 from charlm.text.corpus import Corpus
 from charlm.text.item_windows import num_batches
+from charlm.text.notices import Notice
 from charlm.text.splits import Split
 from charlm.training.budget import planned_steps
+from charlm.training.contest import choose_computation
 from charlm.training.footprint import require_memory
-from charlm.training.threads import choose_threads
 
 # The settings that a run resolves and keeps, each with the value that leaves it open.
 OPEN = {
@@ -45,11 +46,13 @@ class Resolved:
         settings: the settings with every choice spelled out, as config.yaml holds them.
         device: the device that the run computes on.
         steps_per_epoch: optimiser steps in one pass over the training split.
+        notices: what a person should know about what was decided.
     """
 
     settings: Settings
     device: torch.device
     steps_per_epoch: int
+    notices: tuple[Notice, ...] = ()
 
     @property
     def planned_steps(self) -> int | None:
@@ -105,17 +108,18 @@ def resolve(asked: Settings, corpus: Corpus, split: Split, machine: Machine) -> 
         length = planned_steps(asked.train, steps_per_epoch)
     vocab_size = len(corpus.vocabulary)
     require_memory(asked, vocab_size, device=machine.device)
+    choice = choose_computation(asked, vocab_size, machine.implementation, machine.device)
     is_kept = "-" in (asked.corpus.path or ())
     settings = asked.replaced(
         {
             # Standard input cannot be read again, but the file that it was stored in can.
             "corpus.path": tuple(map(str, corpus.files)) if is_kept else asked.corpus.path,
-            "model.implementation": machine.implementation,
+            "model.implementation": choice.implementation,
             "optimizer.schedule.total_steps": length,
-            "train.threads": choose_threads(asked, vocab_size, machine.device),
+            "train.threads": choice.threads,
         }
     )
-    return Resolved(settings, machine.device, steps_per_epoch)
+    return Resolved(settings, machine.device, steps_per_epoch, choice.notices)
 
 
 def keep_resolved(asked: Settings, stored: Settings) -> Settings:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 import torch
 
@@ -17,6 +19,7 @@ SECONDS = 0.4
 MAX_ROUNDS = 5
 # Somewhat more threads than cores are allowed: they give the bits of a larger machine, slowly.
 THREADS_A_CORE = 16
+Trial = TypeVar("Trial")
 
 
 def choose_threads(settings: Settings, vocab_size: int, device: torch.device) -> int:
@@ -52,17 +55,29 @@ def thread_counts() -> list[int]:
 
 
 def _fastest(settings: Settings, vocab_size: int, counts: list[int]) -> int:
-    """Time one step with each count in turn for a few rounds; the fastest time of each is the least disturbed one."""
     steps = trial_steps(settings, vocab_size)
-    seconds = dict.fromkeys(counts, float("inf"))
+    return best_count(time_in_turn({count: (steps, count) for count in counts}))
+
+
+def time_in_turn(trials: Mapping[Trial, tuple[Iterator[float], int]]) -> dict[Trial, float]:
+    """Return the seconds of a step of each trial, which are its trial steps and the number of threads for them.
+
+    They take turns for a few rounds; the fastest time of each is the least disturbed one.
+    """
+    seconds = dict.fromkeys(trials, float("inf"))
     began = time.perf_counter()
-    for trial in range(MAX_ROUNDS + 1):
-        for count in counts:
+    for turn in range(MAX_ROUNDS + 1):
+        for trial, (steps, count) in trials.items():
             torch.set_num_threads(count)
             elapsed = next(steps)
-            if trial > 0:  # the first round allocates and wakes threads
-                seconds[count] = min(seconds[count], elapsed)
-        if trial > 0 and time.perf_counter() - began > SECONDS:
+            if turn > 0:  # the first round allocates and wakes threads
+                seconds[trial] = min(seconds[trial], elapsed)
+        if turn > 0 and time.perf_counter() - began > SECONDS:
             break
-    best = min(counts, key=seconds.__getitem__)
-    return best if seconds[best] < ADVANTAGE * seconds[counts[0]] else counts[0]
+    return seconds
+
+
+def best_count(seconds: Mapping[int, float]) -> int:
+    """Return the number of threads to take by the seconds of a step with each: the first, or a clearly faster one."""
+    first, best = next(iter(seconds)), min(seconds, key=seconds.__getitem__)
+    return best if seconds[best] < ADVANTAGE * seconds[first] else first

@@ -17,7 +17,7 @@ from charlm.generation import native_writer as writing
 from charlm.generation import session
 from charlm.generation.filters import PLAIN, Filters, filter_logits
 from charlm.generation.sampling import INVARIANT_ROWS
-from charlm.kernels.library import Kernels, load_kernels
+from charlm.kernels.library import Kernels, best_instruction_set, load_kernels
 from charlm.networks import native_predictor
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
@@ -43,7 +43,7 @@ CASES: dict[str, tuple[str, dict[str, Any], Filters, int]] = {
     ),
     "wide lstm": ("lstm", {"hidden_size": 300}, Filters(temperature=0.8), 129),
 }
-INSTRUCTION_SETS = ("x86-64-v3", "x86-64-v4")
+INSTRUCTION_SETS = ("aarch64",) if best_instruction_set() == "aarch64" else ("x86-64-v3", "x86-64-v4")
 pytestmark = pytest.mark.kernels
 
 

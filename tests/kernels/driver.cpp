@@ -21,6 +21,12 @@ using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
 constexpr int RNN_TANH = 0, RNN_RELU = 1, GRU_AFTER = 2, GRU_BEFORE = 3, LSTM = 4;
 constexpr int WEIGHT_IH = 0, WEIGHT_HH = 1, BIAS_IH = 2, BIAS_HH = 3, STATE_H = 4, STATE_C = 5, FEATURES = 6;
 std::mt19937 generator(0);
+uint64_t digest = 14695981039346656037u;  // FNV-1a of all that the kernels computed
+
+template <class Numbers> void add_to_digest(const Numbers& numbers) {
+    const auto* bytes = reinterpret_cast<const unsigned char*>(numbers.data());
+    for (size_t i = 0; i < numbers.size() * sizeof(numbers[0]); ++i) digest = (digest ^ bytes[i]) * 1099511628211u;
+}
 
 int num_gates(int cell) { return cell < 2 ? 1 : cell == LSTM ? 4 : 3; }
 
@@ -158,6 +164,7 @@ void check_layer(const Case& one, Parallel parallel, int threads) {
     const std::vector<Singles> results = one.run(1);
     charlm_share_threads(reinterpret_cast<void*>(parallel));
     check(one.run(threads) == results, "bits with threads", 1, 0);
+    for (const Singles& result : results) add_to_digest(result);
     charlm_share_threads(nullptr);
     std::vector<Doubles> at;
     for (const Singles& leaf : one.leaves) at.emplace_back(leaf.begin(), leaf.end());
@@ -179,6 +186,31 @@ void check_layer(const Case& one, Parallel parallel, int threads) {
         }
 }
 
+// One unit whose sums go far beyond where exp overflows, and are not numbers in the end.
+void check_extremes(int cell) {
+    const int E = 2002, G = num_gates(cell);
+    std::vector<int64_t> ids(E);
+    std::iota(ids.begin(), ids.end(), 0);
+    Singles weight(G * E), weight_hh(G), bias(G), hidden(2 * E), cells(2 * E);
+    for (int g = 0; g < G; ++g)
+        for (int v = 0; v < E; ++v) weight[g * E + v] = v + 1 < E ? (v - 1000) / 8.0f : NAN;
+    CharlmLayer layer{};
+    layer.cell = cell, layer.threads = 1;
+    layer.seq_len = layer.hidden_size = 1, layer.batch_size = layer.input_size = E;
+    layer.ids = ids.data(), layer.weight_ih = weight.data(), layer.weight_hh = weight_hh.data();
+    layer.bias_ih = layer.bias_hh = bias.data(), layer.hidden = hidden.data(), layer.cells = cells.data();
+    check(charlm_forward(&layer) == 0, "forward of extremes", 1, 0);
+    for (int v = 0; v + 1 < E; ++v) {
+        const std::vector<Doubles> leaves{Doubles(G, weight[v]), Doubles(G), Doubles(G), Doubles(G)};
+        Doubles h(1), c(1);
+        advance(cell, leaves, Doubles(1, 1.0), h, c);
+        check(std::fabs(hidden[E + v] - h[0]) < 1e-6 * (1 + std::fabs(h[0])), "extreme", hidden[E + v], h[0]);
+    }
+    check(std::isnan(hidden[2 * E - 1]), "not a number", hidden[2 * E - 1], NAN);
+    hidden.pop_back();  // which of these it is depends on the processor
+    add_to_digest(hidden);
+}
+
 void check_linear(int rows, int depth, int columns, Parallel parallel) {
     const Singles x = draw(rows * depth, 1), weight = draw(columns * depth, 1), bias = draw(columns, 1), grad = draw(rows * columns, 1);
     Doubles out(rows * columns), grad_x(rows * depth), grad_weight(columns * depth);
@@ -197,6 +229,7 @@ void check_linear(int rows, int depth, int columns, Parallel parallel) {
     check(charlm_linear_backward(3, rows, depth, columns, x.data(), weight.data(), grad.data(), found_x.data(), found_weight.data()) == 0,
           "linear back", 1, 0);
     charlm_share_threads(nullptr);
+    for (const Singles& result : {found, found_x, found_weight}) add_to_digest(result);
     check_close(found, out, "linear");
     check_close(found_x, grad_x, "gradient of linear's x");
     check_close(found_weight, grad_weight, "gradient of linear's weight");
@@ -241,7 +274,7 @@ void check_writing(int cell, int H, int V, int rows, int filter, Parallel parall
     for (double& one : draws) one = std::uniform_real_distribution<double>()(generator);
     const Singles start_h = draw(L * rows * H, 1), start_c = draw(cell == LSTM ? L * rows * H : 0, 1);
     const CharlmWriting plain{1, rows, length, draws.data(), filter == 1 ? 0.0 : filter == 2 ? 1.3 : 1.0, filter == 2 ? 4 : 0,
-                              filter == 2 ? 0.9 : 1.0, filter == 2 ? 0.05 : 0.0, nullptr, nullptr, nullptr};
+                              filter == 2 ? 0.9 : 1.0, filter == 2 ? 0.05 : 0.0, nullptr, nullptr, nullptr, nullptr};
     std::vector<std::vector<int64_t>> texts;
     std::vector<Singles> states;
     void* writer = charlm_writer_new(&network, rows);
@@ -261,6 +294,8 @@ void check_writing(int cell, int H, int V, int rows, int filter, Parallel parall
     charlm_share_threads(nullptr);
     charlm_writer_free(writer);
     check(texts[0] == texts[1] && states[0] == states[1], "writing with threads", 1, 0);
+    add_to_digest(texts[0]);
+    add_to_digest(states[0]);
     for (int row = 0; row < rows; ++row) {
         std::vector<Doubles> h, c;
         for (int l = 0; l < L; ++l) {
@@ -326,5 +361,7 @@ int main() {
                 for (int filter : {0, 1, 2}) check_writing(cell, H, H == 7 ? 40 : 6, B, filter, entries[number++ % 3], 3);
             }
     for (int size : {1, 7, 33}) check_linear(size, 40 - size, 50 - size, entries[number++ % 3]);
-    std::printf("%d cases, %lld calls\n", number, (long long)charlm_num_calls());
+    check_linear(9, 300, 20, entries[number++ % 3]);  // more than one chain of the depth
+    for (int cell = 0; cell < 5; ++cell, ++number) check_extremes(cell);
+    std::printf("%d cases, %lld calls, digest %016llx\n", number, (long long)charlm_num_calls(), (unsigned long long)digest);
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import sys
 import traceback
 from collections.abc import Callable
@@ -17,7 +18,14 @@ from torch.testing import assert_close
 import charlm
 from charlm.errors import ConfigError
 from charlm.kernels import library
-from charlm.kernels.library import Kernels, best_instruction_set, describe_kernels, load_kernels, load_kernels_for
+from charlm.kernels.library import (
+    Kernels,
+    best_instruction_set,
+    describe_kernels,
+    library_file,
+    load_kernels,
+    load_kernels_for,
+)
 from charlm.networks import native
 from charlm.networks.building import build_model
 from charlm.networks.implementations import choose_implementation
@@ -36,8 +44,12 @@ has_kernels = pytest.mark.kernels
 
 def test_a_processor_they_are_written_for_has_the_kernels() -> None:
     # Everything else that needs the kernels is skipped if there are none; this test is not.
-    widest = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}.get(torch.backends.cpu.get_cpu_capability())
-    if not sys.platform.startswith("linux") or widest is None:
+    if platform.machine() in ("aarch64", "arm64") and sys.platform in ("linux", "darwin"):
+        widest = "aarch64"
+    else:
+        widest = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}.get(torch.backends.cpu.get_cpu_capability())
+        widest = widest if sys.platform == "linux" else None
+    if widest is None:
         pytest.skip("the kernels are not written for this processor or system")
     kernels = load_kernels()
     assert isinstance(kernels, Kernels), kernels
@@ -150,6 +162,27 @@ def test_torchs_variable_chooses_an_older_instruction_set(monkeypatch: pytest.Mo
     for asked, expected in (("avx2", "x86-64-v3"), ("default", None), ("", best), ("nonsense", best)):
         monkeypatch.setenv("ATEN_CPU_CAPABILITY", asked)
         assert best_instruction_set() == expected
+
+
+@pytest.mark.parametrize("machine", ["aarch64", "arm64"])
+@pytest.mark.parametrize("asked", ["", "default", "avx2"])
+def test_every_64_bit_arm_has_the_vectors_whatever_torchs_variable_says(
+    machine: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library.platform, "machine", lambda: machine)
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", asked)
+    assert best_instruction_set() == "aarch64"
+
+
+@pytest.mark.parametrize(("system", "name"), [("linux", "libcharlm-aarch64.so"), ("darwin", "libcharlm-aarch64.dylib")])
+def test_the_library_is_found_under_the_name_that_its_system_gives_it(
+    system: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(library.sys, "platform", system)
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    assert library_file("aarch64") is None
+    (tmp_path / name).touch()
+    assert library_file("aarch64") == tmp_path / name
 
 
 # Without kernels.
