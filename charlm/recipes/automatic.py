@@ -120,7 +120,7 @@ def num_members(task: Task, fixed: Mapping[str, JsonValue]) -> int:
     """Return how many networks should share the time, if their predictions are joined afterwards.
 
     Several that have read the text less often predict better together than one that has read it more often, as long as
-    each has read it a few times. Source: measured on the bundled stories and on Tiny Shakespeare; see the guide.
+    each has read it a few times. Source: measured on the bundled stories; see `charlm guide ensembles`.
 
     Args:
         task: text and time.
