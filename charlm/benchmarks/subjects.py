@@ -20,6 +20,7 @@ from charlm.networks.building import build_model
 from charlm.networks.implementations import Chosen
 from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
+from charlm.networks.modes import left_to_kernels
 from charlm.networks.predictor import Predictor
 from charlm.networks.torch_predictor import predictor_of
 from charlm.settings.corpus import SamplingSettings
@@ -54,9 +55,10 @@ def _gradients(model: nn.Module, predict: Callable[[Tensor], Tensor], sizes: Siz
     window = _random_window(sizes)
     inputs, targets = as_tensor(window.inputs, model), as_tensor(window.targets, model)
     while True:
-        model.zero_grad(set_to_none=True)
-        loss = cross_entropy(predict(inputs).flatten(0, 1), targets.flatten())
-        torch.autograd.backward(loss)
+        with left_to_kernels(model):
+            model.zero_grad(set_to_none=True)
+            loss = cross_entropy(predict(inputs).flatten(0, 1), targets.flatten())
+            torch.autograd.backward(loss)
         yield
 
 

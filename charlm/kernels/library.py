@@ -1,6 +1,6 @@
-"""The compiled kernels: how they are found, chosen for this processor, given torch's threads, and called.
+"""The compiled kernels: how they are found, chosen for this processor, and called.
 
-Torch is not imported for this: where it is not loaded, the kernels use the OpenMP runtime that it brings.
+Torch is not imported for this.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import os
 import re
 import sys
 import sysconfig
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ INSTRUCTION_SETS = {
 CAPABILITIES = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "default": None}
 CELL_NUMBERS = {"rnn_tanh": 0, "rnn_relu": 1, "gru_reset_after": 2, "gru_reset_before": 3, "lstm": 4}
 OUT_OF_MEMORY, ID_OUT_OF_RANGE = 1, 2
+_given = threading.local()
 
 _FLOATS = (
     *("weight_ih", "weight_hh", "bias_ih", "bias_hh", "hidden", "cells", "gates"),
@@ -89,9 +91,9 @@ class Kernels:
             given; it advances the state.
         writer_free: frees the copy.
         num_calls: how often a recurrent layer has run in this process, forward or backward.
-        share_threads: takes the address of a GOMP_parallel, whose threads all calls then use, or None for one thread.
+        share_threads: takes the address of a function like GOMP_parallel, whose threads all calls then use instead of
+            the kernels' own, or None.
         instruction_set: the instruction set that the library was compiled for.
-        has_threads: whether torch's OpenMP threads could be shared; otherwise everything runs on one thread.
         build: the beginning of the library file's SHA-256.
     """
 
@@ -106,16 +108,27 @@ class Kernels:
     num_calls: Callable[[], int]
     share_threads: Callable[[int | None], None]
     instruction_set: str
-    has_threads: bool
     build: str
 
     @property
     def num_threads(self) -> int:
-        """How many threads a call may use: as many as torch, if its threads can be shared, otherwise one."""
-        if not self.has_threads:
-            return 1
+        """How many threads a call may use: as many as torch, unless `computing_with` gave a number."""
+        given: int | None = getattr(_given, "num_threads", None)
+        if given is not None:
+            return given
         torch = sys.modules.get("torch")
         return available_threads() if torch is None else torch.get_num_threads()
+
+
+@contextmanager
+def computing_with(num_threads: int) -> Generator[None]:
+    """Let the kernels use this many threads, however many torch uses, when this thread of Python calls them."""
+    before: int | None = getattr(_given, "num_threads", None)
+    _given.num_threads = num_threads
+    try:
+        yield
+    finally:
+        _given.num_threads = before
 
 
 def available_threads() -> int:
@@ -156,10 +169,8 @@ def load_kernels_for(instruction_set: str) -> Kernels | str:
     functions = _declare(ctypes.CDLL(str(path)))
     if functions is None:
         return f"{path} belongs to another version of charlm; install charlm again"
-    entry = _parallel_entry()
-    functions["share_threads"](entry)
     build = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    return Kernels(**functions, instruction_set=instruction_set, has_threads=entry is not None, build=build)
+    return Kernels(**functions, instruction_set=instruction_set, build=build)
 
 
 def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
@@ -209,45 +220,12 @@ def _check_address(found: int | None, function: object, arguments: object) -> in
 
 
 def describe_kernels() -> str:
-    """Return what environment.json says about the kernels: their instruction set and threads, or why there are none."""
+    """Return what environment.json says about the kernels: their instruction set, or why there are none."""
     kernels = load_kernels()
-    if isinstance(kernels, str):
-        return kernels
-    if kernels.has_threads:
-        return kernels.instruction_set
-    return f"{kernels.instruction_set}, on one thread: torch's OpenMP threads cannot be shared here"
+    return kernels if isinstance(kernels, str) else kernels.instruction_set
 
 
 def kernel_build() -> str | None:
     """Return what identifies this build of the kernels, or None if there are none."""
     kernels = load_kernels()
     return None if isinstance(kernels, str) else f"{kernels.instruction_set} {kernels.build}"
-
-
-def load_runtime() -> None:
-    """Load the OpenMP runtime that torch brings, unless torch has done so; without torch installed, do nothing."""
-    spec = None if "torch" in sys.modules else PathFinder.find_spec("torch")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        for path in Path(folder).glob("lib/libgomp*.so*"):
-            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-
-
-def openmp_runtimes() -> list[Path]:
-    """Return the OpenMP runtimes mapped into this process (on Linux; elsewhere none are found)."""
-    maps = Path("/proc/self/maps")
-    if not maps.exists():
-        return []
-    found = re.findall(r"(/\S*/lib(?:gomp|iomp5|omp)[^/\s]*\.so[^/\s]*)$", maps.read_text(), flags=re.MULTILINE)
-    return sorted({Path(path) for path in found})
-
-
-def _parallel_entry() -> int | None:
-    """Return the address of GOMP_parallel in the one OpenMP runtime that torch brought, or None.
-
-    Two pools of threads that spin for work would take the processor from each other, so there is this pool or none.
-    """
-    load_runtime()
-    runtimes = openmp_runtimes()
-    if len(runtimes) != 1 or not runtimes[0].name.startswith("libgomp"):
-        return None
-    return ctypes.cast(ctypes.CDLL(str(runtimes[0])).GOMP_parallel, ctypes.c_void_p).value

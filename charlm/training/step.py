@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy, pad
 from charlm.evaluation.figure import Figure, Figures
 from charlm.networks.building import Network
 from charlm.networks.inputs import as_tensor
+from charlm.networks.modes import left_to_kernels
 from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import State, detach_state
 from charlm.settings.model import LossWeights
@@ -60,25 +61,29 @@ def take_step(
     optimizer.zero_grad(set_to_none=True)
     costs: list[Tensor] = []
     chars = [window.num_predicted for window in windows]
-    for window in windows:
-        state = state_before(window, state, network, settings)
-        inputs, targets, beyond = (as_tensor(ids, network) for ids in (window.inputs, window.targets, window.beyond))
-        readouts = network.read_window(inputs, targets, beyond, state)
-        # Detach: back-propagation is truncated here, but the values are kept.
-        state = detach_state(readouts.state)
-        loss, means = window_loss(
-            readouts, inputs, targets, settings.model.loss_weights, smoothing=settings.optimizer.label_smoothing
-        )
-        # Each character counts the same; windows of a running text are of equal size.
-        torch.autograd.backward(loss / (sum(chars) / window.num_predicted))
-        costs.append(means)
-    norm = clip_gradients(network.parameters(), settings.optimizer)
-    # This is the only place in a step that waits for a GPU.
-    numbers = cast("list[float]", torch.cat([*costs, norm.reshape(1)]).tolist())
-    outcome = StepOutcome(_total_figures(numbers[:-1], chars), numbers[-1], _kept(state, settings.sampling.batch_size))
-    if outcome.is_finite:
-        set_learning_rate(optimizer, learning_rate)
-        optimizer.step()
+    with left_to_kernels(network):
+        for window in windows:
+            state = state_before(window, state, network, settings)
+            inputs, targets, beyond = (
+                as_tensor(ids, network) for ids in (window.inputs, window.targets, window.beyond)
+            )
+            readouts = network.read_window(inputs, targets, beyond, state)
+            # Detach: back-propagation is truncated here, but the values are kept.
+            state = detach_state(readouts.state)
+            loss, means = window_loss(
+                readouts, inputs, targets, settings.model.loss_weights, smoothing=settings.optimizer.label_smoothing
+            )
+            # Each character counts the same; windows of a running text are of equal size.
+            torch.autograd.backward(loss / (sum(chars) / window.num_predicted))
+            costs.append(means)
+        norm = clip_gradients(network.parameters(), settings.optimizer)
+        # This is the only place in a step that waits for a GPU.
+        numbers = cast("list[float]", torch.cat([*costs, norm.reshape(1)]).tolist())
+        kept = _kept(state, settings.sampling.batch_size)
+        outcome = StepOutcome(_total_figures(numbers[:-1], chars), numbers[-1], kept)
+        if outcome.is_finite:
+            set_learning_rate(optimizer, learning_rate)
+            optimizer.step()
     return outcome
 
 

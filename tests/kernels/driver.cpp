@@ -1,5 +1,9 @@
 // Compare the kernels with plain loops in double, in a program that test_kernel_driver.py compiles with sanitizers.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +14,7 @@
 #include <vector>
 
 #include "layers.h"
+#include "threads.h"
 #include "writing.h"
 
 namespace {
@@ -154,7 +159,6 @@ struct Case {
 };
 
 void check_layer(const Case& one, Parallel parallel, int threads) {
-    charlm_share_threads(nullptr);
     const std::vector<Singles> results = one.run(1);
     charlm_share_threads(reinterpret_cast<void*>(parallel));
     check(one.run(threads) == results, "bits with threads", 1, 0);
@@ -246,13 +250,13 @@ void check_writing(int cell, int H, int V, int rows, int filter, Parallel parall
     std::vector<Singles> states;
     void* writer = charlm_writer_new(&network, rows);
     check(writer != nullptr, "new writer", 0, 1);
-    for (Parallel entry : {Parallel(nullptr), parallel}) {
+    charlm_share_threads(reinterpret_cast<void*>(parallel));
+    for (int count : {1, threads}) {
         std::vector<int64_t> ids(length * rows, -1);
         Singles h = start_h, c = start_c;
         CharlmWriting writing = plain;
-        writing.threads = entry ? threads : 1;
+        writing.threads = count;
         writing.ids = ids.data(), writing.h = h.data(), writing.c = cell == LSTM ? c.data() : nullptr;
-        charlm_share_threads(reinterpret_cast<void*>(entry));
         check(charlm_write(writer, &writing) == 0, "write", 1, 0);
         texts.push_back(ids);
         h.insert(h.end(), c.begin(), c.end());
@@ -295,7 +299,7 @@ void check_writing(int cell, int H, int V, int rows, int filter, Parallel parall
     }
 }
 
-// Substitutes for an OpenMP runtime's entry: they send all threads, fewer, or the others only after the first is done.
+// Substitutes for the pool: they send all threads, fewer, or the others only after the first is done.
 void all_come(void (*body)(void*), void* data, unsigned count, unsigned) {
     std::vector<std::thread> others;
     for (unsigned i = 1; i < count; ++i) others.emplace_back(body, data);
@@ -310,21 +314,47 @@ void others_come_late(void (*body)(void*), void* data, unsigned count, unsigned 
     all_come(body, data, count - 1, flags);
 }
 
+// Call the pool from several threads at once, after pauses in which its own threads fall asleep, and in a child.
+void check_pool() {
+    const Case one(LSTM, 33, 6, 4, true, 0);
+    const std::vector<Singles> alone = one.run(1);
+    const auto check_bits = [&](int threads) { check(one.run(threads) == alone, "bits from the pool", 1, 0); };
+    for (int turn = 0; turn < 3; ++turn) {
+        std::vector<std::thread> callers;
+        for (int threads : {2, 3, 4}) callers.emplace_back(check_bits, threads);
+        for (std::thread& caller : callers) caller.join();
+        std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    }
+    charlm::in_parallel(3, [&](int part) { check_bits(2 + part); });
+#if !defined(__SANITIZE_THREAD__)
+    // The sanitiser of threads does not follow a child that starts some.
+    const pid_t child = fork();
+    if (child == 0) {
+        check_bits(3);
+        std::_Exit(0);
+    }
+    int status = -1;
+    check(waitpid(child, &status, 0) == child && status == 0, "a child's outcome", status, 0);
+#endif
+    check_bits(2);
+}
+
 }  // namespace
 
 int main() {
-    const Parallel entries[] = {all_come, fewer_come, others_come_late};
+    const Parallel entries[] = {nullptr, all_come, fewer_come, others_come_late};
+    check_pool();
     int number = 0;
     for (int cell = 0; cell < 5; ++cell)
         for (int H : {1, 7, 33})
             for (int B : {1, 3}) {
                 for (int T : {1, 4})
                     for (bool has_ids : {true, false}) {
-                        check_layer(Case(cell, H, B, T, has_ids, number), entries[number % 3], 2 + number % 3);
+                        check_layer(Case(cell, H, B, T, has_ids, number), entries[number % 4], 2 + number % 3);
                         ++number;
                     }
-                for (int filter : {0, 1, 2}) check_writing(cell, H, H == 7 ? 40 : 6, B, filter, entries[number++ % 3], 3);
+                for (int filter : {0, 1, 2}) check_writing(cell, H, H == 7 ? 40 : 6, B, filter, entries[number++ % 4], 3);
             }
-    for (int size : {1, 7, 33}) check_linear(size, 40 - size, 50 - size, entries[number++ % 3]);
+    for (int size : {1, 7, 33}) check_linear(size, 40 - size, 50 - size, entries[number++ % 4]);
     std::printf("%d cases, %lld calls\n", number, (long long)charlm_num_calls());
 }
