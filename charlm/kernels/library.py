@@ -73,9 +73,30 @@ class Writing(ctypes.Structure):
     )
 
 
+class Parameter(ctypes.Structure):
+    """`CharlmParameter` of update.h, field by field."""
+
+    _fields_ = (
+        ("size", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("weight", "grad", "first", "second", "steps", "average")),
+    )
+
+
+class Update(ctypes.Structure):
+    """`CharlmUpdate` of update.h, field by field."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("threads", "is_decoupled")),
+        ("num_parameters", ctypes.c_int64),
+        ("parameters", ctypes.c_void_p),
+        *((name, ctypes.c_double) for name in ("learning_rate", "first_decay", "second_decay", "epsilon")),
+        *((name, ctypes.c_double) for name in ("weight_decay", "scale", "limit", "share")),
+    )
+
+
 @dataclass(frozen=True)
 class Kernels:
-    """The loaded library: its functions, as layers.h and writing.h declare them, and facts about it.
+    """The loaded library: its functions, as layers.h, update.h and writing.h declare them, and facts about it.
 
     Arrays are passed as addresses of contiguous memory. A call that fails raises MemoryError, or IndexError for an id
     that is not in the vocabulary.
@@ -86,6 +107,8 @@ class Kernels:
         backward: runs the layer's backward pass; it overwrites the gates that the forward call kept.
         linear_forward: writes out = x W^T + b; takes (threads, rows, depth, columns, x, weight, bias, out).
         linear_backward: takes (threads, rows, depth, columns, x, weight, grad_out, grad_x, grad_w); fills the last two.
+        gradient_norm: fills in the norm of all gradients of an update; its second argument is where to.
+        update: clips the gradients, moves the parameters by a step of Adam or AdamW, and averages them.
         writer_new: returns the address of a copy of a network, laid out to write this many texts at once.
         write: draws characters with such a copy, each from the distribution after the last one, or reads those that are
             given; it advances the state.
@@ -102,6 +125,8 @@ class Kernels:
     backward: Callable[[Layer], int]
     linear_forward: Callable[..., int]
     linear_backward: Callable[..., int]
+    gradient_norm: Callable[[Update, ctypes.c_double], int]
+    update: Callable[[Update], int]
     writer_new: Callable[[NetworkWeights, int], int]
     write: Callable[[int, Writing], int]
     writer_free: Callable[[int], None]
@@ -174,9 +199,10 @@ def load_kernels_for(instruction_set: str) -> Kernels | str:
 
 
 def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
-    """Return the library's functions with the signatures of layers.h and writing.h, or None if it has others."""
+    """Return the library's functions with the signatures of the headers, or None if it has others."""
     outcome, count, size, array = ctypes.c_int32, ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
-    layer, network, writing = (ctypes.POINTER(struct) for struct in (Layer, NetworkWeights, Writing))
+    structs = {"layer": Layer, "network": NetworkWeights, "writing": Writing, "update": Update, "parameter": Parameter}
+    layer, network, writing, update, _ = map(ctypes.POINTER, structs.values())
     functions: dict[str, Callable[..., Any]] = {}
     for name, arguments, result, check in (
         ("gates_size", [count, size], size, None),
@@ -184,12 +210,14 @@ def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
         ("backward", [layer], outcome, _check_outcome),
         ("linear_forward", [count, *[size] * 3, *[array] * 4], outcome, _check_outcome),
         ("linear_backward", [count, *[size] * 3, *[array] * 5], outcome, _check_outcome),
+        ("gradient_norm", [update, ctypes.POINTER(ctypes.c_double)], outcome, _check_outcome),
+        ("update", [update], outcome, _check_outcome),
         ("writer_new", [network, size], array, _check_address),
         ("write", [array, writing], outcome, _check_outcome),
         ("writer_free", [array], None, None),
         ("num_calls", [], size, None),
         ("share_threads", [array], None, None),
-        *((f"{struct}_size", [], size, None) for struct in ("layer", "network", "writing")),
+        *((f"{struct}_size", [], size, None) for struct in structs),
     ):
         function = getattr(library, f"charlm_{name}", None)
         if function is None:
@@ -198,8 +226,8 @@ def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
         if check:
             function.errcheck = check
         functions[name] = function
-    sizes = [functions.pop(f"{struct}_size")() for struct in ("layer", "network", "writing")]
-    return functions if sizes == [ctypes.sizeof(struct) for struct in (Layer, NetworkWeights, Writing)] else None
+    sizes = {name: functions.pop(f"{name}_size")() for name in structs}
+    return functions if sizes == {name: ctypes.sizeof(struct) for name, struct in structs.items()} else None
 
 
 def _check_outcome(outcome: int, function: object, arguments: object) -> int:

@@ -47,6 +47,16 @@ template <class Work> void in_parallel(int parts, const Work& work) {
     });
 }
 
+// Call run; return 1 if memory ran out, else 0.
+template <class Run> int run_call(const Run& run) {
+    try {
+        run();
+    } catch (const std::bad_alloc&) {
+        return 1;
+    }
+    return 0;
+}
+
 // The share of `count` rows that belongs to a part; the sizes of the parts differ by one at most.
 struct Slice {
     long begin, end;

@@ -21,7 +21,8 @@ from charlm.networks.recurrent import State, detach_state
 from charlm.settings.model import LossWeights
 from charlm.settings.schema import Settings
 from charlm.text.windows import Window
-from charlm.training.optimizer import clip_gradients, set_learning_rate
+from charlm.training.averaging import Blend
+from charlm.training.updating import begin_update
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def take_step(
     settings: Settings,
     step: int,
     learning_rate: float,
+    blend: Blend | None = None,
 ) -> StepOutcome:
     """Update the parameters with the mean gradient of some windows; leave them unchanged if it is not finite.
 
@@ -54,6 +56,7 @@ def take_step(
         windows: one window, or optimizer.accumulation of them, in order.
         state: the state for the first window; random sampling starts each window from the initial state instead.
         step: counted from 0; dropout is a function of (seed, step).
+        blend: how the updated parameters enter their average, if they do.
     """
     if settings.model.draws:
         _seed_dropout(network, _dropout_seed(settings.train.seed, step))
@@ -76,14 +79,14 @@ def take_step(
             # Each character counts the same; windows of a running text are of equal size.
             torch.autograd.backward(loss / (sum(chars) / window.num_predicted))
             costs.append(means)
-        norm = clip_gradients(network.parameters(), settings.optimizer)
+        update = begin_update(network, optimizer, settings.optimizer)
+        norm = update.clip()
         # This is the only place in a step that waits for a GPU.
         numbers = cast("list[float]", torch.cat([*costs, norm.reshape(1)]).tolist())
         kept = _kept(state, settings.sampling.batch_size)
         outcome = StepOutcome(_total_figures(numbers[:-1], chars), numbers[-1], kept)
         if outcome.is_finite:
-            set_learning_rate(optimizer, learning_rate)
-            optimizer.step()
+            update.apply(learning_rate, outcome.gradient_norm, blend)
     return outcome
 
 

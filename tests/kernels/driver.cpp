@@ -15,6 +15,7 @@
 
 #include "layers.h"
 #include "threads.h"
+#include "update.h"
 #include "writing.h"
 
 namespace {
@@ -206,6 +207,35 @@ void check_linear(int rows, int depth, int columns, Parallel parallel) {
     check_close(found_weight, grad_weight, "gradient of linear's weight");
 }
 
+void check_update(int size, bool is_decoupled, Parallel parallel, int threads) {
+    const Singles start = draw(size, 1), grad = draw(size, 1), m = draw(size, 1), v = draw(size, 1);
+    Doubles expected(size), mean(size);
+    const double rate = 1e-2, decay = 0.1, scale = 0.5, limit = 0.3, share = 0.25, norm = std::sqrt(std::inner_product(grad.begin(), grad.end(), grad.begin(), 0.0));
+    for (int i = 0; i < size; ++i) {
+        double g = std::fmin(limit, std::fmax(-limit, grad[i] * scale)), w = start[i];
+        if (is_decoupled)
+            w -= rate * decay * w;
+        else
+            g += decay * w;
+        const double first = 0.9 * m[i] + 0.1 * g, second = 0.999 * std::fabs(v[i]) + 0.001 * g * g;
+        expected[i] = w - rate * first / (1 - std::pow(0.9, 3)) / (std::sqrt(second / (1 - std::pow(0.999, 3))) + 1e-8);
+        mean[i] = 2 * start[i] + share * (expected[i] - 2 * start[i]);
+    }
+    charlm_share_threads(reinterpret_cast<void*>(parallel));
+    Singles weight = start, first = m, second = v, average = start;
+    for (float& each : second) each = std::fabs(each);
+    for (float& each : average) each *= 2;
+    float steps = 2;
+    const CharlmParameter one{size, weight.data(), grad.data(), first.data(), second.data(), &steps, average.data()};
+    const CharlmUpdate update{threads, is_decoupled, 1, &one, rate, 0.9, 0.999, 1e-8, decay, scale, limit, share};
+    double found = NAN;
+    check(charlm_gradient_norm(&update, &found) == 0 && std::fabs(found - norm) < 1e-6 * norm, "norm", found, norm);
+    check(charlm_update(&update) == 0 && steps == 3, "steps", steps, 3);
+    charlm_share_threads(nullptr);
+    check_close(weight, expected, "updated weight");
+    check_close(average, mean, "average");
+}
+
 // The filters of charlm/generation/filters.py, one by one, in plain code.
 Doubles filtered(const Doubles& logits, const CharlmWriting& writing) {
     const double largest = *std::max_element(logits.begin(), logits.end());
@@ -356,5 +386,6 @@ int main() {
                 for (int filter : {0, 1, 2}) check_writing(cell, H, H == 7 ? 40 : 6, B, filter, entries[number++ % 4], 3);
             }
     for (int size : {1, 7, 33}) check_linear(size, 40 - size, 50 - size, entries[number++ % 4]);
+    for (int size : {1, 100, 9000}) check_update(size, number % 2 == 0, entries[number++ % 4], 3);
     std::printf("%d cases, %lld calls\n", number, (long long)charlm_num_calls());
 }
