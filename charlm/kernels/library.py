@@ -94,9 +94,21 @@ class Update(ctypes.Structure):
     )
 
 
+class Output(ctypes.Structure):
+    """`CharlmOutput` of output.h, field by field."""
+
+    _fields_ = (
+        ("threads", ctypes.c_int32),
+        *((name, ctypes.c_int64) for name in ("rows", "depth", "columns")),
+        *((name, ctypes.c_void_p) for name in ("hidden", "weight", "bias", "targets")),
+        *((name, ctypes.c_double) for name in ("smoothing", "loss", "mean")),
+        *((name, ctypes.c_void_p) for name in ("grad_hidden", "grad_weight", "grad_bias")),
+    )
+
+
 @dataclass(frozen=True)
 class Kernels:
-    """The loaded library: its functions, as layers.h, update.h and writing.h declare them, and facts about it.
+    """The loaded library: its functions, as the headers declare them, and facts about it.
 
     Arrays are passed as addresses of contiguous memory. A call that fails raises MemoryError, or IndexError for an id
     that is not in the vocabulary.
@@ -107,6 +119,7 @@ class Kernels:
         backward: runs the layer's backward pass; it overwrites the gates that the forward call kept.
         linear_forward: writes out = x W^T + b; takes (threads, rows, depth, columns, x, weight, bias, out).
         linear_backward: takes (threads, rows, depth, columns, x, weight, grad_out, grad_x, grad_w); fills the last two.
+        output: computes the output layer, its mean cross entropy and all its gradients, without keeping the logits.
         gradient_norm: fills in the norm of all gradients of an update; its second argument is where to.
         update: clips the gradients, moves the parameters by a step of Adam or AdamW, and averages them.
         writer_new: returns the address of a copy of a network, laid out to write this many texts at once.
@@ -125,6 +138,7 @@ class Kernels:
     backward: Callable[[Layer], int]
     linear_forward: Callable[..., int]
     linear_backward: Callable[..., int]
+    output: Callable[[Output], int]
     gradient_norm: Callable[[Update, ctypes.c_double], int]
     update: Callable[[Update], int]
     writer_new: Callable[[NetworkWeights, int], int]
@@ -201,8 +215,15 @@ def load_kernels_for(instruction_set: str) -> Kernels | str:
 def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
     """Return the library's functions with the signatures of the headers, or None if it has others."""
     outcome, count, size, array = ctypes.c_int32, ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
-    structs = {"layer": Layer, "network": NetworkWeights, "writing": Writing, "update": Update, "parameter": Parameter}
-    layer, network, writing, update, _ = map(ctypes.POINTER, structs.values())
+    structs = {
+        "layer": Layer,
+        "network": NetworkWeights,
+        "writing": Writing,
+        "output": Output,
+        "update": Update,
+        "parameter": Parameter,
+    }
+    layer, network, writing, output, update, _ = map(ctypes.POINTER, structs.values())
     functions: dict[str, Callable[..., Any]] = {}
     for name, arguments, result, check in (
         ("gates_size", [count, size], size, None),
@@ -210,6 +231,7 @@ def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
         ("backward", [layer], outcome, _check_outcome),
         ("linear_forward", [count, *[size] * 3, *[array] * 4], outcome, _check_outcome),
         ("linear_backward", [count, *[size] * 3, *[array] * 5], outcome, _check_outcome),
+        ("output", [output], outcome, _check_outcome),
         ("gradient_norm", [update, ctypes.POINTER(ctypes.c_double)], outcome, _check_outcome),
         ("update", [update], outcome, _check_outcome),
         ("writer_new", [network, size], array, _check_address),

@@ -12,8 +12,9 @@ from torch.autograd.function import once_differentiable
 from torch.autograd.graph import increment_version
 from torch.nn.functional import linear
 
-from charlm.kernels.library import Kernels, Layer, load_kernels
+from charlm.kernels.library import Kernels, Layer, Output, load_kernels
 from charlm.networks.layers import enter_layer, leave_layer
+from charlm.networks.losses import mean_costs
 from charlm.networks.recurrent import LayerWeights, Stack, State, join_layers, register_weights
 from charlm.networks.reference import run_cells
 from charlm.networks.support import cell_number, missing_from_kernels
@@ -72,6 +73,14 @@ class NativeStack(Stack):
         bias = hidden.new_zeros(len(weight)) if bias is None else bias
         applied: object = NativeLinear.apply(load_kernels(), hidden.flatten(0, -2), weight, bias)  # pyright: ignore[reportUnknownVariableType]
         return cast("Tensor", applied).view(*hidden.shape[:-1], len(weight))
+
+    @staticmethod
+    def cost(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+        """Return the mean cross entropy, computed by the kernels if the numbers are float32 on the CPU."""
+        if not (fits_kernels(hidden) and fits_kernels(weight) and torch.is_grad_enabled()):
+            return mean_costs(NativeStack.decode(hidden, weight, bias), targets, smoothing)
+        applied: object = NativeOutput.apply(load_kernels(), smoothing, hidden.flatten(0, 1), weight, bias, targets)  # pyright: ignore[reportUnknownVariableType]
+        return cast("tuple[Tensor, Tensor]", applied)
 
     def _misfit(self, inputs: Tensor, state: State) -> str | None:
         """Return the dtype and device that the kernels cannot compute with, or None."""
@@ -175,6 +184,44 @@ class NativeLinear(torch.autograd.Function):
         arrays = map(address, (x, weight, grad_out, grad_x, grad_weight))
         ctx.kernels.linear_backward(ctx.kernels.num_threads, *x.shape, len(weight), *arrays)
         return None, grad_x, grad_weight, grad_out.sum(0)
+
+
+class NativeOutput(torch.autograd.Function):
+    """The output layer with its loss, whose gradients are computed at once, so that no logits are kept.
+
+    It is applied to (kernels, smoothing, hidden (rows, H), weight (V, H), bias (V,), targets), and returns the mean
+    smoothed cross entropy and the plain one, which has no gradient.
+    """
+
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, kernels: Kernels, smoothing: float, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the losses, and keep the gradients."""
+        given = [each.contiguous() for each in (hidden, weight, bias, targets.long())]
+        grads = [torch.empty_like(each) for each in given[:3]]
+        names = ("hidden", "weight", "bias", "targets", "grad_hidden", "grad_weight", "grad_bias")
+        call = Output(
+            threads=kernels.num_threads,
+            rows=len(hidden),
+            depth=hidden.shape[1],
+            columns=len(weight),
+            smoothing=smoothing,
+            **dict(zip(names, map(address, (*given, *grads)), strict=True)),
+        )
+        kernels.output(call)
+        ctx.save_for_backward(*grads)
+        loss, mean = hidden.new_tensor(call.loss), hidden.new_tensor(call.mean)
+        ctx.mark_non_differentiable(mean)
+        return loss, mean
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> Gradients:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the gradients of hidden, weight and bias."""
+        kept = cast("tuple[Tensor, ...]", ctx.saved_tensors)
+        scale = grad_loss.item()
+        return None, None, *(kept if scale == 1.0 else (each * scale for each in kept)), None
 
 
 def _path(length: int, start: Tensor) -> Tensor:

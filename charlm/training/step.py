@@ -10,11 +10,13 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import pad
 
 from charlm.evaluation.figure import Figure, Figures
 from charlm.networks.building import Network
 from charlm.networks.inputs import as_tensor
+from charlm.networks.language_model import CharLM
+from charlm.networks.losses import mean_costs
 from charlm.networks.modes import left_to_kernels
 from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import State, detach_state
@@ -70,12 +72,9 @@ def take_step(
             inputs, targets, beyond = (
                 as_tensor(ids, network) for ids in (window.inputs, window.targets, window.beyond)
             )
-            readouts = network.read_window(inputs, targets, beyond, state)
+            loss, means, after = read_loss(network, inputs, targets, beyond, state, settings)
             # Detach: back-propagation is truncated here, but the values are kept.
-            state = detach_state(readouts.state)
-            loss, means = window_loss(
-                readouts, inputs, targets, settings.model.loss_weights, smoothing=settings.optimizer.label_smoothing
-            )
+            state = detach_state(after)
             # Each character counts the same; windows of a running text are of equal size.
             torch.autograd.backward(loss / (sum(chars) / window.num_predicted))
             costs.append(means)
@@ -88,6 +87,19 @@ def take_step(
         if outcome.is_finite:
             update.apply(learning_rate, outcome.gradient_norm, blend)
     return outcome
+
+
+def read_loss(
+    network: Network, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State, settings: Settings
+) -> tuple[Tensor, Tensor, State]:
+    """Read a training window, and return its loss and means, as `window_loss` does, and the state after it."""
+    smoothing = settings.optimizer.label_smoothing
+    if isinstance(network, CharLM):
+        loss, mean, state = network.window_cost(inputs, targets, state, smoothing)
+        return loss, mean.reshape(1), state
+    readouts = network.read_window(inputs, targets, beyond, state)
+    loss, means = window_loss(readouts, inputs, targets, settings.model.loss_weights, smoothing=smoothing)
+    return loss, means, readouts.state
 
 
 def window_loss(
@@ -105,22 +117,13 @@ def window_loss(
         The loss, and the mean of each readout, neither smoothed nor part of the graph: (1,), or (3,) for forward,
         backward and both.
     """
-    forward, mean = _cost(readouts.forward, targets, smoothing)
+    forward, mean = mean_costs(readouts.forward, targets, smoothing)
     if readouts.backward is None or readouts.both is None:
         return forward, mean.reshape(1)
-    backward, backward_mean = _cost(readouts.backward, inputs, smoothing)
-    both, both_mean = _cost(readouts.both, targets, smoothing)
+    backward, backward_mean = mean_costs(readouts.backward, inputs, smoothing)
+    both, both_mean = mean_costs(readouts.both, targets, smoothing)
     loss = weights.forward * forward + weights.backward * backward + weights.both * both
     return loss, torch.stack([mean, backward_mean, both_mean])
-
-
-def _cost(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Return the mean cross entropy to learn from, and the detached one to report."""
-    logits, targets = logits.flatten(0, 1), targets.flatten()
-    if smoothing == 0.0:
-        loss = cross_entropy(logits, targets)
-        return loss, loss.detach()
-    return cross_entropy(logits, targets, label_smoothing=smoothing), cross_entropy(logits.detach(), targets)
 
 
 def state_before(window: Window, state: State, network: Network, settings: Settings) -> State:

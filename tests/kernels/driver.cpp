@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "layers.h"
+#include "output.h"
 #include "threads.h"
 #include "update.h"
 #include "writing.h"
@@ -207,6 +208,43 @@ void check_linear(int rows, int depth, int columns, Parallel parallel) {
     check_close(found_weight, grad_weight, "gradient of linear's weight");
 }
 
+void check_output(int rows, int depth, int columns, Parallel parallel) {
+    const Singles hidden = draw(rows * depth, 1), weight = draw(columns * depth, 1), bias = draw(columns, 1);
+    std::vector<int64_t> targets;
+    for (int i = 0; i < rows; ++i) targets.push_back(generator() % columns);
+    const double smoothing = 0.1;
+    double loss = 0, mean = 0;
+    Doubles grad_hidden(rows * depth), grad_weight(columns * depth), grad_bias(columns);
+    for (int i = 0; i < rows; ++i) {
+        Doubles logits(bias.begin(), bias.end());
+        for (int v = 0; v < columns; ++v)
+            for (int k = 0; k < depth; ++k) logits[v] += double(weight[v * depth + k]) * hidden[i * depth + k];
+        double total = 0;
+        for (double logit : logits) total += std::exp(logit);
+        for (int v = 0; v < columns; ++v) {
+            const double share = smoothing / columns + (v == targets[i] ? 1 - smoothing : 0), log_p = logits[v] - std::log(total);
+            const double grad = (std::exp(log_p) - share) / rows;
+            loss -= share * log_p / rows;
+            mean -= v == targets[i] ? log_p / rows : 0;
+            grad_bias[v] += grad;
+            for (int k = 0; k < depth; ++k) {
+                grad_hidden[i * depth + k] += grad * weight[v * depth + k];
+                grad_weight[v * depth + k] += grad * hidden[i * depth + k];
+            }
+        }
+    }
+    charlm_share_threads(reinterpret_cast<void*>(parallel));
+    Singles found_hidden(rows * depth), found_weight(columns * depth), found_bias(columns);
+    CharlmOutput call{3, rows, depth, columns, hidden.data(), weight.data(), bias.data(), targets.data(), smoothing, NAN, NAN,
+                      found_hidden.data(), found_weight.data(), found_bias.data()};
+    check(charlm_output(&call) == 0, "output", 1, 0);
+    charlm_share_threads(nullptr);
+    check_close(Singles{float(call.loss), float(call.mean)}, Doubles{loss, mean}, "losses");
+    check_close(found_hidden, grad_hidden, "gradient of the output layer's hidden states");
+    check_close(found_weight, grad_weight, "gradient of the output layer's weight");
+    check_close(found_bias, grad_bias, "gradient of the output layer's bias");
+}
+
 void check_update(int size, bool is_decoupled, Parallel parallel, int threads) {
     const Singles start = draw(size, 1), grad = draw(size, 1), m = draw(size, 1), v = draw(size, 1);
     Doubles expected(size), mean(size);
@@ -386,6 +424,7 @@ int main() {
                 for (int filter : {0, 1, 2}) check_writing(cell, H, H == 7 ? 40 : 6, B, filter, entries[number++ % 4], 3);
             }
     for (int size : {1, 7, 33}) check_linear(size, 40 - size, 50 - size, entries[number++ % 4]);
+    for (int size : {1, 7, 33, 150}) check_output(size, 200 - size, size == 33 ? 2000 : 2 + size, entries[number++ % 4]);
     for (int size : {1, 100, 9000}) check_update(size, number % 2 == 0, entries[number++ % 4], 3);
     std::printf("%d cases, %lld calls\n", number, (long long)charlm_num_calls());
 }
