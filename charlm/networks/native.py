@@ -18,6 +18,7 @@ from charlm.networks.losses import mean_costs
 from charlm.networks.recurrent import LayerWeights, Stack, State, join_layers, register_weights
 from charlm.networks.reference import run_cells
 from charlm.networks.support import cell_number, missing_from_kernels
+from charlm.networks.workspace import Workspace
 from charlm.settings.model import ModelSettings
 
 Gradients = tuple[Tensor | None, ...]
@@ -29,6 +30,7 @@ class NativeStack(Stack):
     def __init__(self, model: ModelSettings, vocab_size: int) -> None:
         super().__init__()
         self.model = model
+        self.workspace = Workspace()
         register_weights(self, model, vocab_size)
 
     @staticmethod
@@ -53,13 +55,13 @@ class NativeStack(Stack):
             )
             return run_cells(self, inputs, state)
         self._check_sizes(inputs, state)
-        kernels = load_kernels()
-        cell, has_gradient = cell_number(self.model), torch.is_grad_enabled()
+        kernels, cell = load_kernels(), cell_number(self.model)
+        lender = self.workspace if torch.is_grad_enabled() else None
         states: list[State] = []
         for layer in range(self.model.num_layers):
             features, weights = enter_layer(self, layer, inputs)
             before = [part[layer] for part in state]
-            applied: object = NativeLayer.apply(kernels, cell, has_gradient, features, *weights, *before)  # pyright: ignore[reportUnknownVariableType]
+            applied: object = NativeLayer.apply(kernels, cell, lender, features, *weights, *before)  # pyright: ignore[reportUnknownVariableType]
             outputs, *after = cast("tuple[Tensor, ...]", applied)
             inputs = leave_layer(self, layer, inputs, outputs)
             states.append(tuple(after))
@@ -100,9 +102,9 @@ class NativeStack(Stack):
 class NativeLayer(torch.autograd.Function):
     """One recurrent layer over a window.
 
-    It is applied to (kernels, cell number, whether gradients are wanted, inputs, weight_ih, weight_hh, bias_ih,
-    bias_hh, h), and c if the cell has one: inputs are ids (T, B) or features (T, B, E); h and c are the initial state,
-    each (B, H). It returns the outputs (T, B, H) and the final h, or h and c.
+    It is applied to (kernels, cell number, who lends memory for the backward pass or None without gradients, inputs,
+    weight_ih, weight_hh, bias_ih, bias_hh, h), and c if the cell has one: inputs are ids (T, B) or features (T, B, E);
+    h and c are the initial state, each (B, H). It returns the outputs (T, B, H) and the final h, or h and c.
     """
 
     @staticmethod
@@ -110,7 +112,7 @@ class NativeLayer(torch.autograd.Function):
         ctx: Any,
         kernels: Kernels,
         cell: int,
-        has_gradient: bool,
+        lender: Workspace | None,
         inputs: Tensor,
         weight_ih: Tensor,
         weight_hh: Tensor,
@@ -123,11 +125,15 @@ class NativeLayer(torch.autograd.Function):
         weights = tuple(weight.contiguous() for weight in (weight_ih, weight_hh, bias_ih, bias_hh))
         paths = tuple(_path(len(inputs), start) for start in state)
         T, B, H = len(inputs), *paths[0].shape[1:]
-        # Without gradients only features need the buffer, for their product with W_ih.
-        keeps_gates = has_gradient or inputs.is_floating_point()
-        gates = paths[0].new_empty(T, B, kernels.gates_size(cell, H)) if keeps_gates else None
+        size, gates = T * B * kernels.gates_size(cell, H), None
+        if lender is not None:
+            ctx.lender, ctx.lent = lender, lender.lend(size)
+            gates = ctx.lent[:size]
+        elif inputs.is_floating_point():
+            # Without gradients only features need the buffer, for their product with W_ih.
+            gates = paths[0].new_empty(size)
         kernels.forward(_layer_call(kernels, cell, inputs, weights, paths, gates))
-        if has_gradient:
+        if lender is not None:
             ctx.kernels, ctx.cell = kernels, cell
             ctx.save_for_backward(inputs, gates, *weights, *paths)
         return paths[0][1:], *(path[-1].clone() for path in paths)
@@ -155,6 +161,8 @@ class NativeLayer(torch.autograd.Function):
         ctx.kernels.backward(call)
         # The gates' buffer now holds gradients, so make torch refuse a second backward pass over this graph.
         increment_version(gates)
+        ctx.lender.give_back(ctx.lent)
+        ctx.lent = None
         return None, None, None, grad_inputs, *grads, *grad_initial
 
 
