@@ -16,6 +16,7 @@ namespace {
 constexpr Index SLICE_FLOATS = 1 << 19;  // logits that are in memory at once, if a slice of DEPTH_AT_ONCE rows has no more
 constexpr Index LANES = 16;              // running sums of a row, whatever the width of a vector is
 constexpr Index SUM_AT_ONCE = 64;        // rows of one partial sum of the bias's gradient
+constexpr int64_t PADDING = -100;         // the target of a row that counts for nothing, as in torch
 constexpr Index SKEW = 16;               // rows a power of two apart would share one set of the first-level cache
 
 struct Costs {
@@ -47,9 +48,13 @@ float sum_of(const float* numbers, Index count) {
     return sum_of_lanes(lanes);
 }
 
-// Turn a row of logits into the gradient of the mean smoothed cost.
-Costs row_costs(const CharlmOutput& call, float* row, Index target) {
+// Turn a row of logits into the gradient of the mean smoothed cost, over this many rows.
+Costs row_costs(const CharlmOutput& call, float* row, int64_t target, double num_counted) {
     const Index V = call.columns;
+    if (target == PADDING) {
+        std::memset(row, 0, V * sizeof(float));
+        return {0, 0};
+    }
     for (Index v = 0; v < V; ++v) row[v] += call.bias[v];
     const float top = largest(row, V), aim = row[target];
     const double average = call.smoothing > 0 ? double(sum_of(row, V)) / V : 0;
@@ -57,9 +62,9 @@ Costs row_costs(const CharlmOutput& call, float* row, Index target) {
     if (const Index rest = V % WIDTH)
         store_first(row + V - rest, exponential(load_first(row + V - rest, rest) - all(top)), rest);
     const double total = sum_of(row, V), plain = std::log(total) + top - aim;
-    const float scale = 1 / (total * call.rows), spread = call.smoothing / (double(V) * call.rows);
+    const float scale = 1 / (total * num_counted), spread = call.smoothing / (V * num_counted);
     for (Index v = 0; v < V; ++v) row[v] = row[v] * scale - spread;
-    row[target] -= (1 - call.smoothing) / call.rows;
+    row[target] -= (1 - call.smoothing) / num_counted;
     return {(1 - call.smoothing) * plain + call.smoothing * (std::log(total) + top - average), plain};
 }
 
@@ -67,13 +72,15 @@ class Output {
   public:
     explicit Output(CharlmOutput& call)
         : call_(call),
+          num_counted_(call.rows - std::count(call.targets, call.targets + call.rows, PADDING)),
           width_(padded(call.depth)),
           step_(padded(call.columns) + SKEW),
           slice_rows_(std::max<Index>(1, SLICE_FLOATS / (step_ * DEPTH_AT_ONCE)) * DEPTH_AT_ONCE),
           forward_(padded(call.columns) * call.depth),
           backward_(width_ * call.columns),
           logits_(std::min<Index>(call.rows, slice_rows_) * step_),
-          sums_(call.columns * width_),
+          wide_sums_(width_ == call.depth ? 0 : call.columns * width_),
+          sums_(width_ == call.depth ? call.grad_weight : (float*)wide_sums_),
           costs_(call.rows) {}
 
     void run() {
@@ -88,9 +95,9 @@ class Output {
         }
         Costs total{};
         for (const Costs& each : costs_) total = {total.smoothed + each.smoothed, total.plain + each.plain};
-        call_.loss = total.smoothed / call_.rows;
-        call_.mean = total.plain / call_.rows;
-        for (Index v = 0; v < call_.columns; ++v)
+        call_.loss = total.smoothed / num_counted_;
+        call_.mean = total.plain / num_counted_;
+        for (Index v = 0; sums_ == wide_sums_ && v < call_.columns; ++v)
             std::memcpy(call_.grad_weight + v * call_.depth, sums_ + v * width_, call_.depth * sizeof(float));
     }
 
@@ -125,7 +132,7 @@ class Output {
                 multiply_panel(Rows{hidden, H, 1}, count, forward_ + column * H, H, logits + column, step_, false);
             for (Index row = 0; row < count; ++row) {
                 const Index place = first + begin + row;
-                costs_[place] = row_costs(call_, logits + row * step_, call_.targets[place]);
+                costs_[place] = row_costs(call_, logits + row * step_, call_.targets[place], num_counted_);
             }
             float* grad = call_.grad_hidden + (first + begin) * H;
             for (Index column = 0; column < H; column += PANEL) {
@@ -160,8 +167,10 @@ class Output {
     }
 
     CharlmOutput& call_;
+    double num_counted_;
     Index width_, step_, slice_rows_;
-    Floats forward_, backward_, logits_, sums_;
+    Floats forward_, backward_, logits_, wide_sums_;
+    float* sums_;  // the gradient of the weights, with rows of width_: in place where that is their own width
     std::vector<Costs> costs_;
 };
 
@@ -169,7 +178,7 @@ class Output {
 
 int32_t charlm_output(CharlmOutput* call) {
     for (Index row = 0; row < call->rows; ++row)
-        if (call->targets[row] < 0 || call->targets[row] >= call->columns) return 2;
+        if (call->targets[row] != PADDING && (call->targets[row] < 0 || call->targets[row] >= call->columns)) return 2;
     return run_call([&] { Output(*call).run(); });
 }
 

@@ -11,7 +11,7 @@ struct CharlmOutput {
     int32_t threads;
     int64_t rows, depth, columns;  // T * B characters, H units, V symbols
     const float *hidden, *weight, *bias;  // (rows, depth), (columns, depth), (columns)
-    const int64_t* targets;               // (rows)
+    const int64_t* targets;               // (rows); -100 for those that do not count
     double smoothing;                     // the share of each target that is spread over all symbols
     double loss, mean;                    // written: nats per character, smoothed and plain
     float *grad_hidden, *grad_weight, *grad_bias;  // of the smoothed loss; as above

@@ -211,11 +211,13 @@ void check_linear(int rows, int depth, int columns, Parallel parallel) {
 void check_output(int rows, int depth, int columns, Parallel parallel) {
     const Singles hidden = draw(rows * depth, 1), weight = draw(columns * depth, 1), bias = draw(columns, 1);
     std::vector<int64_t> targets;
-    for (int i = 0; i < rows; ++i) targets.push_back(generator() % columns);
+    for (int i = 0; i < rows; ++i) targets.push_back(i % 5 == 3 ? -100 : generator() % columns);
+    const double counted = rows - std::count(targets.begin(), targets.end(), -100);
     const double smoothing = 0.1;
     double loss = 0, mean = 0;
     Doubles grad_hidden(rows * depth), grad_weight(columns * depth), grad_bias(columns);
     for (int i = 0; i < rows; ++i) {
+        if (targets[i] < 0) continue;
         Doubles logits(bias.begin(), bias.end());
         for (int v = 0; v < columns; ++v)
             for (int k = 0; k < depth; ++k) logits[v] += double(weight[v * depth + k]) * hidden[i * depth + k];
@@ -223,9 +225,9 @@ void check_output(int rows, int depth, int columns, Parallel parallel) {
         for (double logit : logits) total += std::exp(logit);
         for (int v = 0; v < columns; ++v) {
             const double share = smoothing / columns + (v == targets[i] ? 1 - smoothing : 0), log_p = logits[v] - std::log(total);
-            const double grad = (std::exp(log_p) - share) / rows;
-            loss -= share * log_p / rows;
-            mean -= v == targets[i] ? log_p / rows : 0;
+            const double grad = (std::exp(log_p) - share) / counted;
+            loss -= share * log_p / counted;
+            mean -= v == targets[i] ? log_p / counted : 0;
             grad_bias[v] += grad;
             for (int k = 0; k < depth; ++k) {
                 grad_hidden[i * depth + k] += grad * weight[v * depth + k];
