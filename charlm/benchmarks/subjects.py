@@ -20,6 +20,7 @@ from charlm.networks.building import build_model
 from charlm.networks.implementations import Chosen
 from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
+from charlm.networks.modes import left_to_kernels
 from charlm.networks.predictor import Predictor
 from charlm.networks.torch_predictor import predictor_of
 from charlm.settings.corpus import SamplingSettings
@@ -45,18 +46,21 @@ def layer_steps(subject: Subject, cell: Cell, sizes: Sizes, device: torch.device
     """Run the forward pass, cross entropy and backward pass, from zero states and from ids that are tensors already."""
     if subject == "classic":
         classic = ClassicLM(cell, sizes).to(device)
-        return _gradients(classic, lambda ids: classic(ids)[0], sizes)
+        return _gradients(
+            classic, lambda ids, targets: cross_entropy(classic(ids)[0].flatten(0, 1), targets.flatten()), sizes
+        )
     network = _our_network(subject, cell, sizes, device)
-    return _gradients(network, lambda ids: network(ids, network.initial_state(sizes.batch_size))[0], sizes)
+    state = network.initial_state(sizes.batch_size)
+    return _gradients(network, lambda ids, targets: network.window_cost(ids, targets, state, 0.0)[0], sizes)
 
 
-def _gradients(model: nn.Module, predict: Callable[[Tensor], Tensor], sizes: Sizes) -> Work:
+def _gradients(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], sizes: Sizes) -> Work:
     window = _random_window(sizes)
     inputs, targets = as_tensor(window.inputs, model), as_tensor(window.targets, model)
     while True:
-        model.zero_grad(set_to_none=True)
-        loss = cross_entropy(predict(inputs).flatten(0, 1), targets.flatten())
-        torch.autograd.backward(loss)
+        with left_to_kernels(model):
+            model.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss(inputs, targets))
         yield
 
 

@@ -37,6 +37,6 @@ int32_t charlm_linear_backward(int32_t threads, int64_t rows, int64_t depth, int
 
 int64_t charlm_layer_size(void);                               // sizeof the struct, to check that caller and library agree
 int64_t charlm_num_calls(void);                                // calls of layers so far, forward and backward
-void charlm_share_threads(void* parallel_entry);               // GOMP_parallel of the process's OpenMP, or null
+void charlm_share_threads(void* parallel_entry);               // a GOMP_parallel to use instead of the pool, or null
 }
 #pragma GCC visibility pop

@@ -1,6 +1,6 @@
-"""The compiled kernels: how they are found, chosen for this processor, given torch's threads, and called.
+"""The compiled kernels: how they are found, chosen for this processor, and called.
 
-Torch is not imported for this: where it is not loaded, the kernels use the OpenMP runtime that it brings.
+Torch is not imported for this.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import platform
 import re
 import sys
 import sysconfig
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ MEASURED = {"x86-64-v4", "x86-64-v3"}
 CAPABILITIES = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "default": None}
 CELL_NUMBERS = {"rnn_tanh": 0, "rnn_relu": 1, "gru_reset_after": 2, "gru_reset_before": 3, "lstm": 4}
 OUT_OF_MEMORY, ID_OUT_OF_RANGE = 1, 2
+_given = threading.local()
 
 _FLOATS = (
     *("weight_ih", "weight_hh", "bias_ih", "bias_hh", "hidden", "cells", "gates"),
@@ -75,9 +77,42 @@ class Writing(ctypes.Structure):
     )
 
 
+class Parameter(ctypes.Structure):
+    """`CharlmParameter` of update.h, field by field."""
+
+    _fields_ = (
+        ("size", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("weight", "grad", "first", "second", "steps", "average")),
+    )
+
+
+class Update(ctypes.Structure):
+    """`CharlmUpdate` of update.h, field by field."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("threads", "is_decoupled")),
+        ("num_parameters", ctypes.c_int64),
+        ("parameters", ctypes.c_void_p),
+        *((name, ctypes.c_double) for name in ("learning_rate", "first_decay", "second_decay", "epsilon")),
+        *((name, ctypes.c_double) for name in ("weight_decay", "scale", "limit", "share")),
+    )
+
+
+class Output(ctypes.Structure):
+    """`CharlmOutput` of output.h, field by field."""
+
+    _fields_ = (
+        ("threads", ctypes.c_int32),
+        *((name, ctypes.c_int64) for name in ("rows", "depth", "columns")),
+        *((name, ctypes.c_void_p) for name in ("hidden", "weight", "bias", "targets")),
+        *((name, ctypes.c_double) for name in ("smoothing", "loss", "mean")),
+        *((name, ctypes.c_void_p) for name in ("grad_hidden", "grad_weight", "grad_bias")),
+    )
+
+
 @dataclass(frozen=True)
 class Kernels:
-    """The loaded library: its functions, as layers.h and writing.h declare them, and facts about it.
+    """The loaded library: its functions, as the headers declare them, and facts about it.
 
     Arrays are passed as addresses of contiguous memory. A call that fails raises MemoryError, or IndexError for an id
     that is not in the vocabulary.
@@ -88,14 +123,17 @@ class Kernels:
         backward: runs the layer's backward pass; it overwrites the gates that the forward call kept.
         linear_forward: writes out = x W^T + b; takes (threads, rows, depth, columns, x, weight, bias, out).
         linear_backward: takes (threads, rows, depth, columns, x, weight, grad_out, grad_x, grad_w); fills the last two.
+        output: computes the output layer, its mean cross entropy and all its gradients, without keeping the logits.
+        gradient_norm: fills in the norm of all gradients of an update; its second argument is where to.
+        update: clips the gradients, moves the parameters by a step of Adam or AdamW, and averages them.
         writer_new: returns the address of a copy of a network, laid out to write this many texts at once.
         write: draws characters with such a copy, each from the distribution after the last one, or reads those that are
             given; it advances the state.
         writer_free: frees the copy.
         num_calls: how often a recurrent layer has run in this process, forward or backward.
-        share_threads: takes the address of a GOMP_parallel, whose threads all calls then use, or None for one thread.
+        share_threads: takes the address of a function like GOMP_parallel, whose threads all calls then use instead of
+            the kernels' own, or None.
         instruction_set: the instruction set that the library was compiled for.
-        has_threads: whether torch's OpenMP threads could be shared; otherwise everything runs on one thread.
         build: the beginning of the library file's SHA-256.
     """
 
@@ -104,22 +142,36 @@ class Kernels:
     backward: Callable[[Layer], int]
     linear_forward: Callable[..., int]
     linear_backward: Callable[..., int]
+    output: Callable[[Output], int]
+    gradient_norm: Callable[[Update, ctypes.c_double], int]
+    update: Callable[[Update], int]
     writer_new: Callable[[NetworkWeights, int], int]
     write: Callable[[int, Writing], int]
     writer_free: Callable[[int], None]
     num_calls: Callable[[], int]
     share_threads: Callable[[int | None], None]
     instruction_set: str
-    has_threads: bool
     build: str
 
     @property
     def num_threads(self) -> int:
-        """How many threads a call may use: as many as torch, if its threads can be shared, otherwise one."""
-        if not self.has_threads:
-            return 1
+        """How many threads a call may use: as many as torch, unless `computing_with` gave a number."""
+        given: int | None = getattr(_given, "num_threads", None)
+        if given is not None:
+            return given
         torch = sys.modules.get("torch")
         return available_threads() if torch is None else torch.get_num_threads()
+
+
+@contextmanager
+def computing_with(num_threads: int) -> Generator[None]:
+    """Let the kernels use this many threads, however many torch uses, when this thread of Python calls them."""
+    before: int | None = getattr(_given, "num_threads", None)
+    _given.num_threads = num_threads
+    try:
+        yield
+    finally:
+        _given.num_threads = before
 
 
 def available_threads() -> int:
@@ -166,10 +218,8 @@ def load_kernels_for(instruction_set: str) -> Kernels | str:
     functions = _declare(ctypes.CDLL(str(path)))
     if functions is None:
         return f"{path} belongs to another version of charlm; install charlm again"
-    entry = _parallel_entry()
-    functions["share_threads"](entry)
     build = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    return Kernels(**functions, instruction_set=instruction_set, has_threads=entry is not None, build=build)
+    return Kernels(**functions, instruction_set=instruction_set, build=build)
 
 
 def library_file(instruction_set: str) -> Path | None:
@@ -181,9 +231,17 @@ def library_file(instruction_set: str) -> Path | None:
 
 
 def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
-    """Return the library's functions with the signatures of layers.h and writing.h, or None if it has others."""
+    """Return the library's functions with the signatures of the headers, or None if it has others."""
     outcome, count, size, array = ctypes.c_int32, ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
-    layer, network, writing = (ctypes.POINTER(struct) for struct in (Layer, NetworkWeights, Writing))
+    structs = {
+        "layer": Layer,
+        "network": NetworkWeights,
+        "writing": Writing,
+        "output": Output,
+        "update": Update,
+        "parameter": Parameter,
+    }
+    layer, network, writing, output, update, _ = map(ctypes.POINTER, structs.values())
     functions: dict[str, Callable[..., Any]] = {}
     for name, arguments, result, check in (
         ("gates_size", [count, size], size, None),
@@ -191,12 +249,15 @@ def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
         ("backward", [layer], outcome, _check_outcome),
         ("linear_forward", [count, *[size] * 3, *[array] * 4], outcome, _check_outcome),
         ("linear_backward", [count, *[size] * 3, *[array] * 5], outcome, _check_outcome),
+        ("output", [output], outcome, _check_outcome),
+        ("gradient_norm", [update, ctypes.POINTER(ctypes.c_double)], outcome, _check_outcome),
+        ("update", [update], outcome, _check_outcome),
         ("writer_new", [network, size], array, _check_address),
         ("write", [array, writing], outcome, _check_outcome),
         ("writer_free", [array], None, None),
         ("num_calls", [], size, None),
         ("share_threads", [array], None, None),
-        *((f"{struct}_size", [], size, None) for struct in ("layer", "network", "writing")),
+        *((f"{struct}_size", [], size, None) for struct in structs),
     ):
         function = getattr(library, f"charlm_{name}", None)
         if function is None:
@@ -205,8 +266,8 @@ def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
         if check:
             function.errcheck = check
         functions[name] = function
-    sizes = [functions.pop(f"{struct}_size")() for struct in ("layer", "network", "writing")]
-    return functions if sizes == [ctypes.sizeof(struct) for struct in (Layer, NetworkWeights, Writing)] else None
+    sizes = {name: functions.pop(f"{name}_size")() for name in structs}
+    return functions if sizes == {name: ctypes.sizeof(struct) for name, struct in structs.items()} else None
 
 
 def _check_outcome(outcome: int, function: object, arguments: object) -> int:
@@ -227,45 +288,12 @@ def _check_address(found: int | None, function: object, arguments: object) -> in
 
 
 def describe_kernels() -> str:
-    """Return what environment.json says about the kernels: their instruction set and threads, or why there are none."""
+    """Return what environment.json says about the kernels: their instruction set, or why there are none."""
     kernels = load_kernels()
-    if isinstance(kernels, str):
-        return kernels
-    if kernels.has_threads:
-        return kernels.instruction_set
-    return f"{kernels.instruction_set}, on one thread: torch's OpenMP threads cannot be shared here"
+    return kernels if isinstance(kernels, str) else kernels.instruction_set
 
 
 def kernel_build() -> str | None:
     """Return what identifies this build of the kernels, or None if there are none."""
     kernels = load_kernels()
     return None if isinstance(kernels, str) else f"{kernels.instruction_set} {kernels.build}"
-
-
-def load_runtime() -> None:
-    """Load the OpenMP runtime that torch brings, unless torch has done so; without torch installed, do nothing."""
-    spec = None if "torch" in sys.modules else PathFinder.find_spec("torch")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        for path in Path(folder).glob("lib/libgomp*.so*"):
-            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-
-
-def openmp_runtimes() -> list[Path]:
-    """Return the OpenMP runtimes mapped into this process (on Linux; elsewhere none are found)."""
-    maps = Path("/proc/self/maps")
-    if not maps.exists():
-        return []
-    found = re.findall(r"(/\S*/lib(?:gomp|iomp5|omp)[^/\s]*\.so[^/\s]*)$", maps.read_text(), flags=re.MULTILINE)
-    return sorted({Path(path) for path in found})
-
-
-def _parallel_entry() -> int | None:
-    """Return the address of GOMP_parallel in the one OpenMP runtime that torch brought, or None.
-
-    Two pools of threads that spin for work would take the processor from each other, so there is this pool or none.
-    """
-    load_runtime()
-    runtimes = openmp_runtimes()
-    if len(runtimes) != 1 or not runtimes[0].name.startswith("libgomp"):
-        return None
-    return ctypes.cast(ctypes.CDLL(str(runtimes[0])).GOMP_parallel, ctypes.c_void_p).value

@@ -61,6 +61,11 @@ class Stack(nn.Module, ABC):
     def decode(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the output layer's logits (..., V) of hidden states (..., H)."""
 
+    @staticmethod
+    @abstractmethod
+    def cost(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+        """Return what `mean_costs` does for the output layer's logits of hidden states (T, B, H)."""
+
 
 def register_weights(stack: Stack, model: ModelSettings, vocab_size: int) -> None:
     """Give a stack its parameters, uninitialised, under torch.nn's names."""

@@ -10,6 +10,7 @@ import torch
 from charlm import __version__
 from charlm.errors import ConfigError
 from charlm.networks.building import Network, build_model
+from charlm.networks.modes import single_threaded
 from charlm.runs.facts import Environment, Fingerprint
 from charlm.runs.parents import Parent
 from charlm.runs.restoring import to_tensors
@@ -89,7 +90,8 @@ class Experiment:
             "dtype": str(next(self.network.parameters()).dtype).removeprefix("torch."),
             "device": "cpu" if self.resolved.device.type == "cpu" else ", ".join((str(self.resolved.device), *gpus)),
             "cpu_capability": machine.cpu_capability,
-            "threads": machine.threads,
+            # The kernels compute the same bits with any number of threads, and torch has one where they compute.
+            **({} if facts.implementation == "native" else {"threads": machine.threads}),
             "implementation": facts.implementation,
             "kernels": machine.kernel_build if facts.implementation == "native" else None,
             "world_size": 1,
@@ -110,7 +112,9 @@ def prepare(
     prefixes = _encode_prefixes(settings, corpus.vocabulary, split)
     assert settings.train.threads is not None
     torch.set_num_threads(settings.train.threads)
-    network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed, device=device.type)
+    with single_threaded():
+        # An orthogonal matrix has other bits if several threads compute it.
+        network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed, device=device.type)
     if parent is not None:
         network.load_state_dict(to_tensors(inherited_weights(parent, corpus.vocabulary)))
     network = network.to(device)

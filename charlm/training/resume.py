@@ -60,6 +60,8 @@ def combine_settings(stored: Settings, asked: Settings) -> Settings:
     """
     asked = keep_start(asked, stored)
     written = dotted_values(asked, only_written=True)
+    # Where no bit depends on the number of threads, it is measured again if that is asked for.
+    is_measured = stored.model.implementation == "native" and written.get("train.threads", 0) is None
     for key, is_open in OPEN.items():
         if key in written and written[key] == is_open:
             del written[key]
@@ -73,7 +75,7 @@ def combine_settings(stored: Settings, asked: Settings) -> Settings:
         combined = combined.replaced({key: attrgetter(key)(stored) for key in FITTED})
     if stored.validation_listeners or combined.validation_listeners:
         _refuse_changes(stored, written, changeable)
-    return combined
+    return combined.replaced({"train.threads": None}) if is_measured else combined
 
 
 def _refuse_changes(stored: Settings, written: dict[str, JsonValue], changeable: Iterable[str]) -> None:
@@ -215,9 +217,9 @@ def describe_change(then: Fingerprint | None, now: Fingerprint) -> str | None:
     """Return one line that says how two fingerprints differ, or None if the bits are certain to be the same."""
     if then is None:
         return "an older charlm did not record what it ran on: the bits of an uninterrupted run are not promised"
-    changes = [
-        f"{key} {then.get(key)} then, {now.get(key)} now" for key in {**then, **now} if then.get(key) != now.get(key)
-    ]
+    # An older charlm recorded the number of threads also where it no longer matters.
+    keys = [key for key in {**then, **now} if key in now or key != "threads"]
+    changes = [f"{key} {then.get(key)} then, {now.get(key)} now" for key in keys if then.get(key) != now.get(key)]
     return f"{'; '.join(changes)}: the bits of an uninterrupted run are not promised" if changes else None
 
 

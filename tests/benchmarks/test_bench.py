@@ -40,6 +40,7 @@ from charlm.networks import native_predictor
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
 from charlm.settings.model import Cell, ModelSettings
+from charlm.training.updating import NativeUpdate
 
 Charlm = Callable[..., Result]
 CPU = torch.device("cpu")
@@ -195,6 +196,7 @@ def test_a_training_step_moves_the_parameters_and_a_layer_step_leaves_them(
 ) -> None:
     steps: list[object] = []
     monkeypatch.setattr(torch.optim.Adam, "step", lambda *_: steps.append(None))
+    monkeypatch.setattr(NativeUpdate, "apply", lambda *_: steps.append(None))
     next(training_steps(subject, "lstm", TINY, CPU))  # type: ignore[arg-type]
     assert len(steps) == 1
     next(layer_steps(subject, "lstm", TINY, CPU))  # type: ignore[arg-type]

@@ -1,5 +1,9 @@
 // Compare the kernels with plain loops in double, in a program that test_kernel_driver.py compiles with sanitizers.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +14,9 @@
 #include <vector>
 
 #include "layers.h"
+#include "output.h"
+#include "threads.h"
+#include "update.h"
 #include "writing.h"
 
 namespace {
@@ -160,7 +167,6 @@ struct Case {
 };
 
 void check_layer(const Case& one, Parallel parallel, int threads) {
-    charlm_share_threads(nullptr);
     const std::vector<Singles> results = one.run(1);
     charlm_share_threads(reinterpret_cast<void*>(parallel));
     check(one.run(threads) == results, "bits with threads", 1, 0);
@@ -235,6 +241,77 @@ void check_linear(int rows, int depth, int columns, Parallel parallel) {
     check_close(found_weight, grad_weight, "gradient of linear's weight");
 }
 
+void check_output(int rows, int depth, int columns, Parallel parallel) {
+    const Singles hidden = draw(rows * depth, 1), weight = draw(columns * depth, 1), bias = draw(columns, 1);
+    std::vector<int64_t> targets;
+    for (int i = 0; i < rows; ++i) targets.push_back(i % 5 == 3 ? -100 : generator() % columns);
+    const double counted = rows - std::count(targets.begin(), targets.end(), -100);
+    const double smoothing = 0.1;
+    double loss = 0, mean = 0;
+    Doubles grad_hidden(rows * depth), grad_weight(columns * depth), grad_bias(columns);
+    for (int i = 0; i < rows; ++i) {
+        if (targets[i] < 0) continue;
+        Doubles logits(bias.begin(), bias.end());
+        for (int v = 0; v < columns; ++v)
+            for (int k = 0; k < depth; ++k) logits[v] += double(weight[v * depth + k]) * hidden[i * depth + k];
+        double total = 0;
+        for (double logit : logits) total += std::exp(logit);
+        for (int v = 0; v < columns; ++v) {
+            const double share = smoothing / columns + (v == targets[i] ? 1 - smoothing : 0), log_p = logits[v] - std::log(total);
+            const double grad = (std::exp(log_p) - share) / counted;
+            loss -= share * log_p / counted;
+            mean -= v == targets[i] ? log_p / counted : 0;
+            grad_bias[v] += grad;
+            for (int k = 0; k < depth; ++k) {
+                grad_hidden[i * depth + k] += grad * weight[v * depth + k];
+                grad_weight[v * depth + k] += grad * hidden[i * depth + k];
+            }
+        }
+    }
+    charlm_share_threads(reinterpret_cast<void*>(parallel));
+    Singles found_hidden(rows * depth), found_weight(columns * depth), found_bias(columns);
+    CharlmOutput call{3, rows, depth, columns, hidden.data(), weight.data(), bias.data(), targets.data(), smoothing, NAN, NAN,
+                      found_hidden.data(), found_weight.data(), found_bias.data()};
+    check(charlm_output(&call) == 0, "output", 1, 0);
+    charlm_share_threads(nullptr);
+    const Singles losses{float(call.loss), float(call.mean)};
+    for (const Singles& result : {losses, found_hidden, found_weight, found_bias}) add_to_digest(result);
+    check_close(losses, Doubles{loss, mean}, "losses");
+    check_close(found_hidden, grad_hidden, "gradient of the output layer's hidden states");
+    check_close(found_weight, grad_weight, "gradient of the output layer's weight");
+    check_close(found_bias, grad_bias, "gradient of the output layer's bias");
+}
+
+void check_update(int size, bool is_decoupled, Parallel parallel, int threads) {
+    const Singles start = draw(size, 1), grad = draw(size, 1), m = draw(size, 1), v = draw(size, 1);
+    Doubles expected(size), mean(size);
+    const double rate = 1e-2, decay = 0.1, scale = 0.5, limit = 0.3, share = 0.25, norm = std::sqrt(std::inner_product(grad.begin(), grad.end(), grad.begin(), 0.0));
+    for (int i = 0; i < size; ++i) {
+        double g = std::fmin(limit, std::fmax(-limit, grad[i] * scale)), w = start[i];
+        if (is_decoupled)
+            w -= rate * decay * w;
+        else
+            g += decay * w;
+        const double first = 0.9 * m[i] + 0.1 * g, second = 0.999 * std::fabs(v[i]) + 0.001 * g * g;
+        expected[i] = w - rate * first / (1 - std::pow(0.9, 3)) / (std::sqrt(second / (1 - std::pow(0.999, 3))) + 1e-8);
+        mean[i] = 2 * start[i] + share * (expected[i] - 2 * start[i]);
+    }
+    charlm_share_threads(reinterpret_cast<void*>(parallel));
+    Singles weight = start, first = m, second = v, average = start;
+    for (float& each : second) each = std::fabs(each);
+    for (float& each : average) each *= 2;
+    float steps = 2;
+    const CharlmParameter one{size, weight.data(), grad.data(), first.data(), second.data(), &steps, average.data()};
+    const CharlmUpdate update{threads, is_decoupled, 1, &one, rate, 0.9, 0.999, 1e-8, decay, scale, limit, share};
+    double found = NAN;
+    check(charlm_gradient_norm(&update, &found) == 0 && std::fabs(found - norm) < 1e-6 * norm, "norm", found, norm);
+    check(charlm_update(&update) == 0 && steps == 3, "steps", steps, 3);
+    charlm_share_threads(nullptr);
+    for (const Singles& result : {weight, first, second, average, Singles{float(found)}}) add_to_digest(result);
+    check_close(weight, expected, "updated weight");
+    check_close(average, mean, "average");
+}
+
 // The filters of charlm/generation/filters.py, one by one, in plain code.
 Doubles filtered(const Doubles& logits, const CharlmWriting& writing) {
     const double largest = *std::max_element(logits.begin(), logits.end());
@@ -279,13 +356,13 @@ void check_writing(int cell, int H, int V, int rows, int filter, Parallel parall
     std::vector<Singles> states;
     void* writer = charlm_writer_new(&network, rows);
     check(writer != nullptr, "new writer", 0, 1);
-    for (Parallel entry : {Parallel(nullptr), parallel}) {
+    charlm_share_threads(reinterpret_cast<void*>(parallel));
+    for (int count : {1, threads}) {
         std::vector<int64_t> ids(length * rows, -1);
         Singles h = start_h, c = start_c;
         CharlmWriting writing = plain;
-        writing.threads = entry ? threads : 1;
+        writing.threads = count;
         writing.ids = ids.data(), writing.h = h.data(), writing.c = cell == LSTM ? c.data() : nullptr;
-        charlm_share_threads(reinterpret_cast<void*>(entry));
         check(charlm_write(writer, &writing) == 0, "write", 1, 0);
         texts.push_back(ids);
         h.insert(h.end(), c.begin(), c.end());
@@ -330,7 +407,7 @@ void check_writing(int cell, int H, int V, int rows, int filter, Parallel parall
     }
 }
 
-// Substitutes for an OpenMP runtime's entry: they send all threads, fewer, or the others only after the first is done.
+// Substitutes for the pool: they send all threads, fewer, or the others only after the first is done.
 void all_come(void (*body)(void*), void* data, unsigned count, unsigned) {
     std::vector<std::thread> others;
     for (unsigned i = 1; i < count; ++i) others.emplace_back(body, data);
@@ -345,23 +422,54 @@ void others_come_late(void (*body)(void*), void* data, unsigned count, unsigned 
     all_come(body, data, count - 1, flags);
 }
 
+// Call the pool from several threads at once, after pauses in which its own threads fall asleep, and in a child.
+void check_pool() {
+    const Case one(LSTM, 33, 6, 4, true, 0);
+    const std::vector<Singles> alone = one.run(1);
+    const auto check_bits = [&](int threads) { check(one.run(threads) == alone, "bits from the pool", 1, 0); };
+    for (int turn = 0; turn < 3; ++turn) {
+        std::vector<std::thread> callers;
+        for (int threads : {2, 3, 4}) callers.emplace_back(check_bits, threads);
+        for (std::thread& caller : callers) caller.join();
+        std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    }
+    charlm::in_parallel(3, [&](int part) { check_bits(2 + part); });
+#if !defined(__SANITIZE_THREAD__)
+    // The sanitiser of threads does not follow a child that starts some.
+    const pid_t child = fork();
+    if (child == 0) {
+        check_bits(3);
+        std::_Exit(0);
+    }
+    int status = -1;
+    check(waitpid(child, &status, 0) == child && status == 0, "a child's outcome", status, 0);
+#endif
+    check_bits(2);
+}
+
 }  // namespace
 
 int main() {
-    const Parallel entries[] = {all_come, fewer_come, others_come_late};
+    const Parallel entries[] = {nullptr, all_come, fewer_come, others_come_late};
+    check_pool();
     int number = 0;
     for (int cell = 0; cell < 5; ++cell)
         for (int H : {1, 7, 33})
             for (int B : {1, 3}) {
                 for (int T : {1, 4})
                     for (bool has_ids : {true, false}) {
-                        check_layer(Case(cell, H, B, T, has_ids, number), entries[number % 3], 2 + number % 3);
+                        check_layer(Case(cell, H, B, T, has_ids, number), entries[number % 4], 2 + number % 3);
                         ++number;
                     }
-                for (int filter : {0, 1, 2}) check_writing(cell, H, H == 7 ? 40 : 6, B, filter, entries[number++ % 3], 3);
+                for (int filter : {0, 1, 2}) check_writing(cell, H, H == 7 ? 40 : 6, B, filter, entries[number++ % 4], 3);
             }
-    for (int size : {1, 7, 33}) check_linear(size, 40 - size, 50 - size, entries[number++ % 3]);
-    check_linear(9, 300, 20, entries[number++ % 3]);  // more than one chain of the depth
+    for (int size : {1, 7, 33}) check_linear(size, 40 - size, 50 - size, entries[number++ % 4]);
+    check_linear(9, 300, 20, entries[number++ % 4]);  // more than one chain of the depth
+    for (int size : {1, 7, 33, 150}) check_output(size, 200 - size, size == 33 ? 2000 : 2 + size, entries[number++ % 4]);
+    for (int size : {1, 100, 9000}) {
+        check_update(size, number % 2 == 0, entries[number % 4], 3);
+        ++number;
+    }
     for (int cell = 0; cell < 5; ++cell, ++number) check_extremes(cell);
     std::printf("%d cases, %lld calls, digest %016llx\n", number, (long long)charlm_num_calls(), (unsigned long long)digest);
 }

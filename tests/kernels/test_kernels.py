@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 from torch.testing import assert_close
 
-from charlm.kernels.library import CELL_NUMBERS, Kernels, load_kernels, load_kernels_for
+from charlm.kernels.library import CELL_NUMBERS, Kernels, load_kernels
 from charlm.networks import native
 from charlm.networks.building import build_model
 from charlm.networks.native import NativeStack
@@ -521,57 +522,57 @@ def test_not_a_number_stays_one_and_in_its_row(name: str) -> None:
 
 
 PROCESS = """
-import hashlib, json, os
-from pathlib import Path
+import hashlib, json, os, time
 import torch
-from charlm.kernels import library
 from charlm.networks.building import build_model
+from charlm.networks.modes import left_to_kernels
 from charlm.settings.model import ModelSettings
-torch.set_num_threads(2)
-found = library.openmp_runtimes
 network = build_model(ModelSettings(cell="lstm", hidden_size=64, num_layers=2, implementation="native"), 20, seed=0)
 ids = torch.randint(20, (9, 32), generator=torch.Generator().manual_seed(0))
-# A thread that is there stays: alone comes first.
-for runtimes in ([], [Path("/lib/libgomp.so.1"), Path("/lib/libiomp5.so")], None):
-    library.openmp_runtimes = found if runtimes is None else lambda: runtimes
-    library.load_kernels.cache_clear()
-    before = len(os.listdir("/proc/self/task"))
-    logits, _ = network(ids, network.initial_state(32))
-    after = len(os.listdir("/proc/self/task"))
-    tensors = [logits.detach(), *torch.autograd.grad(logits.sum(), list(network.parameters()))]
-    digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
-    print(json.dumps({
-        "runtimes": [path.name for path in found()],
-        "has_threads": library.load_kernels().has_threads,
-        "new_threads": after - before,
-        "bits": digest,
-    }))
+def bits():
+    with left_to_kernels(network):
+        logits, _ = network(ids, network.initial_state(32))
+        tensors = [logits.detach(), *torch.autograd.grad(logits.sum(), list(network.parameters()))]
+    return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
+def num_tasks():
+    return len(os.listdir("/proc/self/task"))
+torch.set_num_threads(1)
+found, before = [bits()], num_tasks()
+for threads in (2, 3, 2):
+    torch.set_num_threads(threads)
+    found.append(bits())
+began, used = num_tasks() - before, time.process_time()
+time.sleep(0.5)
+idle = time.process_time() - used
+receiver, sender = os.pipe()
+if os.fork() == 0:
+    # A child has none of its parent's threads, and starts its own.
+    alone = num_tasks()
+    os.write(sender, json.dumps([alone, bits(), num_tasks()]).encode())
+    os._exit(0)
+child = json.loads(os.read(receiver, 4096))
+print(json.dumps({"bits": [*found, child.pop(1)], "began": began, "idle": idle, "child": child}))
 """
 
 
-@pytest.mark.slow
 @has_kernels
-def test_the_kernels_share_the_one_openmp_runtime_and_without_just_one_run_alone_with_the_same_bits() -> None:
-    # Start cold: a fork would have the threads or the runtimes of the process it is forked from.
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux lists a process's threads")
+def test_the_kernels_threads_begin_when_needed_and_sleep_when_idle_and_a_child_has_its_own() -> None:
+    # Start cold: a fork would have the threads of the process it is forked from.
     ended = run_code(PROCESS, is_cold=True)
     assert ended.exit_code == 0, ended.stderr
-    *alone, shared = map(json.loads, ended.stdout.splitlines())
-    assert len(alone) == 2
-    assert len(shared["runtimes"]) == 1, "a second OpenMP runtime has been mapped"
-    if shared["runtimes"][0].startswith("libgomp"):
-        assert shared["has_threads"]
-        assert shared["new_threads"] == 1
-    for one in alone:
-        assert len(one["runtimes"]) == 1
-        assert not one["has_threads"]
-        assert one["new_threads"] == 0
-        assert one["bits"] == shared["bits"]
+    found = json.loads(ended.stdout)
+    assert len(found["bits"]) == 5
+    assert len(set(found["bits"])) == 1
+    assert found["began"] == 2
+    assert found["child"] == [1, 2]
+    # A thread that went on spinning would have used half a second of a core.
+    assert found["idle"] < 0.1
 
 
+@on_each_set
 @pytest.mark.parametrize("come", [1, 2, 5])
-def test_work_is_done_once_however_many_threads_come(
-    come: int, instruction_set: str, set_threads: Callable[[int], None]
-) -> None:
+def test_work_is_done_once_however_many_threads_come(come: int, set_threads: Callable[[int], None]) -> None:
     kernels = native.load_kernels()
     assert isinstance(kernels, Kernels)
     asked: list[int] = []
@@ -591,7 +592,7 @@ def test_work_is_done_once_however_many_threads_come(
     try:
         found = with_gradients(stack, inputs, state)
     finally:
-        load_kernels_for(instruction_set)  # shares torch's threads again
+        kernels.share_threads(None)
     assert_same_bits(found, expected)
     assert asked
     assert set(asked) <= {2, 3}
