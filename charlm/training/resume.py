@@ -60,8 +60,6 @@ def combine_settings(stored: Settings, asked: Settings) -> Settings:
     """
     asked = keep_start(asked, stored)
     written = dotted_values(asked, only_written=True)
-    # Where no bit depends on the number of threads, it is measured again if that is asked for.
-    is_measured = stored.model.implementation == "native" and written.get("train.threads", 0) is None
     for key, is_open in OPEN.items():
         if key in written and written[key] == is_open:
             del written[key]
@@ -75,7 +73,7 @@ def combine_settings(stored: Settings, asked: Settings) -> Settings:
         combined = combined.replaced({key: attrgetter(key)(stored) for key in FITTED})
     if stored.validation_listeners or combined.validation_listeners:
         _refuse_changes(stored, written, changeable)
-    return combined.replaced({"train.threads": None}) if is_measured else combined
+    return combined
 
 
 def _refuse_changes(stored: Settings, written: dict[str, JsonValue], changeable: Iterable[str]) -> None:

@@ -13,7 +13,6 @@ import charlm
 from charlm.runs.checkpoints import load_checkpoint
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
-from charlm.training import threads
 from charlm.training.events import Start
 from charlm.training.resume import describe_change
 
@@ -105,20 +104,6 @@ def test_a_run_goes_on_with_another_number_of_threads_to_the_same_bits(
     assert note is None
     assert ended.settings().train.threads == 3
     assert_same_bits(ended, whole)
-
-
-@pytest.mark.parametrize(("implementation", "expected"), [("native", 2), ("reference", 1)])
-def test_the_number_is_measured_again_where_no_bit_depends_on_it_and_null_is_asked_for(
-    implementation: str, expected: int, tiny_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(threads, "thread_counts", lambda: [2, 1])
-    monkeypatch.setattr(threads, "_fastest", lambda *_: 2)
-    settings = tiny_settings("train.threads=1", "train.max_steps=2", f"model.implementation={implementation}")
-    run = charlm.train(settings, name="run", runs_dir=tmp_path)
-    run, note = resumed(run, overrides=["train.max_steps=3"])
-    assert (run.settings().train.threads, note) == (1, None)
-    run, note = resumed(run, overrides=["train.max_steps=4", "train.threads=null"])
-    assert (run.settings().train.threads, note) == (expected, None)
 
 
 def test_an_older_fingerprint_with_threads_is_compared_in_everything_else(
