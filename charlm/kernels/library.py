@@ -12,20 +12,14 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-# The instruction sets that the tests have run on such a processor, the best one first, with Linux' names of what each
-# needs. Torch's own code for AVX512 and AVX2 needs the same.
-INSTRUCTION_SETS = {
-    "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
-    "x86-64-v3": {"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"},
-}
-# With torch's variable, a better processor is used like an older one.
-CAPABILITIES = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "default": None}
+from charlm.kernels.processor import best_instruction_set, has_bfloat16
+
 CELL_NUMBERS = {"rnn_tanh": 0, "rnn_relu": 1, "gru_reset_after": 2, "gru_reset_before": 3, "lstm": 4}
 OUT_OF_MEMORY, ID_OUT_OF_RANGE = 1, 2
 
@@ -88,7 +82,10 @@ class Kernels:
         write: draws characters with such a copy, each from the distribution after the last one, or reads those that are
             given; it advances the state.
         writer_free: frees the copy.
+        forward_bf16, backward_bf16, linear_forward_bf16, linear_backward_bf16: the same with bfloat16 products.
         num_calls: how often a recurrent layer has run in this process, forward or backward.
+        num_bfloat16_calls: how many of these calls had bfloat16 products.
+        has_bfloat16: whether the processor's instructions compute these products, rather than plain loops for tests.
         share_threads: takes the address of a GOMP_parallel, whose threads all calls then use, or None for one thread.
         instruction_set: the instruction set that the library was compiled for.
         has_threads: whether torch's OpenMP threads could be shared; otherwise everything runs on one thread.
@@ -100,11 +97,17 @@ class Kernels:
     backward: Callable[[Layer], int]
     linear_forward: Callable[..., int]
     linear_backward: Callable[..., int]
+    forward_bf16: Callable[[Layer], int]
+    backward_bf16: Callable[[Layer], int]
+    linear_forward_bf16: Callable[..., int]
+    linear_backward_bf16: Callable[..., int]
     writer_new: Callable[[NetworkWeights, int], int]
     write: Callable[[int, Writing], int]
     writer_free: Callable[[int], None]
     num_calls: Callable[[], int]
+    num_bfloat16_calls: Callable[[], int]
     share_threads: Callable[[int | None], None]
+    has_bfloat16: bool
     instruction_set: str
     has_threads: bool
     build: str
@@ -116,6 +119,17 @@ class Kernels:
             return 1
         torch = sys.modules.get("torch")
         return available_threads() if torch is None else torch.get_num_threads()
+
+    @cached_property
+    def in_bfloat16(self) -> Kernels:
+        """The same kernels, whose layers compute their products in bfloat16."""
+        return replace(
+            self,
+            forward=self.forward_bf16,
+            backward=self.backward_bf16,
+            linear_forward=self.linear_forward_bf16,
+            linear_backward=self.linear_backward_bf16,
+        )
 
 
 def available_threads() -> int:
@@ -130,24 +144,17 @@ def load_kernels() -> Kernels | str:
     instruction_set = best_instruction_set()
     if instruction_set is None:
         return "the native kernels have no version for this processor"
-    return load_kernels_for(instruction_set)
+    return load_kernels_for(instruction_set, with_bfloat16=has_bfloat16(instruction_set))
 
 
-def best_instruction_set() -> str | None:
-    """Return the best instruction set that this processor has, or the one that ATEN_CPU_CAPABILITY asks for."""
-    cpuinfo = Path("/proc/cpuinfo")
-    match = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), flags=re.MULTILINE) if cpuinfo.exists() else None
-    has = set(match[1].split()) if match else set[str]()
-    found = [name for name, needed in INSTRUCTION_SETS.items() if needed <= has]
-    asked = os.environ.get("ATEN_CPU_CAPABILITY", "")
-    if asked in CAPABILITIES:
-        found = [name for name in found if name == CAPABILITIES[asked]]
-    return next(iter(found), None)
+def load_kernels_for(instruction_set: str, *, with_bfloat16: bool = False) -> Kernels | str:
+    """Return the kernels compiled for an instruction set, which this processor must have.
 
-
-def load_kernels_for(instruction_set: str) -> Kernels | str:
-    """Return the kernels compiled for an instruction set, which this processor must have."""
-    name = f"libcharlm-{instruction_set}.so"
+    Args:
+        instruction_set: one of `INSTRUCTION_SETS`.
+        with_bfloat16: whether bfloat16 products are to be instructions; see `has_bfloat16`.
+    """
+    name = f"libcharlm-{instruction_set}{'-bf16' if with_bfloat16 else ''}.so"
     # An editable install keeps compiled files with the other packages, not in the checkout.
     folders = (Path(__file__).parent, Path(sysconfig.get_path("platlib")) / "charlm" / "kernels")
     path = next((folder / name for folder in folders if (folder / name).is_file()), None)
@@ -158,8 +165,15 @@ def load_kernels_for(instruction_set: str) -> Kernels | str:
         return f"{path} belongs to another version of charlm; install charlm again"
     entry = _parallel_entry()
     functions["share_threads"](entry)
+    is_fast = bool(functions.pop("has_bfloat16")())
     build = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    return Kernels(**functions, instruction_set=instruction_set, has_threads=entry is not None, build=build)
+    return Kernels(
+        **functions,
+        has_bfloat16=is_fast,
+        instruction_set=instruction_set,
+        has_threads=entry is not None,
+        build=build,
+    )
 
 
 def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
@@ -169,14 +183,18 @@ def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
     functions: dict[str, Callable[..., Any]] = {}
     for name, arguments, result, check in (
         ("gates_size", [count, size], size, None),
-        ("forward", [layer], outcome, _check_outcome),
-        ("backward", [layer], outcome, _check_outcome),
-        ("linear_forward", [count, *[size] * 3, *[array] * 4], outcome, _check_outcome),
-        ("linear_backward", [count, *[size] * 3, *[array] * 5], outcome, _check_outcome),
+        *((name, [layer], outcome, _check_outcome) for name in _in_both_precisions("forward", "backward")),
+        *(
+            (name, [count, *[size] * 3, *[array] * num_arrays], outcome, _check_outcome)
+            for num_arrays, kind in ((4, "linear_forward"), (5, "linear_backward"))
+            for name in _in_both_precisions(kind)
+        ),
         ("writer_new", [network, size], array, _check_address),
         ("write", [array, writing], outcome, _check_outcome),
         ("writer_free", [array], None, None),
         ("num_calls", [], size, None),
+        ("num_bfloat16_calls", [], size, None),
+        ("has_bfloat16", [], count, None),
         ("share_threads", [array], None, None),
         *((f"{struct}_size", [], size, None) for struct in ("layer", "network", "writing")),
     ):
@@ -189,6 +207,11 @@ def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
         functions[name] = function
     sizes = [functions.pop(f"{struct}_size")() for struct in ("layer", "network", "writing")]
     return functions if sizes == [ctypes.sizeof(struct) for struct in (Layer, NetworkWeights, Writing)] else None
+
+
+def _in_both_precisions(*names: str) -> list[str]:
+    """Return the names of functions that compute in float32, and of those that do the same in bfloat16."""
+    return [name + suffix for suffix in ("", "_bf16") for name in names]
 
 
 def _check_outcome(outcome: int, function: object, arguments: object) -> int:

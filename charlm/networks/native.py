@@ -52,7 +52,7 @@ class NativeStack(Stack):
             )
             return run_cells(self, inputs, state)
         self._check_sizes(inputs, state)
-        kernels = load_kernels()
+        kernels = self._kernels()
         cell, has_gradient = cell_number(self.model), torch.is_grad_enabled()
         states: list[State] = []
         for layer in range(self.model.num_layers):
@@ -64,14 +64,19 @@ class NativeStack(Stack):
             states.append(tuple(after))
         return inputs, join_layers(states)
 
-    @staticmethod
-    def decode(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def decode(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the logits, computed by the kernels, or by torch if the numbers are not float32 on the CPU."""
         if not (fits_kernels(hidden) and fits_kernels(weight)):
             return linear(hidden, weight, bias)
         bias = hidden.new_zeros(len(weight)) if bias is None else bias
-        applied: object = NativeLinear.apply(load_kernels(), hidden.flatten(0, -2), weight, bias)  # pyright: ignore[reportUnknownVariableType]
+        applied: object = NativeLinear.apply(self._kernels(), hidden.flatten(0, -2), weight, bias)  # pyright: ignore[reportUnknownVariableType]
         return cast("Tensor", applied).view(*hidden.shape[:-1], len(weight))
+
+    def _kernels(self) -> Kernels:
+        """Return the kernels, which in training may compute in bfloat16."""
+        kernels = load_kernels()
+        assert isinstance(kernels, Kernels)
+        return kernels.in_bfloat16 if self.training and self.precision == "bfloat16" else kernels
 
     def _misfit(self, inputs: Tensor, state: State) -> str | None:
         """Return the dtype and device that the kernels cannot compute with, or None."""

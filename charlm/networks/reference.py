@@ -42,8 +42,7 @@ class ReferenceStack(Stack):
         """Run our cells over a window."""
         return run_cells(self, inputs, state)
 
-    @staticmethod
-    def decode(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def decode(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the logits as torch computes them."""
         return linear(hidden, weight, bias)
 

@@ -44,6 +44,7 @@ def run_environment(
         num_parameters=num_parameters(network),
         direction=settings.model.direction,
         implementation=settings.model.implementation,
+        precision=settings.train.precision,
         device=str(device),
         machine=machine_facts(),
     )

@@ -9,7 +9,7 @@ import torch
 
 from charlm import __version__
 from charlm.errors import ConfigError
-from charlm.networks.building import Network, build_model
+from charlm.networks.building import Network, build_model, set_precision
 from charlm.runs.facts import Environment, Fingerprint
 from charlm.runs.parents import Parent
 from charlm.runs.restoring import to_tensors
@@ -91,6 +91,7 @@ class Experiment:
             "cpu_capability": machine.cpu_capability,
             "threads": machine.threads,
             "implementation": facts.implementation,
+            "precision": self.settings.train.precision,
             "kernels": machine.kernel_build if facts.implementation == "native" else None,
             "world_size": 1,
         }
@@ -114,6 +115,7 @@ def prepare(
     if parent is not None:
         network.load_state_dict(to_tensors(inherited_weights(parent, corpus.vocabulary)))
     network = network.to(device)
+    set_precision(network, settings.train.precision)
     average = settings.optimizer.average
     facts = run_environment(corpus, split, network, settings, device)
     return Experiment(

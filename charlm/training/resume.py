@@ -35,6 +35,7 @@ MAY_CHANGE = (
     "train.max_rollbacks",
     "train.device",
     "train.threads",
+    "train.precision",
     "model.implementation",
     "checkpoint",
     "sample",
@@ -215,6 +216,8 @@ def describe_change(then: Fingerprint | None, now: Fingerprint) -> str | None:
     """Return one line that says how two fingerprints differ, or None if the bits are certain to be the same."""
     if then is None:
         return "an older charlm did not record what it ran on: the bits of an uninterrupted run are not promised"
+    # Before there was a choice, there was one precision.
+    then = {"precision": "float32", **then}
     changes = [
         f"{key} {then.get(key)} then, {now.get(key)} now" for key in {**then, **now} if then.get(key) != now.get(key)
     ]

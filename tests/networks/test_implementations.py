@@ -17,7 +17,8 @@ from torch.testing import assert_close
 import charlm
 from charlm.errors import ConfigError
 from charlm.kernels import library
-from charlm.kernels.library import Kernels, best_instruction_set, describe_kernels, load_kernels, load_kernels_for
+from charlm.kernels.library import Kernels, describe_kernels, load_kernels, load_kernels_for
+from charlm.kernels.processor import best_instruction_set
 from charlm.networks import native
 from charlm.networks.building import build_model
 from charlm.networks.implementations import choose_implementation

@@ -1,0 +1,49 @@
+// The output layer with bfloat16 products: linear.cpp with both sides of each product rounded.
+#include "layers.h"
+#include "products_bf16.h"
+
+using namespace charlm;
+
+namespace {
+
+template <class Run> int32_t run_linear(const Run& run) {
+    try {
+        run();
+    } catch (const std::bad_alloc&) {
+        return 1;
+    }
+    return 0;
+}
+
+}  // namespace
+
+int32_t charlm_linear_forward_bf16(int32_t threads, int64_t rows, int64_t depth, int64_t columns, const float* x,
+                                   const float* weight, const float* bias, float* out) {
+    return run_linear([&] {
+        const Floats panels(padded(columns) * pairs_of(depth));
+        pack_paired_rows(weight, columns, depth, panels);
+        multiply_paired_tall(threads, x, depth, rows, panels, depth, columns, bias, out);
+    });
+}
+
+int32_t charlm_linear_backward_bf16(int32_t threads, int64_t rows, int64_t depth, int64_t columns, const float* x,
+                                    const float* weight, const float* grad_out, float* grad_x, float* grad_weight) {
+    return run_linear([&] {
+        const Floats panels(padded(depth) * pairs_of(columns));
+        pack_paired_panels(threads, weight, depth, depth, columns, panels);
+        multiply_paired_tall(threads, grad_out, columns, rows, panels, columns, depth, nullptr, grad_x);
+        const Index row_pairs = pairs_of(rows), step = padded(columns);
+        const Floats x_panels(padded(depth) * row_pairs), grads(step * row_pairs);
+        pack_paired_panels(threads, x, depth, depth, rows, x_panels);
+        for (Index row = 0; row < rows; row += 2)
+            for (Index j = 0; j < columns; j += WIDTH) {
+                const Vec even = load_units(grad_out + row * columns + j, columns - j);
+                const Vec odd = row + 1 < rows ? load_units(grad_out + (row + 1) * columns + j, columns - j) : all(0.0f);
+                store(grads + row / 2 * step + j, pair_up(even, odd));
+            }
+        const int parts = parts_of(columns, threads);
+        in_parallel(parts, [&](int part) {
+            multiply_paired_rows(grads, step, x_panels, depth, row_pairs, Slice(columns, part, parts), grad_weight);
+        });
+    });
+}
