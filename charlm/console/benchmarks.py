@@ -50,13 +50,16 @@ def header_lines(findings: Findings) -> list[str]:
     processor = machine["gpus"][index] if machine["device"].startswith("cuda") else machine["cpu_capability"]
     threads = f"{machine['threads']} thread{'' if machine['threads'] == 1 else 's'}"
     lines = [
-        f"{processor}, torch {machine['versions']['torch']}, {threads}",
+        f"{processor}, torch {machine['versions']['torch']}, {threads}"
+        + (", ours in bfloat16" if findings.precision == "bfloat16" else ""),
         f"hidden_size {sizes.hidden_size}, num_layers {sizes.num_layers}, batch_size {sizes.batch_size}, "
         f"seq_len {sizes.seq_len}, vocab_size {sizes.vocab_size}",
     ]
     if findings.sgemms:
         rates = ", ".join(f"{each.cell} {median_range(each.gflops).median:,.0f}" for each in findings.sgemms)
         lines.append(f"sgemm (T*B, H) x (H, gates*H), GFLOP/s: {rates}")
+    if findings.not_autocast:
+        lines.append(f"torch's autocast in bfloat16 does not run here: {', '.join(findings.not_autocast)}")
     return [*lines, f"rounds, measured in turn: {findings.rounds}; medians (lowest to highest)"]
 
 
@@ -86,12 +89,13 @@ def _cells(row: Measurement) -> list[str]:
 
 def _titles(row: Measurement) -> list[str]:
     """Return the title of a table and the titles of its columns of numbers."""
+    theirs = "autocast" if row.baseline == "autocast" else "classic"
     if row.what == "layer":
-        return ["layer step, ms: forward pass, loss, all gradients", "classic", "ours", "times as fast", "of sgemm"]
+        return ["layer step, ms: forward pass, loss, all gradients", theirs, "ours", "times as fast", "of sgemm"]
     if row.what == "step":
-        return ["whole training step, ms", "classic", "ours", "times as fast"]
+        return ["whole training step, ms", theirs, "ours", "times as fast"]
     if row.what == "memory":
-        return ["memory, MiB: added to the peak by training steps", "classic", "ours", "times as much"]
+        return ["memory, MiB: added to the peak by training steps", theirs, "ours", "times as much"]
     if row.baseline == "one_by_one":
         return [f"generation of {row.num_texts} texts, characters/s", "one by one", "at once", "times as fast"]
     return ["generation of one text, characters/s", "classic", "ours", "times as fast"]
