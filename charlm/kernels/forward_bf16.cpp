@@ -10,12 +10,11 @@ template <class Cell> class PairedWeights {
   public:
     PairedWeights(const Layer& layer, const float* weight, Index depth)
         : pairs_(pairs_of(depth)), size_(padded(layer.hidden_size) * pairs_), panels_(Cell::GATES * size_) {
-        const Index H = layer.hidden_size;
-        const int parts = parts_of(Cell::GATES, layer.threads);
+        const Index H = layer.hidden_size, num_panels = padded(H) / PANEL;
+        const int parts = parts_of(num_panels, layer.threads);
         in_parallel(parts, [&](int part) {
-            const Slice slice(Cell::GATES, part, parts);
-            for (Index gate = slice.begin; gate < slice.end; ++gate)
-                pack_paired_rows(weight + gate * H * depth, H, depth, panels_ + gate * size_);
+            for (Index gate = 0; gate < Cell::GATES; ++gate)
+                pack_paired_rows(weight + gate * H * depth, H, depth, Slice(num_panels, part, parts), panels_ + gate * size_);
         });
     }
     const float* panel(Index p, Index gate) const { return panels_ + gate * size_ + p * PANEL * pairs_; }

@@ -21,7 +21,11 @@ int32_t charlm_linear_forward_bf16(int32_t threads, int64_t rows, int64_t depth,
                                    const float* weight, const float* bias, float* out) {
     return run_linear([&] {
         const Floats panels(padded(columns) * pairs_of(depth));
-        pack_paired_rows(weight, columns, depth, panels);
+        const Index num_panels = padded(columns) / PANEL;
+        const int parts = parts_of(num_panels, threads);
+        in_parallel(parts, [&](int part) {
+            pack_paired_rows(weight, columns, depth, Slice(num_panels, part, parts), panels);
+        });
         multiply_paired_tall(threads, x, depth, rows, panels, depth, columns, bias, out);
     });
 }
@@ -35,12 +39,7 @@ int32_t charlm_linear_backward_bf16(int32_t threads, int64_t rows, int64_t depth
         const Index row_pairs = pairs_of(rows), step = padded(columns);
         const Floats x_panels(padded(depth) * row_pairs), grads(step * row_pairs);
         pack_paired_panels(threads, x, depth, depth, rows, x_panels);
-        for (Index row = 0; row < rows; row += 2)
-            for (Index j = 0; j < columns; j += WIDTH) {
-                const Vec even = load_units(grad_out + row * columns + j, columns - j);
-                const Vec odd = row + 1 < rows ? load_units(grad_out + (row + 1) * columns + j, columns - j) : all(0.0f);
-                store(grads + row / 2 * step + j, pair_up(even, odd));
-            }
+        pair_rows(threads, grad_out, columns, rows, grads, step);
         const int parts = parts_of(columns, threads);
         in_parallel(parts, [&](int part) {
             multiply_paired_rows(grads, step, x_panels, depth, row_pairs, Slice(columns, part, parts), grad_weight);

@@ -84,13 +84,13 @@ inline void multiply_paired(Rows rows, Index count, const float* panel, Index de
         }
 }
 
-// Pack `count` rows of a matrix, each of `depth` numbers, into the columns of panels: [panel][k / 2][PANEL].
-inline void pack_paired_rows(const float* matrix, Index count, Index depth, float* panels) {
+// Pack the rows of a matrix (count x depth) into the columns of some of its panels, [panel][k / 2][PANEL].
+inline void pack_paired_rows(const float* matrix, Index count, Index depth, Slice panels, float* packed) {
     const Index pairs = pairs_of(depth), step = paired_row(depth);
     const Floats turned(WIDTH * step);
-    for (Index begin = 0; begin < padded(count); begin += WIDTH) {
+    for (Index begin = panels.begin * PANEL; begin < panels.end * PANEL; begin += WIDTH) {
         const Index real = std::min(count - begin, WIDTH);
-        float* place = panels + begin / PANEL * PANEL * pairs + begin % PANEL;
+        float* place = packed + begin / PANEL * PANEL * pairs + begin % PANEL;
         if (real < WIDTH)
             for (Index k = 0; k < pairs; ++k) store(place + k * PANEL, all(0.0f));
         for (Index i = 0; i < real; ++i) round_row(matrix + (begin + i) * depth, depth, turned + i * step);
@@ -117,6 +117,22 @@ inline void pack_paired_panels(int32_t threads, const float* matrix, Index step,
         const Slice slice(num_panels, part, parts);
         for (Index p = slice.begin; p < slice.end; ++p)
             pack_paired_columns(matrix + p * PANEL, step, columns - p * PANEL, depth, panels + p * PANEL * pairs_of(depth));
+    });
+}
+
+// Pair the rows of a matrix (num_rows x columns): row r of pairs, `step` apart, is made of the rows 2 r and 2 r + 1.
+inline void pair_rows(int32_t threads, const float* matrix, Index columns, Index num_rows, float* pairs, Index step) {
+    const int parts = parts_of(pairs_of(num_rows), threads);
+    in_parallel(parts, [&](int part) {
+        const Slice slice(pairs_of(num_rows), part, parts);
+        for (Index r = slice.begin; r < slice.end; ++r) {
+            const float* row = matrix + 2 * r * columns;
+            for (Index j = 0; j < columns; j += WIDTH) {
+                const Vec even = load_units(row + j, columns - j);
+                const Vec odd = 2 * r + 1 < num_rows ? load_units(row + columns + j, columns - j) : all(0.0f);
+                store(pairs + r * step + j, pair_up(even, odd));
+            }
+        }
     });
 }
 
@@ -151,7 +167,7 @@ inline void multiply_paired_tall(int32_t threads, const float* left, Index left_
 inline void multiply_paired_rows(const float* left, Index left_step, const float* panels, Index columns, Index depth,
                                  Slice slice, float* grad) {
     const Index width = padded(columns), count = slice.end - slice.begin;
-    Floats sums(count * width);
+    const Floats sums(count * width);
     if (depth == 0) std::memset(sums, 0, count * width * sizeof(float));
     for (Index k = 0; k < depth; k += CHAIN_PAIRS)
         for (Index m = 0; m < count; m += MAX_ROWS)
