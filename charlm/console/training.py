@@ -177,7 +177,7 @@ def start_lines(report: Start) -> list[str]:
     # The kernels only matter to a run on the CPU.
     kernels = f" ({facts.machine.kernels})" if facts.implementation == "native" or facts.device == "cpu" else ""
     # float32 goes without saying.
-    precision = f", products in {facts.precision}" if facts.precision == "bfloat16" else ""
+    precision = f", products in {report.precision}" if report.precision == "bfloat16" else ""
     lines = [
         f"corpus {facts.corpus_name}: {facts.corpus_chars:,} characters, {facts.vocab_size:,} symbols; "
         f"{sizes}{'' if facts.split and facts.split.train.num_items else dropped}",

@@ -3,7 +3,7 @@
 // A pair is two bfloat16 numbers in the memory of one float, the even one first. Where the processor has no instructions
 // for them, plain loops compute the same bits; they are for tests, not for speed. `vdpbf16ps` adds the product of the odd
 // numbers and then that of the even ones, each as a fused multiply-add that is rounded to nearest even; it takes numbers
-// smaller than any normal one for zero, and turns such results into zero.
+// smaller than any normal one for zero, and turns such results into zero (Intel's Software Developer's Manual, VDPBF16PS).
 #pragma once
 
 #include <cfloat>

@@ -123,7 +123,6 @@ class Environment(Record):
         num_parameters: number of trained parameters.
         direction: the model's direction.
         implementation: the code that computes the recurrence.
-        precision: what products are computed in during training; None for runs from before there was a choice.
         device: the device that computes.
         machine: the machine of that device.
         parent: the checkpoint that the run started from; None if it started from random weights.
@@ -138,7 +137,6 @@ class Environment(Record):
     num_parameters: Count
     direction: Told[Text] = None
     implementation: Told[Text] = None
-    precision: Told[Text] = None
     device: Told[Text] = None
     machine: Annotated[Machine, Inline()]
     parent: Annotated[ParentFacts | None, Inline("parent_")] = None

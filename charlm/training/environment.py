@@ -44,7 +44,6 @@ def run_environment(
         num_parameters=num_parameters(network),
         direction=settings.model.direction,
         implementation=settings.model.implementation,
-        precision=settings.train.precision,
         device=str(device),
         machine=machine_facts(),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from charlm.evaluation.figure import Figures
 from charlm.runs.facts import Environment
 from charlm.runs.records import EvaluationLine, Interruption, Sample, SampleTable, Summary
+from charlm.settings.training import Precision
 from charlm.text.notices import Notice
 from charlm.training.rates import rates_of
 
@@ -50,6 +51,7 @@ class Start:
         notices: what a person should know about the text: what was left out, how it was read, what is odd about it, and
             what it makes useless, such as choosing a checkpoint by six characters of validation.
         plan: how long the run takes; None if its speed was not measured, as its length was given otherwise.
+        precision: what the products of training steps are computed in.
     """
 
     run: Path
@@ -60,6 +62,7 @@ class Start:
     note: str | None = None
     notices: tuple[Notice, ...] = ()
     plan: Plan | None = None
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)

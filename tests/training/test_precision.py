@@ -67,12 +67,12 @@ def test_a_run_trains_in_bfloat16_and_records_it(
     run = charlm.train(tiny_settings(ASKED), name="rounded", runs_dir=tmp_path)
     # There are 12 steps, each with a forward and a backward call; evaluations and samples add none.
     assert bfloat16() - before == 24
-    assert run.settings().train.precision == run.environment()["precision"] == "bfloat16"
+    assert run.settings().train.precision == "bfloat16"
     state = json.loads((run.checkpoint_paths()[-1] / "state.json").read_text(encoding="utf-8"))
     assert state["fingerprint"]["precision"] == "bfloat16"
     plain = charlm.train(tiny_settings(), name="plain", runs_dir=tmp_path)
     assert bfloat16() - before == 24
-    assert plain.settings().train.precision == plain.environment()["precision"] == "float32"
+    assert plain.settings().train.precision == "float32"
 
 
 def test_results_are_those_of_the_network_in_float32(
