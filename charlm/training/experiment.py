@@ -81,7 +81,7 @@ class Experiment:
     @property
     def fingerprint(self) -> Fingerprint:
         """Everything besides settings and text that affects the exact bits; if it is equal, resuming repeats them."""
-        facts, machine = self.facts, self.facts.machine
+        facts, machine, precision = self.facts, self.facts.machine, self.settings.train.precision
         gpus = machine.gpus or ()
         return {
             "charlm": __version__,
@@ -91,9 +91,10 @@ class Experiment:
             "cpu_capability": machine.cpu_capability,
             "threads": machine.threads,
             "implementation": facts.implementation,
-            "precision": self.settings.train.precision,
             "kernels": machine.kernel_build if facts.implementation == "native" else None,
             "world_size": 1,
+            # float32 goes without saying, as it did before there was a choice.
+            **({} if precision == "float32" else {"precision": precision}),
         }
 
 

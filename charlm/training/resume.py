@@ -216,8 +216,7 @@ def describe_change(then: Fingerprint | None, now: Fingerprint) -> str | None:
     """Return one line that says how two fingerprints differ, or None if the bits are certain to be the same."""
     if then is None:
         return "an older charlm did not record what it ran on: the bits of an uninterrupted run are not promised"
-    # Before there was a choice, there was one precision.
-    then = {"precision": "float32", **then}
+    then, now = {"precision": "float32", **then}, {"precision": "float32", **now}
     changes = [
         f"{key} {then.get(key)} then, {now.get(key)} now" for key in {**then, **now} if then.get(key) != now.get(key)
     ]

@@ -160,11 +160,12 @@ def test_a_run_goes_on_as_it_began_unless_it_is_told_otherwise(
     assert bfloat16() - before == 4
 
 
-def test_a_fingerprint_from_before_there_was_a_choice_means_float32(tiny_settings: MakeSettings) -> None:
+def test_a_fingerprint_without_a_precision_means_float32(tiny_settings: MakeSettings) -> None:
     now = prepare(tiny_settings()).fingerprint
-    then = {key: value for key, value in now.items() if key != "precision"}
-    assert describe_change(then, now) is None
-    assert describe_change(then, {**now, "precision": "bfloat16"}) == (
+    assert "precision" not in now
+    assert describe_change(now, {**now, "precision": "float32"}) is None
+    assert describe_change({**now, "precision": "float32"}, now) is None
+    assert describe_change(now, {**now, "precision": "bfloat16"}) == (
         "precision float32 then, bfloat16 now: the bits of an uninterrupted run are not promised"
     )
 
