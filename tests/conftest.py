@@ -286,7 +286,7 @@ def charlm_process() -> Iterator[Callable[..., Process]]:
 
 @pytest.fixture(params=["x86-64-v3", "x86-64-v4", "x86-64-v4-bf16"])
 def instruction_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Have networks run the kernels of one instruction set, and name it."""
+    """Have networks run the kernels of one library, and name its instruction set."""
     name, bfloat16, _ = request.param.partition("-bf16")
     # A processor with the wider instruction set has the narrower one too.
     if name > (best_instruction_set() or "") or (bfloat16 and not has_bfloat16(name)):
@@ -296,7 +296,7 @@ def instruction_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
         pytest.skip(kernels)
     for module in (native, native_predictor, support):
         monkeypatch.setattr(module, "load_kernels", lambda: kernels)
-    return request.param
+    return name
 
 
 @pytest.fixture

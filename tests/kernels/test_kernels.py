@@ -511,7 +511,7 @@ def test_work_is_done_once_however_many_threads_come(
     try:
         found = with_gradients(stack, inputs, state)
     finally:
-        load_kernels_for(instruction_set)  # shares torch's threads again
+        load_kernels_for(instruction_set, with_bfloat16=kernels.has_bfloat16)  # shares torch's threads again
     assert_same_bits(found, expected)
     assert asked
     assert set(asked) <= {2, 3}
