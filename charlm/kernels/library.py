@@ -7,30 +7,18 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
-import platform
-import re
 import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-# The instruction sets that the tests have run, the best one first, with Linux' names of what each needs. Torch's own
-# code for AVX512 and AVX2 needs the same.
-INSTRUCTION_SETS = {
-    "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
-    "x86-64-v3": {"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"},
-    "aarch64": {"asimd"},
-}
-# Those on which the kernels have been found faster than torch on a real processor.
-MEASURED = {"x86-64-v4", "x86-64-v3"}
-# With torch's variable, a better x86 processor is used like an older one.
-CAPABILITIES = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "default": None}
+from charlm.kernels.processor import available_threads, best_instruction_set, has_bfloat16
+
 CELL_NUMBERS = {"rnn_tanh": 0, "rnn_relu": 1, "gru_reset_after": 2, "gru_reset_before": 3, "lstm": 4}
 OUT_OF_MEMORY, ID_OUT_OF_RANGE = 1, 2
 _given = threading.local()
@@ -130,7 +118,10 @@ class Kernels:
         write: draws characters with such a copy, each from the distribution after the last one, or reads those that are
             given; it advances the state.
         writer_free: frees the copy.
+        forward_bf16, backward_bf16, linear_forward_bf16, linear_backward_bf16: the same with bfloat16 products.
         num_calls: how often a recurrent layer has run in this process, forward or backward.
+        num_bfloat16_calls: how many of these calls had bfloat16 products.
+        has_bfloat16: whether the processor's instructions compute these products, rather than plain loops for tests.
         share_threads: takes the address of a function like GOMP_parallel, whose threads all calls then use instead of
             the kernels' own, or None.
         instruction_set: the instruction set that the library was compiled for.
@@ -142,6 +133,10 @@ class Kernels:
     backward: Callable[[Layer], int]
     linear_forward: Callable[..., int]
     linear_backward: Callable[..., int]
+    forward_bf16: Callable[[Layer], int]
+    backward_bf16: Callable[[Layer], int]
+    linear_forward_bf16: Callable[..., int]
+    linear_backward_bf16: Callable[..., int]
     output: Callable[[Output], int]
     gradient_norm: Callable[[Update, ctypes.c_double], int]
     update: Callable[[Update], int]
@@ -149,7 +144,9 @@ class Kernels:
     write: Callable[[int, Writing], int]
     writer_free: Callable[[int], None]
     num_calls: Callable[[], int]
+    num_bfloat16_calls: Callable[[], int]
     share_threads: Callable[[int | None], None]
+    has_bfloat16: bool
     instruction_set: str
     build: str
 
@@ -161,6 +158,17 @@ class Kernels:
             return given
         torch = sys.modules.get("torch")
         return available_threads() if torch is None else torch.get_num_threads()
+
+    @cached_property
+    def in_bfloat16(self) -> Kernels:
+        """The same kernels, whose layers compute their products in bfloat16."""
+        return replace(
+            self,
+            forward=self.forward_bf16,
+            backward=self.backward_bf16,
+            linear_forward=self.linear_forward_bf16,
+            linear_backward=self.linear_backward_bf16,
+        )
 
 
 @contextmanager
@@ -174,57 +182,37 @@ def computing_with(num_threads: int) -> Generator[None]:
         _given.num_threads = before
 
 
-def available_threads() -> int:
-    """Return the number of threads that torch begins with: OMP_NUM_THREADS, or else one for each core."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @cache
 def load_kernels() -> Kernels | str:
     """Return the kernels for this processor, or a clause that says why there are none."""
     instruction_set = best_instruction_set()
     if instruction_set is None:
         return "the native kernels have no version for this processor"
-    return load_kernels_for(instruction_set)
+    return load_kernels_for(instruction_set, with_bfloat16=has_bfloat16(instruction_set))
 
 
-def best_instruction_set() -> str | None:
-    """Return the best instruction set that this processor has, or the one that ATEN_CPU_CAPABILITY asks for."""
-    has = _processor_features()
-    found = [name for name, needed in INSTRUCTION_SETS.items() if needed <= has]
-    asked = os.environ.get("ATEN_CPU_CAPABILITY", "")
-    if asked in CAPABILITIES and "asimd" not in has:
-        found = [name for name in found if name == CAPABILITIES[asked]]
-    return next(iter(found), None)
+def load_kernels_for(instruction_set: str, *, with_bfloat16: bool = False) -> Kernels | str:
+    """Return the kernels compiled for an instruction set, which this processor must have.
 
-
-def _processor_features() -> set[str]:
-    """Return what this processor has, under Linux' names; every 64-bit ARM has the vectors that the kernels need."""
-    if platform.machine() in ("aarch64", "arm64"):
-        return {"asimd"}
-    cpuinfo = Path("/proc/cpuinfo")
-    match = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), flags=re.MULTILINE) if cpuinfo.exists() else None
-    return set(match[1].split()) if match else set[str]()
-
-
-def load_kernels_for(instruction_set: str) -> Kernels | str:
-    """Return the kernels compiled for an instruction set, which this processor must have."""
-    path = library_file(instruction_set)
+    Args:
+        instruction_set: one of `INSTRUCTION_SETS`.
+        with_bfloat16: whether bfloat16 products are to be instructions; see `has_bfloat16`.
+    """
+    path = library_file(instruction_set, with_bfloat16=with_bfloat16)
     if path is None:
         return "the native kernels were not compiled when charlm was installed"
     functions = _declare(ctypes.CDLL(str(path)))
     if functions is None:
         return f"{path} belongs to another version of charlm; install charlm again"
+    is_fast = bool(functions.pop("has_bfloat16")())
     build = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    return Kernels(**functions, instruction_set=instruction_set, build=build)
+    return Kernels(**functions, has_bfloat16=is_fast, instruction_set=instruction_set, build=build)
 
 
-def library_file(instruction_set: str) -> Path | None:
-    """Return the library compiled for an instruction set, or None if it was not compiled."""
-    name = f"libcharlm-{instruction_set}{'.dylib' if sys.platform == 'darwin' else '.so'}"
+def library_file(instruction_set: str, *, with_bfloat16: bool = False) -> Path | None:
+    """Return the library compiled for an instruction set, or None if it was not compiled; see `load_kernels_for`."""
+    ending = ".dylib" if sys.platform == "darwin" else ".so"
+    name = f"libcharlm-{instruction_set}{'-bf16' if with_bfloat16 else ''}{ending}"
     # An editable install keeps compiled files with the other packages, not in the checkout.
     folders = (Path(__file__).parent, Path(sysconfig.get_path("platlib")) / "charlm" / "kernels")
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
@@ -245,10 +233,12 @@ def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
     functions: dict[str, Callable[..., Any]] = {}
     for name, arguments, result, check in (
         ("gates_size", [count, size], size, None),
-        ("forward", [layer], outcome, _check_outcome),
-        ("backward", [layer], outcome, _check_outcome),
-        ("linear_forward", [count, *[size] * 3, *[array] * 4], outcome, _check_outcome),
-        ("linear_backward", [count, *[size] * 3, *[array] * 5], outcome, _check_outcome),
+        *((name, [layer], outcome, _check_outcome) for name in _in_both_precisions("forward", "backward")),
+        *(
+            (name, [count, *[size] * 3, *[array] * num_arrays], outcome, _check_outcome)
+            for num_arrays, kind in ((4, "linear_forward"), (5, "linear_backward"))
+            for name in _in_both_precisions(kind)
+        ),
         ("output", [output], outcome, _check_outcome),
         ("gradient_norm", [update, ctypes.POINTER(ctypes.c_double)], outcome, _check_outcome),
         ("update", [update], outcome, _check_outcome),
@@ -256,6 +246,8 @@ def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
         ("write", [array, writing], outcome, _check_outcome),
         ("writer_free", [array], None, None),
         ("num_calls", [], size, None),
+        ("num_bfloat16_calls", [], size, None),
+        ("has_bfloat16", [], count, None),
         ("share_threads", [array], None, None),
         *((f"{struct}_size", [], size, None) for struct in structs),
     ):
@@ -268,6 +260,11 @@ def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
         functions[name] = function
     sizes = {name: functions.pop(f"{name}_size")() for name in structs}
     return functions if sizes == {name: ctypes.sizeof(struct) for name, struct in structs.items()} else None
+
+
+def _in_both_precisions(*names: str) -> list[str]:
+    """Return the names of functions that compute in float32, and of those that do the same in bfloat16."""
+    return [name + suffix for suffix in ("", "_bf16") for name in names]
 
 
 def _check_outcome(outcome: int, function: object, arguments: object) -> int:

@@ -55,7 +55,7 @@ class NativeStack(Stack):
             )
             return run_cells(self, inputs, state)
         self._check_sizes(inputs, state)
-        kernels, cell = load_kernels(), cell_number(self.model)
+        kernels, cell = self._kernels(), cell_number(self.model)
         lender = self.workspace if torch.is_grad_enabled() else None
         states: list[State] = []
         for layer in range(self.model.num_layers):
@@ -67,22 +67,34 @@ class NativeStack(Stack):
             states.append(tuple(after))
         return inputs, join_layers(states)
 
-    @staticmethod
-    def decode(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def decode(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the logits, computed by the kernels, or by torch if the numbers are not float32 on the CPU."""
         if not (fits_kernels(hidden) and fits_kernels(weight)):
             return linear(hidden, weight, bias)
         bias = hidden.new_zeros(len(weight)) if bias is None else bias
-        applied: object = NativeLinear.apply(load_kernels(), hidden.flatten(0, -2), weight, bias)  # pyright: ignore[reportUnknownVariableType]
+        applied: object = NativeLinear.apply(self._kernels(), hidden.flatten(0, -2), weight, bias)  # pyright: ignore[reportUnknownVariableType]
         return cast("Tensor", applied).view(*hidden.shape[:-1], len(weight))
 
-    @staticmethod
-    def cost(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-        """Return the mean cross entropy, computed by the kernels if the numbers are float32 on the CPU."""
-        if not (fits_kernels(hidden) and fits_kernels(weight) and torch.is_grad_enabled()):
-            return mean_costs(NativeStack.decode(hidden, weight, bias), targets, smoothing)
-        applied: object = NativeOutput.apply(load_kernels(), smoothing, hidden.flatten(0, 1), weight, bias, targets)  # pyright: ignore[reportUnknownVariableType]
+    def cost(
+        self, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mean cross entropy, computed by the kernels if everything is in float32 on the CPU."""
+        # The kernels compute the layer with its loss in float32 only; with bfloat16 products, its logits come first.
+        has_one_call = torch.is_grad_enabled() and not self._is_rounding
+        if not (has_one_call and fits_kernels(hidden) and fits_kernels(weight)):
+            return mean_costs(self.decode(hidden, weight, bias), targets, smoothing)
+        applied: object = NativeOutput.apply(self._kernels(), smoothing, hidden.flatten(0, 1), weight, bias, targets)  # pyright: ignore[reportUnknownVariableType]
         return cast("tuple[Tensor, Tensor]", applied)
+
+    @property
+    def _is_rounding(self) -> bool:
+        return self.training and self.precision == "bfloat16"
+
+    def _kernels(self) -> Kernels:
+        """Return the kernels, which in training may compute in bfloat16."""
+        kernels = load_kernels()
+        assert isinstance(kernels, Kernels)
+        return kernels.in_bfloat16 if self._is_rounding else kernels
 
     def _misfit(self, inputs: Tensor, state: State) -> str | None:
         """Return the dtype and device that the kernels cannot compute with, or None."""

@@ -43,13 +43,13 @@ class ReferenceStack(Stack):
         """Run our cells over a window."""
         return run_cells(self, inputs, state)
 
-    @staticmethod
-    def decode(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def decode(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the logits as torch computes them."""
         return linear(hidden, weight, bias)
 
-    @staticmethod
-    def cost(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    def cost(
+        self, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
         """Return the mean cross entropy of torch's logits."""
         return mean_costs(linear(hidden, weight, bias), targets, smoothing)
 

@@ -74,13 +74,13 @@ class TorchStack(nn.RNNBase, Stack):
         outputs, *after = FUNCTIONS[self.mode](inputs, state if len(state) == 2 else state[0], *options)
         return outputs, tuple(after)
 
-    @staticmethod
-    def decode(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def decode(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the logits as torch computes them."""
         return linear(hidden, weight, bias)
 
-    @staticmethod
-    def cost(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    def cost(
+        self, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
         """Return the mean cross entropy of torch's logits."""
         return mean_costs(linear(hidden, weight, bias), targets, smoothing)
 

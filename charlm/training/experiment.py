@@ -9,7 +9,7 @@ import torch
 
 from charlm import __version__
 from charlm.errors import ConfigError
-from charlm.networks.building import Network, build_model
+from charlm.networks.building import Network, build_model, set_precision
 from charlm.networks.modes import single_threaded
 from charlm.runs.facts import Environment, Fingerprint
 from charlm.runs.parents import Parent
@@ -82,7 +82,7 @@ class Experiment:
     @property
     def fingerprint(self) -> Fingerprint:
         """Everything besides settings and text that affects the exact bits; if it is equal, resuming repeats them."""
-        facts, machine = self.facts, self.facts.machine
+        facts, machine, precision = self.facts, self.facts.machine, self.settings.train.precision
         gpus = machine.gpus or ()
         return {
             "charlm": __version__,
@@ -95,6 +95,8 @@ class Experiment:
             "implementation": facts.implementation,
             "kernels": machine.kernel_build if facts.implementation == "native" else None,
             "world_size": 1,
+            # float32 goes without saying, as it did before there was a choice.
+            **({} if precision == "float32" else {"precision": precision}),
         }
 
 
@@ -118,6 +120,7 @@ def prepare(
     if parent is not None:
         network.load_state_dict(to_tensors(inherited_weights(parent, corpus.vocabulary)))
     network = network.to(device)
+    set_precision(network, settings.train.precision)
     average = settings.optimizer.average
     facts = run_environment(corpus, split, network, settings, device)
     return Experiment(

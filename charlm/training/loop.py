@@ -42,7 +42,8 @@ def run_training(
     resumed_at = position.progress.step if writer.run.checkpoint_paths() else None
     milestones = Milestones(experiment, writer, position, should_stop)
     planned, plan = experiment.timetable.last_step, experiment.timetable.plan
-    yield Start(writer.run.path, experiment.facts, planned, minutes, resumed_at, note, experiment.notices, plan)
+    notices, precision = experiment.notices, experiment.settings.train.precision
+    yield Start(writer.run.path, experiment.facts, planned, minutes, resumed_at, note, notices, plan, precision)
     try:
         yield from _train(experiment, milestones, Recovery(experiment, writer), milestones.begin(position))
     finally:

@@ -130,7 +130,9 @@ struct Case {
     }
 
     // The kernels' outputs, final cell states, and gradients of the leaves.
-    std::vector<Singles> run(int threads) const {
+    std::vector<Singles> run(int threads, bool rounds = false) const {
+        const auto forward = rounds ? charlm_forward_bf16 : charlm_forward;
+        const auto backward = rounds ? charlm_backward_bf16 : charlm_backward;
         Singles hidden(leaves[STATE_H]), cells(leaves[STATE_C]), gates(T * B * charlm_gates_size(cell, H));
         hidden.resize((T + 1) * B * H);
         if (cell == LSTM) cells.resize((T + 1) * B * H);
@@ -144,13 +146,13 @@ struct Case {
         layer.bias_ih = leaves[BIAS_IH].data(), layer.bias_hh = leaves[BIAS_HH].data();
         layer.hidden = hidden.data(), layer.cells = cell == LSTM ? cells.data() : nullptr;
         if (has_ids) {
-            check(charlm_forward(&layer) == 0, "forward without gates", 1, 0);
+            check(forward(&layer) == 0, "forward without gates", 1, 0);
             const Singles once = hidden;
             layer.gates = gates.data();
-            check(charlm_forward(&layer) == 0 && hidden == once, "forward again", 1, 0);
+            check(forward(&layer) == 0 && hidden == once, "forward again", 1, 0);
         } else {
             layer.gates = gates.data();
-            check(charlm_forward(&layer) == 0, "forward", 1, 0);
+            check(forward(&layer) == 0, "forward", 1, 0);
         }
         std::vector<Singles> results{Singles(hidden.begin() + B * H, hidden.end()), Singles(cells.end() - (cell == LSTM ? B * H : 0), cells.end())};
         for (const Singles& leaf : leaves) results.emplace_back(leaf.size(), NAN);
@@ -161,7 +163,7 @@ struct Case {
         layer.grad_bias_ih = results[4].data(), layer.grad_bias_hh = results[5].data();
         layer.grad_initial_hidden = results[6].data(), layer.grad_initial_cells = results[7].data();
         layer.grad_features = has_ids ? nullptr : results[8].data();
-        check(charlm_backward(&layer) == 0, "backward", 1, 0);
+        check(backward(&layer) == 0, "backward", 1, 0);
         return results;
     }
 };
@@ -192,6 +194,37 @@ void check_layer(const Case& one, Parallel parallel, int threads) {
         }
 }
 
+// Rounding to bfloat16 changes a number by at most one part in 256, and a sum of many less than that, unless it is small
+// because numbers of both signs cancel: then its error is one of theirs.
+void check_rounded(const Singles& found, const Singles& expected, const char* what) {
+    check(found.size() == expected.size(), what, found.size(), expected.size());
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < found.size(); ++i) {
+        difference += std::pow(found[i] - expected[i], 2);
+        size += std::pow(expected[i], 2);
+    }
+    check(std::sqrt(difference) <= 0.02 * std::sqrt(size) + 1.0 / 256, what, std::sqrt(difference), std::sqrt(size));
+}
+
+void check_rounded_layer(const Case& one, Parallel parallel, int threads) {
+    charlm_share_threads(nullptr);
+    const std::vector<Singles> exact = one.run(1), results = one.run(1, true);
+    charlm_share_threads(reinterpret_cast<void*>(parallel));
+    check(one.run(threads, true) == results, "bits of bfloat16 with threads", 1, 0);
+    for (const Singles& result : results) add_to_digest(result);
+    charlm_share_threads(nullptr);
+    // Where a relu is nearly 0, rounding may switch its gradient on or off.
+    for (size_t part = 0; part < (one.cell == RNN_RELU ? 1 : results.size()); ++part)
+        check_rounded(results[part], exact[part], "result in bfloat16");
+}
+
+// The nearest bfloat16 number, to even where two are equally near.
+float rounded(float x) {
+    int exponent;
+    const double fraction = std::frexp(x, &exponent);
+    return std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8);
+}
+
 // One unit whose sums go far beyond where exp overflows, and are not numbers in the end.
 void check_extremes(int cell) {
     const int E = 2002, G = num_gates(cell);
@@ -217,8 +250,11 @@ void check_extremes(int cell) {
     add_to_digest(hidden);
 }
 
-void check_linear(int rows, int depth, int columns, Parallel parallel) {
-    const Singles x = draw(rows * depth, 1), weight = draw(columns * depth, 1), bias = draw(columns, 1), grad = draw(rows * columns, 1);
+void check_linear(int rows, int depth, int columns, bool rounds, Parallel parallel) {
+    Singles x = draw(rows * depth, 1), weight = draw(columns * depth, 1), bias = draw(columns, 1), grad = draw(rows * columns, 1);
+    const Singles given_x = x, given_weight = weight, given_grad = grad;
+    for (Singles* operand : {&x, &weight, &grad})
+        for (float& number : *operand) number = rounds ? rounded(number) : number;
     Doubles out(rows * columns), grad_x(rows * depth), grad_weight(columns * depth);
     for (int i = 0; i < rows; ++i)
         for (int j = 0; j < columns; ++j) {
@@ -231,8 +267,10 @@ void check_linear(int rows, int depth, int columns, Parallel parallel) {
         }
     charlm_share_threads(reinterpret_cast<void*>(parallel));
     Singles found(rows * columns), found_x(rows * depth), found_weight(columns * depth);
-    check(charlm_linear_forward(3, rows, depth, columns, x.data(), weight.data(), bias.data(), found.data()) == 0, "linear", 1, 0);
-    check(charlm_linear_backward(3, rows, depth, columns, x.data(), weight.data(), grad.data(), found_x.data(), found_weight.data()) == 0,
+    const auto forward = rounds ? charlm_linear_forward_bf16 : charlm_linear_forward;
+    const auto backward = rounds ? charlm_linear_backward_bf16 : charlm_linear_backward;
+    check(forward(3, rows, depth, columns, given_x.data(), given_weight.data(), bias.data(), found.data()) == 0, "linear", 1, 0);
+    check(backward(3, rows, depth, columns, given_x.data(), given_weight.data(), given_grad.data(), found_x.data(), found_weight.data()) == 0,
           "linear back", 1, 0);
     charlm_share_threads(nullptr);
     for (const Singles& result : {found, found_x, found_weight}) add_to_digest(result);
@@ -459,12 +497,15 @@ int main() {
                 for (int T : {1, 4})
                     for (bool has_ids : {true, false}) {
                         check_layer(Case(cell, H, B, T, has_ids, number), entries[number % 4], 2 + number % 3);
+                        check_rounded_layer(Case(cell, H, B, T, has_ids, number), entries[number % 4], 2 + number % 3);
                         ++number;
                     }
                 for (int filter : {0, 1, 2}) check_writing(cell, H, H == 7 ? 40 : 6, B, filter, entries[number++ % 4], 3);
             }
-    for (int size : {1, 7, 33}) check_linear(size, 40 - size, 50 - size, entries[number++ % 4]);
-    check_linear(9, 300, 20, entries[number++ % 4]);  // more than one chain of the depth
+    for (bool rounds : {false, true}) {
+        for (int size : {1, 7, 33}) check_linear(size, 40 - size, 50 - size, rounds, entries[number++ % 4]);
+        check_linear(9, 300, 20, rounds, entries[number++ % 4]);  // more than one chain of the depth
+    }
     for (int size : {1, 7, 33, 150}) check_output(size, 200 - size, size == 33 ? 2000 : 2 + size, entries[number++ % 4]);
     for (int size : {1, 100, 9000}) {
         check_update(size, number % 2 == 0, entries[number % 4], 3);

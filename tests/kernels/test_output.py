@@ -9,6 +9,7 @@ from dataclasses import asdict
 import pytest
 import torch
 from processes import run_code
+from stacks import DECODER
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 from torch.testing import assert_close
@@ -16,7 +17,7 @@ from torch.testing import assert_close
 from charlm.benchmarks.sizes import Sizes
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
-from charlm.networks.native import NativeOutput, NativeStack
+from charlm.networks.native import NativeOutput
 from charlm.settings.model import ModelSettings
 from charlm.text.windows import PADDING
 
@@ -47,7 +48,7 @@ def kernel_results(given: tuple[Tensor, ...], smoothing: float, *, scale: float 
     """Return both losses and the gradients of a multiple of the first."""
     *floats, targets = given
     rows = floats[0][:, None]  # (T, B = 1, H)
-    loss, mean = NativeStack.cost(rows, floats[1], floats[2], targets[:, None], smoothing)
+    loss, mean = DECODER.cost(rows, floats[1], floats[2], targets[:, None], smoothing)
     return [loss.detach(), mean, *torch.autograd.grad(loss * scale, floats)]
 
 

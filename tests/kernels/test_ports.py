@@ -17,7 +17,8 @@ from zipfile import ZipFile
 import pytest
 from processes import run_code
 
-from charlm.kernels.library import best_instruction_set, library_file
+from charlm.kernels.library import library_file
+from charlm.kernels.processor import best_instruction_set, has_bfloat16
 
 HERE = Path(__file__).parent
 KERNELS = HERE.parents[1] / "charlm" / "kernels"
@@ -62,9 +63,9 @@ def outcome(library: Path, folder: Path, compiler: str, *emulator: str) -> str:
     return output_of(*emulator, program)
 
 
-def installed(instruction_set: str) -> Path:
+def installed(instruction_set: str, *, with_bfloat16: bool = False) -> Path:
     """Return the library that was compiled at the installation."""
-    path = library_file(instruction_set)
+    path = library_file(instruction_set, with_bfloat16=with_bfloat16)
     assert path is not None
     return path
 
@@ -108,10 +109,11 @@ def test_clang_compiles_the_same_kernels(tmp_path: Path) -> None:
     built = sorted(build(tmp_path / "build", "-DCMAKE_CXX_COMPILER=clang++").glob("libcharlm-*.so"))
     compared = 0
     for library in built:
-        instruction_set = library.stem.removeprefix("libcharlm-")
+        instruction_set, bfloat16, _ = library.stem.removeprefix("libcharlm-").partition("-bf16")
         # A processor with the wider instruction set has the narrower one too.
-        if instruction_set <= (best_instruction_set() or ""):
-            theirs = installed(instruction_set)
+        can_run = instruction_set <= (best_instruction_set() or "")
+        if can_run and (not bfloat16 or has_bfloat16(instruction_set)):
+            theirs = installed(instruction_set, with_bfloat16=bool(bfloat16))
             assert outcome(library, tmp_path, "clang++") == outcome(theirs, tmp_path, "g++")
             compared += 1
     assert compared > 0

@@ -17,15 +17,9 @@ from torch.testing import assert_close
 
 import charlm
 from charlm.errors import ConfigError
-from charlm.kernels import library
-from charlm.kernels.library import (
-    Kernels,
-    best_instruction_set,
-    describe_kernels,
-    library_file,
-    load_kernels,
-    load_kernels_for,
-)
+from charlm.kernels import library, processor
+from charlm.kernels.library import Kernels, describe_kernels, library_file, load_kernels, load_kernels_for
+from charlm.kernels.processor import best_instruction_set
 from charlm.networks import native
 from charlm.networks.building import build_model
 from charlm.networks.implementations import choose_implementation
@@ -169,7 +163,7 @@ def test_torchs_variable_chooses_an_older_instruction_set(monkeypatch: pytest.Mo
 def test_every_64_bit_arm_has_the_vectors_whatever_torchs_variable_says(
     machine: str, asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(library.platform, "machine", lambda: machine)
+    monkeypatch.setattr(processor.platform, "machine", lambda: machine)
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", asked)
     assert best_instruction_set() == "aarch64"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 import charlm
+from charlm.kernels.library import Kernels, load_kernels
+from charlm.networks import implementations
 from charlm.runs.checkpoints import load_checkpoint
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
@@ -46,6 +49,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     ),
     "bidirectional": ("model.direction=bidirectional", "model.cell=gru", "model.output_dropout=0.1"),
     "items": ("corpus.items=lines", "optimizer.method=adamw", "optimizer.weight_decay=0.1"),
+    "bfloat16": ("train.precision=bfloat16", "model.cell=lstm", "optimizer.label_smoothing=0.1"),
     "rmsprop": ("optimizer.method=rmsprop", "sampling.method=random"),
 }
 
@@ -69,8 +73,12 @@ def assert_same_bits(one: Run, other: Run) -> None:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_has_the_same_bits_on_any_number_of_threads(
-    name: str, tiny_settings: MakeSettings, tmp_path: Path
+    name: str, tiny_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kernels = load_kernels()
+    assert isinstance(kernels, Kernels)
+    # A processor without instructions for bfloat16 computes it with plain loops.
+    monkeypatch.setattr(implementations, "load_kernels", lambda: replace(kernels, has_bfloat16=True))
     runs = [
         charlm.train(
             tiny_settings(*LARGE, *RUNS[name], f"train.threads={count}"), name=f"on-{count}", runs_dir=tmp_path
