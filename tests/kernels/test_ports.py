@@ -60,7 +60,8 @@ def outcome(library: Path, folder: Path, compiler: str, *emulator: str) -> str:
     """Compare a library with plain loops; return what the driver says: what it compared, and a digest of all bits."""
     program = folder / f"driver-{library.parent.name}"
     output_of(compiler, *FLAGS, HERE / "driver.cpp", library, f"-Wl,-rpath,{library.parent}", "-o", program)
-    return output_of(*emulator, program)
+    # In the emulator, a child that starts threads ends now and then with a failed assertion of the emulator itself.
+    return output_of(*emulator, program, *(["without-children"] if emulator else []))
 
 
 def installed(instruction_set: str, *, with_bfloat16: bool = False) -> Path:
