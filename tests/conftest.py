@@ -24,7 +24,8 @@ from typer.testing import CliRunner, Result
 
 from charlm.cli.main import app
 from charlm.kernels import library
-from charlm.kernels.library import best_instruction_set, load_kernels, load_kernels_for
+from charlm.kernels.library import load_kernels, load_kernels_for
+from charlm.kernels.processor import best_instruction_set, has_bfloat16
 from charlm.library.training import train
 from charlm.networks import native, native_predictor, support
 from charlm.runs.run import Run
@@ -283,18 +284,21 @@ def charlm_process() -> Iterator[Callable[..., Process]]:
         yield start
 
 
-@pytest.fixture(params=["aarch64"] if best_instruction_set() == "aarch64" else ["x86-64-v3", "x86-64-v4"])
+@pytest.fixture(
+    params=["aarch64"] if best_instruction_set() == "aarch64" else ["x86-64-v3", "x86-64-v4", "x86-64-v4-bf16"]
+)
 def instruction_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Have networks run the kernels of one instruction set, and name it."""
+    """Have networks run the kernels of one library, and name its instruction set."""
+    name, bfloat16, _ = request.param.partition("-bf16")
     # A processor with the wider instruction set has the narrower one too.
-    if request.param > (best_instruction_set() or ""):
+    if name > (best_instruction_set() or "") or (bfloat16 and not has_bfloat16(name)):
         pytest.skip(f"this processor has no {request.param}")
-    kernels = load_kernels_for(request.param)
+    kernels = load_kernels_for(name, with_bfloat16=bool(bfloat16))
     if isinstance(kernels, str):
         pytest.skip(kernels)
     for module in (native, native_predictor, support):
         monkeypatch.setattr(module, "load_kernels", lambda: kernels)
-    return request.param
+    return name
 
 
 @pytest.fixture

@@ -18,18 +18,26 @@ CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
 class ClassicLM(nn.Module):
-    """torch.nn's RNN, GRU or LSTM on one-hot vectors, and a linear output layer."""
+    """torch.nn's RNN, GRU or LSTM on one-hot vectors, and a linear output layer.
 
-    def __init__(self, cell: Cell, sizes: Sizes) -> None:
+    Args:
+        cell: the recurrent cell.
+        sizes: the sizes of the network.
+        is_autocast: whether torch's autocast computes it in bfloat16.
+    """
+
+    def __init__(self, cell: Cell, sizes: Sizes, *, is_autocast: bool = False) -> None:
         super().__init__()
+        self.is_autocast = is_autocast
         self.vocab_size = sizes.vocab_size
         self.recurrent = CELLS[cell](sizes.vocab_size, sizes.hidden_size, sizes.num_layers)
         self.decoder = nn.Linear(sizes.hidden_size, sizes.vocab_size)
 
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Return logits (T, B, V) for ids (T, B), and torch.nn's state after them; a state of None means zeros."""
-        hidden, state = self.recurrent(one_hot(ids, self.vocab_size).float(), state)  # (T, B, H)
-        return self.decoder(hidden), state  # (T, B, V)
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.is_autocast):
+            hidden, state = self.recurrent(one_hot(ids, self.vocab_size).float(), state)  # (T, B, H)
+            return self.decoder(hidden).float(), state  # (T, B, V)
 
 
 def classic_training_steps(

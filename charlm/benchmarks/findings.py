@@ -10,10 +10,10 @@ from charlm.benchmarks.sizes import ProductShape, Sizes
 from charlm.benchmarks.timing import MedianRange, median_range
 from charlm.networks.implementations import Chosen
 from charlm.settings.model import Cell
+from charlm.settings.training import ChosenPrecision
 
 What = Literal["layer", "step", "generation", "memory"]
 Unit = Literal["ms", "chars_per_second", "bytes"]
-PRECISION = "float32"  # of all subjects
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Measurement:
         unit: the unit of both values.
         theirs: the baseline's value in each round.
         ours: our value in each round.
-        baseline: the classic loop, or our network writing texts one by one.
+        baseline: the classic loop, the same under torch's autocast, or our network writing texts one by one.
         num_texts: number of texts that ours writes side by side, if it writes any.
         gflops: rate that ours reached in each round of layer steps.
         sgemm_gflops: rate that torch's matrix product reached in the same rounds.
@@ -39,7 +39,7 @@ class Measurement:
     unit: Unit
     theirs: tuple[float, ...]
     ours: tuple[float, ...]
-    baseline: Literal["classic", "one_by_one"] = "classic"
+    baseline: Literal["classic", "autocast", "one_by_one"] = "classic"
     num_texts: int | None = None
     gflops: tuple[float, ...] = ()
     sgemm_gflops: tuple[float, ...] = ()
@@ -104,6 +104,8 @@ class Findings:
         rounds: the number of rounds, in each of which everything had a turn.
         sgemms: one for each cell, if layer steps were measured.
         comparisons: the rows, in the order in which they were asked for.
+        precision: what our products were computed in.
+        not_autocast: the cells that torch's autocast does not run here, if it was to be compared with.
     """
 
     machine: dict[str, Any]
@@ -113,15 +115,17 @@ class Findings:
     rounds: int
     sgemms: tuple[Sgemm, ...]
     comparisons: tuple[Measurement, ...]
+    precision: ChosenPrecision = "float32"
+    not_autocast: tuple[Cell, ...] = ()
 
     def as_record(self) -> dict[str, object]:
-        """Return a JSON object of machine, processor, load, precision, sizes, sgemm and rows."""
+        """Return a JSON object of machine, processor, load, sizes, precision, sgemm and rows."""
         return {
             "machine": self.machine,
             "processor": asdict(self.processor),
             "load": self.load.as_record(),
-            "precision": PRECISION,
             "sizes": asdict(self.sizes),
+            "precision": self.precision,
             "sgemm": [sgemm.as_record() for sgemm in self.sgemms],
             "rows": [comparison.as_record() for comparison in self.comparisons],
         }

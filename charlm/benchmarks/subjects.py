@@ -16,10 +16,11 @@ from charlm.benchmarks.classic import ClassicLM, classic_stream, classic_trainin
 from charlm.benchmarks.sizes import ProductShape, Sizes
 from charlm.generation.native_writer import CHARS_AT_ONCE
 from charlm.generation.sampling import sample_text, sample_texts
-from charlm.networks.building import build_model
+from charlm.networks.building import build_model, set_precision
 from charlm.networks.implementations import Chosen
 from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
+from charlm.networks.modes import left_to_kernels
 from charlm.networks.predictor import Predictor
 from charlm.networks.torch_predictor import predictor_of
 from charlm.settings.corpus import SamplingSettings
@@ -30,7 +31,10 @@ from charlm.text.windows import Window
 from charlm.training.optimizer import build_optimizer
 from charlm.training.step import take_step
 
-Subject = Literal["classic"] | Chosen
+# The classic loop, the same with torch's autocast in bfloat16, our kernels with bfloat16 products, our implementations.
+Classic = Literal["classic", "autocast"]
+Ours = Literal["bfloat16"] | Chosen
+Subject = Classic | Ours
 Work = Iterator[object]
 
 # As many characters as the kernels write at once, so that each item is the same amount of work.
@@ -43,28 +47,31 @@ LEARNING_RATE = 1e-3
 
 def layer_steps(subject: Subject, cell: Cell, sizes: Sizes, device: torch.device) -> Work:
     """Run the forward pass, cross entropy and backward pass, from zero states and from ids that are tensors already."""
-    if subject == "classic":
-        classic = ClassicLM(cell, sizes).to(device)
-        return _gradients(classic, lambda ids: classic(ids)[0], sizes)
+    if subject in ("classic", "autocast"):
+        classic = ClassicLM(cell, sizes, is_autocast=subject == "autocast").to(device)
+        return _gradients(
+            classic, lambda ids, targets: cross_entropy(classic(ids)[0].flatten(0, 1), targets.flatten()), sizes
+        )
     network = _our_network(subject, cell, sizes, device)
-    return _gradients(network, lambda ids: network(ids, network.initial_state(sizes.batch_size))[0], sizes)
+    state = network.initial_state(sizes.batch_size)
+    return _gradients(network, lambda ids, targets: network.window_cost(ids, targets, state, 0.0)[0], sizes)
 
 
-def _gradients(model: nn.Module, predict: Callable[[Tensor], Tensor], sizes: Sizes) -> Work:
+def _gradients(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], sizes: Sizes) -> Work:
     window = _random_window(sizes)
     inputs, targets = as_tensor(window.inputs, model), as_tensor(window.targets, model)
     while True:
-        model.zero_grad(set_to_none=True)
-        loss = cross_entropy(predict(inputs).flatten(0, 1), targets.flatten())
-        torch.autograd.backward(loss)
+        with left_to_kernels(model):
+            model.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss(inputs, targets))
         yield
 
 
 def training_steps(subject: Subject, cell: Cell, sizes: Sizes, device: torch.device) -> Work:
     """Take whole training steps at the same rate: ids to tensors, gradients, clipping, Adam, reading the loss."""
     window = _random_window(sizes)
-    if subject == "classic":
-        classic = ClassicLM(cell, sizes).to(device)
+    if subject in ("classic", "autocast"):
+        classic = ClassicLM(cell, sizes, is_autocast=subject == "autocast").to(device)
         optimizer = torch.optim.Adam(classic.parameters(), lr=LEARNING_RATE)
         return classic_training_steps(classic, optimizer, window, device)
     network, settings = _our_network(subject, cell, sizes, device), _settings(subject, cell, sizes)
@@ -84,8 +91,9 @@ def _our_training_steps(network: CharLM, optimizer: torch.optim.Optimizer, windo
 def stream(subject: Subject, cell: Cell, sizes: Sizes, device: torch.device) -> Work:
     """Write one text without end, STREAM_CHARS for each item."""
     vocabulary = _vocabulary(sizes)
-    if subject == "classic":
-        return classic_stream(ClassicLM(cell, sizes).to(device), vocabulary.characters, STREAM_CHARS, device)
+    if subject in ("classic", "autocast"):
+        classic = ClassicLM(cell, sizes, is_autocast=subject == "autocast").to(device)
+        return classic_stream(classic, vocabulary.characters, STREAM_CHARS, device)
     predictor = _our_predictor(subject, cell, sizes, device)
     return _pieces(sample_text(predictor, vocabulary, PREFIX, length=sys.maxsize))
 
@@ -118,26 +126,36 @@ def products(shape: ProductShape, device: torch.device) -> Work:
         yield torch.mm(left, right, out=out)
 
 
-def _settings(implementation: Chosen, cell: Cell, sizes: Sizes) -> Settings:
+def can_autocast(cell: Cell, sizes: Sizes, device: torch.device) -> bool:
+    """Return whether torch runs a cell, forward and backward, in bfloat16 under its autocast."""
+    try:
+        next(layer_steps("autocast", cell, sizes, device))
+    except RuntimeError:
+        return False
+    return True
+
+
+def _settings(ours: Ours, cell: Cell, sizes: Sizes) -> Settings:
     return Settings(
         model=ModelSettings(
             cell=cell,
             hidden_size=sizes.hidden_size,
             num_layers=sizes.num_layers,
-            implementation=implementation,
+            implementation="native" if ours == "bfloat16" else ours,
         ),
         sampling=SamplingSettings(batch_size=sizes.batch_size, seq_len=sizes.seq_len),
     )
 
 
-def _our_predictor(implementation: Chosen, cell: Cell, sizes: Sizes, device: torch.device) -> Predictor:
-    return predictor_of(_our_network(implementation, cell, sizes, device), sizes.vocab_size)
+def _our_predictor(ours: Ours, cell: Cell, sizes: Sizes, device: torch.device) -> Predictor:
+    return predictor_of(_our_network(ours, cell, sizes, device), sizes.vocab_size)
 
 
-def _our_network(implementation: Chosen, cell: Cell, sizes: Sizes, device: torch.device) -> CharLM:
-    model = _settings(implementation, cell, sizes).model
+def _our_network(ours: Ours, cell: Cell, sizes: Sizes, device: torch.device) -> CharLM:
+    model = _settings(ours, cell, sizes).model
     network = build_model(model, sizes.vocab_size, seed=0, device=device.type)
     assert isinstance(network, CharLM)
+    set_precision(network, "bfloat16" if ours == "bfloat16" else "float32")
     return network.to(device)
 
 

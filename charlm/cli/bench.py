@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from charlm.benchmarks.findings import What
+    from charlm.settings.training import ChosenPrecision
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -53,15 +54,22 @@ def bench_command(
         int | None, typer.Option(min=1, help="Number of CPU threads.", show_default="torch's choice")
     ] = None,
     device: Annotated[str, typer.Option(help="The device to measure: cpu, cuda or cuda:N.")] = "cpu",
+    precision: Annotated[
+        str, typer.Option(help="What our products are computed in: float32 or bfloat16.", metavar="PRECISION")
+    ] = "float32",
     json_: JsonOption = False,
 ) -> None:
     """Measure how fast charlm's networks are, compared with a torch.nn loop and with the machine's matrix product.
+
+    With --precision bfloat16 the kernels train in bfloat16, and are compared with torch's autocast in bfloat16, too.
 
     Examples:
 
         charlm bench --what layer --what step --cell lstm
 
         charlm bench --what step --hidden-size 512 --threads 1 --json
+
+        charlm bench --precision bfloat16 --cell lstm
     """
     import torch
 
@@ -71,14 +79,17 @@ def bench_command(
     from charlm.console.terminal import print_json
 
     target = _device(device)
+    in_precision = _precision(precision)
+    is_rounded = in_precision == "bfloat16"
     plan = Benchmark(
-        whats=_chosen("--what", what, ("layer", "step", "generation", "memory")) or _all_whats(),
+        whats=_chosen("--what", what, ("layer", "step", "generation", "memory")) or _all_whats(in_precision),
         cells=_chosen("--cell", cell, ("rnn", "gru", "lstm")) or ("rnn", "gru", "lstm"),
         implementations=_chosen("--implementation", implementation, ("native", "torch", "reference"))
-        or default_implementations(target),
+        or (("native",) if is_rounded else default_implementations(target)),
         sizes=Sizes(hidden_size, num_layers, batch_size, seq_len, vocab_size),
         rounds=rounds,
         device=target,
+        precision=in_precision,
     )
     if threads is not None:
         torch.set_num_threads(threads)
@@ -96,14 +107,21 @@ def _chosen(option: str, values: list[str] | None, choices: tuple[Choice, ...]) 
     return tuple(choice for choice in choices if choice in (values or []))
 
 
-def _all_whats() -> tuple[What, ...]:
+def _precision(name: str) -> ChosenPrecision:
+    chosen: tuple[ChosenPrecision, ...] = _chosen("--precision", [name], ("float32", "bfloat16"))
+    return chosen[0]
+
+
+def _all_whats(precision: ChosenPrecision) -> tuple[What, ...]:
     """Return everything that can be measured on this system, and print a note on what cannot."""
     from charlm.benchmarks.memory import can_measure_memory
 
+    # Texts are always written in float32.
+    whats: tuple[What, ...] = ("layer", "step") if precision == "bfloat16" else ("layer", "step", "generation")
     if can_measure_memory():
-        return ("layer", "step", "generation", "memory")
+        return (*whats, "memory")
     typer.echo("charlm: memory is not measured: only Linux reports the peak memory of a process", err=True)
-    return ("layer", "step", "generation")
+    return whats
 
 
 def _device(name: str) -> torch.device:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from charlm.benchmarks.findings import PRECISION, Findings, Measurement
+from charlm.benchmarks.findings import Findings, Measurement
 from charlm.benchmarks.machine import Load
 from charlm.benchmarks.timing import MedianRange, median_range
 from charlm.console.terminal import console_for, is_live
@@ -50,9 +50,11 @@ def header_lines(findings: Findings) -> list[str]:
     index, is_gpu = int(machine["device"].partition(":")[2] or 0), machine["device"].startswith("cuda")
     processor = machine["gpus"][index] if is_gpu else machine["cpu_capability"]
     threads = f"{machine['threads']} thread{'' if machine['threads'] == 1 else 's'}"
+    # The baselines may be in another one.
+    precision = "float32" if findings.precision == "float32" else f"ours in {findings.precision}"
     lines = [
         *([] if is_gpu else [str(findings.processor)]),
-        f"{processor}, torch {machine['versions']['torch']}, {threads}, {PRECISION}",
+        f"{processor}, torch {machine['versions']['torch']}, {threads}, {precision}",
         *_load_lines(findings.load),
         f"hidden_size {sizes.hidden_size}, num_layers {sizes.num_layers}, batch_size {sizes.batch_size}, "
         f"seq_len {sizes.seq_len}, vocab_size {sizes.vocab_size}",
@@ -60,6 +62,8 @@ def header_lines(findings: Findings) -> list[str]:
     if findings.sgemms:
         rates = ", ".join(f"{each.cell} {median_range(each.gflops).median:,.0f}" for each in findings.sgemms)
         lines.append(f"sgemm (T*B, H) x (H, gates*H), GFLOP/s: {rates}")
+    if findings.not_autocast:
+        lines.append(f"torch's autocast in bfloat16 does not run here: {', '.join(findings.not_autocast)}")
     return [*lines, f"rounds, measured in turn: {findings.rounds}; medians (lowest to highest)"]
 
 
@@ -100,12 +104,13 @@ def _cells(row: Measurement) -> list[str]:
 
 def _titles(row: Measurement) -> list[str]:
     """Return the title of a table and the titles of its columns of numbers."""
+    theirs = "autocast" if row.baseline == "autocast" else "classic"
     if row.what == "layer":
-        return ["layer step, ms: forward pass, loss, all gradients", "classic", "ours", "times as fast", "of sgemm"]
+        return ["layer step, ms: forward pass, loss, all gradients", theirs, "ours", "times as fast", "of sgemm"]
     if row.what == "step":
-        return ["whole training step, ms", "classic", "ours", "times as fast"]
+        return ["whole training step, ms", theirs, "ours", "times as fast"]
     if row.what == "memory":
-        return ["memory, MiB: added to the peak by training steps", "classic", "ours", "times as much"]
+        return ["memory, MiB: added to the peak by training steps", theirs, "ours", "times as much"]
     if row.baseline == "one_by_one":
         return [f"generation of {row.num_texts} texts, characters/s", "one by one", "at once", "times as fast"]
     return ["generation of one text, characters/s", "classic", "ours", "times as fast"]

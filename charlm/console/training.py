@@ -176,11 +176,13 @@ def start_lines(report: Start) -> list[str]:
     dropped = f"; {facts.dropped_chars:,} characters at window ends are left out of each epoch"
     # The kernels only matter to a run on the CPU.
     kernels = f" ({facts.machine.kernels})" if facts.implementation == "native" or facts.device == "cpu" else ""
+    # float32 goes without saying.
+    precision = f", products in {report.precision}" if report.precision == "bfloat16" else ""
     lines = [
         f"corpus {facts.corpus_name}: {facts.corpus_chars:,} characters, {facts.vocab_size:,} symbols; "
         f"{sizes}{'' if facts.split and facts.split.train.num_items else dropped}",
         f"{facts.num_parameters:,} parameters on {facts.device}, CPU threads: {facts.machine.threads}, "
-        f"implementation {facts.implementation}{kernels}",
+        f"implementation {facts.implementation}{kernels}{precision}",
         f"run {report.run}" + ("" if report.resumed_at is None else f", resumed at step {report.resumed_at:,}"),
     ]
     if report.plan is None:

@@ -12,7 +12,7 @@ from charlm.evaluation.reading import measure_text, read_chunks, sum_nats
 from charlm.evaluation.windows import CHUNK_CHARS
 from charlm.networks.building import Network
 from charlm.networks.costs import Costs
-from charlm.networks.modes import evaluating
+from charlm.networks.modes import evaluating, left_to_kernels
 from charlm.networks.predictor import Predictor
 from charlm.text.items import batches_of_equal_length, first_items, item_places
 from charlm.text.splits import Part
@@ -63,7 +63,7 @@ def measure_items(
     text = ids if max_chars is None else first_items(ids, boundary, max_chars)
     places, lengths = item_places(text, boundary)
     costs, nats, num_done = np.zeros(len(text) - 1, np.float32), 0.0, 0
-    with evaluating(network):
+    with evaluating(network), left_to_kernels(network):
         for batch in batches_of_equal_length(lengths, chunk_chars):
             spans = places[batch] + np.arange(int(lengths[batch[0]]) + 1)[:, None]
             for chunk in read_chunks(network, text[spans], max(1, chunk_chars // len(batch))):

@@ -22,7 +22,7 @@ from charlm.networks.building import Network
 from charlm.networks.costs import Costs
 from charlm.networks.inputs import as_tensor
 from charlm.networks.language_model import CharLM
-from charlm.networks.modes import evaluating
+from charlm.networks.modes import evaluating, left_to_kernels
 from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import State, detach_state
 from charlm.text.vocabulary import Ids
@@ -113,7 +113,7 @@ def measure_text(
     assert len(ids) >= 2
     text = ids[: max_chars or len(ids)]
     figures: list[Figures] = []
-    with evaluating(network):
+    with evaluating(network), left_to_kernels(network):
         for chunk in read_chunks(network, text[:, None], chunk_chars):
             figures.append(_chunk_figures(chunk, observe))
             if report:

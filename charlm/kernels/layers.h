@@ -35,8 +35,19 @@ int32_t charlm_linear_forward(int32_t threads, int64_t rows, int64_t depth, int6
 int32_t charlm_linear_backward(int32_t threads, int64_t rows, int64_t depth, int64_t columns, const float* x,
                                const float* weight, const float* grad_out, float* grad_x, float* grad_weight);
 
+// The same with bfloat16 products: both sides of each product are rounded to nearest even, and sums are float32. The gates
+// of one kind of forward call fit only the same kind of backward call.
+int32_t charlm_forward_bf16(const struct CharlmLayer*);
+int32_t charlm_backward_bf16(const struct CharlmLayer*);
+int32_t charlm_linear_forward_bf16(int32_t threads, int64_t rows, int64_t depth, int64_t columns, const float* x,
+                                   const float* weight, const float* bias, float* out);
+int32_t charlm_linear_backward_bf16(int32_t threads, int64_t rows, int64_t depth, int64_t columns, const float* x,
+                                    const float* weight, const float* grad_out, float* grad_x, float* grad_weight);
+int32_t charlm_has_bfloat16(void);                             // whether the processor's instructions compute them
+int64_t charlm_num_bfloat16_calls(void);                       // calls of layers with bfloat16 products so far
+
 int64_t charlm_layer_size(void);                               // sizeof the struct, to check that caller and library agree
 int64_t charlm_num_calls(void);                                // calls of layers so far, forward and backward
-void charlm_share_threads(void* parallel_entry);               // GOMP_parallel of the process's OpenMP, or null
+void charlm_share_threads(void* parallel_entry);               // a GOMP_parallel to use instead of the pool, or null
 }
 #pragma GCC visibility pop

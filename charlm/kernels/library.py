@@ -1,37 +1,27 @@
-"""The compiled kernels: how they are found, chosen for this processor, given torch's threads, and called.
+"""The compiled kernels: how they are found, chosen for this processor, and called.
 
-Torch is not imported for this: where it is not loaded, the kernels use the OpenMP runtime that it brings.
+Torch is not imported for this.
 """
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
-import platform
-import re
 import sys
 import sysconfig
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-from importlib.machinery import PathFinder
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-# The instruction sets that the tests have run, the best one first, with Linux' names of what each needs. Torch's own
-# code for AVX512 and AVX2 needs the same.
-INSTRUCTION_SETS = {
-    "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
-    "x86-64-v3": {"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"},
-    "aarch64": {"asimd"},
-}
-# Those on which the kernels have been found faster than torch on a real processor.
-MEASURED = {"x86-64-v4", "x86-64-v3"}
-# With torch's variable, a better x86 processor is used like an older one.
-CAPABILITIES = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "default": None}
+from charlm.kernels.processor import available_threads, best_instruction_set, has_bfloat16
+
 CELL_NUMBERS = {"rnn_tanh": 0, "rnn_relu": 1, "gru_reset_after": 2, "gru_reset_before": 3, "lstm": 4}
 OUT_OF_MEMORY, ID_OUT_OF_RANGE = 1, 2
+_given = threading.local()
 
 _FLOATS = (
     *("weight_ih", "weight_hh", "bias_ih", "bias_hh", "hidden", "cells", "gates"),
@@ -75,9 +65,42 @@ class Writing(ctypes.Structure):
     )
 
 
+class Parameter(ctypes.Structure):
+    """`CharlmParameter` of update.h, field by field."""
+
+    _fields_ = (
+        ("size", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("weight", "grad", "first", "second", "steps", "average")),
+    )
+
+
+class Update(ctypes.Structure):
+    """`CharlmUpdate` of update.h, field by field."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("threads", "is_decoupled")),
+        ("num_parameters", ctypes.c_int64),
+        ("parameters", ctypes.c_void_p),
+        *((name, ctypes.c_double) for name in ("learning_rate", "first_decay", "second_decay", "epsilon")),
+        *((name, ctypes.c_double) for name in ("weight_decay", "scale", "limit", "share")),
+    )
+
+
+class Output(ctypes.Structure):
+    """`CharlmOutput` of output.h, field by field."""
+
+    _fields_ = (
+        ("threads", ctypes.c_int32),
+        *((name, ctypes.c_int64) for name in ("rows", "depth", "columns")),
+        *((name, ctypes.c_void_p) for name in ("hidden", "weight", "bias", "targets")),
+        *((name, ctypes.c_double) for name in ("smoothing", "loss", "mean")),
+        *((name, ctypes.c_void_p) for name in ("grad_hidden", "grad_weight", "grad_bias")),
+    )
+
+
 @dataclass(frozen=True)
 class Kernels:
-    """The loaded library: its functions, as layers.h and writing.h declare them, and facts about it.
+    """The loaded library: its functions, as the headers declare them, and facts about it.
 
     Arrays are passed as addresses of contiguous memory. A call that fails raises MemoryError, or IndexError for an id
     that is not in the vocabulary.
@@ -88,14 +111,20 @@ class Kernels:
         backward: runs the layer's backward pass; it overwrites the gates that the forward call kept.
         linear_forward: writes out = x W^T + b; takes (threads, rows, depth, columns, x, weight, bias, out).
         linear_backward: takes (threads, rows, depth, columns, x, weight, grad_out, grad_x, grad_w); fills the last two.
+        output: computes the output layer, its mean cross entropy and all its gradients, without keeping the logits.
+        gradient_norm: fills in the norm of all gradients of an update; its second argument is where to.
+        update: clips the gradients, moves the parameters by a step of Adam or AdamW, and averages them.
         writer_new: returns the address of a copy of a network, laid out to write this many texts at once.
         write: draws characters with such a copy, each from the distribution after the last one, or reads those that are
             given; it advances the state.
         writer_free: frees the copy.
+        forward_bf16, backward_bf16, linear_forward_bf16, linear_backward_bf16: the same with bfloat16 products.
         num_calls: how often a recurrent layer has run in this process, forward or backward.
-        share_threads: takes the address of a GOMP_parallel, whose threads all calls then use, or None for one thread.
+        num_bfloat16_calls: how many of these calls had bfloat16 products.
+        has_bfloat16: whether the processor's instructions compute these products, rather than plain loops for tests.
+        share_threads: takes the address of a function like GOMP_parallel, whose threads all calls then use instead of
+            the kernels' own, or None.
         instruction_set: the instruction set that the library was compiled for.
-        has_threads: whether torch's OpenMP threads could be shared; otherwise everything runs on one thread.
         build: the beginning of the library file's SHA-256.
     """
 
@@ -104,30 +133,53 @@ class Kernels:
     backward: Callable[[Layer], int]
     linear_forward: Callable[..., int]
     linear_backward: Callable[..., int]
+    forward_bf16: Callable[[Layer], int]
+    backward_bf16: Callable[[Layer], int]
+    linear_forward_bf16: Callable[..., int]
+    linear_backward_bf16: Callable[..., int]
+    output: Callable[[Output], int]
+    gradient_norm: Callable[[Update, ctypes.c_double], int]
+    update: Callable[[Update], int]
     writer_new: Callable[[NetworkWeights, int], int]
     write: Callable[[int, Writing], int]
     writer_free: Callable[[int], None]
     num_calls: Callable[[], int]
+    num_bfloat16_calls: Callable[[], int]
     share_threads: Callable[[int | None], None]
+    has_bfloat16: bool
     instruction_set: str
-    has_threads: bool
     build: str
 
     @property
     def num_threads(self) -> int:
-        """How many threads a call may use: as many as torch, if its threads can be shared, otherwise one."""
-        if not self.has_threads:
-            return 1
+        """How many threads a call may use: as many as torch, unless `computing_with` gave a number."""
+        given: int | None = getattr(_given, "num_threads", None)
+        if given is not None:
+            return given
         torch = sys.modules.get("torch")
         return available_threads() if torch is None else torch.get_num_threads()
 
+    @cached_property
+    def in_bfloat16(self) -> Kernels:
+        """The same kernels, whose layers compute their products in bfloat16."""
+        return replace(
+            self,
+            forward=self.forward_bf16,
+            backward=self.backward_bf16,
+            linear_forward=self.linear_forward_bf16,
+            linear_backward=self.linear_backward_bf16,
+        )
 
-def available_threads() -> int:
-    """Return the number of threads that torch begins with: OMP_NUM_THREADS, or else one for each core."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+@contextmanager
+def computing_with(num_threads: int) -> Generator[None]:
+    """Let the kernels use this many threads, however many torch uses, when this thread of Python calls them."""
+    before: int | None = getattr(_given, "num_threads", None)
+    _given.num_threads = num_threads
+    try:
+        yield
+    finally:
+        _given.num_threads = before
 
 
 @cache
@@ -136,67 +188,68 @@ def load_kernels() -> Kernels | str:
     instruction_set = best_instruction_set()
     if instruction_set is None:
         return "the native kernels have no version for this processor"
-    return load_kernels_for(instruction_set)
+    return load_kernels_for(instruction_set, with_bfloat16=has_bfloat16(instruction_set))
 
 
-def best_instruction_set() -> str | None:
-    """Return the best instruction set that this processor has, or the one that ATEN_CPU_CAPABILITY asks for."""
-    has = _processor_features()
-    found = [name for name, needed in INSTRUCTION_SETS.items() if needed <= has]
-    asked = os.environ.get("ATEN_CPU_CAPABILITY", "")
-    if asked in CAPABILITIES and "asimd" not in has:
-        found = [name for name in found if name == CAPABILITIES[asked]]
-    return next(iter(found), None)
+def load_kernels_for(instruction_set: str, *, with_bfloat16: bool = False) -> Kernels | str:
+    """Return the kernels compiled for an instruction set, which this processor must have.
 
-
-def _processor_features() -> set[str]:
-    """Return what this processor has, under Linux' names; every 64-bit ARM has the vectors that the kernels need."""
-    if platform.machine() in ("aarch64", "arm64"):
-        return {"asimd"}
-    cpuinfo = Path("/proc/cpuinfo")
-    match = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), flags=re.MULTILINE) if cpuinfo.exists() else None
-    return set(match[1].split()) if match else set[str]()
-
-
-def load_kernels_for(instruction_set: str) -> Kernels | str:
-    """Return the kernels compiled for an instruction set, which this processor must have."""
-    path = library_file(instruction_set)
+    Args:
+        instruction_set: one of `INSTRUCTION_SETS`.
+        with_bfloat16: whether bfloat16 products are to be instructions; see `has_bfloat16`.
+    """
+    path = library_file(instruction_set, with_bfloat16=with_bfloat16)
     if path is None:
         return "the native kernels were not compiled when charlm was installed"
     functions = _declare(ctypes.CDLL(str(path)))
     if functions is None:
         return f"{path} belongs to another version of charlm; install charlm again"
-    entry = _parallel_entry()
-    functions["share_threads"](entry)
+    is_fast = bool(functions.pop("has_bfloat16")())
     build = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    return Kernels(**functions, instruction_set=instruction_set, has_threads=entry is not None, build=build)
+    return Kernels(**functions, has_bfloat16=is_fast, instruction_set=instruction_set, build=build)
 
 
-def library_file(instruction_set: str) -> Path | None:
-    """Return the library compiled for an instruction set, or None if it was not compiled."""
-    name = f"libcharlm-{instruction_set}{'.dylib' if sys.platform == 'darwin' else '.so'}"
+def library_file(instruction_set: str, *, with_bfloat16: bool = False) -> Path | None:
+    """Return the library compiled for an instruction set, or None if it was not compiled; see `load_kernels_for`."""
+    ending = ".dylib" if sys.platform == "darwin" else ".so"
+    name = f"libcharlm-{instruction_set}{'-bf16' if with_bfloat16 else ''}{ending}"
     # An editable install keeps compiled files with the other packages, not in the checkout.
     folders = (Path(__file__).parent, Path(sysconfig.get_path("platlib")) / "charlm" / "kernels")
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
 def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
-    """Return the library's functions with the signatures of layers.h and writing.h, or None if it has others."""
+    """Return the library's functions with the signatures of the headers, or None if it has others."""
     outcome, count, size, array = ctypes.c_int32, ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
-    layer, network, writing = (ctypes.POINTER(struct) for struct in (Layer, NetworkWeights, Writing))
+    structs = {
+        "layer": Layer,
+        "network": NetworkWeights,
+        "writing": Writing,
+        "output": Output,
+        "update": Update,
+        "parameter": Parameter,
+    }
+    layer, network, writing, output, update, _ = map(ctypes.POINTER, structs.values())
     functions: dict[str, Callable[..., Any]] = {}
     for name, arguments, result, check in (
         ("gates_size", [count, size], size, None),
-        ("forward", [layer], outcome, _check_outcome),
-        ("backward", [layer], outcome, _check_outcome),
-        ("linear_forward", [count, *[size] * 3, *[array] * 4], outcome, _check_outcome),
-        ("linear_backward", [count, *[size] * 3, *[array] * 5], outcome, _check_outcome),
+        *((name, [layer], outcome, _check_outcome) for name in _in_both_precisions("forward", "backward")),
+        *(
+            (name, [count, *[size] * 3, *[array] * num_arrays], outcome, _check_outcome)
+            for num_arrays, kind in ((4, "linear_forward"), (5, "linear_backward"))
+            for name in _in_both_precisions(kind)
+        ),
+        ("output", [output], outcome, _check_outcome),
+        ("gradient_norm", [update, ctypes.POINTER(ctypes.c_double)], outcome, _check_outcome),
+        ("update", [update], outcome, _check_outcome),
         ("writer_new", [network, size], array, _check_address),
         ("write", [array, writing], outcome, _check_outcome),
         ("writer_free", [array], None, None),
         ("num_calls", [], size, None),
+        ("num_bfloat16_calls", [], size, None),
+        ("has_bfloat16", [], count, None),
         ("share_threads", [array], None, None),
-        *((f"{struct}_size", [], size, None) for struct in ("layer", "network", "writing")),
+        *((f"{struct}_size", [], size, None) for struct in structs),
     ):
         function = getattr(library, f"charlm_{name}", None)
         if function is None:
@@ -205,8 +258,13 @@ def _declare(library: ctypes.CDLL) -> dict[str, Callable[..., Any]] | None:
         if check:
             function.errcheck = check
         functions[name] = function
-    sizes = [functions.pop(f"{struct}_size")() for struct in ("layer", "network", "writing")]
-    return functions if sizes == [ctypes.sizeof(struct) for struct in (Layer, NetworkWeights, Writing)] else None
+    sizes = {name: functions.pop(f"{name}_size")() for name in structs}
+    return functions if sizes == {name: ctypes.sizeof(struct) for name, struct in structs.items()} else None
+
+
+def _in_both_precisions(*names: str) -> list[str]:
+    """Return the names of functions that compute in float32, and of those that do the same in bfloat16."""
+    return [name + suffix for suffix in ("", "_bf16") for name in names]
 
 
 def _check_outcome(outcome: int, function: object, arguments: object) -> int:
@@ -227,45 +285,12 @@ def _check_address(found: int | None, function: object, arguments: object) -> in
 
 
 def describe_kernels() -> str:
-    """Return what environment.json says about the kernels: their instruction set and threads, or why there are none."""
+    """Return what environment.json says about the kernels: their instruction set, or why there are none."""
     kernels = load_kernels()
-    if isinstance(kernels, str):
-        return kernels
-    if kernels.has_threads:
-        return kernels.instruction_set
-    return f"{kernels.instruction_set}, on one thread: torch's OpenMP threads cannot be shared here"
+    return kernels if isinstance(kernels, str) else kernels.instruction_set
 
 
 def kernel_build() -> str | None:
     """Return what identifies this build of the kernels, or None if there are none."""
     kernels = load_kernels()
     return None if isinstance(kernels, str) else f"{kernels.instruction_set} {kernels.build}"
-
-
-def load_runtime() -> None:
-    """Load the OpenMP runtime that torch brings, unless torch has done so; without torch installed, do nothing."""
-    spec = None if "torch" in sys.modules else PathFinder.find_spec("torch")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        for path in Path(folder).glob("lib/libgomp*.so*"):
-            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-
-
-def openmp_runtimes() -> list[Path]:
-    """Return the OpenMP runtimes mapped into this process (on Linux; elsewhere none are found)."""
-    maps = Path("/proc/self/maps")
-    if not maps.exists():
-        return []
-    found = re.findall(r"(/\S*/lib(?:gomp|iomp5|omp)[^/\s]*\.so[^/\s]*)$", maps.read_text(), flags=re.MULTILINE)
-    return sorted({Path(path) for path in found})
-
-
-def _parallel_entry() -> int | None:
-    """Return the address of GOMP_parallel in the one OpenMP runtime that torch brought, or None.
-
-    Two pools of threads that spin for work would take the processor from each other, so there is this pool or none.
-    """
-    load_runtime()
-    runtimes = openmp_runtimes()
-    if len(runtimes) != 1 or not runtimes[0].name.startswith("libgomp"):
-        return None
-    return ctypes.cast(ctypes.CDLL(str(runtimes[0])).GOMP_parallel, ctypes.c_void_p).value

@@ -4,22 +4,9 @@
 
 using namespace charlm;
 
-namespace {
-
-template <class Run> int32_t run_linear(const Run& run) {
-    try {
-        run();
-    } catch (const std::bad_alloc&) {
-        return 1;
-    }
-    return 0;
-}
-
-}  // namespace
-
 int32_t charlm_linear_forward(int32_t threads, int64_t rows, int64_t depth, int64_t columns, const float* x,
                               const float* weight, const float* bias, float* out) {
-    return run_linear([&] {
+    return run_call([&] {
         Floats panels(padded(columns) * depth);
         if (columns % PANEL) std::memset(panels, 0, padded(columns) * depth * sizeof(float));
         for (Index column = 0; column < columns; column += PANEL)
@@ -31,7 +18,7 @@ int32_t charlm_linear_forward(int32_t threads, int64_t rows, int64_t depth, int6
 
 int32_t charlm_linear_backward(int32_t threads, int64_t rows, int64_t depth, int64_t columns, const float* x,
                                const float* weight, const float* grad_out, float* grad_x, float* grad_weight) {
-    return run_linear([&] {
+    return run_call([&] {
         Floats panels(padded(depth) * columns);
         for (Index column = 0; column < depth; column += PANEL)
             pack_columns(weight + column, depth, depth - column, columns, panels + column * columns);

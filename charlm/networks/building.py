@@ -10,7 +10,9 @@ from charlm.networks.implementations import choose_implementation
 from charlm.networks.initialisation import initialise_embedding, initialise_linear, initialise_stack
 from charlm.networks.language_model import CharLM, initialise_model
 from charlm.networks.leaky import LeakyLM
+from charlm.networks.recurrent import Stack
 from charlm.settings.model import ModelSettings
+from charlm.settings.training import Precision
 
 Network = CharLM | BidirectionalLM | LeakyLM
 
@@ -41,6 +43,16 @@ def build_model(model: ModelSettings, vocab_size: int, *, seed: int, device: str
     causal = CharLM(model, vocab_size, implementation)
     initialise_model(causal, model, generator)
     return causal
+
+
+def set_precision(network: nn.Module, precision: Precision) -> None:
+    """Have a network's products computed in a precision, whenever it is in training mode; auto is float32.
+
+    `choose_precision` says whether bfloat16 is possible.
+    """
+    for module in network.modules():
+        if isinstance(module, Stack):
+            module.precision = "bfloat16" if precision == "bfloat16" else "float32"
 
 
 def num_parameters(network: nn.Module) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from charlm.errors import ConfigError
+from charlm.kernels.library import load_kernels
 from charlm.networks.native import NativeStack
 from charlm.networks.recurrent import Stack
 from charlm.networks.reference import ReferenceStack
 from charlm.networks.torch_nn import TorchStack
 from charlm.settings.model import ModelSettings
+from charlm.settings.training import ChosenPrecision, Precision
 
 Chosen = Literal["native", "torch", "reference"]
 # The fastest comes first.
@@ -38,3 +40,31 @@ def choose_implementation(model: ModelSettings, device: str = "cpu") -> Chosen:
     if missing:
         raise ConfigError(f"{missing}: set model.implementation to auto or reference")
     return asked
+
+
+def choose_precision(
+    asked: Precision, model: ModelSettings, implementation: Chosen, device: str = "cpu"
+) -> ChosenPrecision:
+    """Turn `auto` into the precision that training computes its products in: float32.
+
+    Args:
+        asked: the setting.
+        model: the network's settings.
+        implementation: what `choose_implementation` has chosen for the network on the device.
+        device: where it runs.
+    Raises:
+        ConfigError: if bfloat16 is asked for, and the implementation or this processor does not have it.
+    """
+    if asked != "bfloat16":
+        return "float32"
+    if implementation != "native":
+        why = NativeStack.missing(model, device) or f"model.implementation is {implementation}"
+        raise ConfigError(
+            f"train.precision bfloat16 is computed by the native implementation only: {why}; use float32 or auto"
+        )
+    kernels = load_kernels()
+    if isinstance(kernels, str) or not kernels.has_bfloat16:
+        raise ConfigError(
+            "train.precision bfloat16: this processor has no instructions for it (avx512_bf16); use float32 or auto"
+        )
+    return "bfloat16"

@@ -71,10 +71,25 @@ class CharLM(nn.Module):
 
     def read_window(self, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State) -> Readouts:  # noqa: ARG002
         """Read a training window; a causal model only looks at the inputs."""
-        # The same as `forward`, but written out, so that there are as few calls as possible before the kernels.
+        return Readouts(*self.forward(inputs, state))
+
+    def window_cost(
+        self, inputs: Tensor, targets: Tensor, state: State, smoothing: float
+    ) -> tuple[Tensor, Tensor, State]:
+        """Read a training window, and return the loss of predicting its targets without returning the logits.
+
+        Args:
+            inputs: (T, B).
+            targets: (T, B).
+            state: the state before the window.
+            smoothing: share of each target that is spread over all symbols.
+        Returns:
+            The mean smoothed cross entropy, the plain one, and the state after the window.
+        """
+        # Nothing is called that need not be, so that there are few calls before the kernels.
         hidden, state = self.recurrent.run(self.embed(inputs), state)  # (T, B, H)
-        logits = self.recurrent.decode(self._drop_outputs(hidden), self.decoder.weight, self.decoder.bias)
-        return Readouts(logits, state)
+        hidden, output = self._drop_outputs(hidden), self.decoder
+        return *self.recurrent.cost(hidden, output.weight, output.bias, targets, smoothing), state
 
     def embed(self, ids: Tensor) -> Tensor:
         """Return what the first layer reads: ids (T, B) for one-hot inputs, else vectors (T, B, E)."""

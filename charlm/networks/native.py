@@ -12,11 +12,13 @@ from torch.autograd.function import once_differentiable
 from torch.autograd.graph import increment_version
 from torch.nn.functional import linear
 
-from charlm.kernels.library import Kernels, Layer, load_kernels
+from charlm.kernels.library import Kernels, Layer, Output, load_kernels
 from charlm.networks.layers import enter_layer, leave_layer
+from charlm.networks.losses import mean_costs
 from charlm.networks.recurrent import LayerWeights, Stack, State, join_layers, register_weights
 from charlm.networks.reference import run_cells
 from charlm.networks.support import cell_number, missing_from_kernels
+from charlm.networks.workspace import Workspace
 from charlm.settings.model import ModelSettings
 
 Gradients = tuple[Tensor | None, ...]
@@ -28,6 +30,7 @@ class NativeStack(Stack):
     def __init__(self, model: ModelSettings, vocab_size: int) -> None:
         super().__init__()
         self.model = model
+        self.workspace = Workspace()
         register_weights(self, model, vocab_size)
 
     @staticmethod
@@ -52,26 +55,46 @@ class NativeStack(Stack):
             )
             return run_cells(self, inputs, state)
         self._check_sizes(inputs, state)
-        kernels = load_kernels()
-        cell, has_gradient = cell_number(self.model), torch.is_grad_enabled()
+        kernels, cell = self._kernels(), cell_number(self.model)
+        lender = self.workspace if torch.is_grad_enabled() else None
         states: list[State] = []
         for layer in range(self.model.num_layers):
             features, weights = enter_layer(self, layer, inputs)
             before = [part[layer] for part in state]
-            applied: object = NativeLayer.apply(kernels, cell, has_gradient, features, *weights, *before)  # pyright: ignore[reportUnknownVariableType]
+            applied: object = NativeLayer.apply(kernels, cell, lender, features, *weights, *before)  # pyright: ignore[reportUnknownVariableType]
             outputs, *after = cast("tuple[Tensor, ...]", applied)
             inputs = leave_layer(self, layer, inputs, outputs)
             states.append(tuple(after))
         return inputs, join_layers(states)
 
-    @staticmethod
-    def decode(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def decode(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the logits, computed by the kernels, or by torch if the numbers are not float32 on the CPU."""
         if not (fits_kernels(hidden) and fits_kernels(weight)):
             return linear(hidden, weight, bias)
         bias = hidden.new_zeros(len(weight)) if bias is None else bias
-        applied: object = NativeLinear.apply(load_kernels(), hidden.flatten(0, -2), weight, bias)  # pyright: ignore[reportUnknownVariableType]
+        applied: object = NativeLinear.apply(self._kernels(), hidden.flatten(0, -2), weight, bias)  # pyright: ignore[reportUnknownVariableType]
         return cast("Tensor", applied).view(*hidden.shape[:-1], len(weight))
+
+    def cost(
+        self, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mean cross entropy, computed by the kernels if everything is in float32 on the CPU."""
+        # The kernels compute the layer with its loss in float32 only; with bfloat16 products, its logits come first.
+        has_one_call = torch.is_grad_enabled() and not self._is_rounding
+        if not (has_one_call and fits_kernels(hidden) and fits_kernels(weight)):
+            return mean_costs(self.decode(hidden, weight, bias), targets, smoothing)
+        applied: object = NativeOutput.apply(self._kernels(), smoothing, hidden.flatten(0, 1), weight, bias, targets)  # pyright: ignore[reportUnknownVariableType]
+        return cast("tuple[Tensor, Tensor]", applied)
+
+    @property
+    def _is_rounding(self) -> bool:
+        return self.training and self.precision == "bfloat16"
+
+    def _kernels(self) -> Kernels:
+        """Return the kernels, which in training may compute in bfloat16."""
+        kernels = load_kernels()
+        assert isinstance(kernels, Kernels)
+        return kernels.in_bfloat16 if self._is_rounding else kernels
 
     def _misfit(self, inputs: Tensor, state: State) -> str | None:
         """Return the dtype and device that the kernels cannot compute with, or None."""
@@ -91,9 +114,9 @@ class NativeStack(Stack):
 class NativeLayer(torch.autograd.Function):
     """One recurrent layer over a window.
 
-    It is applied to (kernels, cell number, whether gradients are wanted, inputs, weight_ih, weight_hh, bias_ih,
-    bias_hh, h), and c if the cell has one: inputs are ids (T, B) or features (T, B, E); h and c are the initial state,
-    each (B, H). It returns the outputs (T, B, H) and the final h, or h and c.
+    It is applied to (kernels, cell number, who lends memory for the backward pass or None without gradients, inputs,
+    weight_ih, weight_hh, bias_ih, bias_hh, h), and c if the cell has one: inputs are ids (T, B) or features (T, B, E);
+    h and c are the initial state, each (B, H). It returns the outputs (T, B, H) and the final h, or h and c.
     """
 
     @staticmethod
@@ -101,7 +124,7 @@ class NativeLayer(torch.autograd.Function):
         ctx: Any,
         kernels: Kernels,
         cell: int,
-        has_gradient: bool,
+        lender: Workspace | None,
         inputs: Tensor,
         weight_ih: Tensor,
         weight_hh: Tensor,
@@ -114,11 +137,15 @@ class NativeLayer(torch.autograd.Function):
         weights = tuple(weight.contiguous() for weight in (weight_ih, weight_hh, bias_ih, bias_hh))
         paths = tuple(_path(len(inputs), start) for start in state)
         T, B, H = len(inputs), *paths[0].shape[1:]
-        # Without gradients only features need the buffer, for their product with W_ih.
-        keeps_gates = has_gradient or inputs.is_floating_point()
-        gates = paths[0].new_empty(T, B, kernels.gates_size(cell, H)) if keeps_gates else None
+        size, gates = T * B * kernels.gates_size(cell, H), None
+        if lender is not None:
+            ctx.lender, ctx.lent = lender, lender.lend(size)
+            gates = ctx.lent[:size]
+        elif inputs.is_floating_point():
+            # Without gradients only features need the buffer, for their product with W_ih.
+            gates = paths[0].new_empty(size)
         kernels.forward(_layer_call(kernels, cell, inputs, weights, paths, gates))
-        if has_gradient:
+        if lender is not None:
             ctx.kernels, ctx.cell = kernels, cell
             ctx.save_for_backward(inputs, gates, *weights, *paths)
         return paths[0][1:], *(path[-1].clone() for path in paths)
@@ -146,6 +173,8 @@ class NativeLayer(torch.autograd.Function):
         ctx.kernels.backward(call)
         # The gates' buffer now holds gradients, so make torch refuse a second backward pass over this graph.
         increment_version(gates)
+        ctx.lender.give_back(ctx.lent)
+        ctx.lent = None
         return None, None, None, grad_inputs, *grads, *grad_initial
 
 
@@ -175,6 +204,44 @@ class NativeLinear(torch.autograd.Function):
         arrays = map(address, (x, weight, grad_out, grad_x, grad_weight))
         ctx.kernels.linear_backward(ctx.kernels.num_threads, *x.shape, len(weight), *arrays)
         return None, grad_x, grad_weight, grad_out.sum(0)
+
+
+class NativeOutput(torch.autograd.Function):
+    """The output layer with its loss, whose gradients are computed at once, so that no logits are kept.
+
+    It is applied to (kernels, smoothing, hidden (rows, H), weight (V, H), bias (V,), targets), and returns the mean
+    smoothed cross entropy and the plain one, which has no gradient.
+    """
+
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, kernels: Kernels, smoothing: float, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the losses, and keep the gradients."""
+        given = [each.contiguous() for each in (hidden, weight, bias, targets.long())]
+        grads = [torch.empty_like(each) for each in given[:3]]
+        names = ("hidden", "weight", "bias", "targets", "grad_hidden", "grad_weight", "grad_bias")
+        call = Output(
+            threads=kernels.num_threads,
+            rows=len(hidden),
+            depth=hidden.shape[1],
+            columns=len(weight),
+            smoothing=smoothing,
+            **dict(zip(names, map(address, (*given, *grads)), strict=True)),
+        )
+        kernels.output(call)
+        ctx.save_for_backward(*grads)
+        loss, mean = hidden.new_tensor(call.loss), hidden.new_tensor(call.mean)
+        ctx.mark_non_differentiable(mean)
+        return loss, mean
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> Gradients:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the gradients of hidden, weight and bias."""
+        kept = cast("tuple[Tensor, ...]", ctx.saved_tensors)
+        scale = grad_loss.item()
+        return None, None, *(kept if scale == 1.0 else (each * scale for each in kept)), None
 
 
 def _path(length: int, start: Tensor) -> Tensor:

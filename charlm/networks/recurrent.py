@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from charlm.networks.shapes import layer_shapes
 from charlm.settings.model import ModelSettings
+from charlm.settings.training import ChosenPrecision
 
 State = tuple[Tensor, ...]
 
@@ -36,9 +37,11 @@ class Stack(nn.Module, ABC):
 
     Attributes:
         model: the network's settings.
+        precision: what its products are computed in while it is trained; evaluation is always in float32.
     """
 
     model: ModelSettings
+    precision: ChosenPrecision = "float32"
 
     @staticmethod
     @abstractmethod
@@ -56,10 +59,15 @@ class Stack(nn.Module, ABC):
             The last layer's outputs (T, B, H), and the state after the window.
         """
 
-    @staticmethod
     @abstractmethod
-    def decode(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def decode(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the output layer's logits (..., V) of hidden states (..., H)."""
+
+    @abstractmethod
+    def cost(
+        self, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `mean_costs` does for the output layer's logits of hidden states (T, B, H)."""
 
 
 def register_weights(stack: Stack, model: ModelSettings, vocab_size: int) -> None:

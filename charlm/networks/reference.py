@@ -11,6 +11,7 @@ from torch.nn.functional import linear
 from charlm.networks.affine import Vectors, look_up, look_up_window
 from charlm.networks.cells import ACTIVATIONS, gru_cell, gru_gates, lstm_cell, lstm_gates, rnn_cell
 from charlm.networks.layers import enter_layer, leave_layer
+from charlm.networks.losses import mean_costs
 from charlm.networks.recurrent import LayerWeights, Stack, State, join_layers, register_weights
 from charlm.networks.shapes import norm_names
 from charlm.networks.variants import (
@@ -42,10 +43,15 @@ class ReferenceStack(Stack):
         """Run our cells over a window."""
         return run_cells(self, inputs, state)
 
-    @staticmethod
-    def decode(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def decode(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the logits as torch computes them."""
         return linear(hidden, weight, bias)
+
+    def cost(
+        self, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mean cross entropy of torch's logits."""
+        return mean_costs(linear(hidden, weight, bias), targets, smoothing)
 
 
 def run_cells(stack: Stack, inputs: Tensor, state: State) -> tuple[Tensor, State]:

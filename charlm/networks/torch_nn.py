@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from charlm.networks.layers import enter_layer, is_stock, leave_layer
+from charlm.networks.losses import mean_costs
 from charlm.networks.recurrent import Stack, State
 from charlm.networks.reference import run_cells
 from charlm.networks.support import only_in_cells
@@ -73,10 +74,15 @@ class TorchStack(nn.RNNBase, Stack):
         outputs, *after = FUNCTIONS[self.mode](inputs, state if len(state) == 2 else state[0], *options)
         return outputs, tuple(after)
 
-    @staticmethod
-    def decode(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def decode(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the logits as torch computes them."""
         return linear(hidden, weight, bias)
+
+    def cost(
+        self, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mean cross entropy of torch's logits."""
+        return mean_costs(linear(hidden, weight, bias), targets, smoothing)
 
 
 def one_hot(ids: Tensor, num_symbols: int, dtype: torch.dtype) -> Tensor:

@@ -28,6 +28,7 @@ _MEANINGS = {
     "train.seed": "seed random_seed manual_seed rng random_state",
     "train.device": "device gpu gpus cuda cpu accelerator gpuid gpu_id use_gpu use_cuda",
     "train.threads": "threads thread num_threads n_threads cores cpus num_workers workers n_jobs",
+    "train.precision": "dtype bf16 bfloat16 fp16 float16 half amp mixed_precision autocast train.dtype",
     "train.early_stopping": "early_stopping early_stop patience stop_early",
     "train.eval_every": "eval_every eval_interval eval_freq eval_steps evaluate_every val_every validate_every "
     "eval_val_every log_every log_interval print_every checkpoint_every save_every save_interval eval.every "

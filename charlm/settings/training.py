@@ -19,6 +19,10 @@ from charlm.settings.values import (
     with_sole_default,
 )
 
+# What products are computed in.
+ChosenPrecision = Literal["float32", "bfloat16"]
+Precision = ChosenPrecision | Literal["auto"]
+
 DEFAULT_EPOCHS = 20
 MINUTES_OF_A_YEAR = 525_600.0
 
@@ -95,6 +99,12 @@ class TrainSettings(Section):
         default="auto",
         description="Chooses where to compute: auto takes cuda where there is a GPU, else cpu, and cuda:N takes one "
         "of several GPUs (mps is untested)",
+    )
+    precision: Precision = Field(
+        default="float32",
+        description="Chooses what matrix products are computed in during training: bfloat16 rounds what is multiplied, "
+        "for speed, on a CPU that has avx512_bf16; sums, weights and every evaluation stay in float32, and auto is "
+        "float32",
     )
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=None,

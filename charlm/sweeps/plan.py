@@ -24,7 +24,7 @@ BUDGET = ("epochs", "max_steps", "minutes", "fit_minutes")
 # Settings that older versions did not have; their defaults are what older versions did.
 LATER = (
     *("train.recipe", "train.fit_minutes", "train.refits", "start.run", "start.new_characters"),
-    *("corpus.items", "corpus.separator"),
+    *("corpus.items", "corpus.separator", "train.precision"),
 )
 MAX_LABEL = 80
 HASH_DIGITS = 8

@@ -8,8 +8,8 @@ improving; an exponential moving average forgets the beginning by itself.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +20,25 @@ from charlm.training.progress import Progress
 
 DEFAULT_DECAY = 0.999
 DEFAULT_PATIENCE = 5
+
+
+@dataclass(frozen=True)
+class Blend:
+    """How weights enter an average.
+
+    Args:
+        parameters: the parameters of the average.
+        share: the share of the new weights, from 0 to 1.
+    """
+
+    parameters: Sequence[Tensor]
+    share: float
+
+    def add(self, trained: Network) -> None:
+        """Add a network's weights to the average."""
+        with torch.no_grad():
+            for average, weight in zip(self.parameters, trained.parameters(), strict=True):
+                average.lerp_(weight, self.share)
 
 
 class WeightAverage:
@@ -39,20 +58,21 @@ class WeightAverage:
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.num_averaged = 0
 
-    def after_step(self, trained: Network, progress: Progress) -> Progress:
-        """Add the weights after a step if averaging has begun, and return the updated progress."""
+    def next_blend(self, progress: Progress) -> Blend | None:
+        """Return how the weights after the next step enter the average, or None if averaging has not begun."""
         if self.settings.method == "triggered" and not progress.is_averaging:
-            return progress
-        self.num_averaged += 1
-        number = self.num_averaged
+            return None
+        number = self.num_averaged + 1
         share = 1 / number
         if self.settings.method == "ema":
             # Early on, keep less than `decay`, or the first weights would count as if they had always been there.
             share = 1 - min(self.settings.decay or DEFAULT_DECAY, (number - 1) / (number + 8))
-        with torch.no_grad():
-            for average, weight in zip(self.network.parameters(), trained.parameters(), strict=True):
-                average.lerp_(weight, share)
-        return replace(progress, num_averaged=number)
+        return Blend(tuple(self.network.parameters()), share)
+
+    def after_step(self, progress: Progress) -> Progress:
+        """Count the weights after a step, which have been added, and return the updated progress."""
+        self.num_averaged += 1
+        return replace(progress, num_averaged=self.num_averaged)
 
     def after_evaluation(self, progress: Progress, val_nats_per_char: float | None) -> Progress:
         """Return the progress, in which a triggered average begins once validation has become worse.

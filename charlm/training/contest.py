@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from charlm.kernels.library import MEASURED, Kernels, load_kernels
+from charlm.kernels.library import Kernels, load_kernels
+from charlm.kernels.processor import MEASURED
 from charlm.networks.implementations import Chosen
 from charlm.networks.torch_nn import TorchStack
-from charlm.settings.model import ModelSettings
 from charlm.settings.schema import Settings
 from charlm.text.notices import Notice
 from charlm.training.speed import trial_steps
@@ -47,7 +47,7 @@ def choose_computation(settings: Settings, vocab_size: int, implementation: Chos
     Raises:
         ConfigError: for so many threads that the machine would grind to a halt.
     """
-    if (name := _unmeasured(settings.model, implementation, device)) is None:
+    if (name := _unmeasured(settings, implementation, device)) is None:
         return Choice(implementation, choose_threads(settings, vocab_size, device))
     asked = settings.train.threads
     counts = thread_counts() if asked is None else [choose_threads(settings, vocab_size, device)]
@@ -64,10 +64,11 @@ def choose_computation(settings: Settings, vocab_size: int, implementation: Chos
     return Choice(winner, best[winner], (Notice(sentence),))
 
 
-def _unmeasured(model: ModelSettings, implementation: Chosen, device: torch.device) -> str | None:
+def _unmeasured(settings: Settings, implementation: Chosen, device: torch.device) -> str | None:
     """Return the kernels' instruction set if trial steps must decide between them and torch, otherwise None."""
-    kernels = load_kernels()
-    is_open = model.implementation == "auto" and implementation == "native"
+    kernels, model = load_kernels(), settings.model
+    # Only the kernels have bfloat16 products.
+    is_open = model.implementation == "auto" and implementation == "native" and settings.train.precision != "bfloat16"
     if not is_open or not isinstance(kernels, Kernels) or TorchStack.missing(model, device.type):
         return None
     return None if kernels.instruction_set in MEASURED else kernels.instruction_set

@@ -8,6 +8,7 @@ from pathlib import Path
 from charlm.evaluation.figure import Figures
 from charlm.runs.facts import Environment
 from charlm.runs.records import EvaluationLine, Interruption, Sample, SampleTable, Summary
+from charlm.settings.training import Precision
 from charlm.text.notices import Notice
 from charlm.training.rates import rates_of
 
@@ -51,6 +52,7 @@ class Start:
             what it makes useless, such as choosing a checkpoint by six characters of validation; and how an
             implementation was chosen by trial steps.
         plan: how long the run takes; None if its speed was not measured, as its length was given otherwise.
+        precision: what the products of training steps are computed in.
     """
 
     run: Path
@@ -61,6 +63,7 @@ class Start:
     note: str | None = None
     notices: tuple[Notice, ...] = ()
     plan: Plan | None = None
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import torch
 
 from charlm import __version__
 from charlm.errors import ConfigError
-from charlm.networks.building import Network, build_model
+from charlm.networks.building import Network, build_model, set_precision
+from charlm.networks.modes import single_threaded
 from charlm.runs.facts import Environment, Fingerprint
 from charlm.runs.parents import Parent
 from charlm.runs.restoring import to_tensors
@@ -81,7 +82,7 @@ class Experiment:
     @property
     def fingerprint(self) -> Fingerprint:
         """Everything besides settings and text that affects the exact bits; if it is equal, resuming repeats them."""
-        facts, machine = self.facts, self.facts.machine
+        facts, machine, precision = self.facts, self.facts.machine, self.settings.train.precision
         gpus = machine.gpus or ()
         return {
             "charlm": __version__,
@@ -89,10 +90,13 @@ class Experiment:
             "dtype": str(next(self.network.parameters()).dtype).removeprefix("torch."),
             "device": "cpu" if self.resolved.device.type == "cpu" else ", ".join((str(self.resolved.device), *gpus)),
             "cpu_capability": machine.cpu_capability,
-            "threads": machine.threads,
+            # The kernels compute the same bits with any number of threads, and torch has one where they compute.
+            **({} if facts.implementation == "native" else {"threads": machine.threads}),
             "implementation": facts.implementation,
             "kernels": machine.kernel_build if facts.implementation == "native" else None,
             "world_size": 1,
+            # float32 goes without saying, as it did before there was a choice.
+            **({} if precision == "float32" else {"precision": precision}),
         }
 
 
@@ -110,10 +114,13 @@ def prepare(
     prefixes = _encode_prefixes(settings, corpus.vocabulary, split)
     assert settings.train.threads is not None
     torch.set_num_threads(settings.train.threads)
-    network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed, device=device.type)
+    with single_threaded():
+        # An orthogonal matrix has other bits if several threads compute it.
+        network = build_model(settings.model, len(corpus.vocabulary), seed=settings.train.seed, device=device.type)
     if parent is not None:
         network.load_state_dict(to_tensors(inherited_weights(parent, corpus.vocabulary)))
     network = network.to(device)
+    set_precision(network, settings.train.precision)
     average = settings.optimizer.average
     facts = run_environment(corpus, split, network, settings, device)
     return Experiment(

@@ -42,7 +42,8 @@ def run_training(
     resumed_at = position.progress.step if writer.run.checkpoint_paths() else None
     milestones = Milestones(experiment, writer, position, should_stop)
     planned, plan = experiment.timetable.last_step, experiment.timetable.plan
-    yield Start(writer.run.path, experiment.facts, planned, minutes, resumed_at, note, experiment.notices, plan)
+    notices, precision = experiment.notices, experiment.settings.train.precision
+    yield Start(writer.run.path, experiment.facts, planned, minutes, resumed_at, note, notices, plan, precision)
     try:
         yield from _train(experiment, milestones, Recovery(experiment, writer), milestones.begin(position))
     finally:
@@ -66,17 +67,25 @@ def _train(
             position, progress, batch = passed, passed.progress, next(batches)
             rate = timetable.learning_rate(progress)
             state = position.state if batch.epoch_step > 0 else network.initial_state(settings.sampling.batch_size)
+            blend = average.next_blend(progress) if average else None
             began = time.monotonic()
             outcome = take_step(
-                network, optimizer, batch.windows, state, settings=settings, step=progress.step, learning_rate=rate
+                network,
+                optimizer,
+                batch.windows,
+                state,
+                settings=settings,
+                step=progress.step,
+                learning_rate=rate,
+                blend=blend,
             )
             seconds, figures, norm = time.monotonic() - began, outcome.figures, outcome.gradient_norm
             if outcome.is_finite:
                 progress = progress.after_step(
                     figures, steps_per_epoch=steps_per_epoch, seconds=seconds, learning_rate=rate, gradient_norm=norm
                 )
-                if average:
-                    progress = average.after_step(network, progress)
+                if average and blend:
+                    progress = average.after_step(progress)
                 position = Position(progress, outcome.state, position.recorded_until)
                 yield Step(progress.step, batch.epoch + 1, milestones.seconds, seconds, figures, norm, rate)
                 continue

@@ -9,9 +9,10 @@ from operator import attrgetter
 import torch
 
 from charlm.errors import ConfigError
-from charlm.networks.implementations import Chosen, choose_implementation
+from charlm.networks.implementations import Chosen, choose_implementation, choose_precision
 from charlm.settings.nearest import did_you_mean, nearest_choice
 from charlm.settings.schema import Settings
+from charlm.settings.training import ChosenPrecision
 from charlm.settings.values import DEVICE_NAMES, DEVICES
 from charlm.text.corpus import Corpus
 from charlm.text.item_windows import num_batches
@@ -25,6 +26,7 @@ from charlm.training.footprint import require_memory
 OPEN = {
     "model.implementation": "auto",
     "train.threads": None,
+    "train.precision": "auto",
     "train.device": "auto",
     "optimizer.schedule.total_steps": None,
 }
@@ -32,10 +34,11 @@ OPEN = {
 
 @dataclass(frozen=True)
 class Machine:
-    """How a run computes on this machine: the device, and the implementation that runs there."""
+    """How a run computes on this machine: the device, and the implementation and precision that run there."""
 
     device: torch.device
     implementation: Chosen
+    precision: ChosenPrecision = "float32"
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,16 @@ class Resolved:
 
 
 def this_machine(asked: Settings) -> Machine:
-    """Return the device and implementation that settings lead to on this machine.
+    """Return the device, implementation and precision that settings lead to on this machine.
 
     Raises:
-        ConfigError: for a device that this machine does not have, or an implementation that cannot run there.
+        ConfigError: for a device that this machine does not have, or an implementation or precision that cannot run
+            there.
     """
     device = choose_device(asked.train.device)
-    return Machine(device, choose_implementation(asked.model, device.type))
+    implementation = choose_implementation(asked.model, device.type)
+    precision = choose_precision(asked.train.precision, asked.model, implementation, device.type)
+    return Machine(device, implementation, precision)
 
 
 def resolve(asked: Settings, corpus: Corpus, split: Split, machine: Machine) -> Resolved:
@@ -115,6 +121,7 @@ def resolve(asked: Settings, corpus: Corpus, split: Split, machine: Machine) -> 
             # Standard input cannot be read again, but the file that it was stored in can.
             "corpus.path": tuple(map(str, corpus.files)) if is_kept else asked.corpus.path,
             "model.implementation": choice.implementation,
+            "train.precision": machine.precision,
             "optimizer.schedule.total_steps": length,
             "train.threads": choice.threads,
         }

@@ -35,6 +35,7 @@ MAY_CHANGE = (
     "train.max_rollbacks",
     "train.device",
     "train.threads",
+    "train.precision",
     "model.implementation",
     "checkpoint",
     "sample",
@@ -215,9 +216,10 @@ def describe_change(then: Fingerprint | None, now: Fingerprint) -> str | None:
     """Return one line that says how two fingerprints differ, or None if the bits are certain to be the same."""
     if then is None:
         return "an older charlm did not record what it ran on: the bits of an uninterrupted run are not promised"
-    changes = [
-        f"{key} {then.get(key)} then, {now.get(key)} now" for key in {**then, **now} if then.get(key) != now.get(key)
-    ]
+    then, now = {"precision": "float32", **then}, {"precision": "float32", **now}
+    # An older charlm recorded the number of threads also where it no longer matters.
+    keys = [key for key in {**then, **now} if key in now or key != "threads"]
+    changes = [f"{key} {then.get(key)} then, {now.get(key)} now" for key in keys if then.get(key) != now.get(key)]
     return f"{'; '.join(changes)}: the bits of an uninterrupted run are not promised" if changes else None
 
 

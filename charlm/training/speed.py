@@ -11,7 +11,7 @@ import torch
 
 from charlm.evaluation.baselines import MAX_TRAIN_CHARS
 from charlm.evaluation.reading import measure_text
-from charlm.networks.building import build_model
+from charlm.networks.building import build_model, set_precision
 from charlm.networks.recurrent import detach_state
 from charlm.settings.schema import Settings
 from charlm.text.splits import Split
@@ -34,6 +34,7 @@ SAVING_SECONDS = 0.03
 def trial_steps(settings: Settings, vocab_size: int) -> Iterator[float]:
     """Take training steps with fresh weights on random characters, and yield how long each took, in seconds."""
     network = build_model(settings.model, vocab_size, seed=0)
+    set_precision(network, settings.train.precision)
     optimizer = build_optimizer(network.parameters(), settings.optimizer)
     sampling, lookahead = settings.sampling, settings.model.lookahead
     sizes = (sampling.seq_len + 1 + lookahead, sampling.batch_size)

@@ -10,17 +10,21 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import pad
 
 from charlm.evaluation.figure import Figure, Figures
 from charlm.networks.building import Network
 from charlm.networks.inputs import as_tensor
+from charlm.networks.language_model import CharLM
+from charlm.networks.losses import mean_costs
+from charlm.networks.modes import left_to_kernels
 from charlm.networks.readouts import Readouts
 from charlm.networks.recurrent import State, detach_state
 from charlm.settings.model import LossWeights
 from charlm.settings.schema import Settings
 from charlm.text.windows import Window
-from charlm.training.optimizer import clip_gradients, set_learning_rate
+from charlm.training.averaging import Blend
+from charlm.training.updating import begin_update
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ def take_step(
     settings: Settings,
     step: int,
     learning_rate: float,
+    blend: Blend | None = None,
 ) -> StepOutcome:
     """Update the parameters with the mean gradient of some windows; leave them unchanged if it is not finite.
 
@@ -53,6 +58,7 @@ def take_step(
         windows: one window, or optimizer.accumulation of them, in order.
         state: the state for the first window; random sampling starts each window from the initial state instead.
         step: counted from 0; dropout is a function of (seed, step).
+        blend: how the updated parameters enter their average, if they do.
     """
     if settings.model.draws:
         _seed_dropout(network, _dropout_seed(settings.train.seed, step))
@@ -60,26 +66,40 @@ def take_step(
     optimizer.zero_grad(set_to_none=True)
     costs: list[Tensor] = []
     chars = [window.num_predicted for window in windows]
-    for window in windows:
-        state = state_before(window, state, network, settings)
-        inputs, targets, beyond = (as_tensor(ids, network) for ids in (window.inputs, window.targets, window.beyond))
-        readouts = network.read_window(inputs, targets, beyond, state)
-        # Detach: back-propagation is truncated here, but the values are kept.
-        state = detach_state(readouts.state)
-        loss, means = window_loss(
-            readouts, inputs, targets, settings.model.loss_weights, smoothing=settings.optimizer.label_smoothing
-        )
-        # Each character counts the same; windows of a running text are of equal size.
-        torch.autograd.backward(loss / (sum(chars) / window.num_predicted))
-        costs.append(means)
-    norm = clip_gradients(network.parameters(), settings.optimizer)
-    # This is the only place in a step that waits for a GPU.
-    numbers = cast("list[float]", torch.cat([*costs, norm.reshape(1)]).tolist())
-    outcome = StepOutcome(_total_figures(numbers[:-1], chars), numbers[-1], _kept(state, settings.sampling.batch_size))
-    if outcome.is_finite:
-        set_learning_rate(optimizer, learning_rate)
-        optimizer.step()
+    with left_to_kernels(network):
+        for window in windows:
+            state = state_before(window, state, network, settings)
+            inputs, targets, beyond = (
+                as_tensor(ids, network) for ids in (window.inputs, window.targets, window.beyond)
+            )
+            loss, means, after = read_loss(network, inputs, targets, beyond, state, settings)
+            # Detach: back-propagation is truncated here, but the values are kept.
+            state = detach_state(after)
+            # Each character counts the same; windows of a running text are of equal size.
+            torch.autograd.backward(loss / (sum(chars) / window.num_predicted))
+            costs.append(means)
+        update = begin_update(network, optimizer, settings.optimizer)
+        norm = update.clip()
+        # This is the only place in a step that waits for a GPU.
+        numbers = cast("list[float]", torch.cat([*costs, norm.reshape(1)]).tolist())
+        kept = _kept(state, settings.sampling.batch_size)
+        outcome = StepOutcome(_total_figures(numbers[:-1], chars), numbers[-1], kept)
+        if outcome.is_finite:
+            update.apply(learning_rate, outcome.gradient_norm, blend)
     return outcome
+
+
+def read_loss(
+    network: Network, inputs: Tensor, targets: Tensor, beyond: Tensor, state: State, settings: Settings
+) -> tuple[Tensor, Tensor, State]:
+    """Read a training window, and return its loss and means, as `window_loss` does, and the state after it."""
+    smoothing = settings.optimizer.label_smoothing
+    if isinstance(network, CharLM):
+        loss, mean, state = network.window_cost(inputs, targets, state, smoothing)
+        return loss, mean.reshape(1), state
+    readouts = network.read_window(inputs, targets, beyond, state)
+    loss, means = window_loss(readouts, inputs, targets, settings.model.loss_weights, smoothing=smoothing)
+    return loss, means, readouts.state
 
 
 def window_loss(
@@ -97,22 +117,13 @@ def window_loss(
         The loss, and the mean of each readout, neither smoothed nor part of the graph: (1,), or (3,) for forward,
         backward and both.
     """
-    forward, mean = _cost(readouts.forward, targets, smoothing)
+    forward, mean = mean_costs(readouts.forward, targets, smoothing)
     if readouts.backward is None or readouts.both is None:
         return forward, mean.reshape(1)
-    backward, backward_mean = _cost(readouts.backward, inputs, smoothing)
-    both, both_mean = _cost(readouts.both, targets, smoothing)
+    backward, backward_mean = mean_costs(readouts.backward, inputs, smoothing)
+    both, both_mean = mean_costs(readouts.both, targets, smoothing)
     loss = weights.forward * forward + weights.backward * backward + weights.both * both
     return loss, torch.stack([mean, backward_mean, both_mean])
-
-
-def _cost(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Return the mean cross entropy to learn from, and the detached one to report."""
-    logits, targets = logits.flatten(0, 1), targets.flatten()
-    if smoothing == 0.0:
-        loss = cross_entropy(logits, targets)
-        return loss, loss.detach()
-    return cross_entropy(logits, targets, label_smoothing=smoothing), cross_entropy(logits.detach(), targets)
 
 
 def state_before(window: Window, state: State, network: Network, settings: Settings) -> State:

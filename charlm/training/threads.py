@@ -13,7 +13,8 @@ from charlm.runs.facts import num_cores
 from charlm.settings.schema import Settings
 from charlm.training.speed import trial_steps
 
-# Fewer threads are chosen only if clearly faster: the bits depend on the number, and a near tie must not decide it.
+# Fewer threads are chosen only if clearly faster: a near tie must not decide it, because the bits of torch's own
+# operations depend on the number.
 ADVANTAGE = 0.9
 SECONDS = 0.4
 MAX_ROUNDS = 5

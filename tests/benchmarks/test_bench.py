@@ -36,10 +36,11 @@ from charlm.benchmarks.timing import MedianRange, measure_in_turn, median_range
 from charlm.console.benchmarks import show_findings
 from charlm.errors import ConfigError
 from charlm.kernels.library import Kernels, load_kernels
-from charlm.networks import native_predictor
+from charlm.networks import implementations, native_predictor
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM
 from charlm.settings.model import Cell, ModelSettings
+from charlm.training.updating import NativeUpdate
 
 Charlm = Callable[..., Result]
 CPU = torch.device("cpu")
@@ -195,6 +196,7 @@ def test_a_training_step_moves_the_parameters_and_a_layer_step_leaves_them(
 ) -> None:
     steps: list[object] = []
     monkeypatch.setattr(torch.optim.Adam, "step", lambda *_: steps.append(None))
+    monkeypatch.setattr(NativeUpdate, "apply", lambda *_: steps.append(None))
     next(training_steps(subject, "lstm", TINY, CPU))  # type: ignore[arg-type]
     assert len(steps) == 1
     next(layer_steps(subject, "lstm", TINY, CPU))  # type: ignore[arg-type]
@@ -312,6 +314,73 @@ def test_the_json_has_every_row_with_units_in_its_names(charlm_command: Charlm) 
         assert row["rounds"] == 2
 
 
+# Precision.
+
+
+@pytest.fixture
+def kernels_with_bfloat16(monkeypatch: pytest.MonkeyPatch) -> Kernels:
+    """Pretend that the processor has instructions for bfloat16; plain loops replace them where it has none."""
+    kernels = load_kernels()
+    assert isinstance(kernels, Kernels)
+    pretended = replace(kernels, has_bfloat16=True)
+    monkeypatch.setattr(implementations, "load_kernels", lambda: pretended)
+    return kernels
+
+
+@needs_kernels
+@pytest.mark.parametrize("make", [layer_steps, training_steps])
+def test_only_work_in_bfloat16_runs_the_kernels_for_it(make: Callable[..., Iterator[object]]) -> None:
+    kernels = load_kernels()
+    assert isinstance(kernels, Kernels)
+    for name, calls in (("bfloat16", 4), ("native", 0), ("autocast", 0)):
+        before = kernels.num_bfloat16_calls()
+        next(make(name, "lstm", TINY, CPU))
+        assert kernels.num_bfloat16_calls() - before == calls
+
+
+def test_the_autocast_loop_is_the_classic_one_in_bfloat16() -> None:
+    classic, rounded = (ClassicLM("lstm", TINY, is_autocast=is_autocast) for is_autocast in (False, True))
+    rounded.load_state_dict(classic.state_dict())
+    ids = torch.randint(5, (2, 3), generator=torch.Generator().manual_seed(0))
+    logits, (h, _) = rounded(ids)
+    assert h.dtype == torch.bfloat16
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, classic(ids)[0])
+    torch.testing.assert_close(logits, classic(ids)[0], rtol=0.05, atol=0.05)
+
+
+@pytest.mark.usefixtures("_one_item_a_turn", "kernels_with_bfloat16")
+@needs_kernels
+def test_bfloat16_is_compared_with_both_classic_loops(charlm_command: Charlm) -> None:
+    options = ("--precision=bfloat16", "--cell=gru", *TINY_OPTIONS)
+    found = json.loads(charlm_command("bench", "--what=layer", "--what=step", *options, "--json").stdout)
+    assert found["precision"] == "bfloat16"
+    kinds = [(row["what"], row["implementation"], row["baseline"]) for row in found["rows"]]
+    assert kinds == [(what, "native", classic) for what in ("layer", "step") for classic in ("classic", "autocast")]
+    shown = charlm_command("bench", "--what=layer", *options)
+    assert shown.exit_code == 0
+    assert ", ours in bfloat16" in shown.stdout
+    assert "implementation  autocast" in shown.stdout
+
+
+@pytest.mark.usefixtures("_one_item_a_turn", "kernels_with_bfloat16")
+@needs_kernels
+def test_where_autocast_does_not_run_that_is_said(monkeypatch: pytest.MonkeyPatch, charlm_command: Charlm) -> None:
+    run = ClassicLM.forward
+
+    def refuse(self: ClassicLM, *arguments: Any) -> Any:
+        if self.is_autocast:
+            raise RuntimeError("could not create a primitive")
+        return run(self, *arguments)
+
+    monkeypatch.setattr(ClassicLM, "forward", refuse)
+    options = ("--precision=bfloat16", "--what=step", "--cell=rnn", *TINY_OPTIONS)
+    shown = charlm_command("bench", *options)
+    assert shown.exit_code == 0
+    assert "torch's autocast in bfloat16 does not run here: rnn\n" in shown.stdout
+    assert "implementation  autocast" not in shown.stdout
+
+
 def findings() -> Findings:
     """Return findings of every kind, with numbers as wide as those of a fast machine."""
     slow, fast, rates = (1234.56,) * 3, (98.7,) * 3, (1500.0,) * 3
@@ -386,6 +455,15 @@ def test_the_command_prints_tables(charlm_command: Charlm) -> None:
         (
             ["--device=auto"],
             "--device must be cpu, cuda or cuda:N here, got 'auto': a benchmark must name what it measures",
+        ),
+        (["--precision=float16"], "--precision must be float32 or bfloat16, got 'float16'; did you mean bfloat16?"),
+        (
+            ["--precision=bfloat16", "--implementation=torch"],
+            "--precision bfloat16 measures the native implementation: leave --implementation out",
+        ),
+        (
+            ["--precision=bfloat16", "--what=generation"],
+            "--precision bfloat16 concerns training: generation is always computed in float32",
         ),
         (["--device=cuda:99"], f"--device cuda:99: torch {torch.__version__} sees no such GPU here; use cpu"),
     ],

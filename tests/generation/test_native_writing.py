@@ -17,7 +17,8 @@ from charlm.generation import native_writer as writing
 from charlm.generation import session
 from charlm.generation.filters import PLAIN, Filters, filter_logits
 from charlm.generation.sampling import INVARIANT_ROWS
-from charlm.kernels.library import Kernels, best_instruction_set, load_kernels
+from charlm.kernels.library import Kernels, load_kernels
+from charlm.kernels.processor import best_instruction_set
 from charlm.networks import native_predictor
 from charlm.networks.building import build_model
 from charlm.networks.language_model import CharLM

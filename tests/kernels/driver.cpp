@@ -1,5 +1,9 @@
 // Compare the kernels with plain loops in double, in a program that test_kernel_driver.py compiles with sanitizers.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +14,9 @@
 #include <vector>
 
 #include "layers.h"
+#include "output.h"
+#include "threads.h"
+#include "update.h"
 #include "writing.h"
 
 namespace {
@@ -123,7 +130,9 @@ struct Case {
     }
 
     // The kernels' outputs, final cell states, and gradients of the leaves.
-    std::vector<Singles> run(int threads) const {
+    std::vector<Singles> run(int threads, bool rounds = false) const {
+        const auto forward = rounds ? charlm_forward_bf16 : charlm_forward;
+        const auto backward = rounds ? charlm_backward_bf16 : charlm_backward;
         Singles hidden(leaves[STATE_H]), cells(leaves[STATE_C]), gates(T * B * charlm_gates_size(cell, H));
         hidden.resize((T + 1) * B * H);
         if (cell == LSTM) cells.resize((T + 1) * B * H);
@@ -137,13 +146,13 @@ struct Case {
         layer.bias_ih = leaves[BIAS_IH].data(), layer.bias_hh = leaves[BIAS_HH].data();
         layer.hidden = hidden.data(), layer.cells = cell == LSTM ? cells.data() : nullptr;
         if (has_ids) {
-            check(charlm_forward(&layer) == 0, "forward without gates", 1, 0);
+            check(forward(&layer) == 0, "forward without gates", 1, 0);
             const Singles once = hidden;
             layer.gates = gates.data();
-            check(charlm_forward(&layer) == 0 && hidden == once, "forward again", 1, 0);
+            check(forward(&layer) == 0 && hidden == once, "forward again", 1, 0);
         } else {
             layer.gates = gates.data();
-            check(charlm_forward(&layer) == 0, "forward", 1, 0);
+            check(forward(&layer) == 0, "forward", 1, 0);
         }
         std::vector<Singles> results{Singles(hidden.begin() + B * H, hidden.end()), Singles(cells.end() - (cell == LSTM ? B * H : 0), cells.end())};
         for (const Singles& leaf : leaves) results.emplace_back(leaf.size(), NAN);
@@ -154,13 +163,12 @@ struct Case {
         layer.grad_bias_ih = results[4].data(), layer.grad_bias_hh = results[5].data();
         layer.grad_initial_hidden = results[6].data(), layer.grad_initial_cells = results[7].data();
         layer.grad_features = has_ids ? nullptr : results[8].data();
-        check(charlm_backward(&layer) == 0, "backward", 1, 0);
+        check(backward(&layer) == 0, "backward", 1, 0);
         return results;
     }
 };
 
 void check_layer(const Case& one, Parallel parallel, int threads) {
-    charlm_share_threads(nullptr);
     const std::vector<Singles> results = one.run(1);
     charlm_share_threads(reinterpret_cast<void*>(parallel));
     check(one.run(threads) == results, "bits with threads", 1, 0);
@@ -184,6 +192,37 @@ void check_layer(const Case& one, Parallel parallel, int threads) {
             const double found = results[2 + leaf][i];
             check(std::fabs(found - slope) < 2e-5 * (1 + std::fabs(slope)), "gradient", found, slope);
         }
+}
+
+// Rounding to bfloat16 changes a number by at most one part in 256, and a sum of many less than that, unless it is small
+// because numbers of both signs cancel: then its error is one of theirs.
+void check_rounded(const Singles& found, const Singles& expected, const char* what) {
+    check(found.size() == expected.size(), what, found.size(), expected.size());
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < found.size(); ++i) {
+        difference += std::pow(found[i] - expected[i], 2);
+        size += std::pow(expected[i], 2);
+    }
+    check(std::sqrt(difference) <= 0.02 * std::sqrt(size) + 1.0 / 256, what, std::sqrt(difference), std::sqrt(size));
+}
+
+void check_rounded_layer(const Case& one, Parallel parallel, int threads) {
+    charlm_share_threads(nullptr);
+    const std::vector<Singles> exact = one.run(1), results = one.run(1, true);
+    charlm_share_threads(reinterpret_cast<void*>(parallel));
+    check(one.run(threads, true) == results, "bits of bfloat16 with threads", 1, 0);
+    for (const Singles& result : results) add_to_digest(result);
+    charlm_share_threads(nullptr);
+    // Where a relu is nearly 0, rounding may switch its gradient on or off.
+    for (size_t part = 0; part < (one.cell == RNN_RELU ? 1 : results.size()); ++part)
+        check_rounded(results[part], exact[part], "result in bfloat16");
+}
+
+// The nearest bfloat16 number, to even where two are equally near.
+float rounded(float x) {
+    int exponent;
+    const double fraction = std::frexp(x, &exponent);
+    return std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8);
 }
 
 // One unit whose sums go far beyond where exp overflows, and are not numbers in the end.
@@ -211,8 +250,11 @@ void check_extremes(int cell) {
     add_to_digest(hidden);
 }
 
-void check_linear(int rows, int depth, int columns, Parallel parallel) {
-    const Singles x = draw(rows * depth, 1), weight = draw(columns * depth, 1), bias = draw(columns, 1), grad = draw(rows * columns, 1);
+void check_linear(int rows, int depth, int columns, bool rounds, Parallel parallel) {
+    Singles x = draw(rows * depth, 1), weight = draw(columns * depth, 1), bias = draw(columns, 1), grad = draw(rows * columns, 1);
+    const Singles given_x = x, given_weight = weight, given_grad = grad;
+    for (Singles* operand : {&x, &weight, &grad})
+        for (float& number : *operand) number = rounds ? rounded(number) : number;
     Doubles out(rows * columns), grad_x(rows * depth), grad_weight(columns * depth);
     for (int i = 0; i < rows; ++i)
         for (int j = 0; j < columns; ++j) {
@@ -225,14 +267,87 @@ void check_linear(int rows, int depth, int columns, Parallel parallel) {
         }
     charlm_share_threads(reinterpret_cast<void*>(parallel));
     Singles found(rows * columns), found_x(rows * depth), found_weight(columns * depth);
-    check(charlm_linear_forward(3, rows, depth, columns, x.data(), weight.data(), bias.data(), found.data()) == 0, "linear", 1, 0);
-    check(charlm_linear_backward(3, rows, depth, columns, x.data(), weight.data(), grad.data(), found_x.data(), found_weight.data()) == 0,
+    const auto forward = rounds ? charlm_linear_forward_bf16 : charlm_linear_forward;
+    const auto backward = rounds ? charlm_linear_backward_bf16 : charlm_linear_backward;
+    check(forward(3, rows, depth, columns, given_x.data(), given_weight.data(), bias.data(), found.data()) == 0, "linear", 1, 0);
+    check(backward(3, rows, depth, columns, given_x.data(), given_weight.data(), given_grad.data(), found_x.data(), found_weight.data()) == 0,
           "linear back", 1, 0);
     charlm_share_threads(nullptr);
     for (const Singles& result : {found, found_x, found_weight}) add_to_digest(result);
     check_close(found, out, "linear");
     check_close(found_x, grad_x, "gradient of linear's x");
     check_close(found_weight, grad_weight, "gradient of linear's weight");
+}
+
+void check_output(int rows, int depth, int columns, Parallel parallel) {
+    const Singles hidden = draw(rows * depth, 1), weight = draw(columns * depth, 1), bias = draw(columns, 1);
+    std::vector<int64_t> targets;
+    for (int i = 0; i < rows; ++i) targets.push_back(i % 5 == 3 ? -100 : generator() % columns);
+    const double counted = rows - std::count(targets.begin(), targets.end(), -100);
+    const double smoothing = 0.1;
+    double loss = 0, mean = 0;
+    Doubles grad_hidden(rows * depth), grad_weight(columns * depth), grad_bias(columns);
+    for (int i = 0; i < rows; ++i) {
+        if (targets[i] < 0) continue;
+        Doubles logits(bias.begin(), bias.end());
+        for (int v = 0; v < columns; ++v)
+            for (int k = 0; k < depth; ++k) logits[v] += double(weight[v * depth + k]) * hidden[i * depth + k];
+        double total = 0;
+        for (double logit : logits) total += std::exp(logit);
+        for (int v = 0; v < columns; ++v) {
+            const double share = smoothing / columns + (v == targets[i] ? 1 - smoothing : 0), log_p = logits[v] - std::log(total);
+            const double grad = (std::exp(log_p) - share) / counted;
+            loss -= share * log_p / counted;
+            mean -= v == targets[i] ? log_p / counted : 0;
+            grad_bias[v] += grad;
+            for (int k = 0; k < depth; ++k) {
+                grad_hidden[i * depth + k] += grad * weight[v * depth + k];
+                grad_weight[v * depth + k] += grad * hidden[i * depth + k];
+            }
+        }
+    }
+    charlm_share_threads(reinterpret_cast<void*>(parallel));
+    Singles found_hidden(rows * depth), found_weight(columns * depth), found_bias(columns);
+    CharlmOutput call{3, rows, depth, columns, hidden.data(), weight.data(), bias.data(), targets.data(), smoothing, NAN, NAN,
+                      found_hidden.data(), found_weight.data(), found_bias.data()};
+    check(charlm_output(&call) == 0, "output", 1, 0);
+    charlm_share_threads(nullptr);
+    const Singles losses{float(call.loss), float(call.mean)};
+    for (const Singles& result : {losses, found_hidden, found_weight, found_bias}) add_to_digest(result);
+    check_close(losses, Doubles{loss, mean}, "losses");
+    check_close(found_hidden, grad_hidden, "gradient of the output layer's hidden states");
+    check_close(found_weight, grad_weight, "gradient of the output layer's weight");
+    check_close(found_bias, grad_bias, "gradient of the output layer's bias");
+}
+
+void check_update(int size, bool is_decoupled, Parallel parallel, int threads) {
+    const Singles start = draw(size, 1), grad = draw(size, 1), m = draw(size, 1), v = draw(size, 1);
+    Doubles expected(size), mean(size);
+    const double rate = 1e-2, decay = 0.1, scale = 0.5, limit = 0.3, share = 0.25, norm = std::sqrt(std::inner_product(grad.begin(), grad.end(), grad.begin(), 0.0));
+    for (int i = 0; i < size; ++i) {
+        double g = std::fmin(limit, std::fmax(-limit, grad[i] * scale)), w = start[i];
+        if (is_decoupled)
+            w -= rate * decay * w;
+        else
+            g += decay * w;
+        const double first = 0.9 * m[i] + 0.1 * g, second = 0.999 * std::fabs(v[i]) + 0.001 * g * g;
+        expected[i] = w - rate * first / (1 - std::pow(0.9, 3)) / (std::sqrt(second / (1 - std::pow(0.999, 3))) + 1e-8);
+        mean[i] = 2 * start[i] + share * (expected[i] - 2 * start[i]);
+    }
+    charlm_share_threads(reinterpret_cast<void*>(parallel));
+    Singles weight = start, first = m, second = v, average = start;
+    for (float& each : second) each = std::fabs(each);
+    for (float& each : average) each *= 2;
+    float steps = 2;
+    const CharlmParameter one{size, weight.data(), grad.data(), first.data(), second.data(), &steps, average.data()};
+    const CharlmUpdate update{threads, is_decoupled, 1, &one, rate, 0.9, 0.999, 1e-8, decay, scale, limit, share};
+    double found = NAN;
+    check(charlm_gradient_norm(&update, &found) == 0 && std::fabs(found - norm) < 1e-6 * norm, "norm", found, norm);
+    check(charlm_update(&update) == 0 && steps == 3, "steps", steps, 3);
+    charlm_share_threads(nullptr);
+    for (const Singles& result : {weight, first, second, average, Singles{float(found)}}) add_to_digest(result);
+    check_close(weight, expected, "updated weight");
+    check_close(average, mean, "average");
 }
 
 // The filters of charlm/generation/filters.py, one by one, in plain code.
@@ -279,13 +394,13 @@ void check_writing(int cell, int H, int V, int rows, int filter, Parallel parall
     std::vector<Singles> states;
     void* writer = charlm_writer_new(&network, rows);
     check(writer != nullptr, "new writer", 0, 1);
-    for (Parallel entry : {Parallel(nullptr), parallel}) {
+    charlm_share_threads(reinterpret_cast<void*>(parallel));
+    for (int count : {1, threads}) {
         std::vector<int64_t> ids(length * rows, -1);
         Singles h = start_h, c = start_c;
         CharlmWriting writing = plain;
-        writing.threads = entry ? threads : 1;
+        writing.threads = count;
         writing.ids = ids.data(), writing.h = h.data(), writing.c = cell == LSTM ? c.data() : nullptr;
-        charlm_share_threads(reinterpret_cast<void*>(entry));
         check(charlm_write(writer, &writing) == 0, "write", 1, 0);
         texts.push_back(ids);
         h.insert(h.end(), c.begin(), c.end());
@@ -330,7 +445,7 @@ void check_writing(int cell, int H, int V, int rows, int filter, Parallel parall
     }
 }
 
-// Substitutes for an OpenMP runtime's entry: they send all threads, fewer, or the others only after the first is done.
+// Substitutes for the pool: they send all threads, fewer, or the others only after the first is done.
 void all_come(void (*body)(void*), void* data, unsigned count, unsigned) {
     std::vector<std::thread> others;
     for (unsigned i = 1; i < count; ++i) others.emplace_back(body, data);
@@ -345,23 +460,57 @@ void others_come_late(void (*body)(void*), void* data, unsigned count, unsigned 
     all_come(body, data, count - 1, flags);
 }
 
+// Call the pool from several threads at once, after pauses in which its own threads fall asleep, and in a child.
+void check_pool() {
+    const Case one(LSTM, 33, 6, 4, true, 0);
+    const std::vector<Singles> alone = one.run(1);
+    const auto check_bits = [&](int threads) { check(one.run(threads) == alone, "bits from the pool", 1, 0); };
+    for (int turn = 0; turn < 3; ++turn) {
+        std::vector<std::thread> callers;
+        for (int threads : {2, 3, 4}) callers.emplace_back(check_bits, threads);
+        for (std::thread& caller : callers) caller.join();
+        std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    }
+    charlm::in_parallel(3, [&](int part) { check_bits(2 + part); });
+#if !defined(__SANITIZE_THREAD__)
+    // The sanitiser of threads does not follow a child that starts some.
+    const pid_t child = fork();
+    if (child == 0) {
+        check_bits(3);
+        std::_Exit(0);
+    }
+    int status = -1;
+    check(waitpid(child, &status, 0) == child && status == 0, "a child's outcome", status, 0);
+#endif
+    check_bits(2);
+}
+
 }  // namespace
 
 int main() {
-    const Parallel entries[] = {all_come, fewer_come, others_come_late};
+    const Parallel entries[] = {nullptr, all_come, fewer_come, others_come_late};
+    check_pool();
     int number = 0;
     for (int cell = 0; cell < 5; ++cell)
         for (int H : {1, 7, 33})
             for (int B : {1, 3}) {
                 for (int T : {1, 4})
                     for (bool has_ids : {true, false}) {
-                        check_layer(Case(cell, H, B, T, has_ids, number), entries[number % 3], 2 + number % 3);
+                        check_layer(Case(cell, H, B, T, has_ids, number), entries[number % 4], 2 + number % 3);
+                        check_rounded_layer(Case(cell, H, B, T, has_ids, number), entries[number % 4], 2 + number % 3);
                         ++number;
                     }
-                for (int filter : {0, 1, 2}) check_writing(cell, H, H == 7 ? 40 : 6, B, filter, entries[number++ % 3], 3);
+                for (int filter : {0, 1, 2}) check_writing(cell, H, H == 7 ? 40 : 6, B, filter, entries[number++ % 4], 3);
             }
-    for (int size : {1, 7, 33}) check_linear(size, 40 - size, 50 - size, entries[number++ % 3]);
-    check_linear(9, 300, 20, entries[number++ % 3]);  // more than one chain of the depth
+    for (bool rounds : {false, true}) {
+        for (int size : {1, 7, 33}) check_linear(size, 40 - size, 50 - size, rounds, entries[number++ % 4]);
+        check_linear(9, 300, 20, rounds, entries[number++ % 4]);  // more than one chain of the depth
+    }
+    for (int size : {1, 7, 33, 150}) check_output(size, 200 - size, size == 33 ? 2000 : 2 + size, entries[number++ % 4]);
+    for (int size : {1, 100, 9000}) {
+        check_update(size, number % 2 == 0, entries[number % 4], 3);
+        ++number;
+    }
     for (int cell = 0; cell < 5; ++cell, ++number) check_extremes(cell);
     std::printf("%d cases, %lld calls, digest %016llx\n", number, (long long)charlm_num_calls(), (unsigned long long)digest);
 }

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from charlm.kernels.processor import has_bfloat16
+
 HERE = Path(__file__).parent
 KERNELS = HERE.parents[1] / "charlm" / "kernels"
 # The longest first, so that none of them is waited for alone.
@@ -89,7 +91,7 @@ def test_the_kernels_equal_plain_loops_and_touch_nothing_that_is_not_theirs(obje
     # Without optimisation it takes longer to run, and much less to compile.
     result = run_driver(objects, tmp_path, "-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     assert (result.returncode, result.stderr) == (0, ""), result.stdout
-    assert result.stdout.startswith("219 cases")
+    assert result.stdout.startswith("230 cases")
 
 
 @pytest.mark.slow
@@ -100,7 +102,17 @@ def test_the_kernels_for_aarch64_touch_nothing_that_is_not_theirs(objects: Path,
     sanitisers = ("-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     result = run_driver(objects, tmp_path, *sanitisers, cross="aarch64-linux-gnu-g++")
     assert (result.returncode, result.stderr) == (0, ""), result.stdout
-    assert result.stdout.startswith("219 cases")
+    assert result.stdout.startswith("230 cases")
+
+
+@pytest.mark.slow
+def test_the_instructions_for_bfloat16_touch_nothing_that_is_not_theirs(objects: Path, tmp_path: Path) -> None:
+    if not has_bfloat16("x86-64-v4"):
+        pytest.skip("this processor has no instructions for bfloat16")
+    options = ("-march=x86-64-v4", "-mavx512bf16", "-O0", "-g1", "-fsanitize=address,undefined")
+    result = run_driver(objects, tmp_path, *options, "-fno-sanitize-recover=all")
+    assert (result.returncode, result.stderr) == (0, ""), result.stdout
+    assert result.stdout.startswith("230 cases")
 
 
 @pytest.mark.slow

@@ -7,103 +7,39 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from typing import Any
+from pathlib import Path
 
 import pytest
 import torch
 from pairs import covering
 from processes import run_code
+from stacks import (
+    CELLS,
+    DECODER,
+    V,
+    assert_same_bits,
+    build_stack,
+    decoder_results,
+    doubled,
+    draw_decoder,
+    draw_inputs,
+    in_float64,
+    positive_sum,
+    with_gradients,
+)
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 from torch.testing import assert_close
 
-from charlm.kernels.library import CELL_NUMBERS, Kernels, load_kernels, load_kernels_for
+from charlm.kernels.library import CELL_NUMBERS, Kernels, load_kernels
 from charlm.networks import native
 from charlm.networks.building import build_model
 from charlm.networks.native import NativeStack
 from charlm.networks.recurrent import LayerWeights, Stack, State
-from charlm.networks.reference import ReferenceStack
 from charlm.settings.model import ModelSettings
 
-CELLS: dict[str, dict[str, Any]] = {
-    "rnn tanh": {"cell": "rnn", "activation": "tanh"},
-    "rnn relu": {"cell": "rnn", "activation": "relu"},
-    "gru": {"cell": "gru"},
-    "gru before": {"cell": "gru", "reset_after": False},
-    "lstm": {"cell": "lstm"},
-}
-V, E = 20, 13
 has_kernels = pytest.mark.kernels
 on_each_set = pytest.mark.usefixtures("instruction_set")
-
-
-def build_stack(
-    name: str, hidden_size: int, num_layers: int = 1, *, is_one_hot: bool = True, num_symbols: int = V, seed: int = 0
-) -> NativeStack:
-    """Return a stack whose weights start as torch.nn's do."""
-    sizes = {"hidden_size": hidden_size, "num_layers": num_layers, "embedding_size": None if is_one_hot else E}
-    stack = NativeStack(ModelSettings(**sizes, **CELLS[name]), num_symbols)
-    generator, bound = torch.Generator().manual_seed(seed), hidden_size**-0.5
-    with torch.no_grad():
-        for parameter in stack.parameters():
-            parameter.uniform_(-bound, bound, generator=generator)
-    return stack
-
-
-def draw_inputs(stack: Stack, T: int, B: int, *, seed: int = 0) -> tuple[Tensor, State]:
-    """Return ids or features, and a state that is not zero."""
-    model, generator = stack.model, torch.Generator().manual_seed(seed)
-    ids = torch.randint(V, (T, B), generator=generator)
-    features = torch.randn(T, B, E, generator=generator)
-    parts = 2 if model.cell == "lstm" else 1
-    state = torch.randn(parts, model.num_layers, B, model.hidden_size, generator=generator) / 2
-    return ids if model.is_one_hot else features, tuple(state)
-
-
-def positive_sum(parts: tuple[Tensor, ...]) -> Tensor:
-    """Return a sum of everything with weights from 0.5 to 1.5, the same for each dtype.
-
-    Weights of both signs would cancel: a small tensor of gradients can then be the difference of nearly equal numbers,
-    of which float32 keeps no digit whoever computes it.
-    """
-    generator = torch.Generator().manual_seed(9)
-    terms = [(part * (torch.rand(part.shape, generator=generator) + 0.5).to(part.dtype)).sum() for part in parts]
-    return torch.stack(terms).sum()
-
-
-def with_gradients(
-    stack: Stack, inputs: Tensor, state: State, run: Callable[..., tuple[Tensor, State]] | None = None
-) -> dict[str, Tensor]:
-    """Return outputs, final state and every gradient of their positive sum, by name."""
-    leaves = {f"state {index}": part.detach().clone().requires_grad_() for index, part in enumerate(state)}
-    start = tuple(leaves.values())
-    if inputs.is_floating_point():
-        inputs = leaves["features"] = inputs.detach().clone().requires_grad_()
-    outputs, final = (run or stack.run)(inputs, start)
-    leaves |= dict(stack.named_parameters())
-    gradients = torch.autograd.grad(positive_sum((outputs, *final)), list(leaves.values()))
-    return {
-        "outputs": outputs.detach(),
-        **{f"final state {index}": part.detach() for index, part in enumerate(final)},
-        **{f"gradient of {name}": gradient for name, gradient in zip(leaves, gradients, strict=True)},
-    }
-
-
-def in_float64(stack: NativeStack) -> ReferenceStack:
-    """Return our cells with the same weights in float64."""
-    reference = ReferenceStack(stack.model, V).double()
-    reference.load_state_dict(stack.state_dict())
-    return reference
-
-
-def doubled(inputs: Tensor, state: State) -> tuple[Tensor, State]:
-    return inputs.double() if inputs.is_floating_point() else inputs, tuple(part.double() for part in state)
-
-
-def assert_same_bits(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    assert found.keys() == expected.keys()
-    for key, value in expected.items():
-        assert torch.equal(found[key], value), key
 
 
 # Equality.
@@ -187,21 +123,6 @@ def test_views_count_as_what_they_show(name: str) -> None:
     assert torch.equal(spread, alone.expand(-1, 3, -1))
 
 
-def decoder_results(
-    run: Callable[[Tensor, Tensor, Tensor], Tensor], tensors: list[Tensor], dtype: torch.dtype = torch.float32
-) -> list[Tensor]:
-    """Return an output layer's logits and the gradients of their positive sum."""
-    leaves = [tensor.detach().to(dtype).requires_grad_() for tensor in tensors]
-    logits = run(*leaves)
-    return [logits.detach(), *torch.autograd.grad(positive_sum((logits,)), leaves)]
-
-
-def draw_decoder(T: int, B: int, H: int, num_symbols: int) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(T + B + H)
-    sizes = ((T, B, H), (num_symbols, H), (num_symbols,))
-    return [torch.rand(size, generator=generator) for size in sizes]
-
-
 @on_each_set
 @pytest.mark.parametrize("num_symbols", [1, 2, 65, 300])
 @pytest.mark.parametrize("H", [1, 7, 100, 512])
@@ -209,7 +130,7 @@ def test_the_output_layer_and_its_gradients_equal_torchs_in_float64(H: int, num_
     for T, B in ((1, 1), (2, 3), (35, 32)):
         tensors = draw_decoder(T, B, H, num_symbols)
         expected = decoder_results(linear, tensors, torch.float64)
-        for found, value in zip(decoder_results(NativeStack.decode, tensors), expected, strict=True):
+        for found, value in zip(decoder_results(DECODER.decode, tensors), expected, strict=True):
             assert found.shape == value.shape
             assert (found.double() - value).abs().max() / value.abs().max() < 2e-6
 
@@ -238,9 +159,9 @@ def test_the_number_of_threads_changes_no_bit_of_the_output_layer(set_threads: C
     for T, B, H, num_symbols in ((1, 1, 1, 1), (9, 3, 33, 20), (35, 32, 100, 65)):
         tensors = draw_decoder(T, B, H, num_symbols)
         set_threads(1)
-        one = decoder_results(NativeStack.decode, tensors)
+        one = decoder_results(DECODER.decode, tensors)
         set_threads(2)
-        assert all(map(torch.equal, decoder_results(NativeStack.decode, tensors), one))
+        assert all(map(torch.equal, decoder_results(DECODER.decode, tensors), one))
 
 
 @has_kernels
@@ -285,9 +206,9 @@ def test_a_row_alone_has_the_bits_it_has_among_others(name: str, is_one_hot: boo
 @pytest.mark.parametrize("num_symbols", [2, 65])
 def test_a_row_of_the_output_layer_alone_has_the_bits_it_has_among_others(num_symbols: int) -> None:
     hidden, weight, bias = draw_decoder(9, 32, 300, num_symbols)
-    logits = NativeStack.decode(hidden, weight, bias)
+    logits = DECODER.decode(hidden, weight, bias)
     for t, b in ((0, 0), (4, 17), (8, 31)):
-        alone = NativeStack.decode(hidden[t : t + 1, b : b + 1], weight, bias)
+        alone = DECODER.decode(hidden[t : t + 1, b : b + 1], weight, bias)
         assert torch.equal(alone, logits[t : t + 1, b : b + 1])
 
 
@@ -521,57 +442,57 @@ def test_not_a_number_stays_one_and_in_its_row(name: str) -> None:
 
 
 PROCESS = """
-import hashlib, json, os
-from pathlib import Path
+import hashlib, json, os, time
 import torch
-from charlm.kernels import library
 from charlm.networks.building import build_model
+from charlm.networks.modes import left_to_kernels
 from charlm.settings.model import ModelSettings
-torch.set_num_threads(2)
-found = library.openmp_runtimes
 network = build_model(ModelSettings(cell="lstm", hidden_size=64, num_layers=2, implementation="native"), 20, seed=0)
 ids = torch.randint(20, (9, 32), generator=torch.Generator().manual_seed(0))
-# A thread that is there stays: alone comes first.
-for runtimes in ([], [Path("/lib/libgomp.so.1"), Path("/lib/libiomp5.so")], None):
-    library.openmp_runtimes = found if runtimes is None else lambda: runtimes
-    library.load_kernels.cache_clear()
-    before = len(os.listdir("/proc/self/task"))
-    logits, _ = network(ids, network.initial_state(32))
-    after = len(os.listdir("/proc/self/task"))
-    tensors = [logits.detach(), *torch.autograd.grad(logits.sum(), list(network.parameters()))]
-    digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
-    print(json.dumps({
-        "runtimes": [path.name for path in found()],
-        "has_threads": library.load_kernels().has_threads,
-        "new_threads": after - before,
-        "bits": digest,
-    }))
+def bits():
+    with left_to_kernels(network):
+        logits, _ = network(ids, network.initial_state(32))
+        tensors = [logits.detach(), *torch.autograd.grad(logits.sum(), list(network.parameters()))]
+    return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
+def num_tasks():
+    return len(os.listdir("/proc/self/task"))
+torch.set_num_threads(1)
+found, before = [bits()], num_tasks()
+for threads in (2, 3, 2):
+    torch.set_num_threads(threads)
+    found.append(bits())
+began, used = num_tasks() - before, time.process_time()
+time.sleep(0.5)
+idle = time.process_time() - used
+receiver, sender = os.pipe()
+if os.fork() == 0:
+    # A child has none of its parent's threads, and starts its own.
+    alone = num_tasks()
+    os.write(sender, json.dumps([alone, bits(), num_tasks()]).encode())
+    os._exit(0)
+child = json.loads(os.read(receiver, 4096))
+print(json.dumps({"bits": [*found, child.pop(1)], "began": began, "idle": idle, "child": child}))
 """
 
 
-@pytest.mark.slow
 @has_kernels
-def test_the_kernels_share_the_one_openmp_runtime_and_without_just_one_run_alone_with_the_same_bits() -> None:
-    # Start cold: a fork would have the threads or the runtimes of the process it is forked from.
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux lists a process's threads")
+def test_the_kernels_threads_begin_when_needed_and_sleep_when_idle_and_a_child_has_its_own() -> None:
+    # Start cold: a fork would have the threads of the process it is forked from.
     ended = run_code(PROCESS, is_cold=True)
     assert ended.exit_code == 0, ended.stderr
-    *alone, shared = map(json.loads, ended.stdout.splitlines())
-    assert len(alone) == 2
-    assert len(shared["runtimes"]) == 1, "a second OpenMP runtime has been mapped"
-    if shared["runtimes"][0].startswith("libgomp"):
-        assert shared["has_threads"]
-        assert shared["new_threads"] == 1
-    for one in alone:
-        assert len(one["runtimes"]) == 1
-        assert not one["has_threads"]
-        assert one["new_threads"] == 0
-        assert one["bits"] == shared["bits"]
+    found = json.loads(ended.stdout)
+    assert len(found["bits"]) == 5
+    assert len(set(found["bits"])) == 1
+    assert found["began"] == 2
+    assert found["child"] == [1, 2]
+    # A thread that went on spinning would have used half a second of a core.
+    assert found["idle"] < 0.1
 
 
+@on_each_set
 @pytest.mark.parametrize("come", [1, 2, 5])
-def test_work_is_done_once_however_many_threads_come(
-    come: int, instruction_set: str, set_threads: Callable[[int], None]
-) -> None:
+def test_work_is_done_once_however_many_threads_come(come: int, set_threads: Callable[[int], None]) -> None:
     kernels = native.load_kernels()
     assert isinstance(kernels, Kernels)
     asked: list[int] = []
@@ -591,7 +512,7 @@ def test_work_is_done_once_however_many_threads_come(
     try:
         found = with_gradients(stack, inputs, state)
     finally:
-        load_kernels_for(instruction_set)  # shares torch's threads again
+        kernels.share_threads(None)
     assert_same_bits(found, expected)
     assert asked
     assert set(asked) <= {2, 3}
@@ -658,7 +579,7 @@ def test_what_does_not_fit_the_weights_is_an_error_and_not_misread() -> None:
 @has_kernels
 def test_a_second_derivative_of_the_output_layer_is_refused() -> None:
     leaves = [tensor.requires_grad_() for tensor in draw_decoder(2, 3, 4, 5)[1:]]
-    loss = NativeStack.decode(draw_decoder(2, 3, 4, 5)[0], *leaves).square().sum()
+    loss = DECODER.decode(draw_decoder(2, 3, 4, 5)[0], *leaves).square().sum()
     gradients = torch.autograd.grad(loss, leaves, create_graph=True)
     with pytest.raises(RuntimeError):
         torch.autograd.grad(positive_sum(gradients), leaves)

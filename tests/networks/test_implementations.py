@@ -17,15 +17,9 @@ from torch.testing import assert_close
 
 import charlm
 from charlm.errors import ConfigError
-from charlm.kernels import library
-from charlm.kernels.library import (
-    Kernels,
-    best_instruction_set,
-    describe_kernels,
-    library_file,
-    load_kernels,
-    load_kernels_for,
-)
+from charlm.kernels import library, processor
+from charlm.kernels.library import Kernels, describe_kernels, library_file, load_kernels, load_kernels_for
+from charlm.kernels.processor import best_instruction_set
 from charlm.networks import native
 from charlm.networks.building import build_model
 from charlm.networks.implementations import choose_implementation
@@ -111,22 +105,22 @@ def test_few_calls_lie_between_a_training_step_and_the_kernels(
                 caller = frames.pop(0)
             # Not where steps are tried out; and torch's own calls on the way back are not ours to spare.
             if frames and caller.filename.endswith("loop.py"):
-                path = [frame.name for frame in frames if "forward" in name or frame.filename.startswith(ours)]
+                path = [frame.name for frame in frames if name != "backward" or frame.filename.startswith(ours)]
                 paths.setdefault(name, set()).add(("the loop", *path, "the kernels"))
             return getattr(kernels, name)(*arguments)
 
         return call
 
-    names = ("forward", "backward", "linear_forward", "linear_backward")
+    names = ("forward", "backward", "output")
     spies = replace(kernels, **{name: watched(name) for name in names})
     monkeypatch.setattr(native, "load_kernels", lambda: spies)
     settings = tiny_settings("model.implementation=native", "model.num_layers=2", "train.max_steps=1")
     charlm.train(settings, name="run", runs_dir=tmp_path)
+    way = ("the loop", "take_step", "read_loss", "window_cost")
     assert paths == {
-        "forward": {("the loop", "take_step", "read_window", "run", "apply", "forward", "the kernels")},
-        "linear_forward": {("the loop", "take_step", "read_window", "decode", "apply", "forward", "the kernels")},
+        "forward": {(*way, "run", "apply", "forward", "the kernels")},
+        "output": {(*way, "cost", "apply", "forward", "the kernels")},
         "backward": {("the loop", "take_step", "backward", "the kernels")},
-        "linear_backward": {("the loop", "take_step", "backward", "the kernels")},
     }
 
 
@@ -169,7 +163,7 @@ def test_torchs_variable_chooses_an_older_instruction_set(monkeypatch: pytest.Mo
 def test_every_64_bit_arm_has_the_vectors_whatever_torchs_variable_says(
     machine: str, asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(library.platform, "machine", lambda: machine)
+    monkeypatch.setattr(processor.platform, "machine", lambda: machine)
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", asked)
     assert best_instruction_set() == "aarch64"
 

@@ -140,7 +140,9 @@ class Watched:
 
     def watch(self, trained: Network) -> None:
         """Take in one more step."""
-        self.progress = self.average.after_step(trained, self.progress)
+        if blend := self.average.next_blend(self.progress):
+            blend.add(trained)
+            self.progress = self.average.after_step(self.progress)
         state = self.average.network.state_dict()
         self.networks.append({name: weight.clone() for name, weight in state.items()})
 
@@ -190,7 +192,10 @@ def test_the_decay_of_a_moving_average_is_0_999_by_default(decay: float | None, 
     average = WeightAverage(network, AverageSettings(method="ema", decay=decay))
     average.restore({name: torch.zeros_like(weight) for name, weight in network.state_dict().items()}, 10_000)
     (weights,) = walk(network, 1, lambda: None)
-    assert average.after_step(network, Progress()).num_averaged == 10_001
+    blend = average.next_blend(Progress())
+    assert blend is not None
+    blend.add(network)
+    assert average.after_step(Progress()).num_averaged == 10_001
     assert_weights_close(
         average.network.state_dict(), {name: weight * share for name, weight in weights.items()}, tolerance=1e-7
     )

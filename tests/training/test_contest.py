@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import charlm
-from charlm.kernels.library import INSTRUCTION_SETS, MEASURED, Kernels, load_kernels
+from charlm.kernels.library import Kernels, load_kernels
+from charlm.kernels.processor import INSTRUCTION_SETS, MEASURED
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.training import choosing, contest, threads
@@ -125,9 +126,9 @@ def test_real_trial_steps_end_with_one_of_the_two(direction: str, tiny_settings:
 @pytest.mark.usefixtures("unmeasured")
 def test_without_a_rival_there_is_nothing_to_try(tiny_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = fake_times(monkeypatch, {"native": 2.0, "torch": 1.0})
-    # torch.nn has no such cell.
-    settings = tiny_settings("model.cell=gru", "model.reset_after=false")
-    assert choose_computation(settings, V, "native", CPU).implementation == "native"
+    # torch.nn has no such cell, and no such products.
+    for alone in (("model.cell=gru", "model.reset_after=false"), ("train.precision=bfloat16",)):
+        assert choose_computation(tiny_settings(*alone), V, "native", CPU).implementation == "native"
     assert tried == []
 
 

@@ -15,13 +15,14 @@ import torch
 from pairs import one_in
 
 from charlm.errors import DivergedError
+from charlm.networks.recurrent import State
 from charlm.runs.checkpoints import load_checkpoint, step_of
 from charlm.runs.run import Run
 from charlm.settings.schema import Settings
 from charlm.training import loop, milestones
 from charlm.training.events import Divergence, End, Evaluation, Start, Step, TrainingEvent
 from charlm.training.launch import train_reports
-from charlm.training.step import StepOutcome, take_step, window_loss
+from charlm.training.step import StepOutcome, read_loss, take_step
 
 MakeSettings = Callable[..., Settings]
 Fit = Callable[..., list[TrainingEvent]]
@@ -79,13 +80,13 @@ def break_steps(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def break_them(steps: Collection[int], *, above: float = 0.0) -> None:
         def broken(*arguments: Any, step: int, learning_rate: float, **options: Any) -> StepOutcome:
-            def loss(*inputs: Any, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
-                cost, means = window_loss(*inputs, **options)
-                return cost * math.nan, means * math.nan
+            def loss(*inputs: Any) -> tuple[torch.Tensor, torch.Tensor, State]:
+                cost, means, state = read_loss(*inputs)
+                return cost * math.nan, means * math.nan, state
 
             with pytest.MonkeyPatch.context() as patch:
                 if step + 1 in steps and learning_rate > above:
-                    patch.setattr("charlm.training.step.window_loss", loss)
+                    patch.setattr("charlm.training.step.read_loss", loss)
                 return take_step(*arguments, step=step, learning_rate=learning_rate, **options)
 
         monkeypatch.setattr(loop, "take_step", broken)
