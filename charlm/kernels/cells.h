@@ -73,7 +73,7 @@ inline Vec one_minus(Vec v) { return all(1.0f) - v; }
 
 template <bool IS_RELU> struct SimpleRnn {
     static constexpr Index GATES = 1, BLOCKS = 1, X_BLOCKS = 1, PHASES = 1;
-    static constexpr Index X_BLOCK[GATES] = {0}, H_BLOCK[GATES] = {0};  // sized for clang++
+    static constexpr Index X_BLOCK[GATES] = {0}, H_BLOCK[GATES] = {0};  // a size, or clang++ takes neither for a constant
     static constexpr bool HAS_CELLS = false, KEEPS_GATES = false;
 
     template <Index> static void forward(const ForwardAt& at) {

@@ -17,7 +17,7 @@ from charlm.mixtures.mixture import Experts, Mixture
 from charlm.mixtures.ngram_predictor import NgramPredictor
 from charlm.runs.checkpoints import Checkpoint, Choice
 from charlm.runs.ensembles import Ensemble, Member, member_path, read_ensemble, read_ngram_text
-from charlm.runs.run import Run
+from charlm.runs.run import ENSEMBLE, Run
 from charlm.runs.tensors import Array
 from charlm.settings.model import Direction
 from charlm.text.vocabulary import Ids
@@ -58,8 +58,10 @@ class MixedNetworks:
         if ngrams:
             ids = read_ngram_text(self.run, ngrams, len(vocabulary))
             counted = ngram_predictor(ids, self.members[0], ngrams.order)
-        networks = [member.networks.main for member in self.members]
-        return Mixture(Experts(networks, counted, len(vocabulary)), self.ensemble.table)
+        experts = Experts([member.networks.main for member in self.members], counted, len(vocabulary))
+        if len(self.ensemble.weights) != experts.num_lengths:
+            raise RunError(f"{self.run.path / ENSEMBLE} is damaged: its weights do not fit its n-grams")
+        return Mixture(experts, self.ensemble.table)
 
     @property
     def measured(self) -> Mixture:

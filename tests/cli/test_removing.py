@@ -200,6 +200,7 @@ def test_scripts_get_one_object(runs: Path, charlm_command: Charlm) -> None:
                     "bytes": num_bytes,
                     "heirs": [],
                     "needed_by": [],
+                    "ensembles": [],
                 }
             ],
         }

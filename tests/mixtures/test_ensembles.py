@@ -190,7 +190,7 @@ def test_a_member_that_is_missing_or_has_changed_is_refused_by_name(home: Path, 
         charlm.open_run("joined", runs_dir=runs)
 
 
-@pytest.mark.parametrize("damage", ["cut", "bit", "weights", "format", "text", "no text"])
+@pytest.mark.parametrize("damage", ["cut", "bit", "weights", "lengths", "format", "text", "no text"])
 def test_a_damaged_ensemble_is_refused_in_one_sentence(damage: str, home: Path, tmp_path: Path) -> None:
     runs = copied(home, tmp_path)
     record, text = runs / "joined" / "ensemble.json", runs / "joined" / "ngrams.safetensors"
@@ -199,6 +199,8 @@ def test_a_damaged_ensemble_is_refused_in_one_sentence(damage: str, home: Path, 
         record.write_bytes(record.read_bytes()[:200])
     elif damage == "weights":
         record.write_text(json.dumps(content | {"weights": [[0.5]]}))
+    elif damage == "lengths":
+        record.write_text(json.dumps(content | {"weights": content["weights"][:3]}))
     elif damage == "format":
         record.write_text(json.dumps(content | {"format": 2}))
     elif damage == "bit":
