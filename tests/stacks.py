@@ -94,6 +94,19 @@ def assert_same_bits(found: dict[str, Tensor], expected: dict[str, Tensor]) -> N
         assert torch.equal(found[key], value), key
 
 
+def assert_chunks_are_whole(stack: NativeStack, batch_size: int) -> None:
+    """Compare a window of 11 steps with the same in chunks, the state carried: to the last bit."""
+    inputs, before = draw_inputs(stack, 11, batch_size)
+    whole, final = stack.run(inputs, before)
+    for chunk in (1, 3, 10):
+        outputs, state = [], before
+        for window in inputs.split(chunk):
+            part, state = stack.run(window, state)
+            outputs.append(part)
+        assert torch.equal(torch.cat(outputs), whole)
+        assert all(map(torch.equal, state, final))
+
+
 def decoder_results(
     run: Callable[[Tensor, Tensor, Tensor], Tensor], tensors: list[Tensor], dtype: torch.dtype = torch.float32
 ) -> list[Tensor]:

@@ -14,7 +14,7 @@ from charlm.networks.building import Network
 from charlm.networks.costs import Costs
 from charlm.networks.modes import evaluating, left_to_kernels
 from charlm.networks.predictor import Predictor
-from charlm.text.items import batches_of_equal_length, first_items, item_places
+from charlm.text.items import first_items, item_spans
 from charlm.text.splits import Part
 from charlm.text.vocabulary import Ids
 
@@ -61,12 +61,10 @@ def measure_items(
         observe: called with the costs of all characters in nats, (N - 1,), in the order of the text.
     """
     text = ids if max_chars is None else first_items(ids, boundary, max_chars)
-    places, lengths = item_places(text, boundary)
     costs, nats, num_done = np.zeros(len(text) - 1, np.float32), 0.0, 0
     with evaluating(network), left_to_kernels(network):
-        for batch in batches_of_equal_length(lengths, chunk_chars):
-            spans = places[batch] + np.arange(int(lengths[batch[0]]) + 1)[:, None]
-            for chunk in read_chunks(network, text[spans], max(1, chunk_chars // len(batch))):
+        for spans in item_spans(text, boundary, chunk_chars):
+            for chunk in read_chunks(network, text[spans], max(1, chunk_chars // spans.shape[1])):
                 size = len(chunk.targets)
                 found: list[Costs] = []
                 nats += sum_nats(chunk.readouts.forward, chunk.targets, found.append)

@@ -12,7 +12,7 @@ from charlm.evaluation.figure import Figure, Figures
 from charlm.evaluation.windows import CHUNK_CHARS
 from charlm.networks.costs import Costs, target_costs
 from charlm.networks.predictor import IdArray, Predictor
-from charlm.text.items import batches_of_equal_length, item_places
+from charlm.text.items import item_spans
 from charlm.text.splits import Part
 
 Places = npt.NDArray[np.int64]
@@ -42,15 +42,8 @@ def stretches(part: Part, *, chunk_chars: int = CHUNK_CHARS) -> Iterator[Stretch
         part: the split in the model's reading order.
         chunk_chars: about how many characters a stretch has.
     """
-    ids = part.ids
-    if part.boundary is None:
-        batches = [np.arange(len(ids))[:, None]]
-    else:
-        places, lengths = item_places(ids, part.boundary)
-        batches = (
-            places[batch] + np.arange(int(lengths[batch[0]]) + 1)[:, None]
-            for batch in batches_of_equal_length(lengths, chunk_chars)
-        )
+    ids, boundary = part.ids, part.boundary
+    batches = [np.arange(len(ids))[:, None]] if boundary is None else item_spans(ids, boundary, chunk_chars)
     for spans in batches:
         size = max(1, chunk_chars // spans.shape[1])
         for start in range(0, len(spans) - 1, size):

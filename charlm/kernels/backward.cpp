@@ -1,5 +1,5 @@
 // The backward pass of a recurrent layer through its window, which turns the gates' buffer into their gradients.
-#include "weights.h"
+#include "steps.h"
 
 namespace charlm {
 namespace {
@@ -43,25 +43,10 @@ void backward_phase(const Layer& layer, Slice rows, Index t, const float* panels
                 float *row_carry = carry + padded_place, *row_carry_c = carry_c + padded_place;
                 const float* product = products + row * width + u - first + v;
                 if (t < 0) {
-                    store_units(layer.grad_initial_hidden + b * H + u + v, load(product) + load(row_carry), H - u - v);
-                    if (Cell::HAS_CELLS) store_units(layer.grad_initial_cells + b * H + u + v, load(row_carry_c), H - u - v);
+                    store_initial_gradients<Cell>(layer, b, u + v, product, row_carry, row_carry_c);
                     continue;
                 }
-                const Index place = t * B + b, unpadded = place * H + u + v;
-                BackwardAt at{};
-                at.gates = layer.gates + place * step + u + v;
-                at.product = product;
-                at.h_before = layer.hidden + unpadded;
-                at.h_after = layer.hidden + B * H + unpadded;
-                if (Cell::HAS_CELLS) {
-                    at.c_before = layer.cells + unpadded;
-                    at.c_after = layer.cells + B * H + unpadded;
-                }
-                at.grad_out = layer.grad_outputs ? layer.grad_outputs + unpadded : nullptr;
-                at.carry = row_carry;
-                at.carry_c = row_carry_c;
-                at.block = Hp;
-                at.n = H - u - v;
+                const BackwardAt at = backward_at<Cell>(layer, t, b, u + v, product, row_carry, row_carry_c);
                 Cell::template backward<PHASE>(at);
             }
     }

@@ -1,6 +1,6 @@
 // The backward pass with bfloat16 products: backward.cpp with the gates' gradients, states and weights rounded.
 #include "products_bf16.h"
-#include "weights.h"
+#include "steps.h"
 
 namespace charlm {
 namespace {
@@ -51,7 +51,7 @@ template <class Cell, Index PHASE>
 void backward_phase(const Layer& layer, const BackwardRows& part, Index t, const float* panels) {
     constexpr Index FIRST_BLOCK = first_back_block<Cell>(PHASE);
     constexpr Index FIRST_ROUNDED = Cell::PHASES == 1 ? FIRST_BLOCK : 0, END_ROUNDED = FIRST_ROUNDED + Cell::GATES;
-    const Index H = layer.hidden_size, Hp = padded(H), B = layer.batch_size, step = row_size<Cell>(layer);
+    const Index Hp = padded(layer.hidden_size);
     const Index depth = (end_gate<Cell>(PHASE) - first_gate<Cell>(PHASE)) * Hp / 2;
     // The first phase reads the gradients of the later step, the second those that the first has just written.
     const float* source = part.grads(PHASE == 0 ? t + 1 : t) + FIRST_BLOCK * Hp / 2;
@@ -63,25 +63,10 @@ void backward_phase(const Layer& layer, const BackwardRows& part, Index t, const
                 float *row_carry = part.carry + padded_place, *row_carry_c = part.carry_c + padded_place;
                 const float* product = part.products + row * PANEL + v;
                 if (t < 0) {
-                    store_units(layer.grad_initial_hidden + b * H + u + v, load(product) + load(row_carry), H - u - v);
-                    if (Cell::HAS_CELLS) store_units(layer.grad_initial_cells + b * H + u + v, load(row_carry_c), H - u - v);
+                    store_initial_gradients<Cell>(layer, b, u + v, product, row_carry, row_carry_c);
                     continue;
                 }
-                const Index place = t * B + b, unpadded = place * H + u + v;
-                BackwardAt at{};
-                at.gates = layer.gates + place * step + u + v;
-                at.product = product;
-                at.h_before = layer.hidden + unpadded;
-                at.h_after = layer.hidden + B * H + unpadded;
-                if (Cell::HAS_CELLS) {
-                    at.c_before = layer.cells + unpadded;
-                    at.c_after = layer.cells + B * H + unpadded;
-                }
-                at.grad_out = layer.grad_outputs ? layer.grad_outputs + unpadded : nullptr;
-                at.carry = row_carry;
-                at.carry_c = row_carry_c;
-                at.block = Hp;
-                at.n = H - u - v;
+                const BackwardAt at = backward_at<Cell>(layer, t, b, u + v, product, row_carry, row_carry_c);
                 Cell::template backward<PHASE>(at);
                 auto* rounded_row = reinterpret_cast<Bfloat16*>(part.grads(t) + row * part.step) + u + v;
                 for (Index block = FIRST_ROUNDED; block < END_ROUNDED; ++block)

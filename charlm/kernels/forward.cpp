@@ -1,6 +1,6 @@
 // A recurrent layer over a window: each thread takes a slice of the batch through the whole sequence, without barriers.
+#include "steps.h"
 #include "team.h"
-#include "weights.h"
 
 namespace charlm {
 namespace {
@@ -38,22 +38,11 @@ void forward_phase(const Layer& layer, Slice rows, Slice panels, Index t, const 
             float* gates = layer.gates ? layer.gates + place * gates_step + u : nullptr;
             const float* x = layer.ids ? table + layer.ids[place] * Cell::X_BLOCKS * Hp + u : gates;
             for (Index v = 0; v < PANEL; v += WIDTH) {
-                const Index unpadded = place * H + u + v;
-                ForwardAt at{};
-                at.x = x + v;
-                at.bias = bias + u + v;
+                ForwardAt at = forward_at<Cell>(layer, place, u + v, x + v, bias + u + v, gates ? gates + v : nullptr);
                 at.h_before = before + row * state_step + u + v;
                 at.h = after + row * state_step + u + v;
                 at.reset_h = reset + row * state_step + u + v;
-                if (Cell::HAS_CELLS) {
-                    at.c_before = layer.cells + unpadded;
-                    at.c = layer.cells + B * H + unpadded;
-                }
-                at.out = layer.hidden + B * H + unpadded;
-                at.gates = Cell::KEEPS_GATES && gates ? gates + v : nullptr;
-                at.x_block = at.block = Hp;
                 at.products = weights.template products_of<PHASE>(products, count, row, v / WIDTH);
-                at.n = H - u - v;
                 Cell::template forward<PHASE>(at);
             }
         }

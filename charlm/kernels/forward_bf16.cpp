@@ -1,6 +1,6 @@
 // A recurrent layer over a window with bfloat16 products: forward.cpp with weights and states rounded, sums in float.
 #include "products_bf16.h"
-#include "weights.h"
+#include "steps.h"
 
 namespace charlm {
 namespace {
@@ -88,22 +88,11 @@ void forward_phase(const Layer& layer, Slice rows, Index t, const PairedWeights<
             float* gates = layer.gates ? layer.gates + place * gates_step + u : nullptr;
             const float* x = layer.ids ? table + layer.ids[place] * Cell::X_BLOCKS * Hp + u : gates;
             for (Index v = 0; v < PANEL; v += WIDTH) {
-                const Index unpadded = place * H + u + v;
-                ForwardAt at{};
-                at.x = x + v;
-                at.bias = bias + u + v;
+                ForwardAt at = forward_at<Cell>(layer, place, u + v, x + v, bias + u + v, gates ? gates + v : nullptr);
                 at.h_before = states.at(before, row, u + v);
                 at.h = states.at(after, row, u + v);
                 at.reset_h = states.at(reset, row, u + v);
-                if (Cell::HAS_CELLS) {
-                    at.c_before = layer.cells + unpadded;
-                    at.c = layer.cells + B * H + unpadded;
-                }
-                at.out = layer.hidden + B * H + unpadded;
-                at.gates = Cell::KEEPS_GATES && gates ? gates + v : nullptr;
-                at.x_block = at.block = Hp;
                 at.products = {products + row * COUNT * PANEL + v, 2 * PANEL, PANEL, 0};
-                at.n = H - u - v;
                 Cell::template forward<PHASE>(at);
                 const int written = PHASE + 1 == Cell::PHASES ? after : reset;
                 store_rounded(states.rounded_at(written, row, u + v), load(states.at(written, row, u + v)));

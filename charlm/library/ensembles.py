@@ -16,7 +16,7 @@ from charlm.library.models import Model, open_run
 from charlm.mixtures.mixture import Experts, Mixture
 from charlm.mixtures.ngram_predictor import NgramPredictor
 from charlm.runs.checkpoints import Checkpoint, Choice
-from charlm.runs.ensembles import Ensemble, Member, member_path, read_ensemble, read_ngram_text
+from charlm.runs.ensembles import Ensemble, Member, member_path, read_ensemble, read_ngram_text, refuse_ensemble
 from charlm.runs.run import ENSEMBLE, Run
 from charlm.runs.tensors import Array
 from charlm.settings.model import Direction
@@ -109,8 +109,8 @@ class MixedNetworks:
         self._refuse()
 
     def _refuse(self) -> Never:
-        names = ", ".join(printable(member.name) for member in self.ensemble.members)
-        raise RunError(f"{self.run.name} is an ensemble, and this needs one network: name one of its members: {names}")
+        refuse_ensemble(self.run)
+        raise AssertionError
 
 
 def open_ensemble(run: Run, checkpoint: Choice = "best", device: str = "cpu") -> Model:

@@ -16,7 +16,7 @@ from charlm.mixtures.mixture import AnyLogits, Lengths, Weights, mix
 
 MAX_ROUNDS = 50
 PRECISION = 1e-9
-# How strongly the weights of each length are drawn to those of all: as by so many characters whose logits vary by 1.
+# The pull of the common weights on those of each length, in characters whose logits have a variance of 1.
 PRIOR_CHARS = 50.0
 # Keeps members that say the same apart.
 RIDGE = 1e-3

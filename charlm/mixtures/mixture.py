@@ -39,6 +39,8 @@ class Experts:
     def __init__(self, networks: Sequence[Predictor], ngrams: NgramPredictor | None, vocab_size: int) -> None:
         self.networks, self.ngrams, self.vocab_size = networks, ngrams, vocab_size
         self.is_batch_invariant = all(each.is_batch_invariant for each in networks)
+        # How many parts each network's state has.
+        self._sizes = [len(each.initial_state(1)) for each in networks]
 
     def __len__(self) -> int:
         """Return the number of members."""
@@ -67,8 +69,7 @@ class Experts:
         logits: list[Logits] = []
         after: list[Any] = []
         rest = state
-        for network in self.networks:
-            size = len(network.initial_state(1))
+        for network, size in zip(self.networks, self._sizes, strict=True):
             found, advanced = network.predict(ids, rest[:size])
             logits.append(found.astype(np.float64))
             after += advanced

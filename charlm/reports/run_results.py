@@ -35,7 +35,7 @@ BEST_VAL, VAL, TEST, VAL_CLOZE, TEST_CLOZE, TRAIN = FIGURES = (
 # These have no perplexity, because each of their characters is predicted from both sides.
 CLOZE = (VAL_CLOZE, TEST_CLOZE)
 MAX_NAME = 200
-# What a run predicts with stands beside its settings.
+# The key that says what a run predicts with, beside those of its settings, and its value for one network.
 ENSEMBLE, ALONE = "ensemble", "1 network"
 # The sections of the settings that all members of an ensemble have in common.
 SHARED = ("corpus", "vocabulary")

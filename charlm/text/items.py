@@ -169,6 +169,19 @@ def first_items(ids: Ids, boundary: int, max_chars: int) -> Ids:
     return ids[: places[last] + 1]
 
 
+def item_spans(ids: Ids, boundary: int, chunk_chars: int) -> Iterator[Places]:
+    """Yield where the characters of items stand, with both boundaries, in batches of equal length, (T, B).
+
+    Args:
+        ids: the items, with boundaries before, between and after them, (N,).
+        boundary: the id of the boundary.
+        chunk_chars: about how many characters a batch has.
+    """
+    places, lengths = item_places(ids, boundary)
+    for batch in batches_of_equal_length(lengths, chunk_chars):
+        yield places[batch] + np.arange(int(lengths[batch[0]]) + 1)[:, None]
+
+
 def batches_of_equal_length(lengths: Places, chunk_chars: int) -> Iterator[Places]:
     """Yield the numbers of items in batches of about chunk_chars characters; those of a batch have equal length."""
     by_length = np.argsort(lengths, kind="stable")

@@ -45,7 +45,7 @@ def choose_computation(settings: Settings, vocab_size: int, implementation: Chos
         implementation: the implementation that they lead to.
         device: the device that the run computes on.
     Raises:
-        ConfigError: for so many threads that the machine would grind to a halt.
+        ConfigError: if that many threads would bring the machine to a halt.
     """
     if (name := _unmeasured(settings, implementation, device)) is None:
         return Choice(implementation, choose_threads(settings, vocab_size, device))

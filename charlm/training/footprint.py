@@ -26,7 +26,7 @@ class TrainingSize:
 
     Args:
         parameters: the parameters, their gradients and what the optimiser keeps for each of them.
-        window: what a window keeps for the backward pass: gates and states of every layer, inputs, logits.
+        window: what a window keeps for the backward pass: gates and states of every layer, inputs, perhaps logits.
     """
 
     parameters: int
@@ -103,8 +103,9 @@ def _window_size(settings: Settings, vocab_size: int) -> int:
     # Each character has the gates' values, the hidden state and, in an LSTM, the cell state.
     units = (NUM_GATES[model.cell] + (2 if model.cell == "lstm" else 1)) * model.hidden_size * model.num_layers
     inputs = 0 if model.embedding_size is None else model.embedding_size
-    # Logits and their log probabilities.
-    logits = 2 * num_readouts * vocab_size
+    # Logits and their log probabilities; the kernels keep a slice of them where they compute the loss.
+    has_slices = model.direction in ("forward", "backward") and model.implementation in ("auto", "native")
+    logits = 0 if has_slices and settings.train.precision != "bfloat16" else 2 * num_readouts * vocab_size
     chars = sampling.batch_size * sampling.seq_len
     beyond = sampling.batch_size * model.lookahead
     return chars * (num_stacks * (units + inputs) + logits) + beyond * (units + inputs)

@@ -30,7 +30,7 @@ def choose_threads(settings: Settings, vocab_size: int, device: torch.device) ->
     all cores in turn; this does not affect the run.
 
     Raises:
-        ConfigError: for so many threads that the machine would grind to a halt.
+        ConfigError: if that many threads would bring the machine to a halt.
     """
     if (asked := settings.train.threads) is not None:
         if asked > most_threads():

@@ -14,6 +14,7 @@ from stacks import (
     CELLS,
     DECODER,
     V,
+    assert_chunks_are_whole,
     assert_same_bits,
     build_stack,
     decoder_results,
@@ -253,16 +254,7 @@ def test_a_row_alone_has_the_bits_it_has_among_others(name: str, is_one_hot: boo
 @pytest.mark.parametrize("is_one_hot", [True, False])
 @pytest.mark.parametrize("name", CELLS)
 def test_chunks_with_the_state_carried_have_the_bits_of_the_whole(name: str, is_one_hot: bool) -> None:
-    stack = build_rounding(name, 33, 2, is_one_hot=is_one_hot)
-    inputs, before = draw_inputs(stack, 11, 4)
-    whole, final = stack.run(inputs, before)
-    for chunk in (1, 3, 10):
-        outputs, state = [], before
-        for window in inputs.split(chunk):
-            part, state = stack.run(window, state)
-            outputs.append(part)
-        assert torch.equal(torch.cat(outputs), whole)
-        assert all(map(torch.equal, state, final))
+    assert_chunks_are_whole(build_rounding(name, 33, 2, is_one_hot=is_one_hot), 4)
 
 
 # What runs when.

@@ -17,6 +17,7 @@ from stacks import (
     CELLS,
     DECODER,
     V,
+    assert_chunks_are_whole,
     assert_same_bits,
     build_stack,
     decoder_results,
@@ -217,16 +218,7 @@ def test_a_row_of_the_output_layer_alone_has_the_bits_it_has_among_others(num_sy
 @pytest.mark.parametrize("name", CELLS)
 def test_chunks_with_the_state_carried_have_the_bits_of_the_whole(name: str, is_one_hot: bool) -> None:
     for H, B in ((1, 1), (7, 3), (100, 4)):
-        stack = build_stack(name, H, 2, is_one_hot=is_one_hot)
-        inputs, before = draw_inputs(stack, 11, B)
-        whole, final = stack.run(inputs, before)
-        for chunk in (1, 3, 10):
-            outputs, state = [], before
-            for window in inputs.split(chunk):
-                part, state = stack.run(window, state)
-                outputs.append(part)
-            assert torch.equal(torch.cat(outputs), whole)
-            assert all(map(torch.equal, state, final))
+        assert_chunks_are_whole(build_stack(name, H, 2, is_one_hot=is_one_hot), B)
 
 
 @on_each_set

@@ -23,7 +23,7 @@ from charlm.kernels.processor import best_instruction_set, has_bfloat16
 HERE = Path(__file__).parent
 KERNELS = HERE.parents[1] / "charlm" / "kernels"
 FLAGS = ("-std=c++17", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{KERNELS}")
-# Each compiler for aarch64, as CMake is told about it.
+# The compilers for aarch64, and the options with which CMake uses them.
 CROSS = ("-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64")
 FOR_AARCH64 = {
     "g++": ("-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++", *CROSS),
