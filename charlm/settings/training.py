@@ -21,7 +21,8 @@ from charlm.settings.values import (
 
 # What products are computed in.
 ChosenPrecision = Literal["float32", "bfloat16"]
-Precision = ChosenPrecision | Literal["auto"]
+# One list, so that a message names every choice.
+Precision = Literal["float32", "bfloat16", "auto"]
 
 DEFAULT_EPOCHS = 20
 MINUTES_OF_A_YEAR = 525_600.0

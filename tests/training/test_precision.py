@@ -253,3 +253,10 @@ def test_the_default_changes_no_trials_name_and_bfloat16_does(tiny_settings: Mak
     names = {trial_name((), None, tiny_settings(*options)) for options in ((), ("train.precision=float32",))}
     assert len(names) == 1
     assert trial_name((), None, tiny_settings(ASKED)) not in names
+
+
+def test_a_precision_that_there_is_not_is_answered_with_all_that_there_are(
+    tiny_settings: Callable[..., Settings],
+) -> None:
+    with pytest.raises(ConfigError, match="must be one of 'float32', 'bfloat16', 'auto', got 'bf16'"):
+        tiny_settings("train.precision=bf16")
