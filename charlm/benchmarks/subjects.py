@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import count, cycle, islice
 from typing import Literal
 
@@ -126,6 +127,7 @@ def products(shape: ProductShape, device: torch.device) -> Work:
         yield torch.mm(left, right, out=out)
 
 
+@cache
 def can_autocast(cell: Cell, sizes: Sizes, device: torch.device) -> bool:
     """Return whether torch runs a cell, forward and backward, in bfloat16 under its autocast."""
     try:

@@ -8,6 +8,7 @@ import sys
 from charlm.console.columns import NOTHING, column_table, print_whole
 from charlm.console.runs import print_pairs
 from charlm.console.terminal import console_for, is_live
+from charlm.errors import printable
 from charlm.runs.ensembles import Ensemble
 from charlm.runs.overview import Overview
 from charlm.runs.rates import Rates
@@ -15,6 +16,7 @@ from charlm.runs.records import Summary
 from charlm.runs.run import Run
 
 TEXTS = ("member", "model")
+MAX_PATH = 200
 CROSS_FITTED = "each half of the validation split is predicted with weights that were fitted to the other half"
 
 
@@ -77,7 +79,10 @@ def _members(ensemble: Ensemble, summary: Summary | None) -> dict[str, list[str]
 
 
 def _weights(ensemble: Ensemble) -> dict[str, list[str]]:
-    names = [*(each.name for each in ensemble.members), "n-grams"]
+    found = [each.name for each in ensemble.members]
+    # Members of one name are told apart by their paths.
+    paths = [printable(each.path, MAX_PATH) for each in ensemble.members]
+    names = [path if found.count(name) > 1 else name for name, path in zip(found, paths, strict=True)] + ["n-grams"]
     lengths = {"context": [str(length) for length in range(len(ensemble.weights))]}
     columns = zip(*ensemble.weights, strict=True)
     return lengths | {name: [f"{weight:.2f}" for weight in column] for name, column in zip(names, columns, strict=True)}

@@ -292,6 +292,15 @@ def test_the_command_shows_members_weights_and_results(home: Path, charlm_comman
     assert not (runs / "shown").exists()
 
 
+def test_members_of_one_name_have_a_column_each(home: Path, tmp_path: Path, charlm_command: Command) -> None:
+    runs = copied(home, tmp_path)
+    shutil.copytree(runs / "gru", runs / "more" / "first")
+    made = charlm_command("ensemble", "two", "first", "more/first", "--ngrams", "--runs-dir", str(runs))
+    assert made.exit_code == 0, made.output
+    [titles] = [line for line in made.stdout.splitlines() if line.startswith("context")]
+    assert titles.split() == ["context", "first", "more/first", "n-grams"]
+
+
 def test_the_newest_run_may_be_an_ensemble(home: Path, tmp_path: Path, charlm_command: Command) -> None:
     runs = copied(home, tmp_path)
     made: MadeEnsemble = charlm.ensemble("newest", "first", ngrams=True, runs_dir=runs)
