@@ -70,7 +70,7 @@ WARMUP_SHARE, MOST_WARMUP = 0.05, 100
 
 
 # How many networks an ensemble has at most, and how often each must have read the text.
-MOST_MEMBERS, MEMBER_TIMES_READ = 5, 8.0
+MOST_MEMBERS, MEMBER_TIMES_READ = 3, 5.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def num_members(task: Task, fixed: Mapping[str, JsonValue]) -> int:
     """Return how many networks should share the time, if their predictions are joined afterwards.
 
     Several that have read the text less often predict better together than one that has read it more often, as long as
-    each has read it a few times. Source: measured on the bundled stories; see `charlm guide ensembles`.
+    each has read it a few times. Source: measured on two texts; see `charlm guide ensembles`.
 
     Args:
         task: text and time.
